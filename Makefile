@@ -1,0 +1,59 @@
+# make demo   the whole pipeline on a laptop: two CPU cores, a real small chat model, real conversations
+# make test   unit tests, and the whole DAG end to end on a tiny model
+# make lint   snakemake --lint, snakefmt, ruff
+# make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
+# make locks  resolve envs/*.in anew into envs/*.lock
+
+PYTHON ?= python3.11
+# A CPU build of torch is a tenth of the CUDA build's size, and PyPI has only the latter. If this index cannot be reached,
+# pip says so and takes PyPI's build, which runs on a CPU as well.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+SNAKEMAKE = .venv/snakemake/bin/snakemake
+STAGE_PYTHON = .venv/cpu/bin/python
+PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: demo test lint envs envs-gpu locks
+
+demo: envs
+	$(SNAKEMAKE) --profile demo
+
+test: envs lint
+	$(STAGE_PYTHON) -m pytest tests
+
+lint: envs
+	.venv/snakemake/bin/ruff check .
+	.venv/snakemake/bin/ruff format --check .
+	.venv/snakemake/bin/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+envs: .venv/snakemake/installed .venv/cpu/installed
+
+envs-gpu: .venv/gpu/installed
+
+# `installed` is written last: an installation that was interrupted starts anew.
+.venv/snakemake/installed: envs/snakemake.lock
+	$(PYTHON) -m venv --clear .venv/snakemake
+	.venv/snakemake/$(PIP_INSTALL) -r envs/snakemake.lock
+	touch $@
+
+.venv/cpu/installed: envs/cpu.lock
+	$(PYTHON) -m venv --clear .venv/cpu
+	.venv/cpu/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --extra-index-url $(TORCH_INDEX) \
+		$$(grep '^torch==' envs/cpu.lock)
+	.venv/cpu/$(PIP_INSTALL) -r envs/cpu.lock
+	touch $@
+
+.venv/gpu/installed: envs/gpu.lock
+	$(PYTHON) -m venv --clear .venv/gpu
+	.venv/gpu/$(PIP_INSTALL) -r envs/gpu.lock
+	touch $@
+
+UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --custom-compile-command 'make locks'
+locks:
+	$(PYTHON) -m venv --clear .venv/uv
+	.venv/uv/bin/python -m pip install --quiet uv
+	$(UV_COMPILE) envs/snakemake.in --output-file envs/snakemake.lock
+	$(UV_COMPILE) envs/gpu.in --output-file envs/gpu.lock
+	$(UV_COMPILE) envs/cpu.in --override envs/cpu.overrides.txt --index-strategy unsafe-best-match \
+		--extra-index-url $(TORCH_INDEX) --output-file envs/cpu.lock
+	sed -i 's/^torch==\([^+]*\)+cpu/torch==\1/' envs/cpu.lock

@@ -1,0 +1,1 @@
+"""What several stages share: table schemas, configuration, chat rendering, engines, statistics, manifests."""

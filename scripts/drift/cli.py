@@ -1,0 +1,42 @@
+"""How every stage is called: named inputs and outputs, and one JSON string of settings."""
+
+import argparse
+import json
+import sys
+from typing import NoReturn
+
+
+class StageError(Exception):
+    """Something a user can mend: the message names the cause and the cure, and is shown without a traceback."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with the option that every stage has."""
+    command = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--settings", type=_json_object, default={}, help="JSON object of what shapes the result")
+    return command
+
+
+def _json_object(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"a JSON object is needed, not {type(value).__name__}")
+    return value
+
+
+def run(main, *expected: type[Exception]) -> NoReturn:
+    """Call `main()` and end the program; errors that a user can mend are printed as one line, others with a traceback."""
+    from drift.tables import TableError
+
+    try:
+        main()
+    except (StageError, TableError, *expected) as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            sys.exit(f"error: no space left while writing {error.filename}: free some and run again; nothing half-written is kept")
+        raise
+    sys.exit(0)

@@ -1,0 +1,357 @@
+"""Every table of the pipeline: its columns, what they mean, and how it is written.
+
+A table is declared once, here. Writing checks it against its schema and sorts it by its key, so that the same rows always
+give the same bytes; the descriptions become the column comments of the catalog.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import dataframely as dy
+import polars as pl
+
+ROLES = ("system", "user", "assistant")
+LABELS = ("DSAT", "SAT", "NEUTRAL")
+SPLITS = ("train", "test")
+
+
+def _messages(description: str, *, nullable: bool = False) -> dy.List:
+    message = dy.Struct({"role": dy.String(nullable=False), "content": dy.String(nullable=False)})
+    return dy.List(message, nullable=nullable, description=description)
+
+
+def _one_of(values: Iterable[str], description: str, **options) -> dy.String:
+    return dy.String(check=lambda column: column.is_in(list(values)), description=description, **options)
+
+
+# ---------------------------------------------------------------------------------------------------------------- data
+
+
+class Turns(dy.Schema):
+    """One row per exchange: what a user asked, what the deployment answered, what the user said next."""
+
+    conversation_id = dy.String(primary_key=True, description="the conversation; unique over all sources: SOURCE:ID")
+    turn = dy.Int32(primary_key=True, description="number of the exchange in its conversation, from 0")
+    source = dy.String(description="name of the source in the configuration")
+    language = dy.String(nullable=True, description="as the source names it; null where it does not say")
+    model = dy.String(nullable=True, description="the model that answered; null where the source does not say")
+    timestamp = dy.Datetime(time_unit="us", nullable=True, description="UTC; null where the source does not say")
+    system = dy.String(nullable=True, description="the system prompt, on turn 0 only")
+    user = dy.String(description="the user's message")
+    response = dy.String(nullable=True, description="the deployment's reply; null where the log ends without one")
+    feedback = dy.String(nullable=True, description="the user's next message; null after the last reply")
+    flags = dy.List(dy.String(), description="oddities of the record: merged_user, merged_response, ...")
+
+
+class Labels(dy.Schema):
+    """What a labeler says of a reply, judged from the message with which the user answered it."""
+
+    conversation_id = dy.String(primary_key=True, description="turns.conversation_id")
+    turn = dy.Int32(primary_key=True, description="turns.turn: the exchange whose reply is judged")
+    labeler = dy.String(primary_key=True, description="name of the labeler in the configuration")
+    label = _one_of(LABELS, "DSAT: the user was unhappy with the reply; SAT: satisfied; NEUTRAL: neither shows")
+    evidence = dy.List(dy.String(), description="rule ids or rubric items that led to the label")
+    score = dy.Float64(description="the labeler's confidence in the label, 0 to 1")
+
+
+class _Pool(dy.Schema):
+    prompt_id = dy.String(primary_key=True, description="CONVERSATION_ID/TURN of the reply in question")
+    conversation_id = dy.String(description="turns.conversation_id")
+    turn = dy.Int32(description="turns.turn")
+    source = dy.String(description="turns.source")
+    split = _one_of(SPLITS, "test rows are never trained on; a conversation and its copies are on one side")
+    prompt = _messages("the conversation up to the user message that got the reply: x")
+
+
+class Dsat(_Pool):
+    """The anchored negatives: real replies that users were unhappy with."""
+
+    rejected = dy.String(description="the reply that the user was unhappy with: y-")
+    feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
+    labeler = dy.String(description="labels.labeler")
+    evidence = dy.List(dy.String(), description="labels.evidence")
+    score = dy.Float64(description="labels.score")
+
+
+class Sat(_Pool):
+    """Real replies that users were satisfied with (the gold side of SPIN)."""
+
+    chosen = dy.String(description="the reply that the user was satisfied with")
+    feedback = dy.String(description="the user's next message, which shows the satisfaction")
+    labeler = dy.String(description="labels.labeler")
+    evidence = dy.List(dy.String(), description="labels.evidence")
+    score = dy.Float64(description="labels.score")
+
+
+class Seed(_Pool):
+    """Corrections in the wild: a reply that disappointed, and the revised reply that then satisfied (the warm-up's pairs)."""
+
+    rejected = dy.String(description="the reply that the user was unhappy with")
+    feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
+    chosen = dy.String(description="the revised reply, which the user was satisfied with")
+
+
+class Tasks(dy.Schema):
+    """A benchmark's tasks."""
+
+    prompt_id = dy.String(primary_key=True, description="the task")
+    prompt = _messages("the conversation to answer")
+    baseline = dy.String(nullable=True, description="the reply to compare with in pairwise judging")
+    feedback = dy.String(nullable=True, description="what the user said of the baseline, where known; never shown to a policy")
+
+
+class Ledger(dy.Schema):
+    """Where every row went, from raw records to trained pairs. Within a flow, a step starts with what the last one left."""
+
+    flow = dy.String(primary_key=True, description="what is being followed: a source, a pool, or a policy's pairs")
+    step = dy.Int32(primary_key=True, description="order within the flow, from 0")
+    stage = dy.String(description="the program that did it")
+    event = _one_of(("drop", "regroup"), "drop: rows_out = rows_in - dropped. regroup: rows become rows of another unit")
+    reason = dy.String(description="why rows were dropped, or how they were regrouped")
+    unit_in = dy.String(description="what rows_in counts: records, conversations, turns, replies, prompts, pairs")
+    rows_in = dy.Int64(min=0, description="rows before the step")
+    dropped = dy.Int64(min=0, description="rows that the step dropped")
+    rows_out = dy.Int64(min=0, description="rows after the step")
+    unit_out = dy.String(description="what rows_out counts; unit_in unless the rows were regrouped")
+
+    @dy.rule()
+    def _adds_up(cls) -> pl.Expr:
+        return (pl.col("event") == "regroup") | (pl.col("rows_in") - pl.col("dropped") == pl.col("rows_out"))
+
+
+# ------------------------------------------------------------------------------------------------------ generate, train
+
+
+class Prompts(dy.Schema):
+    """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled from and trained on."""
+
+    prompt_id = dy.String(primary_key=True, description="dsat, sat, seed or task prompt_id")
+    split = _one_of(SPLITS, "the pool's split; test for benchmarks")
+    prompt = _messages("x, less the oldest turns where the conversation was too long")
+    prompt_token_ids = dy.List(dy.Int32(), description="x rendered with the model's chat template, ready for a reply")
+    turns_trimmed = dy.Int32(description="how many of the oldest messages were left out")
+    chosen = dy.String(nullable=True, description="the logged reply that satisfied, where there is one")
+    rejected = dy.String(nullable=True, description="the logged reply that disappointed, where there is one")
+    feedback = dy.String(nullable=True, description="the user's answer to the logged reply; never part of a training prompt")
+
+
+class Requests(dy.Schema):
+    """What an engine is asked: one row per completion."""
+
+    request_id = dy.String(primary_key=True, description="PROMPT_ID#KIND-SAMPLE")
+    prompt_id = dy.String(description="prompts.prompt_id")
+    kind = dy.String(description="plain, guided, or judge-AB / judge-BA (which answer is the policy's)")
+    sample = dy.Int32(description="number of the sample, from 0")
+    messages = _messages("the chat shown to the model")
+    prompt_token_ids = dy.List(dy.Int32(), description="the same, rendered: what the engine really gets")
+    seed = dy.Int64(description="of this completion: a hash of run seed, unit, prompt, kind and sample")
+
+
+class Completions(dy.Schema):
+    """What an engine answered: one row per request, one file per shard."""
+
+    request_id = dy.String(primary_key=True, description="requests.request_id")
+    text = dy.String(description="the reply, without special tokens")
+    finish_reason = dy.String(description="stop: the model ended its turn; length: cut by max_tokens; others as the engine says")
+    prompt_tokens = dy.Int32(description="tokens read")
+    completion_tokens = dy.Int32(description="tokens written")
+    choice_logprobs = dy.List(
+        dy.Struct({"choice": dy.String(), "logprob": dy.Float64()}),
+        nullable=True,
+        description="log-probability of each allowed answer as the first token, where the request allowed only some",
+    )
+    policy_hash = dy.String(description="policy.json weights_sha256 of the model that wrote it")
+
+
+class Dropped(dy.Schema):
+    """Prompts that gave no pair, and why."""
+
+    prompt_id = dy.String(primary_key=True, description="prompts.prompt_id")
+    reason = dy.String(description="the first check that the candidate failed")
+    detail = dy.String(nullable=True, description="the offending text or figure")
+
+
+class Pairs(dy.Schema):
+    """What DPO trains on. The prompt is always the plain x: neither the feedback nor the improve instruction is in it."""
+
+    pair_id = dy.String(primary_key=True, description="the prompt_id")
+    prompt = _messages("x")
+    prompt_token_ids = dy.List(dy.Int32(), description="x as it was rendered for sampling; training must render the same")
+    chosen = dy.String(description="y+")
+    rejected = dy.String(description="y-")
+    chosen_from = dy.String(description="user (a logged reply) or the request_id that was sampled")
+    rejected_from = dy.String(description="user (a logged reply) or the request_id that was sampled")
+    chosen_tokens = dy.Int32(description="length of y+ as trained, end of turn included")
+    rejected_tokens = dy.Int32(description="length of y- as trained, end of turn included")
+
+    @dy.rule()
+    def _sides_differ(cls) -> pl.Expr:
+        return pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars()
+
+
+class TrainLog(dy.Schema):
+    """The trainer's log, one row per logged step and metric."""
+
+    step = dy.Int32(primary_key=True, description="optimizer step, from 1")
+    metric = dy.String(primary_key=True, description="as the trainer names it: loss, rewards/margins, grad_norm, ...")
+    value = dy.Float64(description="must be finite: a NaN fails the training")
+
+
+class Margins(dy.Schema):
+    """How far a round of training moved each of its pairs: s = beta [log-ratio(y+) - log-ratio(y-)] against the reference."""
+
+    pair_id = dy.String(primary_key=True, description="pairs.pair_id")
+    reference_chosen_logp = dy.Float64(description="log pi_ref(y+|x), summed over tokens")
+    reference_rejected_logp = dy.Float64(description="log pi_ref(y-|x)")
+    policy_chosen_logp = dy.Float64(description="log pi(y+|x) after the round")
+    policy_rejected_logp = dy.Float64(description="log pi(y-|x) after the round")
+    s = dy.Float64(description="the margin after the round; 0 before it, as the policy starts as the reference")
+    sigma_minus_s = dy.Float64(min=0.0, max=1.0, description="sigma(-s), the weight of the pair's DPO gradient; 0.5 before")
+
+
+# ------------------------------------------------------------------------------------------------------------- evaluate
+
+
+class Responses(dy.Schema):
+    """A policy's answers to a benchmark."""
+
+    prompt_id = dy.String(primary_key=True, description="tasks.prompt_id")
+    sample = dy.Int32(primary_key=True, description="number of the sample, from 0")
+    response = dy.String(description="the answer; may be empty or cut, and is judged as it is")
+    finish_reason = dy.String(description="completions.finish_reason")
+    completion_tokens = dy.Int32(description="tokens written")
+
+
+class Judgments(dy.Schema):
+    """A judge's verdict on an answer against the task's baseline, one row per order of presentation."""
+
+    request_id = dy.String(primary_key=True, description="the judge request")
+    prompt_id = dy.String(description="tasks.prompt_id")
+    order = _one_of(("AB", "BA"), "AB: the policy's answer was shown first, as A")
+    preference = dy.Float64(min=0.0, max=1.0, description="P(the policy's answer is the better one), of the mass on A and B")
+    mass = dy.Float64(min=0.0, description="P(A) + P(B): how much of the judge's first token was a verdict at all")
+
+
+class Logps(dy.Schema):
+    """Log-probabilities of both sides of held-out pairs under one policy."""
+
+    pair_id = dy.String(primary_key=True, description="prompts.prompt_id of a held-out correction")
+    chosen_logp = dy.Float64(description="log pi(y+|x), summed over tokens")
+    rejected_logp = dy.Float64(description="log pi(y-|x), summed over tokens")
+
+
+class Scores(dy.Schema):
+    """One row per model, method, iteration, benchmark and metric."""
+
+    model = dy.String(primary_key=True, description="name of the base model in the configuration")
+    method = dy.String(primary_key=True, description="the method's name; base and warmup before the first iteration")
+    iteration = dy.Int32(primary_key=True, description="-1 base, 0 warm-up, k after round k")
+    benchmark = dy.String(primary_key=True, description="name of the benchmark in the configuration")
+    metric = dy.String(primary_key=True, description="win_rate, response_tokens, cut_by_limit, preference_accuracy, margin, ...")
+    value = dy.Float64(nullable=True, description="null where it is not defined")
+    low = dy.Float64(nullable=True, description="2.5th percentile of the bootstrap over items")
+    high = dy.Float64(nullable=True, description="97.5th percentile of the bootstrap over items")
+    n = dy.Int32(description="items behind the value")
+    judge = dy.String(nullable=True, description="the judge's name; null where nobody judged")
+
+
+# ---------------------------------------------------------------------------------------------------------- read, write
+
+
+class TableError(Exception):
+    """A table is not what its schema says; the message names the file, the rule and the number of rows."""
+
+
+def write_table(rows: pl.DataFrame, schema: type[dy.Schema], path: str | Path) -> None:
+    """Check `rows` against `schema`, sort them by key and write them to `path` as zstd Parquet, whole or not at all.
+
+    Columns that the schema does not name are left out. Raises TableError where a rule of the schema is broken; nothing is
+    written then.
+    """
+    try:
+        rows = schema.validate(rows.select(schema.column_names()).sort(schema.primary_key()), cast=True)
+    except (dy.exc.ValidationError, dy.exc.SchemaError, pl.exceptions.PolarsError) as error:
+        raise TableError(f"{path}: rows that are not {schema.__name__}: {error}") from error
+    with atomic_path(path) as temporary:
+        rows.write_parquet(temporary, compression="zstd", statistics=True)
+
+
+def read_table(schema: type[dy.Schema], *paths: str | Path) -> pl.DataFrame:
+    """The rows of all `paths` (shards of one table), sorted by key. Raises TableError for a missing column or a broken rule."""
+    frames = []
+    for path in paths:
+        try:
+            frames.append(pl.read_parquet(path, columns=schema.column_names(), hive_partitioning=False))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise TableError(
+                f"{path}: not a readable {schema.__name__} table: {error}. Delete it and run again to have it rebuilt."
+            ) from error
+    rows = pl.concat(frames) if frames else schema.create_empty()
+    try:
+        return schema.validate(rows.sort(schema.primary_key()))
+    except (dy.exc.ValidationError, dy.exc.SchemaError) as error:
+        raise TableError(f"{', '.join(map(str, paths))}: rows that are not {schema.__name__}: {error}") from error
+
+
+class atomic_path:
+    """`with atomic_path(path) as temporary:` write to `temporary`; it becomes `path` if the block ends well, else it goes."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        os.close(handle)
+        self.temporary = Path(name)
+        return self.temporary
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:
+            self.temporary.unlink(missing_ok=True)
+            return
+        with open(self.temporary, "rb") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes files private to the user; results are shared like any other file the user writes.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(self.temporary, 0o666 & ~umask)
+        os.replace(self.temporary, self.path)
+
+
+class LedgerBook:
+    """Counts what a stage drops and why: `book.drop(...)` in the order of the checks, then `book.rows()`."""
+
+    def __init__(self, flow: str, stage: str, unit: str, rows_in: int):
+        self.flow, self.stage, self.unit, self.rows, self._rows = flow, stage, unit, rows_in, []
+
+    def drop(self, reason: str, dropped: int) -> None:
+        """`dropped` of the rows that were left go, for `reason`. Steps that drop nothing are kept: they show the check ran."""
+        self._add("drop", reason, dropped, self.rows - dropped, self.unit)
+
+    def regroup(self, reason: str, unit: str, rows_out: int) -> None:
+        """The rows become `rows_out` rows of another `unit` (records -> conversations, conversations -> turns)."""
+        self._add("regroup", reason, 0, rows_out, unit)
+
+    def _add(self, event: str, reason: str, dropped: int, rows_out: int, unit_out: str) -> None:
+        self._rows.append(
+            {
+                "flow": self.flow,
+                "step": len(self._rows),
+                "stage": self.stage,
+                "event": event,
+                "reason": reason,
+                "unit_in": self.unit,
+                "rows_in": self.rows,
+                "dropped": dropped,
+                "rows_out": rows_out,
+                "unit_out": unit_out,
+            }
+        )
+        self.rows, self.unit = rows_out, unit_out
+
+    def table(self) -> pl.DataFrame:
+        """The ledger rows so far, as a Ledger table."""
+        return pl.DataFrame(self._rows, schema=Ledger.create_empty().schema)
