@@ -37,6 +37,8 @@ def run(main, *expected: type[Exception]) -> NoReturn:
         sys.exit(f"error: {error}")
     except OSError as error:
         if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            sys.exit(f"error: no space left while writing {error.filename}: free some and run again; nothing half-written is kept")
+            sys.exit(
+                f"error: no space left while writing {error.filename}: free some and run again; nothing half-written is kept"
+            )
         raise
     sys.exit(0)

@@ -154,7 +154,9 @@ class Completions(dy.Schema):
 
     request_id = dy.String(primary_key=True, description="requests.request_id")
     text = dy.String(description="the reply, without special tokens")
-    finish_reason = dy.String(description="stop: the model ended its turn; length: cut by max_tokens; others as the engine says")
+    finish_reason = dy.String(
+        description="stop: the model ended its turn; length: cut by max_tokens; others as the engine says"
+    )
     prompt_tokens = dy.Int32(description="tokens read")
     completion_tokens = dy.Int32(description="tokens written")
     choice_logprobs = dy.List(
@@ -183,12 +185,18 @@ class Pairs(dy.Schema):
     rejected = dy.String(description="y-")
     chosen_from = dy.String(description="user (a logged reply) or the request_id that was sampled")
     rejected_from = dy.String(description="user (a logged reply) or the request_id that was sampled")
+    chosen_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y+; null for a logged one")
+    rejected_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y-; null for a logged one")
     chosen_tokens = dy.Int32(description="length of y+ as trained, end of turn included")
     rejected_tokens = dy.Int32(description="length of y- as trained, end of turn included")
 
     @dy.rule()
     def _sides_differ(cls) -> pl.Expr:
         return pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars()
+
+    @dy.rule()
+    def _sampled_replies_ended(cls) -> pl.Expr:
+        return pl.all_horizontal(pl.col("chosen_finish", "rejected_finish").fill_null("stop") == "stop")
 
 
 class TrainLog(dy.Schema):
@@ -249,7 +257,9 @@ class Scores(dy.Schema):
     method = dy.String(primary_key=True, description="the method's name; base and warmup before the first iteration")
     iteration = dy.Int32(primary_key=True, description="-1 base, 0 warm-up, k after round k")
     benchmark = dy.String(primary_key=True, description="name of the benchmark in the configuration")
-    metric = dy.String(primary_key=True, description="win_rate, response_tokens, cut_by_limit, preference_accuracy, margin, ...")
+    metric = dy.String(
+        primary_key=True, description="win_rate, response_tokens, cut_by_limit, preference_accuracy, margin, ..."
+    )
     value = dy.Float64(nullable=True, description="null where it is not defined")
     low = dy.Float64(nullable=True, description="2.5th percentile of the bootstrap over items")
     high = dy.Float64(nullable=True, description="97.5th percentile of the bootstrap over items")

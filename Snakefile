@@ -1,0 +1,73 @@
+"""DRIFT: a chat policy improved from real user dissatisfaction.
+
+raw conversations -> turns -> labels -> dsat, sat, seed        rules/data.smk, rules/label.smk
+seed pairs -> warm-up (iteration 0)
+iteration k: sample y+ from policy k-1, pair it with the
+             real y-, one epoch of DPO -> policy k             rules/iterate.smk, rules/generate.smk
+every policy: held-out prompts -> answers -> judge -> scores   rules/evaluate.smk
+ledger, catalog, report                                        rules/report.smk
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+wildcard_constraints:
+    model=one_of(config["models"]),
+    judge=one_of(config["evaluation"]["judges"]),
+    method=one_of(config["methods"]),
+    benchmark=one_of(config["evaluation"]["benchmarks"]),
+    policy=f"(base|warmup|({one_of(config['methods'])})/iter[1-9][0-9]*)",
+    trained=f"(warmup|({one_of(config['methods'])})/iter[1-9][0-9]*)",
+    k="[1-9][0-9]*",
+    i="[1-9][0-9]*",
+    n="[1-9][0-9]*",
+
+
+include: "rules/data.smk"
+include: "rules/label.smk"
+include: "rules/generate.smk"
+include: "rules/iterate.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    pairs_all,
+    policies_all,
+    fetch,
+    resolved_config,
+
+
+rule all:
+    """Everything: policies, scores, and the report on them."""
+    default_target: True
+    input:
+        report="<results>/report.html",
+        catalog="<results>/catalog.duckdb",
+
+
+rule pairs_all:
+    """The data alone: DSAT, SAT and seed tables."""
+    input:
+        expand("<results>/data/{table}.parquet", table=["dsat", "sat", "seed"]),
+
+
+rule policies_all:
+    """Every policy, without its evaluation."""
+    input:
+        [f"{RESULTS}/{policy}/policy.json" for policy in POLICIES],

@@ -1,0 +1,91 @@
+"""Raw conversations to preference pools.
+
+Reads the sources of the configuration; writes data/{turns,dsat,sat,seed}.parquet, the held-out benchmark, and ledgers.
+"""
+
+
+rule fetch:
+    """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
+    output:
+        directory("downloads/{address}"),
+    log:
+        "logs/fetch/{address}.log",
+    params:
+        address=lambda wildcards: ADDRESSES[wildcards.address],
+    shell:
+        "{CPU:q} scripts/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
+
+
+rule turns:
+    """Read every source into one table of exchanges: question, reply, what the user said next."""
+    input:
+        # What is fetched is pinned by its address, and a log that only got a new time stamp is the same log.
+        sources=[ancient(located(source["path"])) for source in config["data"]["sources"].values()],
+    output:
+        turns="<results>/data/turns.parquet",
+        ledger="<results>/data/ledgers/turns.parquet",
+    log:
+        "<logs>/turns.log",
+    benchmark:
+        "<benchmarks>/turns/all.jsonl"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime="1h",
+    params:
+        settings=settings(sources={name: {"kind": source["kind"]} for name, source in config["data"]["sources"].items()}),
+        code=code("turns"),
+        sources=[f"{name}={located(source['path'])}" for name, source in config["data"]["sources"].items()],
+    shell:
+        "{CPU:q} scripts/turns.py --source {params.sources:q} --settings {params.settings:q}"
+        " --turns {output.turns:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+
+
+rule pools:
+    """Pick the anchored negatives (dsat), the satisfied replies (sat) and the corrections (seed), and split them."""
+    input:
+        turns="<results>/data/turns.parquet",
+        labels="<results>/data/labels.parquet",
+    output:
+        dsat="<results>/data/dsat.parquet",
+        sat="<results>/data/sat.parquet",
+        seed="<results>/data/seed.parquet",
+        ledger="<results>/data/ledgers/pools.parquet",
+    log:
+        "<logs>/pools.log",
+    benchmark:
+        "<benchmarks>/pools/all.jsonl"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime="1h",
+    params:
+        settings=settings(
+            seed=config["seed"], **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers")}
+        ),
+        code=code("pools", "sql/*.sql"),
+    shell:
+        "{CPU:q} scripts/pools.py --turns {input.turns:q} --labels {input.labels:q} --settings {params.settings:q}"
+        " --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+
+
+rule tasks:
+    """The held-out benchmark: the test split's DSAT prompts, with the reply that disappointed as the one to beat."""
+    input:
+        dsat="<results>/data/dsat.parquet",
+    output:
+        tasks="<results>/data/benchmarks/{benchmark}.parquet",
+    log:
+        "<logs>/tasks/{benchmark}.log",
+    benchmark:
+        "<benchmarks>/tasks/{benchmark}.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        settings=lambda wildcards: settings(
+            seed=config["seed"], max_tasks=config["evaluation"]["benchmarks"][wildcards.benchmark]["max_tasks"]
+        ),
+        code=code("tasks"),
+    shell:
+        "{CPU:q} scripts/tasks.py --dsat {input.dsat:q} --settings {params.settings:q} --tasks {output.tasks:q} > {log:q} 2>&1"

@@ -1,0 +1,92 @@
+"""What a reader opens: the resolved configuration, the ledger, the catalog of all tables, and the report."""
+
+
+rule resolved_config:
+    """Keep the configuration that this run really used, defaults included."""
+    output:
+        config="<results>/config.resolved.yaml",
+    log:
+        "<logs>/resolved_config.log",
+    params:
+        settings=settings(**config),
+        code=code("resolved_config"),
+    shell:
+        "{CPU:q} scripts/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
+
+
+rule ledger:
+    """Follow every row from raw records to trained pairs, and check that the sums are exact."""
+    input:
+        parts=[
+            *(f"{RESULTS}/data/ledgers/{stage}.parquet" for stage in ("turns", "labels", "pools")),
+            *(
+                f"{RESULTS}/{model}/prompts/{table}.ledger.parquet"
+                for model in config["models"]
+                for table in sorted({"dsat", "seed"} | {config["recipes"][method]["prompts"] for method in config["methods"]})
+            ),
+            *(
+                f"{RESULTS}/{model}/eval/{benchmark}/prompts.ledger.parquet"
+                for model in config["models"]
+                for benchmark in config["evaluation"]["benchmarks"]
+            ),
+            *(f"{RESULTS}/{policy}/ledger.parquet" for policy in POLICIES if not policy.endswith("/base")),
+        ],
+    output:
+        ledger="<results>/data/ledger.parquet",
+    log:
+        "<logs>/ledger.log",
+    benchmark:
+        "<benchmarks>/ledger/all.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        code=code("ledger"),
+    shell:
+        "{CPU:q} scripts/ledger.py --parts {input.parts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+
+
+rule catalog:
+    """Make every table reachable by SQL."""
+    input:
+        ledger="<results>/data/ledger.parquet",
+        scores="<results>/eval/scores.parquet",
+    output:
+        catalog="<results>/catalog.duckdb",
+    log:
+        "<logs>/catalog.log",
+    benchmark:
+        "<benchmarks>/catalog/all.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        code=code("catalog"),
+        results=RESULTS,
+    shell:
+        "{CPU:q} scripts/catalog.py --results {params.results:q} --catalog {output.catalog:q} > {log:q} 2>&1"
+
+
+rule report:
+    """One page on the run: what was done, what was dropped, what came out, what it cost."""
+    input:
+        config="<results>/config.resolved.yaml",
+        catalog="<results>/catalog.duckdb",
+        scores="<results>/eval/scores.parquet",
+        ledger="<results>/data/ledger.parquet",
+    output:
+        report="<results>/report.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report/all.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    params:
+        code=code("report", "templates/report.html.j2"),
+        results=RESULTS,
+        benchmarks=f"{RESULTS}/benchmarks",
+    shell:
+        "{CPU:q} scripts/report.py --results {params.results:q} --config {input.config:q} --catalog {input.catalog:q}"
+        " --benchmarks {params.benchmarks:q} --report {output.report:q} > {log:q} 2>&1"

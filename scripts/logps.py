@@ -1,0 +1,58 @@
+"""Score held-out corrections with a policy.
+
+Reads a Prompts table whose test rows have both sides, and a policy; writes Logps. Compared with the base model's, they tell
+whether the policy has come to prefer what users preferred.
+"""
+
+from pathlib import Path
+
+import polars as pl
+import torch
+from transformers import AutoModelForCausalLM
+
+from drift import cli
+from drift.chat import load_tokenizer, render_reply
+from drift.logps import pair_logps
+from drift.progress import Progress
+from drift.tables import Logps, Prompts, read_table, write_table
+
+
+def token_rows(prompts: pl.DataFrame, tokenizer) -> list[dict]:
+    """Prompts with both sides as token ids."""
+    return [
+        {
+            "pair_id": row["prompt_id"],
+            "prompt_ids": row["prompt_token_ids"],
+            **{f"{side}_ids": render_reply(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")},
+        }
+        for row in prompts.iter_rows(named=True)
+    ]
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("--prompts", required=True)
+    command.add_argument("--policy", required=True, type=Path, help="folder of the policy")
+    command.add_argument("--logps", required=True, help="table to write")
+    arguments = command.parse_args()
+
+    prompts = read_table(Prompts, arguments.prompts).filter(split="test")
+    if prompts.is_empty():
+        raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_seed_conversations or add data")
+    rows = token_rows(prompts, load_tokenizer(arguments.policy))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # fp32: the differences between policies are small against bf16's rounding.
+    model = AutoModelForCausalLM.from_pretrained(arguments.policy, dtype=torch.float32, local_files_only=True).to(device)
+    logps = pair_logps(model, Progress(rows, desc="held-out pairs"))
+    table = pl.DataFrame(
+        {
+            "pair_id": [row["pair_id"] for row in rows],
+            "chosen_logp": [chosen for chosen, _ in logps],
+            "rejected_logp": [rejected for _, rejected in logps],
+        }
+    )
+    write_table(table, Logps, arguments.logps)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,80 @@
+"""Fit the prompts of a pool or a benchmark to a model.
+
+Reads dsat, sat, seed or a benchmark's tasks, and the model's tokenizer; writes a Prompts table and its ledger. What is too
+long loses its oldest turns. Every method of a model trains on the prompts as they are trimmed here, so methods differ in
+their pairs and in nothing else.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from drift import cli
+from drift.chat import Messages, guided, load_tokenizer, render, render_reply, trim
+from drift.progress import Progress
+from drift.tables import Dsat, Ledger, LedgerBook, Prompts, Sat, Seed, Tasks, read_table, write_table
+
+KINDS = {"dsat": Dsat, "sat": Sat, "seed": Seed, "tasks": Tasks}
+
+
+def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of any pool, or tasks, with the columns of Prompts that do not depend on a model."""
+    if "baseline" in rows.columns:
+        rows = rows.rename({"baseline": "rejected"}).with_columns(split=pl.lit("test"))
+    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected") if name not in rows.columns]
+    return rows.with_columns(absent).select("prompt_id", "split", "prompt", "chosen", "rejected", "feedback")
+
+
+def fit(row: dict, tokenizer, settings: dict) -> dict | None:
+    """The row with its prompt trimmed and rendered; None where even its last message does not fit.
+
+    A prompt fits when every chat made of it leaves room for a reply of `max_tokens` within `context`, and, where the rows are
+    trained on (`max_length` is set), when prompt and each reply stay within `max_length`. All in tokens.
+    """
+
+    def fits(prompt: Messages) -> bool:
+        plain = len(render(tokenizer, prompt))
+        if plain + settings["max_tokens"] > settings["context"]:
+            return False
+        if settings["max_length"] is None:
+            return True
+        replies = [len(render_reply(tokenizer, prompt, row[side])) for side in ("chosen", "rejected") if row[side] is not None]
+        if plain + max([settings["max_tokens"], *replies]) > settings["max_length"]:
+            return False
+        if row["rejected"] is None or row["feedback"] is None:
+            return True
+        improve = guided(prompt, row["rejected"], row["feedback"], settings["instruction"])
+        return len(render(tokenizer, improve)) + settings["max_tokens"] <= settings["context"]
+
+    prompt = trim(row["prompt"], fits)
+    if prompt is None:
+        return None
+    fitted = {
+        "prompt": prompt,
+        "prompt_token_ids": render(tokenizer, prompt),
+        "turns_trimmed": len(row["prompt"]) - len(prompt),
+    }
+    return row | fitted
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("--kind", required=True, choices=sorted(KINDS), help="what --pool is")
+    command.add_argument("--pool", required=True)
+    command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
+    command.add_argument("--prompts", required=True, help="table to write")
+    command.add_argument("--ledger", required=True, help="table to write")
+    arguments = command.parse_args()
+
+    rows = as_prompts(read_table(KINDS[arguments.kind], arguments.pool))
+    tokenizer = load_tokenizer(arguments.policy)
+    fitted = [fit(row, tokenizer, arguments.settings) for row in Progress(rows.to_dicts(), desc="fit prompts")]
+    kept = [row for row in fitted if row is not None]
+    book = LedgerBook(arguments.settings["flow"], "prompts", "prompts", rows.height)
+    book.drop("last message and reply do not fit", rows.height - len(kept))
+    write_table(pl.DataFrame(kept, schema=Prompts.create_empty().schema), Prompts, arguments.prompts)
+    write_table(book.table(), Ledger, arguments.ledger)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,614 @@
+"""Write the report of a run: one HTML page that needs no network, for light and dark screens, wide and narrow.
+
+Reads:  the catalog of the run (--catalog; its views are relative to the folder they were made from), the resolved
+        configuration (--config), and Snakemake's benchmark files (--benchmarks/RULE/NAME.jsonl).
+Writes: the page (--report).
+
+Conversations are untrusted: the template escapes every text, the page forbids scripts and outside content, and charts are
+labelled from the configuration only.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import duckdb
+import jinja2
+import markupsafe
+import polars as pl
+import yaml
+
+from drift import charts, cli, tables
+
+SAMPLED_PAIRS = 12
+EXCERPT, LONGEST = 500, 5000  # characters of a text that are open, and that are in the page at all
+HELDOUT_PAIRS = "heldout-pairs"
+UNITS = ("records", "conversations", "turns", "replies", "prompts", "pairs")  # a row's way, for the order of the flows
+FIRST = {-1: "base", 0: "warm-up"}
+
+
+# -------------------------------------------------------------------------------------------------------------- numbers
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def points(value: float) -> str:
+    """A difference of shares, in percentage points."""
+    return minus(f"{100 * value:+.1f}")
+
+
+def minus(text: str) -> str:
+    """`text` with a minus as long as its plus."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def signed(value: float) -> str:
+    return minus(f"{value:+.3f}" if abs(value) < 10 else f"{value:+,.1f}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4.2 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def size(megabytes: float) -> str:
+    return f"{megabytes:,.0f} MiB" if megabytes < 1024 else f"{megabytes / 1024:,.1f} GiB"
+
+
+def round_name(iteration: int) -> str:
+    return FIRST.get(iteration, f"iteration {iteration}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric of the scores is called and shown; `curve` is the sentence under its chart, '' where it has none."""
+
+    name: str
+    label: str
+    text: object
+    axis: str = "~g"
+    help: str = ""
+    curve: str = ""
+    rule: float | None = None
+
+
+BENCHMARK_METRICS = (
+    Metric(
+        "win_rate",
+        "Win rate",
+        percent,
+        "%",
+        "share of verdicts for the policy's answer against the reply that disappointed the user; both orders, averaged",
+        "Rising: the judge more often prefers the policy's answer to the reply that disappointed a real user. "
+        "50% (dashed) is a draw.",
+        0.5,
+    ),
+    Metric("win_rate_gain", "Gain over base", points, help="win rate less the base model's on the same items, points"),
+    Metric(
+        "response_tokens",
+        "Answer length",
+        whole,
+        "~s",
+        "mean tokens of an answer",
+        "Rising together with the win rate: part of the gain may be that the judge likes longer answers.",
+    ),
+    Metric(
+        "cut_by_limit",
+        "Cut by limit",
+        percent,
+        "%",
+        "share of answers that the token limit cut",
+        "Rising: more answers do not come to an end before the token limit; they are judged as they are.",
+    ),
+    Metric(
+        "position_flip_rate", "Verdict flips", percent, help="share of items whose verdict changes with the order of answers"
+    ),
+    Metric("verdict_mass", "Verdict mass", percent, help="how much of the judge's first token was a verdict at all"),
+)
+PAIR_METRICS = (
+    Metric(
+        "preference_accuracy",
+        "Preference accuracy",
+        percent,
+        "%",
+        "share of held-out corrections with s > 0, measured from the base model",
+        "Rising: on conversations never trained on, the reply that satisfied gains on the reply that disappointed. "
+        "50% (dashed) is chance.",
+        0.5,
+    ),
+    Metric(
+        "margin",
+        "Held-out margin s",
+        signed,
+        "~g",
+        "mean s on held-out corrections, measured from the base model",
+        "Rising: the preference learned from the pairs carries over to unseen corrections; 0 (dashed) is the base model.",
+        0.0,
+    ),
+    Metric("likelihood_accuracy", "Likelihood accuracy", percent, help="share where the satisfying reply is the likelier one"),
+    Metric(
+        "chosen_logp_change",
+        "Chosen log-probability",
+        signed,
+        "~g",
+        "mean change of log p(satisfying reply) from the base model, nats",
+        "Falling: the satisfying replies themselves become less likely than under the base model (dashed), "
+        "so the margin grows only because the rejected ones fall faster.",
+        0.0,
+    ),
+    Metric(
+        "rejected_logp_change",
+        "Rejected log-probability",
+        signed,
+        "~g",
+        "mean change of log p(disappointing reply) from the base model, nats",
+        "Falling: the policy moves away from the replies that disappointed; it should fall faster than the chosen one.",
+        0.0,
+    ),
+)
+TRAINING_CURVES = (
+    Metric(
+        "s",
+        "Training margin s",
+        signed,
+        "~g",
+        curve="How far a round moved its own pairs from where it started (mean; whiskers: the middle half of the pairs). "
+        "Falling towards 0 (dashed): the later rounds find less to learn in their pairs.",
+        rule=0.0,
+    ),
+    Metric(
+        "sigma_minus_s",
+        "Weight left: sigma(-s)",
+        percent,
+        ".2f",
+        curve="The weight of a pair's gradient after the round (mean; whiskers: the middle half). It starts at 0.5 (dashed); "
+        "falling: the pairs are fitted and their signal is used up; at 0.5: the round hardly moved the policy.",
+        rule=0.5,
+    ),
+)
+
+
+# -------------------------------------------------------------------------------------------------------------- catalog
+
+
+class Catalog:
+    """The views of a run. Raises StageError where they cannot be read from here."""
+
+    def __init__(self, path: str):
+        self.path = path
+        try:
+            self.connection = duckdb.connect(path, read_only=True)
+        except duckdb.Error as error:
+            raise cli.StageError(f"{path}: no readable catalog: {error}. Make it with scripts/catalog.py.") from error
+
+    def query(self, sql: str) -> list[dict]:
+        try:
+            cursor = self.connection.execute(sql)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except duckdb.IOException as error:
+            raise cli.StageError(
+                f"{self.path}: a file that the catalog names is not there: {error}. Run from the folder where the catalog was "
+                "made, or make it again with scripts/catalog.py."
+            ) from error
+
+
+def policy_order(rows: Iterable[dict], models: list[str], methods: list[str]) -> list[dict]:
+    """`rows` in the order of the configuration: by model, base and warm-up first, then by method and iteration."""
+    order = [*charts.START, *methods]
+    return sorted(rows, key=lambda row: (models.index(row["model"]), order.index(row["method"]), row["iteration"]))
+
+
+def configured(rows: list[dict], config: dict) -> list[dict]:
+    """Those of `rows` whose model and method are in the configuration: a folder may hold methods of earlier runs."""
+    methods = [*charts.START, *config["methods"]]
+    kept = [row for row in rows if row["model"] in config["models"] and row["method"] in methods]
+    return policy_order(kept, list(config["models"]), config["methods"])
+
+
+# ------------------------------------------------------------------------------------------------------------- sections
+
+
+def notices(config: dict, gates: dict) -> list[dict]:
+    """What a reader must know before any number."""
+    found = []
+    judge = config["evaluation"].get("judge")
+    if judge is not None and not config["evaluation"]["judges"][judge].get("trusted", True):
+        text = "The verdicts of this judge mean nothing by themselves: they show that the machinery works."
+        found.append({"title": f"Judge {judge}", "text": text, "kind": "warning"})
+    if config["data"]["labelers"][config["data"]["labeler"]]["kind"] == "lexical":
+        text = "Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model."
+        found.append({"title": "Labels", "text": text, "kind": "note"})
+    if gates["failed"]:
+        text = f"{len(gates['failed'])} of {gates['total']} correctness gates failed; the policies below are not to be trusted."
+        found.append({"title": "Gates", "text": text, "kind": "failure"})
+    return found
+
+
+def facts(config: dict) -> list[tuple[str, str]]:
+    """What was run, in a few lines."""
+    data, training, sampling = config["data"], config["training"], config["sampling"]
+    labeler = data["labeler"]
+    kind = data["labelers"][labeler]["kind"]
+    return [
+        ("Models", ", ".join(config["models"])),
+        ("Methods", ", ".join(config["methods"])),
+        ("Iterations", f"{config['iterations']} (K), after a warm-up on the seed corrections"),
+        ("Sources", ", ".join(f"{name} ({source['kind']})" for name, source in data["sources"].items())),
+        ("Labels", f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"),
+        ("Judge", config["evaluation"].get("judge") or "none"),
+        ("Sampling", chosen_settings(sampling, ("temperature", "top_p", "max_tokens", "context"))),
+        ("Training", chosen_settings(training, ("beta", "learning_rate", "epochs", "global_batch", "max_length"))),
+        ("Seed", str(config["seed"])),
+    ]
+
+
+def chosen_settings(section: dict, keys: tuple[str, ...]) -> str:
+    """Those of `keys` that the section has, as one line."""
+    return ", ".join(f"{key} {section[key]}" for key in keys if key in section)
+
+
+def versions(manifests: list[dict]) -> list[tuple[str, str]]:
+    """Library versions of all trainings; several where rounds were trained with different ones."""
+    found: dict[str, set[str]] = {}
+    for manifest in manifests:
+        for name, version in json.loads(manifest["versions"] or "{}").items():
+            found.setdefault(name, set()).add(str(version))
+    return [(name, ", ".join(sorted(all_of))) for name, all_of in sorted(found.items())]
+
+
+def score_groups(config: dict) -> list[tuple[str, str, tuple[Metric, ...]]]:
+    """The column groups of the score table: benchmark, its title, its metrics."""
+    asked = [(name, f"{name} prompts", BENCHMARK_METRICS) for name in config["evaluation"]["benchmarks"]]
+    return [*asked, (HELDOUT_PAIRS, "held-out corrections", PAIR_METRICS)]
+
+
+def score_table(scores: list[dict], config: dict) -> dict:
+    """One row a policy, one column a benchmark's metric; columns that no policy has a row for are left out."""
+    present = {(score["benchmark"], score["metric"]) for score in scores}
+    groups = []
+    for benchmark, title, metrics in score_groups(config):
+        if kept := [metric for metric in metrics if (benchmark, metric.name) in present]:
+            groups.append({"benchmark": benchmark, "title": title, "metrics": kept})
+    cells: dict[tuple, dict] = {}
+    for score in scores:
+        policy = (score["model"], score["method"], score["iteration"])
+        cells.setdefault(policy, {})[score["benchmark"], score["metric"]] = score
+    rows = [
+        {
+            "model": model,
+            "method": method,
+            "iteration": iteration,
+            **charts.style(method, config["methods"]),
+            "cells": [score_cell(of.get((group["benchmark"], m.name)), m) for group in groups for m in group["metrics"]],
+        }
+        for (model, method, iteration), of in cells.items()
+    ]
+    return {"groups": groups, "rows": rows}
+
+
+def score_cell(score: dict | None, metric: Metric) -> dict | None:
+    """A score as it is shown; None where it is not defined."""
+    if score is None or score["value"] is None:
+        return None
+    cell = {"value": score["value"], "text": metric.text(score["value"]), "n": score["n"], "interval": None, "sign": ""}
+    if score["low"] is not None:
+        cell["interval"] = f"{metric.text(score['low']).rstrip('%')} to {metric.text(score['high']).rstrip('%')}"
+        if metric.text in (points, signed):
+            cell["sign"] = "up" if score["low"] > 0 else "down" if score["high"] < 0 else ""
+    return cell
+
+
+def training_points(catalog: Catalog, column: str) -> list[dict]:
+    """Mean and middle half of a column of the margins, per policy."""
+    return catalog.query(
+        f"SELECT model, method, iteration, avg({column}) AS value, quantile_cont({column}, 0.25) AS low, "
+        f"quantile_cont({column}, 0.75) AS high FROM margins GROUP BY ALL ORDER BY ALL"
+    )
+
+
+def figure(rows: list[dict], metric: Metric, title: str, config: dict, joined: bool) -> dict | None:
+    """A chart of one model's `rows`; None where no row has a value. `joined`: methods' lines begin where they started."""
+    frame = pl.DataFrame([{name: row[name] for name in charts.POINTS} for row in rows], schema=charts.POINTS)
+    if frame["value"].drop_nulls().is_empty():
+        return None
+    if joined:
+        starts = {name: -1 if config["recipes"].get(name, {}).get("start") == "base" else 0 for name in config["methods"]}
+        frame = charts.joined_to_start(frame, {name: at for name, at in starts.items() if name in set(frame["method"])})
+    drawn = charts.curve(frame, config["methods"], metric.axis, metric.rule)
+    # The one text that is not escaped: an SVG whose only words are axis labels, which Vega escapes itself.
+    return {"title": title, "svg": markupsafe.Markup(drawn), "sentence": metric.curve}
+
+
+def model_figures(model: str, scores: list[dict], margins: dict[str, list[dict]], config: dict) -> list[dict]:
+    """The curves of one model, the most telling first."""
+    found = []
+    groups = score_groups(config)
+    for benchmark, _, metrics in groups:
+        for metric in metrics:
+            rows = [row for row in scores if (row["model"], row["benchmark"], row["metric"]) == (model, benchmark, metric.name)]
+            # With several benchmarks a title must say whose curve it is.
+            title = metric.label if benchmark == HELDOUT_PAIRS or len(groups) == 2 else f"{metric.label} · {benchmark}"
+            if metric.curve:
+                found.append(figure(rows, metric, title, config, joined=True))
+    for metric in TRAINING_CURVES:
+        rows = [row for row in margins[metric.name] if row["model"] == model]
+        found.append(figure(rows, metric, metric.label, config, joined=False))
+    return [drawn for drawn in found if drawn]
+
+
+def legend(config: dict) -> list[dict]:
+    """What the colours and shapes stand for."""
+    first = {"name": "base, warm-up", **charts.style("base", config["methods"])}
+    return [first, *({"name": method, **charts.style(method, config["methods"])} for method in config["methods"])]
+
+
+def ledger_flows(rows: list[dict]) -> list[dict]:
+    """Every flow as stretches of one unit, the flows from raw records to pairs."""
+    flows: dict[str, list[dict]] = {}
+    for row in rows:
+        flows.setdefault(row["flow"], []).append(row)
+    found = [ledger_flow(name, steps) for name, steps in flows.items()]
+    return sorted(found, key=lambda flow: UNITS.index(flow["unit_in"]) if flow["unit_in"] in UNITS else len(UNITS))
+
+
+def ledger_flow(name: str, steps: list[dict]) -> dict:
+    """One flow: where it starts and ends, and its stretches."""
+    first, last = steps[0], steps[-1]
+    stretches = [new_stretch(first["rows_in"], first["unit_in"])]
+    for step in steps:
+        if step["event"] == "regroup":
+            stretches[-1]["regrouped"] = step["reason"]
+            stretches.append(new_stretch(step["rows_out"], step["unit_out"]))
+        elif step["dropped"] == 0:
+            stretches[-1]["clean"].append(step["reason"])
+        else:
+            whole_width = stretches[-1]["rows"] or 1
+            bar = {"kept": 100 * step["rows_out"] / whole_width, "lost": 100 * step["dropped"] / whole_width}
+            stretches[-1]["steps"].append({**step, **bar})
+    return {
+        "name": name,
+        "rows_in": first["rows_in"],
+        "unit_in": first["unit_in"],
+        "rows_out": last["rows_out"],
+        "unit_out": last["unit_out"],
+        "stretches": stretches,
+    }
+
+
+def new_stretch(rows: int, unit: str) -> dict:
+    """A stretch of a flow that begins with `rows` of a unit."""
+    return {"rows": rows, "unit": unit, "steps": [], "clean": [], "regrouped": None}
+
+
+def gate_summary(rows: list[dict]) -> dict:
+    """How many gates passed, which failed, and the list of all by policy."""
+    policies: dict[tuple, list[dict]] = {}
+    for row in rows:
+        policies.setdefault((row["model"], row["method"], row["iteration"]), []).append(row)
+    listed = [{"model": key[0], "method": key[1], "iteration": key[2], "gates": gates} for key, gates in policies.items()]
+    return {"total": len(rows), "failed": [row for row in rows if not row["passed"]], "policies": listed}
+
+
+def excerpt(text: str | None) -> dict | None:
+    """A text as the page shows it: an opening, the rest to unfold, and how many characters are left out altogether."""
+    if text is None:
+        return None
+    # Control characters, and the marks that turn the order of all text after them around, are shown as what they are: odd.
+    shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f\u202d\u202e]", "\ufffd", text[:LONGEST].replace("\r\n", "\n"))
+    return {"head": shown[:EXCERPT], "rest": shown[EXCERPT:], "left_out": max(0, len(text) - LONGEST)}
+
+
+def sampled_pairs(catalog: Catalog, config: dict) -> list[dict]:
+    """A dozen pairs of the methods' last rounds, spread evenly, picked by the hash of their id: the same ones every time."""
+    rows = configured(
+        catalog.query(
+            "SELECT *, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS place FROM pairs "
+            "WHERE iteration > 0 AND (model, method, iteration) IN "
+            "(SELECT (model, method, max(iteration)) FROM pairs GROUP BY model, method) "
+            f"QUALIFY place <= {SAMPLED_PAIRS} ORDER BY place"
+        ),
+        config,
+    )
+    groups = len({(row["model"], row["method"]) for row in rows})
+    each = math.ceil(SAMPLED_PAIRS / groups) if groups else 0
+    said = feedback_of(catalog, [row["pair_id"] for row in rows])
+    taken = [row for row in rows if row["place"] <= each][:SAMPLED_PAIRS]
+    return [sampled_pair(row, said.get((row["pair_id"], config["recipes"][row["method"]]["prompts"])), config) for row in taken]
+
+
+def feedback_of(catalog: Catalog, ids: list[str]) -> dict[tuple[str, str], str]:
+    """What users answered to the logged replies of these prompts, by prompt and pool."""
+    rows = []
+    for pool in ("dsat", "sat", "seed"):
+        found = catalog.connection.execute(
+            f"SELECT prompt_id, feedback FROM {pool} WHERE prompt_id IN (SELECT unnest(?))", [ids]
+        )
+        rows += [((prompt_id, pool), feedback) for prompt_id, feedback in found.fetchall()]
+    return dict(rows)
+
+
+def sampled_pair(row: dict, feedback: str | None, config: dict) -> dict:
+    """A pair as the page shows it."""
+    return {
+        **{name: row[name] for name in ("model", "method", "iteration", "pair_id", "chosen_tokens", "rejected_tokens")},
+        **charts.style(row["method"], config["methods"]),
+        "earlier": len(row["prompt"]) - 1,
+        "asked": excerpt(row["prompt"][-1]["content"]),
+        "feedback": excerpt(feedback),
+        "chosen": excerpt(row["chosen"]),
+        "rejected": excerpt(row["rejected"]),
+        "chosen_from": "logged reply" if row["chosen_from"] == "user" else "sampled",
+        "rejected_from": "logged reply" if row["rejected_from"] == "user" else "sampled",
+    }
+
+
+def training_table(catalog: Catalog, config: dict) -> list[dict]:
+    """What went into each policy: pairs, steps, share of weights changed, tokens read, written and trained on, time."""
+    policies = catalog.query("SELECT * FROM policies")
+    sums = (
+        "SELECT model, method, iteration, count(*) AS pairs, "
+        "sum(2 * len(prompt_token_ids) + chosen_tokens + rejected_tokens) AS trained FROM pairs GROUP BY ALL",
+        "SELECT model, method, iteration, sum(prompt_tokens) FILTER (benchmark IS NULL) AS read, "
+        "sum(completion_tokens) FILTER (benchmark IS NULL) AS written, "
+        "sum(prompt_tokens + completion_tokens) FILTER (benchmark IS NOT NULL) AS evaluated FROM completions GROUP BY ALL",
+    )
+    columns = (
+        *("pairs", "trained", "read", "written", "evaluated", "versions", "changed_share", "seconds"),
+        *("steps_done", "steps_planned"),
+    )
+    unknown = dict.fromkeys(columns)
+    by_policy: dict[tuple, dict] = {}
+    for row in [*policies, *(row for sql in sums for row in catalog.query(sql))]:
+        by_policy.setdefault((row["model"], row["method"], row["iteration"]), {**unknown}).update(row)
+    return configured(list(by_policy.values()), config)
+
+
+def dropped_table(catalog: Catalog, config: dict) -> dict:
+    """Why prompts gave no pair: reasons down, policies across, with the pairs that were made in the first row."""
+    made = configured(catalog.query("SELECT model, method, iteration, count(*) AS n FROM pairs GROUP BY ALL"), config)
+    lost = configured(catalog.query("SELECT model, method, iteration, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
+    place = ("model", "method", "iteration")
+    columns = list({tuple(row[key] for key in place): None for row in policy_order([*made, *lost], *names(config))})
+    kept = {tuple(row[key] for key in place): row["n"] for row in made}
+    reasons: dict[str, dict] = {}
+    for row in lost:
+        reasons.setdefault(row["reason"], {})[tuple(row[key] for key in place)] = row["n"]
+    ordered = sorted(reasons.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    return {
+        "columns": [dict(zip(place, column, strict=True)) for column in columns],
+        "kept": [kept.get(column, 0) for column in columns],
+        "rows": [{"reason": reason, "counts": [counts.get(column, 0) for column in columns]} for reason, counts in ordered],
+    }
+
+
+def names(config: dict) -> tuple[list[str], list[str]]:
+    """Models and methods in the order of the configuration."""
+    return list(config["models"]), config["methods"]
+
+
+# ------------------------------------------------------------------------------------------------------------- the cost
+
+
+def number(value: object) -> float | None:
+    """A figure of a benchmark file; None where Snakemake wrote NA or nothing."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def benchmark_rows(folder: Path) -> list[dict]:
+    """Every record of the benchmark files: rule (the folder's name), seconds, peak memory in MiB, CPU seconds."""
+    rows = []
+    for file in sorted(folder.rglob("*.jsonl")):
+        rule = file.relative_to(folder).parts[0].removesuffix(".jsonl")
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # a job that was killed while its record was written; its next attempt has a record of its own
+            if isinstance(record, dict):
+                figures = {key: number(record.get(key)) for key in ("s", "max_rss", "cpu_time")}
+                rows.append({"rule": rule, **figures})
+    return rows
+
+
+def cost_table(rows: list[dict]) -> dict:
+    """Per rule: jobs, total and longest time, CPU time, peak memory; the longest in total first, and the sum of all."""
+    rules: dict[str, list[dict]] = {}
+    for row in rows:
+        rules.setdefault(row["rule"], []).append(row)
+    listed = sorted((rule_cost(rule, jobs) for rule, jobs in rules.items()), key=lambda row: (-row["seconds"], row["rule"]))
+    return {"rules": listed, "total": rule_cost("all", rows) if rows else None}
+
+
+def rule_cost(rule: str, jobs: list[dict]) -> dict:
+    """The cost of the jobs of one rule; memory is None where nothing was measured (jobs shorter than a measurement)."""
+    of = {key: [job[key] for job in jobs if job[key] is not None] for key in ("s", "max_rss", "cpu_time")}
+    seconds = sum(of["s"])
+    return {
+        "rule": rule,
+        "jobs": len(jobs),
+        "seconds": seconds,
+        "mean": fmean(of["s"]) if of["s"] else 0.0,
+        "longest": max(of["s"], default=0.0),
+        "cpu": sum(of["cpu_time"]),
+        "memory": max(of["max_rss"], default=None),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> dict:
+    """Everything that the template shows."""
+    scores = configured(catalog.query("SELECT * FROM scores"), config)
+    gates = gate_summary(configured(catalog.query("SELECT * FROM gates"), config))
+    margins = {metric.name: configured(training_points(catalog, metric.name), config) for metric in TRAINING_CURVES}
+    training = training_table(catalog, config)
+    return {
+        "run": config["run"],
+        "results": results,
+        "catalog": catalog.path,
+        "notices": notices(config, gates),
+        "facts": facts(config),
+        "versions": versions(training),
+        "settings": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "scores": score_table(scores, config),
+        "figures": [{"model": model, "figures": model_figures(model, scores, margins, config)} for model in config["models"]],
+        "legend": legend(config),
+        "ledger": ledger_flows(catalog.query("SELECT * FROM ledger ORDER BY flow, step")),
+        "gates": gates,
+        "pairs": sampled_pairs(catalog, config),
+        "training": training,
+        "dropped": dropped_table(catalog, config),
+        "cost": cost_table(benchmark_rows(benchmarks)),
+    }
+
+
+def render(context: dict) -> str:
+    """The page. Every value is escaped where it is put in; a name that the template misspells is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "duration": duration,
+        "percent": percent,
+        "round_name": round_name,
+        "size": size,
+        "whole": whole,
+    }
+    return environment.get_template("report.html.j2").render(context)
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("--results", required=True, help="folder of the run, as the page should name it")
+    command.add_argument("--config", required=True, help="the resolved configuration, YAML")
+    command.add_argument("--catalog", required=True, help="the run's DuckDB catalog")
+    command.add_argument("--benchmarks", required=True, help="folder of Snakemake's benchmark files")
+    command.add_argument("--report", required=True, help="HTML page to write")
+    arguments = command.parse_args()
+    config = yaml.safe_load(Path(arguments.config).read_text(encoding="utf-8"))
+    page = render(contents(Catalog(arguments.catalog), config, Path(arguments.benchmarks), arguments.results))
+    with tables.atomic_path(arguments.report) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,29 @@
+"""Collect a policy's answers to a benchmark.
+
+Reads Requests and Completions; writes Responses. Cut and empty answers stay: they are part of how good a policy is.
+"""
+
+import polars as pl
+
+from drift import cli
+from drift.tables import Completions, Requests, Responses, read_table, write_table
+
+
+def collect(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+    """One response per request, joined by key."""
+    rows = requests.join(completions, on="request_id", how="left", validate="1:1")
+    return rows.select("prompt_id", "sample", "finish_reason", "completion_tokens", response="text")
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("--requests", required=True)
+    command.add_argument("--completions", required=True, nargs="+", help="its shards")
+    command.add_argument("--responses", required=True, help="table to write")
+    arguments = command.parse_args()
+    completions = read_table(Completions, *arguments.completions)
+    write_table(collect(read_table(Requests, arguments.requests), completions), Responses, arguments.responses)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,48 @@
+-- The rows of the pools, with their texts: only now are the conversations before the replies put together.
+
+WITH
+taken AS (
+    SELECT pool, prompt_id, conversation_id, turn, split
+    FROM split_candidates
+    WHERE reason IS NULL
+),
+messages AS (
+    SELECT conversation_id, turn, 0 AS place, 'system' AS role, system AS content FROM turns
+    UNION ALL
+    SELECT conversation_id, turn, 1 AS place, 'user' AS role, "user" AS content FROM turns
+    UNION ALL
+    SELECT conversation_id, turn, 2 AS place, 'assistant' AS role, response AS content FROM turns
+),
+prompts AS (
+    SELECT
+        wanted.conversation_id,
+        wanted.turn,
+        list({'role': messages.role, 'content': messages.content} ORDER BY messages.turn, messages.place) AS prompt
+    FROM (SELECT DISTINCT conversation_id, turn FROM taken) AS wanted
+    JOIN messages
+        ON messages.conversation_id = wanted.conversation_id
+        AND (messages.turn < wanted.turn OR (messages.turn = wanted.turn AND messages.role <> 'assistant'))
+    WHERE messages.content IS NOT NULL
+    GROUP BY wanted.conversation_id, wanted.turn
+)
+SELECT
+    taken.pool,
+    taken.prompt_id,
+    taken.conversation_id,
+    taken.turn,
+    replied.source,
+    taken.split,
+    prompts.prompt,
+    replied.response,
+    replied.feedback,
+    followed.response AS next_response,
+    labels.labeler,
+    labels.evidence,
+    labels.score
+FROM taken
+JOIN prompts USING (conversation_id, turn)
+JOIN turns AS replied USING (conversation_id, turn)
+JOIN read_parquet(getvariable('labels')) AS labels USING (conversation_id, turn)
+LEFT JOIN turns AS followed
+    ON followed.conversation_id = taken.conversation_id AND followed.turn = taken.turn + 1
+WHERE labels.labeler = getvariable('labeler');

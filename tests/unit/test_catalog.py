@@ -1,0 +1,143 @@
+"""The catalog has one commented view per kind of table, over all files of the kind, and its keys fit together."""
+
+import duckdb
+import pytest
+from test_report import build_results, policies, python
+
+import catalog
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("repository")
+    build_results(folder)
+    return folder
+
+
+@pytest.fixture
+def run(home, monkeypatch):
+    monkeypatch.chdir(home)
+    with duckdb.connect("results/demo/catalog.duckdb", read_only=True) as connection:
+        yield connection
+
+
+def count(connection, sql: str) -> int:
+    return connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]
+
+
+@pytest.mark.parametrize("name", catalog.VIEWS)
+def test_view_has_rows_columns_and_comments(run, name):
+    view = catalog.VIEWS[name]
+    described = {column: kind for column, kind, *_ in run.execute(f"DESCRIBE {name}").fetchall()}
+    expected = {key: catalog.KEYS[key][0] for key in view.keys} | {key: kind for key, (kind, _) in view.columns.items()}
+    plain = {column: kind.replace('"', "") for column, kind in described.items()}
+    assert plain == {column: kind.replace('"', "") for column, kind in expected.items()}
+    assert count(run, f"FROM {name}") > 0
+    assert run.execute("SELECT comment FROM duckdb_views() WHERE view_name = ?", [name]).fetchone() == (view.description,)
+    bare = "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND coalesce(comment, '') = ''"
+    assert run.execute(bare, [name]).fetchall() == []
+
+
+@pytest.mark.parametrize("name", catalog.VIEWS)
+def test_view_without_files_is_empty_but_typed(name):
+    with duckdb.connect() as connection:
+        for statement in catalog.statements("nowhere", []):
+            connection.execute(statement)
+        described = {column: kind for column, kind, *_ in connection.execute(f"DESCRIBE {name}").fetchall()}
+        view = catalog.VIEWS[name]
+        assert list(described) == [*view.keys, *view.columns]
+        assert count(connection, f"FROM {name}") == 0
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "keys"),
+    [
+        ("labels", "turns", "conversation_id, turn"),
+        ("dsat", "turns", "conversation_id, turn"),
+        ("sat", "turns", "conversation_id, turn"),
+        ("seed", "turns", "conversation_id, turn"),
+        ("(FROM completions WHERE benchmark IS NULL)", "requests", "model, method, iteration, request_id"),
+        ("(FROM completions WHERE judge IS NOT NULL)", "requests", "model, method, iteration, benchmark, judge, request_id"),
+        (
+            "(FROM completions WHERE benchmark IS NOT NULL AND judge IS NULL)",
+            "(FROM requests WHERE method IS NULL)",
+            "model, benchmark, request_id",
+        ),
+        ("judgments", "completions", "model, method, iteration, benchmark, judge, request_id"),
+        ("margins", "pairs", "model, method, iteration, pair_id"),
+        ("responses", "tasks", "benchmark, prompt_id"),
+        ("judgments", "responses", "model, method, iteration, benchmark, prompt_id"),
+        ("judgments", "tasks", "benchmark, prompt_id"),
+        ("pairs", "policies", "model, method, iteration"),
+        ("gates", "policies", "model, method, iteration"),
+        ("scores", "policies", "model, method, iteration"),
+        ("(SELECT prompt_id FROM requests)", "prompts", "prompt_id"),
+        ("(SELECT pair_id AS prompt_id, model FROM pairs)", "prompts", "model, prompt_id"),
+        ("(SELECT pair_id AS prompt_id FROM logps)", "seed", "prompt_id"),
+        ("(SELECT model, prompt_id, prompt FROM prompts WHERE pool = 'dsat')", "dsat", "prompt_id, prompt"),
+    ],
+)
+def test_keys_resolve(run, child, parent, keys):
+    assert count(run, f"FROM {child}") > 0
+    assert count(run, f"SELECT * FROM {child} ANTI JOIN {parent} USING ({keys})") == 0
+
+
+def test_every_policy_is_told_apart_by_its_path(run, home):
+    expected = {(method, iteration) for method, iteration, _ in policies(home / "results/demo")}
+    assert set(run.execute("SELECT method, iteration FROM policies").fetchall()) == expected
+    assert set(run.execute("SELECT DISTINCT method, iteration FROM logps").fetchall()) == expected
+    assert set(run.execute("SELECT DISTINCT judge FROM judgments").fetchall()) == {("tiny",)}
+
+
+def test_all_shards_are_in(run):
+    assert count(run, "SELECT * FROM completions WHERE method = 'drift' AND iteration = 1 AND benchmark IS NULL") == 18
+
+
+def test_order_of_files_does_not_matter():
+    rounds = [f"m/{method}/iter{k}" for method in ("drift", "spin") for k in (1, 2, 10)]
+    files = [
+        f"{folder}/{file}"
+        for folder in rounds
+        for file in ("pairs.parquet", "completions/0-of-2.parquet", "completions/1-of-2.parquet")
+    ]
+    assert catalog.statements("r", files) == catalog.statements("r", files[::-1])
+
+
+def test_ledgers_beside_prompts_are_not_prompts(run):
+    assert {pool for (pool,) in run.execute("SELECT DISTINCT pool FROM prompts").fetchall()} == {
+        "dsat",
+        "sat",
+        "seed",
+        "heldout",
+    }
+    assert count(run, "SELECT * FROM prompts WHERE prompt IS NULL") == 0
+
+
+def test_iterations_are_numbers():
+    groups = catalog.grouped(catalog.VIEWS["pairs"], [f"m/drift/iter{k}/pairs.parquet" for k in (10, 2)])
+    assert [keys["iteration"] for keys, _ in groups] == [2, 10]
+
+
+@pytest.mark.parametrize(
+    "stray",
+    ["state/drift/iter1/pairs.parquet", "m/drift/iter1/old/pairs.parquet", "m/drift/iterx/pairs.parquet", "pairs.parquet"],
+)
+def test_stray_files_are_left_out(stray):
+    assert catalog.grouped(catalog.VIEWS["pairs"], [stray]) == []
+
+
+def test_quotes_in_a_path_are_data(tmp_path):
+    root = build_results(tmp_path)
+    moved = root.with_name("it's; DROP")
+    root.rename(moved)
+    made = python("catalog.py", "--results", moved, "--catalog", moved / "catalog.duckdb", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    with duckdb.connect(str(moved / "catalog.duckdb"), read_only=True) as connection:
+        assert count(connection, "FROM pairs") > 0
+
+
+def test_missing_folder_is_named(tmp_path):
+    made = python("catalog.py", "--results", "results/none", "--catalog", "c.duckdb", cwd=tmp_path)
+    assert made.returncode == 1
+    assert "results/none: no such folder" in made.stderr
+    assert not (tmp_path / "c.duckdb").exists()
