@@ -13,7 +13,7 @@ rule fetch:
     params:
         address=lambda wildcards: ADDRESSES[wildcards.address],
     shell:
-        "{CPU:q} scripts/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
 
 
 rule turns:
@@ -37,7 +37,7 @@ rule turns:
         code=code("turns"),
         sources=[f"{name}={located(source['path'])}" for name, source in config["data"]["sources"].items()],
     shell:
-        "{CPU:q} scripts/turns.py --source {params.sources:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/turns.py --source {params.sources:q} --settings {params.settings:q}"
         " --turns {output.turns:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
@@ -65,7 +65,7 @@ rule pools:
         ),
         code=code("pools", "sql/*.sql"),
     shell:
-        "{CPU:q} scripts/pools.py --turns {input.turns:q} --labels {input.labels:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --settings {params.settings:q}"
         " --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
@@ -88,4 +88,4 @@ rule tasks:
         ),
         code=code("tasks"),
     shell:
-        "{CPU:q} scripts/tasks.py --dsat {input.dsat:q} --settings {params.settings:q} --tasks {output.tasks:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/tasks.py --dsat {input.dsat:q} --settings {params.settings:q} --tasks {output.tasks:q} > {log:q} 2>&1"

@@ -22,7 +22,7 @@ rule judge_base:
         ),
         code=code("base"),
     shell:
-        "{CPU:q} scripts/base.py --model {input.model:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
@@ -87,7 +87,7 @@ rule responses:
     params:
         code=code("responses"),
     shell:
-        "{CPU:q} scripts/responses.py --requests {input.requests:q} --completions {input.completions:q}"
+        "{CPU:q} {SCRIPTS:q}/responses.py --requests {input.requests:q} --completions {input.completions:q}"
         " --responses {output.responses:q} > {log:q} 2>&1"
 
 
@@ -113,7 +113,7 @@ rule judge_requests:
         ),
         code=code("judge_requests", "templates/judge.txt"),
     shell:
-        "{CPU:q} scripts/judge_requests.py --prompts {input.prompts:q} --responses {input.responses:q} --judge {input.judge:q}"
+        "{CPU:q} {SCRIPTS:q}/judge_requests.py --prompts {input.prompts:q} --responses {input.responses:q} --judge {input.judge:q}"
         " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
 
 
@@ -137,7 +137,7 @@ rule judgments:
     params:
         code=code("judgments"),
     shell:
-        "{CPU:q} scripts/judgments.py --requests {input.requests:q} --completions {input.completions:q}"
+        "{CPU:q} {SCRIPTS:q}/judgments.py --requests {input.requests:q} --completions {input.completions:q}"
         " --judgments {output.judgments:q} > {log:q} 2>&1"
 
 
@@ -160,7 +160,7 @@ rule logps:
     params:
         code=code("logps"),
     shell:
-        "{GPU:q} scripts/logps.py --prompts {input.prompts:q} --policy {input.policy:q} --logps {output.logps:q}"
+        "{GPU:q} {SCRIPTS:q}/logps.py --prompts {input.prompts:q} --policy {input.policy:q} --logps {output.logps:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -202,5 +202,5 @@ rule scores:
         ],
         judge=config["evaluation"]["judge"],
     shell:
-        "{CPU:q} scripts/scores.py {params.policies} --judge {params.judge:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --judge {params.judge:q} --settings {params.settings:q}"
         " --scores {output.scores:q} > {log:q} 2>&1"

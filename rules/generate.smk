@@ -32,7 +32,7 @@ rule sample:
         # Snakemake does not compare params that depend on resources: how an engine runs here changes no result.
         engine=lambda wildcards, resources: settings(**config["engine"]),
     shell:
-        "{GPU:q} scripts/generate.py --requests {input.requests:q} --policy {input.policy:q} --manifest {input.manifest:q}"
+        "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} --policy {input.policy:q} --manifest {input.manifest:q}"
         " --shard {wildcards.i} {wildcards.n} --settings {params.settings:q} --engine {params.engine:q}"
         " --completions {output.completions:q} 2>&1 | tee {log:q}"
 

@@ -24,7 +24,7 @@ rule base:
         settings=lambda wildcards: settings(name=f"{wildcards.model}/base", path=config["models"][wildcards.model]["path"]),
         code=code("base"),
     shell:
-        "{CPU:q} scripts/base.py --model {input.model:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
@@ -57,7 +57,7 @@ rule prompts:
         code=code("prompts"),
         kind=lambda wildcards: wildcards.table,
     shell:
-        "{CPU:q} scripts/prompts.py --kind {params.kind:q} --pool {input.pool:q} --policy {input.policy:q}"
+        "{CPU:q} {SCRIPTS:q}/prompts.py --kind {params.kind:q} --pool {input.pool:q} --policy {input.policy:q}"
         " --settings {params.settings:q} --prompts {output.prompts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
@@ -85,7 +85,7 @@ rule requests:
         ),
         code=code("policy_requests"),
     shell:
-        "{CPU:q} scripts/policy_requests.py --prompts {input.prompts:q} --policy {input.policy:q}"
+        "{CPU:q} {SCRIPTS:q}/policy_requests.py --prompts {input.prompts:q} --policy {input.policy:q}"
         " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
 
 
@@ -126,7 +126,7 @@ rule pairs:
             ["--requests", input.requests, "--completions", *input.completions] if input.requests else []
         ),
     shell:
-        "{CPU:q} scripts/pairs.py --prompts {input.prompts:q} --policy {input.policy:q} {params.sampled:q}"
+        "{CPU:q} {SCRIPTS:q}/pairs.py --prompts {input.prompts:q} --policy {input.policy:q} {params.sampled:q}"
         " --settings {params.settings:q} --pairs {output.pairs:q} --dropped {output.dropped:q} --ledger {output.ledger:q}"
         " > {log:q} 2>&1"
 
@@ -167,7 +167,7 @@ rule train:
         code=code("train"),
         state=f"{RESULTS}/state",
     shell:
-        "{GPU:q} scripts/train.py --pairs {input.pairs:q} --prompts {input.prompts:q} --start {input.start:q}"
+        "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --prompts {input.prompts:q} --start {input.start:q}"
         " --start-manifest {input.manifest:q} --state {params.state:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} --log {output.log:q} --margins {output.margins:q}"
         " --gates {output.gates:q} 2>&1 | tee {log:q}"

@@ -20,5 +20,5 @@ rule labels:
         settings=settings(labelers=config["data"]["labelers"]),
         code=code("labels"),
     shell:
-        "{CPU:q} scripts/labels.py --turns {input.turns:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/labels.py --turns {input.turns:q} --settings {params.settings:q}"
         " --labels {output.labels:q} --ledger {output.ledger:q} > {log:q} 2>&1"

@@ -11,7 +11,7 @@ rule resolved_config:
         settings=settings(**config),
         code=code("resolved_config"),
     shell:
-        "{CPU:q} scripts/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
 
 
 rule ledger:
@@ -43,7 +43,7 @@ rule ledger:
     params:
         code=code("ledger"),
     shell:
-        "{CPU:q} scripts/ledger.py --parts {input.parts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/ledger.py --parts {input.parts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
 rule catalog:
@@ -64,7 +64,7 @@ rule catalog:
         code=code("catalog"),
         results=RESULTS,
     shell:
-        "{CPU:q} scripts/catalog.py --results {params.results:q} --catalog {output.catalog:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/catalog.py --results {params.results:q} --catalog {output.catalog:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -88,5 +88,5 @@ rule report:
         results=RESULTS,
         benchmarks=f"{RESULTS}/benchmarks",
     shell:
-        "{CPU:q} scripts/report.py --results {params.results:q} --config {input.config:q} --catalog {input.catalog:q}"
+        "{CPU:q} {SCRIPTS:q}/report.py --results {params.results:q} --config {input.config:q} --catalog {input.catalog:q}"
         " --benchmarks {params.benchmarks:q} --report {output.report:q} > {log:q} 2>&1"

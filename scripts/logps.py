@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer, render_reply
@@ -36,6 +37,7 @@ def main() -> None:
     command.add_argument("--logps", required=True, help="table to write")
     arguments = command.parse_args()
 
+    disable_progress_bar()
     prompts = read_table(Prompts, arguments.prompts).filter(split="test")
     if prompts.is_empty():
         raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_seed_conversations or add data")

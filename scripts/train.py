@@ -14,9 +14,10 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+from transformers.utils.logging import disable_progress_bar
 from trl import DPOConfig, DPOTrainer
 
 from drift import cli, policies
@@ -39,12 +40,14 @@ class Watch(TrainerCallback):
     def on_step_end(self, args, state, control, **_):
         self.bar.update()
 
-    def on_log(self, args, state, control, logs=None, **_):
-        for metric, value in (logs or {}).items():
+    def on_log(self, args, state, control, logs, **_):
+        for metric, value in logs.items():
             if not math.isfinite(value):
                 raise cli.StageError(
                     f"gate 'finite loss' is shut: {metric} is {value} at step {state.global_step}; lower learning_rate"
                 )
+        if "loss" in logs:
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
 
 
 def as_dataset(pairs: pl.DataFrame) -> Dataset:
@@ -210,6 +213,8 @@ def main() -> None:
     command.add_argument("--gates", required=True, type=Path, help="gates.json to write")
     arguments = command.parse_args()
     settings, started = arguments.settings, time.monotonic()
+    disable_progress_bar()
+    disable_progress_bars()
 
     pairs = read_table(Pairs, arguments.pairs)
     if pairs.is_empty():
@@ -235,6 +240,7 @@ def main() -> None:
         processing_class=tokenizer,
         callbacks=[Watch()],
     )
+    trainer.remove_callback(PrinterCallback)
     check_rows(gates, trainer.train_dataset, pairs, heldout, tokenizer, settings)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
 

@@ -2,7 +2,7 @@
 
 import duckdb
 import pytest
-from test_report import build_results, policies, python
+from tests.unit.test_report import build_results, policies, python
 
 import catalog
 

@@ -117,6 +117,7 @@ def test_replies_without_a_follow_up_are_not_labelled():
                 {"conversation_id": "c", "turn": 0, "source": "s", "user": "a", "response": "b", "feedback": "no", "flags": []},
                 {"conversation_id": "c", "turn": 1, "source": "s", "user": "no", "response": "c", "flags": []},
                 {"conversation_id": "d", "turn": 0, "source": "s", "user": "a", "flags": []},
+                {"conversation_id": "e", "turn": 0, "source": "s", "user": "a", "feedback": "no", "flags": []},
             ],
             schema=turns.empty_turns().schema,
         )
@@ -127,7 +128,7 @@ def test_replies_without_a_follow_up_are_not_labelled():
         ("c", 0, "first", "DSAT"),
         ("c", 0, "second", "DSAT"),
     ]
-    assert labels.labels_ledger(3, 1, 2)["dropped"].to_list() == [2, 0]
+    assert labels.labels_ledger(4, 1, 2)["dropped"].to_list() == [3, 0]
 
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "sharegpt"

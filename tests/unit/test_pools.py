@@ -101,6 +101,7 @@ def test_the_prompt_is_all_that_was_said_before_the_reply(corpus):
 def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):
     corpus.add("kept", "aa", ("bb", "no", "DSAT"))
     corpus.add("copy", "aa", ("bb", "wrong", "DSAT"))
+    corpus.add("other reply", "aa", ("cc", "no", "DSAT"))
     corpus.add("french", "cc", ("dd", "non", "DSAT"), language="French")
     corpus.add("long", "ee", ("f" * 90, "no", "DSAT"))
     corpus.add("short", "gg", ("h", "no", "DSAT"))
@@ -116,10 +117,10 @@ def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):
         "over max_per_conversation": 1,
     }
     assert "s:copy/0" in ids(chosen["dsat"])  # the smaller prompt_id of the two copies
-    assert chosen["dsat"].height == 3
+    assert chosen["dsat"].height == 4
     last = ledger.group_by("flow").agg(pl.col("rows_out").sort_by("step").last())
     assert dict(last.rows()) == {pool: rows.height for pool, rows in chosen.items()}
-    assert set(ledger.filter(pl.col("step") == 0)["rows_in"]) == {9}
+    assert set(ledger.filter(pl.col("step") == 0)["rows_in"]) == {10}
 
 
 def test_the_length_of_a_prompt_counts_its_history_and_its_system_message(corpus):

@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 import pytest
-from test_report import build_results, policies, python
+from tests.unit.test_report import build_results, policies, python
 
 import ledger
 import scores

