@@ -1,6 +1,6 @@
 # make demo   the whole pipeline on a laptop: two CPU cores, a real small chat model, real conversations
 # make test   unit tests, and the whole DAG end to end on a tiny model
-# make lint   snakemake --lint, snakefmt, ruff
+# make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make locks  resolve envs/*.in anew into envs/*.lock
 
@@ -24,7 +24,7 @@ lint: envs
 	.venv/snakemake/bin/ruff check .
 	.venv/snakemake/bin/ruff format --check .
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
-	$(SNAKEMAKE) --lint
+
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

@@ -53,28 +53,32 @@ def policies_of(model):
 POLICIES = [policy for model in config["models"] for policy in policies_of(model)]
 
 
+def round_of(policy):
+    """Method and number of an iteration's policy (METHOD/iterK); None for the base model and the warm-up."""
+    match = re.fullmatch(r"(.+)/iter(\d+)", policy)
+    return match and (match[1], int(match[2]))
+
+
 def method_and_iteration(policy):
     """A policy's method and iteration: base is -1, the warm-up 0."""
-    name = policy.split("/", 1)[1]
-    if name in ("base", "warmup"):
-        return name, {"base": -1, "warmup": 0}[name]
-    method, iteration = name.split("/iter")
-    return method, int(iteration)
+    trained = round_of(policy.split("/", 1)[1])
+    return trained or (Path(policy).name, {"base": -1, "warmup": 0}[Path(policy).name])
 
 
 def recipe_of(trained):
     """The recipe of a trained policy; the warm-up's pairs are logged on both sides."""
     if trained == "warmup":
         return {"prompts": "seed", "chosen": "user", "rejected": "user"}
-    return config["recipes"][trained.split("/iter")[0]]
+    method, _ = round_of(trained)
+    return config["recipes"][method]
 
 
 def previous(trained):
     """The policy that this one is trained from and sampled from."""
     if trained == "warmup":
         return "base"
-    method, k = trained.split("/iter")
-    return f"{method}/iter{int(k) - 1}" if int(k) > 1 else config["recipes"][method]["start"]
+    method, k = round_of(trained)
+    return f"{method}/iter{k - 1}" if k > 1 else config["recipes"][method]["start"]
 
 
 def sampled_kinds(trained):
@@ -109,6 +113,14 @@ def judge_policy(judge):
 def shards(folder, count):
     """The completion files of a folder."""
     return [f"{folder}/completions/{i}-of-{count}.parquet" for i in range(1, count + 1)]
+
+
+def sampled_inputs(wildcards):
+    """The requests and completions behind a policy's pairs; none where both sides are logged."""
+    if not sampled_kinds(wildcards.trained):
+        return {"requests": [], "completions": []}
+    folder = f"{RESULTS}/{wildcards.model}/{wildcards.trained}"
+    return {"requests": f"{folder}/requests.parquet", "completions": shards(folder, config["sampling"]["shards"])}
 
 
 # What `generate` is told about sampling; the rest of `sampling` shapes other stages.

@@ -8,10 +8,10 @@ rule fetch:
     """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
     output:
         directory("downloads/{address}"),
-    log:
-        "logs/fetch/{address}.log",
     params:
         address=lambda wildcards: ADDRESSES[wildcards.address],
+    log:
+        "logs/fetch/{address}.log",
     shell:
         "{CPU:q} {SCRIPTS:q}/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
 
@@ -24,6 +24,10 @@ rule turns:
     output:
         turns="<results>/data/turns.parquet",
         ledger="<results>/data/ledgers/turns.parquet",
+    params:
+        settings=settings(sources={name: {"kind": source["kind"]} for name, source in config["data"]["sources"].items()}),
+        code=code("turns"),
+        sources=[f"{name}={located(source['path'])}" for name, source in config["data"]["sources"].items()],
     log:
         "<logs>/turns.log",
     benchmark:
@@ -32,10 +36,6 @@ rule turns:
     resources:
         mem_mb=8000,
         runtime="1h",
-    params:
-        settings=settings(sources={name: {"kind": source["kind"]} for name, source in config["data"]["sources"].items()}),
-        code=code("turns"),
-        sources=[f"{name}={located(source['path'])}" for name, source in config["data"]["sources"].items()],
     shell:
         "{CPU:q} {SCRIPTS:q}/turns.py --source {params.sources:q} --settings {params.settings:q}"
         " --turns {output.turns:q} --ledger {output.ledger:q} > {log:q} 2>&1"
@@ -51,6 +51,11 @@ rule pools:
         sat="<results>/data/sat.parquet",
         seed="<results>/data/seed.parquet",
         ledger="<results>/data/ledgers/pools.parquet",
+    params:
+        settings=settings(
+            seed=config["seed"], **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers")}
+        ),
+        code=code("pools", "sql/*.sql"),
     log:
         "<logs>/pools.log",
     benchmark:
@@ -59,11 +64,6 @@ rule pools:
     resources:
         mem_mb=8000,
         runtime="1h",
-    params:
-        settings=settings(
-            seed=config["seed"], **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers")}
-        ),
-        code=code("pools", "sql/*.sql"),
     shell:
         "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --settings {params.settings:q}"
         " --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q} --ledger {output.ledger:q} > {log:q} 2>&1"
@@ -75,6 +75,11 @@ rule tasks:
         dsat="<results>/data/dsat.parquet",
     output:
         tasks="<results>/data/benchmarks/{benchmark}.parquet",
+    params:
+        settings=lambda wildcards: settings(
+            seed=config["seed"], max_tasks=config["evaluation"]["benchmarks"][wildcards.benchmark]["max_tasks"]
+        ),
+        code=code("tasks"),
     log:
         "<logs>/tasks/{benchmark}.log",
     benchmark:
@@ -82,10 +87,5 @@ rule tasks:
     resources:
         mem_mb=2000,
         runtime="10m",
-    params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"], max_tasks=config["evaluation"]["benchmarks"][wildcards.benchmark]["max_tasks"]
-        ),
-        code=code("tasks"),
     shell:
         "{CPU:q} {SCRIPTS:q}/tasks.py --dsat {input.dsat:q} --settings {params.settings:q} --tasks {output.tasks:q} > {log:q} 2>&1"

@@ -8,6 +8,11 @@ rule judge_base:
     output:
         policy=directory("<results>/judges/{judge}/policy"),
         manifest="<results>/judges/{judge}/policy.json",
+    params:
+        settings=lambda wildcards: settings(
+            name=f"judges/{wildcards.judge}", path=config["evaluation"]["judges"][wildcards.judge]["path"]
+        ),
+        code=code("base"),
     log:
         "<logs>/judge_base/{judge}.log",
     benchmark:
@@ -16,11 +21,6 @@ rule judge_base:
     resources:
         mem_mb=8000,
         runtime="1h",
-    params:
-        settings=lambda wildcards: settings(
-            name=f"judges/{wildcards.judge}", path=config["evaluation"]["judges"][wildcards.judge]["path"]
-        ),
-        code=code("base"),
     shell:
         "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
@@ -34,10 +34,6 @@ use rule prompts as benchmark_prompts with:
     output:
         prompts="<results>/{model}/eval/{benchmark}/prompts.parquet",
         ledger="<results>/{model}/eval/{benchmark}/prompts.ledger.parquet",
-    log:
-        "<logs>/benchmark_prompts/{model}/{benchmark}.log",
-    benchmark:
-        "<benchmarks>/benchmark_prompts/{model}/{benchmark}.jsonl"
     params:
         settings=lambda wildcards: settings(
             flow=f"{wildcards.model}/eval/{wildcards.benchmark}",
@@ -48,6 +44,10 @@ use rule prompts as benchmark_prompts with:
         ),
         code=code("prompts"),
         kind="tasks",
+    log:
+        "<logs>/benchmark_prompts/{model}/{benchmark}.log",
+    benchmark:
+        "<benchmarks>/benchmark_prompts/{model}/{benchmark}.jsonl"
 
 
 use rule requests as benchmark_requests with:
@@ -56,15 +56,15 @@ use rule requests as benchmark_requests with:
         policy=ancient("<results>/{model}/base/policy"),
     output:
         requests="<results>/{model}/eval/{benchmark}/requests.parquet",
-    log:
-        "<logs>/benchmark_requests/{model}/{benchmark}.log",
-    benchmark:
-        "<benchmarks>/benchmark_requests/{model}/{benchmark}.jsonl"
     params:
         settings=lambda wildcards: settings(
             seed=config["seed"], unit=f"eval/{wildcards.benchmark}", split="test", kinds=["plain"], instruction=None
         ),
         code=code("policy_requests"),
+    log:
+        "<logs>/benchmark_requests/{model}/{benchmark}.log",
+    benchmark:
+        "<benchmarks>/benchmark_requests/{model}/{benchmark}.jsonl"
 
 
 rule responses:
@@ -77,6 +77,8 @@ rule responses:
         ),
     output:
         responses="<results>/{model}/{policy}/eval/{benchmark}/responses.parquet",
+    params:
+        code=code("responses"),
     log:
         "<logs>/responses/{model}/{policy}/{benchmark}.log",
     benchmark:
@@ -84,8 +86,6 @@ rule responses:
     resources:
         mem_mb=2000,
         runtime="10m",
-    params:
-        code=code("responses"),
     shell:
         "{CPU:q} {SCRIPTS:q}/responses.py --requests {input.requests:q} --completions {input.completions:q}"
         " --responses {output.responses:q} > {log:q} 2>&1"
@@ -100,6 +100,11 @@ rule judge_requests:
         judge=lambda wildcards: ancient(f"{RESULTS}/{judge_policy(wildcards.judge)}/policy"),
     output:
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
+    params:
+        settings=lambda wildcards: settings(
+            seed=config["seed"], context=config["evaluation"]["judges"][wildcards.judge]["context"]
+        ),
+        code=code("judge_requests", "templates/judge.txt"),
     log:
         "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -107,11 +112,6 @@ rule judge_requests:
     resources:
         mem_mb=4000,
         runtime="30m",
-    params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"], context=config["evaluation"]["judges"][wildcards.judge]["context"]
-        ),
-        code=code("judge_requests", "templates/judge.txt"),
     shell:
         "{CPU:q} {SCRIPTS:q}/judge_requests.py --prompts {input.prompts:q} --responses {input.responses:q} --judge {input.judge:q}"
         " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
@@ -127,6 +127,8 @@ rule judgments:
         ),
     output:
         judgments="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
+    params:
+        code=code("judgments"),
     log:
         "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -134,8 +136,6 @@ rule judgments:
     resources:
         mem_mb=2000,
         runtime="10m",
-    params:
-        code=code("judgments"),
     shell:
         "{CPU:q} {SCRIPTS:q}/judgments.py --requests {input.requests:q} --completions {input.completions:q}"
         " --judgments {output.judgments:q} > {log:q} 2>&1"
@@ -149,6 +149,8 @@ rule logps:
         policy=ancient("<results>/{model}/{policy}/policy"),
     output:
         logps="<results>/{model}/{policy}/eval/heldout-pairs/logps.parquet",
+    params:
+        code=code("logps"),
     log:
         "<logs>/logps/{model}/{policy}.log",
     benchmark:
@@ -157,8 +159,6 @@ rule logps:
     resources:
         mem_mb=8000,
         runtime="1h",
-    params:
-        code=code("logps"),
     shell:
         "{GPU:q} {SCRIPTS:q}/logps.py --prompts {input.prompts:q} --policy {input.policy:q} --logps {output.logps:q}"
         " 2>&1 | tee {log:q}"
@@ -180,13 +180,6 @@ rule scores:
         logps=[f"{RESULTS}/{policy}/eval/heldout-pairs/logps.parquet" for policy in POLICIES],
     output:
         scores="<results>/eval/scores.parquet",
-    log:
-        "<logs>/scores.log",
-    benchmark:
-        "<benchmarks>/scores/all.jsonl"
-    resources:
-        mem_mb=4000,
-        runtime="30m",
     params:
         settings=settings(
             seed=config["seed"],
@@ -201,6 +194,13 @@ rule scores:
             for method, k in [method_and_iteration(policy)]
         ],
         judge=config["evaluation"]["judge"],
+    log:
+        "<logs>/scores.log",
+    benchmark:
+        "<benchmarks>/scores/all.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
     shell:
         "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --judge {params.judge:q} --settings {params.settings:q}"
         " --scores {output.scores:q} > {log:q} 2>&1"

@@ -12,15 +12,6 @@ rule sample:
         policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
     output:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
-    log:
-        "<logs>/sample/{model}/{trained}/{i}-of-{n}.log",
-    benchmark:
-        "<benchmarks>/sample/{model}/{trained}/{i}-of-{n}.jsonl"
-    priority: 10
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime="4h",
     params:
         settings=settings(
             backend=config["engine"]["backend"],
@@ -31,6 +22,15 @@ rule sample:
         code=code("generate"),
         # Snakemake does not compare params that depend on resources: how an engine runs here changes no result.
         engine=lambda wildcards, resources: settings(**config["engine"]),
+    log:
+        "<logs>/sample/{model}/{trained}/{i}-of-{n}.log",
+    benchmark:
+        "<benchmarks>/sample/{model}/{trained}/{i}-of-{n}.jsonl"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime="4h",
+    priority: 10
     shell:
         "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} --policy {input.policy:q} --manifest {input.manifest:q}"
         " --shard {wildcards.i} {wildcards.n} --settings {params.settings:q} --engine {params.engine:q}"
@@ -44,11 +44,6 @@ use rule sample as respond with:
         policy=ancient("<results>/{model}/{policy}/policy"),
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.parquet",
-    log:
-        "<logs>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.log",
-    benchmark:
-        "<benchmarks>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.jsonl"
-    priority: 0
     params:
         settings=lambda wildcards: settings(
             backend=config["engine"]["backend"],
@@ -58,6 +53,11 @@ use rule sample as respond with:
         ),
         code=code("generate"),
         engine=lambda wildcards, resources: settings(**config["engine"]),
+    log:
+        "<logs>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.log",
+    benchmark:
+        "<benchmarks>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.jsonl"
+    priority: 0
 
 
 use rule sample as judge with:
@@ -67,11 +67,6 @@ use rule sample as judge with:
         policy=lambda wildcards: ancient(f"{RESULTS}/{judge_policy(wildcards.judge)}/policy"),
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.parquet",
-    log:
-        "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",
-    benchmark:
-        "<benchmarks>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.jsonl"
-    priority: 0
     params:
         settings=lambda wildcards: settings(
             backend=config["engine"]["backend"],
@@ -81,3 +76,8 @@ use rule sample as judge with:
         ),
         code=code("generate"),
         engine=lambda wildcards, resources: settings(**config["engine"]),
+    log:
+        "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",
+    benchmark:
+        "<benchmarks>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.jsonl"
+    priority: 0

@@ -12,6 +12,9 @@ rule base:
     output:
         policy=directory("<results>/{model}/base/policy"),
         manifest="<results>/{model}/base/policy.json",
+    params:
+        settings=lambda wildcards: settings(name=f"{wildcards.model}/base", path=config["models"][wildcards.model]["path"]),
+        code=code("base"),
     log:
         "<logs>/base/{model}.log",
     benchmark:
@@ -20,9 +23,6 @@ rule base:
     resources:
         mem_mb=8000,
         runtime="1h",
-    params:
-        settings=lambda wildcards: settings(name=f"{wildcards.model}/base", path=config["models"][wildcards.model]["path"]),
-        code=code("base"),
     shell:
         "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
@@ -37,15 +37,8 @@ rule prompts:
     output:
         prompts="<results>/{model}/prompts/{table}.parquet",
         ledger="<results>/{model}/prompts/{table}.ledger.parquet",
-    log:
-        "<logs>/prompts/{model}/{table}.log",
-    benchmark:
-        "<benchmarks>/prompts/{model}/{table}.jsonl"
     wildcard_constraints:
         table="dsat|sat|seed",
-    resources:
-        mem_mb=4000,
-        runtime="1h",
     params:
         settings=lambda wildcards: settings(
             flow=f"{wildcards.model}/prompts/{wildcards.table}",
@@ -56,6 +49,13 @@ rule prompts:
         ),
         code=code("prompts"),
         kind=lambda wildcards: wildcards.table,
+    log:
+        "<logs>/prompts/{model}/{table}.log",
+    benchmark:
+        "<benchmarks>/prompts/{model}/{table}.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
     shell:
         "{CPU:q} {SCRIPTS:q}/prompts.py --kind {params.kind:q} --pool {input.pool:q} --policy {input.policy:q}"
         " --settings {params.settings:q} --prompts {output.prompts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
@@ -68,13 +68,6 @@ rule requests:
         policy=ancient("<results>/{model}/base/policy"),
     output:
         requests="<results>/{model}/{trained}/requests.parquet",
-    log:
-        "<logs>/requests/{model}/{trained}.log",
-    benchmark:
-        "<benchmarks>/requests/{model}/{trained}.jsonl"
-    resources:
-        mem_mb=4000,
-        runtime="30m",
     params:
         settings=lambda wildcards: settings(
             seed=config["seed"],
@@ -84,17 +77,16 @@ rule requests:
             instruction=config["prompting"]["instruction"],
         ),
         code=code("policy_requests"),
+    log:
+        "<logs>/requests/{model}/{trained}.log",
+    benchmark:
+        "<benchmarks>/requests/{model}/{trained}.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
     shell:
         "{CPU:q} {SCRIPTS:q}/policy_requests.py --prompts {input.prompts:q} --policy {input.policy:q}"
         " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
-
-
-def sampled_inputs(wildcards):
-    """The requests and completions behind a policy's pairs; none where both sides are logged."""
-    if not sampled_kinds(wildcards.trained):
-        return {"requests": [], "completions": []}
-    folder = f"{RESULTS}/{wildcards.model}/{wildcards.trained}"
-    return {"requests": f"{folder}/requests.parquet", "completions": shards(folder, config["sampling"]["shards"])}
 
 
 rule pairs:
@@ -107,13 +99,6 @@ rule pairs:
         pairs="<results>/{model}/{trained}/pairs.parquet",
         dropped="<results>/{model}/{trained}/dropped.parquet",
         ledger="<results>/{model}/{trained}/ledger.parquet",
-    log:
-        "<logs>/pairs/{model}/{trained}.log",
-    benchmark:
-        "<benchmarks>/pairs/{model}/{trained}.jsonl"
-    resources:
-        mem_mb=4000,
-        runtime="30m",
     params:
         settings=lambda wildcards: settings(
             flow=f"{wildcards.model}/{wildcards.trained}",
@@ -125,6 +110,13 @@ rule pairs:
         sampled=lambda wildcards, input: (
             ["--requests", input.requests, "--completions", *input.completions] if input.requests else []
         ),
+    log:
+        "<logs>/pairs/{model}/{trained}.log",
+    benchmark:
+        "<benchmarks>/pairs/{model}/{trained}.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
     shell:
         "{CPU:q} {SCRIPTS:q}/pairs.py --prompts {input.prompts:q} --policy {input.policy:q} {params.sampled:q}"
         " --settings {params.settings:q} --pairs {output.pairs:q} --dropped {output.dropped:q} --ledger {output.ledger:q}"
@@ -147,15 +139,6 @@ rule train:
         log="<results>/{model}/{trained}/train.parquet",
         margins="<results>/{model}/{trained}/margins.parquet",
         gates="<results>/{model}/{trained}/gates.json",
-    log:
-        "<logs>/train/{model}/{trained}.log",
-    benchmark:
-        "<benchmarks>/train/{model}/{trained}.jsonl"
-    priority: 10
-    threads: 8
-    resources:
-        mem_mb=16000,
-        runtime="8h",
     params:
         settings=lambda wildcards: settings(
             name=f"{wildcards.model}/{wildcards.trained}",
@@ -166,6 +149,15 @@ rule train:
         ),
         code=code("train"),
         state=f"{RESULTS}/state",
+    log:
+        "<logs>/train/{model}/{trained}.log",
+    benchmark:
+        "<benchmarks>/train/{model}/{trained}.jsonl"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime="8h",
+    priority: 10
     shell:
         "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --prompts {input.prompts:q} --start {input.start:q}"
         " --start-manifest {input.manifest:q} --state {params.state:q} --settings {params.settings:q}"

@@ -8,6 +8,9 @@ rule labels:
     output:
         labels="<results>/data/labels.parquet",
         ledger="<results>/data/ledgers/labels.parquet",
+    params:
+        settings=settings(labelers=config["data"]["labelers"]),
+        code=code("labels"),
     log:
         "<logs>/labels.log",
     benchmark:
@@ -16,9 +19,6 @@ rule labels:
     resources:
         mem_mb=8000,
         runtime="1h",
-    params:
-        settings=settings(labelers=config["data"]["labelers"]),
-        code=code("labels"),
     shell:
         "{CPU:q} {SCRIPTS:q}/labels.py --turns {input.turns:q} --settings {params.settings:q}"
         " --labels {output.labels:q} --ledger {output.ledger:q} > {log:q} 2>&1"

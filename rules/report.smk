@@ -5,11 +5,11 @@ rule resolved_config:
     """Keep the configuration that this run really used, defaults included."""
     output:
         config="<results>/config.resolved.yaml",
-    log:
-        "<logs>/resolved_config.log",
     params:
         settings=settings(**config),
         code=code("resolved_config"),
+    log:
+        "<logs>/resolved_config.log",
     shell:
         "{CPU:q} {SCRIPTS:q}/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
 
@@ -29,10 +29,12 @@ rule ledger:
                 for model in config["models"]
                 for benchmark in config["evaluation"]["benchmarks"]
             ),
-            *(f"{RESULTS}/{policy}/ledger.parquet" for policy in POLICIES if not policy.endswith("/base")),
+            *(f"{RESULTS}/{policy}/ledger.parquet" for policy in POLICIES if Path(policy).name != "base"),
         ],
     output:
         ledger="<results>/data/ledger.parquet",
+    params:
+        code=code("ledger"),
     log:
         "<logs>/ledger.log",
     benchmark:
@@ -40,8 +42,6 @@ rule ledger:
     resources:
         mem_mb=2000,
         runtime="10m",
-    params:
-        code=code("ledger"),
     shell:
         "{CPU:q} {SCRIPTS:q}/ledger.py --parts {input.parts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
@@ -53,6 +53,9 @@ rule catalog:
         scores="<results>/eval/scores.parquet",
     output:
         catalog="<results>/catalog.duckdb",
+    params:
+        code=code("catalog"),
+        results=RESULTS,
     log:
         "<logs>/catalog.log",
     benchmark:
@@ -60,9 +63,6 @@ rule catalog:
     resources:
         mem_mb=2000,
         runtime="10m",
-    params:
-        code=code("catalog"),
-        results=RESULTS,
     shell:
         "{CPU:q} {SCRIPTS:q}/catalog.py --results {params.results:q} --catalog {output.catalog:q} > {log:q} 2>&1"
 
@@ -76,6 +76,10 @@ rule report:
         ledger="<results>/data/ledger.parquet",
     output:
         report="<results>/report.html",
+    params:
+        code=code("report", "templates/report.html.j2"),
+        results=RESULTS,
+        benchmarks=f"{RESULTS}/benchmarks",
     log:
         "<logs>/report.log",
     benchmark:
@@ -83,10 +87,6 @@ rule report:
     resources:
         mem_mb=4000,
         runtime="30m",
-    params:
-        code=code("report", "templates/report.html.j2"),
-        results=RESULTS,
-        benchmarks=f"{RESULTS}/benchmarks",
     shell:
         "{CPU:q} {SCRIPTS:q}/report.py --results {params.results:q} --config {input.config:q} --catalog {input.catalog:q}"
         " --benchmarks {params.benchmarks:q} --report {output.report:q} > {log:q} 2>&1"

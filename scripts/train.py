@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
+import trl
 from datasets import Dataset, disable_progress_bars
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
@@ -23,6 +24,7 @@ from trl import DPOConfig, DPOTrainer
 from drift import cli, policies
 from drift.chat import load_tokenizer
 from drift.gates import Gates
+from drift.lmhead import score_replies_only
 from drift.progress import Progress
 from drift.tables import Margins, Pairs, Prompts, TrainLog, read_table, write_table
 
@@ -48,6 +50,17 @@ class Watch(TrainerCallback):
                 )
         if "loss" in logs:
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
+
+
+class Trainer(DPOTrainer):
+    """TRL's DPO trainer; without a GPU its LM head scores the replies only, which halves the time and gives the same loss."""
+
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        trl.trainer.dpo_trainer.tqdm = Progress
+        # The first forward pass, and the last moment to change the head.
+        if not torch.cuda.is_available():
+            score_replies_only(self.model)
+        return super()._precompute_ref_logps(dataset, name, batch_size)
 
 
 def as_dataset(pairs: pl.DataFrame) -> Dataset:
@@ -233,7 +246,7 @@ def main() -> None:
     # fp32 master weights: steps of a small learning rate are lost to rounding in bf16.
     model = AutoModelForCausalLM.from_pretrained(arguments.start, dtype=torch.float32, local_files_only=True)
     gates = Gates()
-    trainer = DPOTrainer(
+    trainer = Trainer(
         model,
         args=trainer_config(settings, state),
         train_dataset=as_dataset(pairs),

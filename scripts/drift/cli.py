@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 
@@ -27,18 +28,17 @@ def _json_object(text: str) -> dict:
     return value
 
 
-def run(main, *expected: type[Exception]) -> NoReturn:
+def run(main: Callable[[], None]) -> NoReturn:
     """Call `main()` and end the program; errors that a user can mend are printed as one line, others with a traceback."""
     from drift.tables import TableError
 
     try:
         main()
-    except (StageError, TableError, *expected) as error:
+    except (StageError, TableError) as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            sys.exit(
-                f"error: no space left while writing {error.filename}: free some and run again; nothing half-written is kept"
-            )
+    except Exception as error:
+        # Python, polars and safetensors each raise an error of their own for it, with the system's words inside.
+        if any(words in str(error) for words in ("No space left on device", "Disk quota exceeded")):
+            sys.exit(f"error: the disk is full ({error}): free some space and run again; nothing half-written is kept")
         raise
     sys.exit(0)

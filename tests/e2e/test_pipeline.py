@@ -166,13 +166,31 @@ def test_the_report_warns_of_an_untrusted_judge_and_names_the_labels(run):
     assert "lexical heuristic" in page
 
 
-def test_adding_a_method_runs_only_its_own_stages(run):
+def planned(folder, config) -> set[str]:
+    """The outputs that a dry run would make."""
+    lines = snakemake(folder, config, "-n").stdout.splitlines()
+    return {path.strip() for line in lines if line.strip().startswith("output:") for path in line.split(":", 1)[1].split(",")}
+
+
+def test_adding_a_method_trains_nothing_else(run):
     folder, config = run
-    planned = snakemake(folder, config | {"methods": ["drift", "spin", "drift-unguided"]}, "-n", "--quiet", "rules").stdout
-    done = snakemake(folder, config | {"methods": ["drift", "spin", "drift-unguided"]}, "-n").stdout
-    touched = [line for line in done.splitlines() if line.strip().startswith("output:") and "drift/iter" in line]
-    assert touched == [], planned
-    assert "drift-unguided/iter2" in done
+    outputs = planned(folder, config | {"methods": ["drift", "spin", "drift-unguided"]})
+    trained = {path for path in outputs if path.endswith("/policy.json")}
+    assert trained == {f"results/tiny/tiny/drift-unguided/iter{k}/policy.json" for k in (1, 2)}
+
+
+def test_a_changed_learning_rate_trains_anew_but_neither_labels_nor_samples_the_first_round_before(run):
+    folder, config = run
+    outputs = planned(folder, config | {"training": config["training"] | {"learning_rate": 2e-3}})
+    assert "results/tiny/tiny/warmup/policy.json" in outputs
+    assert not {path for path in outputs if "/data/" in path and "ledger" not in path}
+    assert "results/tiny/tiny/warmup/pairs.parquet" not in outputs
+
+
+def test_where_an_engine_runs_reruns_nothing(run):
+    folder, config = run
+    outputs = planned(folder, config | {"engine": {"cpu_cache_gib": 2}})
+    assert outputs <= {"results/tiny/config.resolved.yaml", "results/tiny/report.html"}
 
 
 def test_a_killed_run_finishes_with_the_same_tables(run, tmp_path):

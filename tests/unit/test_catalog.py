@@ -2,9 +2,9 @@
 
 import duckdb
 import pytest
-from tests.unit.test_report import build_results, policies, python
 
 import catalog
+from tests.unit.test_report import build_results, policies, python
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import report
-from drift import charts, cli, tables
+from drift import charts, cli, metrics, tables
 
 SCRIPTS = Path(report.__file__).parent
 HOSTILE = (
@@ -501,4 +501,4 @@ def test_report_of_a_run_without_results(tmp_path):
     ("seconds", "text"), [(4.24, "4.2 s"), (200, "3 min 20 s"), (3599.7, "1 h 00 min"), (90061, "25 h 01 min")]
 )
 def test_durations(seconds, text):
-    assert report.duration(seconds) == text
+    assert metrics.duration(seconds) == text

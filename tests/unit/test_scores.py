@@ -4,11 +4,11 @@ import re
 
 import polars as pl
 import pytest
-from tests.unit.test_report import build_results, policies, python
 
 import ledger
 import scores
 from drift import cli, tables
+from tests.unit.test_report import build_results, policies, python
 
 BOOTSTRAP = scores.Bootstrap(100, 1)
 

@@ -1,0 +1,149 @@
+"""What snakemake plans for a configuration, before anything is downloaded or run."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from tests.conftest import REPOSITORY, snakemake, tiny_config
+
+RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
+
+
+def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
+    """Jobs by rule, from the table that a dry run prints."""
+    table = done.stdout.split("Job stats:", 1)[1].split("\n\n", 1)[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    """Dry-run a small configuration with changes; jobs by rule, without the total."""
+    folder = tmp_path_factory.mktemp("plan")
+    (folder / "model").mkdir()
+    (folder / "logs.jsonl").write_text("")
+    base = tiny_config(folder / "model", folder / "logs.jsonl") | {"methods": ["drift"]}
+    known = {}
+
+    def dry_run(*targets: str, **changes) -> dict[str, int]:
+        key = repr((targets, sorted(changes.items())))
+        if key not in known:
+            known[key] = planned(snakemake(folder, base | changes, "-n", *targets))
+        return {rule: count for rule, count in known[key].items() if rule != "total"}
+
+    return dry_run
+
+
+def difference(more: dict[str, int], fewer: dict[str, int]) -> dict[str, int]:
+    """How many jobs of each rule `more` has beyond `fewer`, where not none."""
+    counts = {rule: more.get(rule, 0) - fewer.get(rule, 0) for rule in more | fewer}
+    return {rule: count for rule, count in counts.items() if count}
+
+
+def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    jobs = planned(snakemake(tmp_path, config, "-n"))
+    policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each
+    assert jobs["fetch"] == 3, "the model, the judge, the conversations"
+    assert jobs["train"] == policies - 1
+    assert jobs["pairs"] == policies - 1
+    assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"
+    assert jobs["respond"] == jobs["responses"] == jobs["judge"] == jobs["judgments"] == jobs["logps"] == policies
+    once = ("turns", "labels", "pools", "base", "judge_base", "scores", "catalog", "report")
+    assert [jobs[rule] for rule in once] == [1] * len(once)
+    assert jobs["prompts"] == 3, "dsat, sat and seed"
+    assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", ".snakemake"}
+
+
+def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_laid_out_once(plan):
+    jobs = plan()
+    assert "fetch" not in jobs
+    assert "judge_base" not in jobs
+    assert jobs["base"] == 1
+
+
+def test_a_second_method_adds_its_own_jobs_only(plan):
+    added = difference(plan(methods=["drift", "spin"]), plan())
+    assert added == {
+        "prompts": 1,  # sat, which drift does not read
+        "requests": 2,
+        "sample": 2 * 2,  # two shards
+        "pairs": 2,
+        "train": 2,
+        "respond": 2,
+        "responses": 2,
+        "judge_requests": 2,
+        "judge": 2,
+        "judgments": 2,
+        "logps": 2,
+    }
+
+
+def test_a_third_iteration_adds_one_round(plan):
+    added = difference(plan(iterations=3), plan())
+    assert added == {
+        "requests": 1,
+        "sample": 2,
+        "pairs": 1,
+        "train": 1,
+        "respond": 1,
+        "responses": 1,
+        "judge_requests": 1,
+        "judge": 1,
+        "judgments": 1,
+        "logps": 1,
+    }
+
+
+def test_policies_can_be_made_without_their_evaluation(plan):
+    jobs = plan("policies_all")
+    assert jobs["train"] == 3
+    assert not {"respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"training": {"learning_rte": 1.0e-6}}, "unknown key 'learning_rte', did you mean 'learning_rate'?"),
+        ({"methods": ["drfit"]}, "unknown key 'drfit', did you mean 'drift'?"),
+    ],
+    ids=["typo", "unknown method"],
+)
+def test_a_fault_in_the_configuration_stops_snakemake_with_the_cure(tmp_path, changes, answer):
+    config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl") | changes
+    done = snakemake(tmp_path, config, "-n", check=False)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert answer in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "results").exists()
+
+
+def rule_blocks() -> dict[str, str]:
+    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is not indented."""
+    blocks = {}
+    for path in RULES:
+        for match in re.finditer(
+            r"^(?:rule (\w+)|use rule \w+ as (\w+) with):\n((?:[ \t].*\n|\n)+)", path.read_text(), re.MULTILINE
+        ):
+            blocks[match[1] or match[2]] = match[0]
+    return blocks
+
+
+BLOCKS = rule_blocks()
+
+
+def test_all_rules_are_looked_at():
+    said = sum(len(re.findall(r"^(?:use )?rule ", path.read_text(), re.MULTILINE)) for path in RULES)
+    assert len(BLOCKS) == said > 20
+
+
+@pytest.mark.parametrize("rule", BLOCKS)
+def test_every_rule_has_a_log_and_a_benchmark_and_says_what_it_does(rule):
+    text = BLOCKS[rule]
+    keys = re.findall(r"^    (\w+):", text, re.MULTILINE)
+    assert "log" in keys
+    assert ("benchmark" in keys) == (rule not in {"fetch", "resolved_config"}), "these two take no time worth a record"
+    if text.startswith("rule"):
+        assert re.match(r'rule \w+:\n    """[A-Z].*[.?].*"""\n', text), "a rule begins with a sentence on what it does"

@@ -1,0 +1,118 @@
+"""What is sampled from and what is trained on are the same tokens, and long chats lose their oldest turns only."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drift.chat import guided, load_tokenizer, render, render_reply, trim
+from drift.cli import StageError
+
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Who built it?"},
+    {"role": "assistant", "content": "The Romans."},
+    {"role": "user", "content": "When?"},
+]
+
+
+@pytest.fixture
+def own_tokenizer(demo_tokenizer):
+    """A tokenizer that a test may change."""
+    return load_tokenizer(demo_tokenizer)
+
+
+def test_a_rendered_chat_ends_where_the_assistant_begins(tokenizer):
+    text = tokenizer.decode(render(tokenizer, CHAT))
+    assert text.endswith("<|im_start|>assistant\n")
+    assert "Be brief." in text
+    assert text.index("Who built it?") < text.index("The Romans.") < text.index("When?")
+
+
+def test_nothing_is_put_before_or_after_the_template(tokenizer):
+    text = tokenizer.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True)
+    assert render(tokenizer, CHAT) == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_rendered_reply_continues_the_prompt_and_closes_the_turn(tokenizer):
+    reply = render_reply(tokenizer, CHAT, "In 70 AD.")
+    assert tokenizer.decode(reply).startswith("In 70 AD.")
+    assert tokenizer.eos_token_id in reply[-2:]
+    whole = tokenizer.apply_chat_template([*CHAT, {"role": "assistant", "content": "In 70 AD."}], return_dict=False)
+    assert render(tokenizer, CHAT) + reply == list(whole)
+
+
+def test_text_that_looks_like_a_template_stays_text(tokenizer):
+    chat = [{"role": "user", "content": "{{ messages }} {% if x %}"}]
+    assert "{{ messages }} {% if x %}" in tokenizer.decode(render(tokenizer, chat))
+
+
+def test_a_template_whose_prompt_changes_once_a_reply_follows_is_refused(own_tokenizer):
+    own_tokenizer.chat_template = "{% for m in messages %}{{ m.role }}{% if messages[-1].role == 'assistant' %}!{% endif %}: {{ m.content }}\n{% endfor %}"
+    with pytest.raises(StageError, match="renders a prompt differently once a reply follows"):
+        render_reply(own_tokenizer, CHAT, "In 70 AD.")
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(StageError, match="no tokenizer can be loaded") as error:
+        load_tokenizer(tmp_path / "absent")
+    assert str(tmp_path / "absent") in str(error.value)
+
+
+def test_a_tokenizer_without_chat_template_is_refused(own_tokenizer, tmp_path):
+    own_tokenizer.chat_template = None
+    own_tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(StageError, match="no chat template"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_without_end_of_turn_token_is_refused(own_tokenizer, tmp_path):
+    own_tokenizer.eos_token = None
+    own_tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(StageError, match="no end-of-turn token"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_guided_prompt_shows_the_reply_the_feedback_and_the_request_in_this_order():
+    chat = guided(CHAT, "In 1970.", "No, that is wrong.", "Please improve.")
+    assert chat[: len(CHAT)] == CHAT
+    assert [message["role"] for message in chat[len(CHAT) :]] == ["assistant", "user"]
+    assert chat[-2]["content"] == "In 1970."
+    assert chat[-1]["content"] == "No, that is wrong.\n\nPlease improve."
+
+
+def test_the_prompt_that_a_guided_one_is_made_of_stays_as_it_is():
+    prompt = [dict(message) for message in CHAT]
+    guided(prompt, "In 1970.", "No.", "Please improve.")
+    assert prompt == CHAT
+
+
+def characters(messages) -> int:
+    """A stand-in for a count of tokens."""
+    return sum(len(message["content"]) for message in messages)
+
+
+@st.composite
+def chats(draw):
+    """Chats that end with the user, with or without a system message."""
+    lengths = draw(st.lists(st.integers(0, 12), min_size=1, max_size=13).filter(lambda drawn: len(drawn) % 2))
+    turns = [{"role": ("user", "assistant")[i % 2], "content": "x" * length} for i, length in enumerate(lengths)]
+    system = [{"role": "system", "content": "s" * draw(st.integers(0, 12))}] if draw(st.booleans()) else []
+    return system + turns
+
+
+@given(chats(), st.integers(0, 120))
+def test_the_longest_tail_that_fits_is_kept(chat, limit):
+    system = [message for message in chat if message["role"] == "system"]
+    turns = chat[len(system) :]
+    # By length: the whole chat, then one exchange less, down to the last user message alone.
+    tails = [system + turns[start:] for start in range(0, len(turns), 2)]
+    expected = next((tail for tail in tails if characters(tail) <= limit), None)
+    assert trim(chat, lambda messages: characters(messages) <= limit) == expected
+
+
+def test_system_message_and_last_user_message_always_stay():
+    assert trim(CHAT, lambda messages: len(messages) <= 2) == [CHAT[0], CHAT[-1]]
+
+
+def test_nothing_is_kept_where_the_last_message_does_not_fit():
+    assert trim(CHAT, lambda messages: False) is None

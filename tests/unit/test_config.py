@@ -1,0 +1,206 @@
+"""A configuration that cannot be used is refused before anything runs, with the key and what to write."""
+
+import json
+import typing
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from drift.config import Config, ConfigError, load
+from tests.conftest import REPOSITORY
+
+MINIMAL = """
+run: small
+models: {llama: {path: /models/llama}}
+recipes:
+  drift: {prompts: dsat, chosen: guided, rejected: user}
+data:
+  sources: {chats: {kind: logs, path: /logs.jsonl}}
+  labelers: {lexical: {kind: lexical}}
+  labeler: lexical
+evaluation:
+  benchmarks: {heldout: {kind: heldout}}
+  judge: llama
+  judges: {llama: {path: /models/llama}}
+"""
+
+
+def minimal(**sections) -> dict:
+    """A configuration with what has no default, and `sections` set."""
+    return yaml.safe_load(MINIMAL) | sections
+
+
+def refusal(values: dict) -> str:
+    """The message with which `values` are refused."""
+    with pytest.raises(ConfigError) as error:
+        load(values)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "typo", "meant"),
+    [
+        ("training", "learning_rte", "learning_rate"),
+        ("sampling", "temprature", "temperature"),
+        ("data", "max_dsats", "max_dsat"),
+        ("engine", "backnd", "backend"),
+    ],
+)
+def test_a_typo_names_its_section_and_the_nearest_key(section, typo, meant):
+    values = minimal()
+    values[section] = values.get(section, {}) | {typo: 1}
+    (line,) = [line for line in refusal(values).splitlines() if typo in line]
+    assert line.strip().startswith(f"- {section}")
+    assert f"did you mean '{meant}'" in line
+
+
+def test_a_typo_at_the_top_or_in_a_row_is_found():
+    assert "did you mean 'iterations'" in refusal(minimal(iteratons=3))
+    message = refusal(minimal(models={"llama": {"pth": "/models/llama"}}))
+    assert "models.llama" in message
+    assert "did you mean 'path'" in message
+
+
+def test_a_key_like_no_other_is_answered_with_what_is_known():
+    message = refusal(minimal(prompting={"zzz": 1}))
+    assert "unknown key 'zzz'" in message
+    assert "instruction" in message
+
+
+def test_a_number_that_yaml_takes_for_text_says_what_to_write():
+    training = yaml.safe_load("learning_rate: 5e-7")
+    assert training == {"learning_rate": "5e-7"}, "YAML 1.1 reads this as text"
+    message = refusal(minimal(training=training))
+    assert "training.learning_rate" in message
+    written = message.rsplit("write ", 1)[1]
+    assert yaml.safe_load(written) == 5e-7
+
+
+def test_text_is_not_taken_for_a_number_nor_a_number_for_a_switch():
+    assert "iterations" in refusal(minimal(iterations="2"))
+    assert "training.gradient_checkpointing" in refusal(minimal(training={"gradient_checkpointing": 1}))
+
+
+def test_a_method_without_a_row_is_refused_with_the_nearest_row():
+    assert "did you mean 'drift'" in refusal(minimal(methods=["drfit"]))
+
+
+def test_a_judge_or_labeler_without_a_row_is_refused():
+    evaluation = minimal()["evaluation"] | {"judge": "lama"}
+    assert "did you mean 'llama'" in refusal(minimal(evaluation=evaluation))
+    data = minimal()["data"] | {"labeler": "lexcal"}
+    assert "did you mean 'lexical'" in refusal(minimal(data=data))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "chosen", "rejected", "why"),
+    [
+        ("sat", "plain", "user", "sat has no logged reply that is rejected"),
+        ("dsat", "user", "plain", "dsat has no logged reply that is chosen"),
+        ("dsat", "plain", "plain", "carry no preference"),
+    ],
+)
+def test_a_recipe_whose_sides_do_not_exist_or_differ_is_refused(prompts, chosen, rejected, why):
+    message = refusal(minimal(methods=["mine"], recipes={"mine": {"prompts": prompts, "chosen": chosen, "rejected": rejected}}))
+    assert "recipes.mine" in message
+    assert why in message
+
+
+def test_seed_corrections_may_be_logged_on_both_sides():
+    row = {"prompts": "seed", "chosen": "user", "rejected": "user"}
+    assert load(minimal(methods=["mine"], recipes={"mine": row}))["recipes"]["mine"]["start"] == "warmup"
+
+
+def test_a_global_batch_that_devices_cannot_share_is_refused():
+    assert "global_batch 30 is no multiple of device_batch 4" in refusal(
+        minimal(training={"global_batch": 30, "device_batch": 4})
+    )
+
+
+@pytest.mark.parametrize("name", ["data", "eval", "judges"])
+def test_a_model_named_like_a_folder_of_the_results_is_refused(name):
+    message = refusal(minimal(models={name: {"path": "/models/llama"}}))
+    assert f"'{name}'" in message
+    assert "choose another name" in message
+
+
+@pytest.mark.parametrize("name", ["base", "warmup", "prompts", "eval"])
+def test_a_recipe_named_like_a_policy_or_folder_is_refused(name):
+    row = minimal()["recipes"]["drift"]
+    assert "choose another name" in refusal(minimal(recipes={"drift": row, name: row}))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", ".hidden", "has space", "$(reboot)"])
+def test_names_that_are_no_folder_names_are_refused(name):
+    assert "run" in refusal(minimal(run=name))
+    assert "models" in refusal(minimal(models={name: {"path": "/models/llama"}}))
+
+
+def test_defaults_are_the_papers_and_are_filled_in():
+    values = load(minimal())
+    assert values["methods"] == ["drift"]
+    assert values["training"]["learning_rate"] == 5e-7
+    assert values["training"]["losses"] == {"sigmoid": 1.0, "sft": 0.001}
+    assert values["sampling"]["temperature"] == 0.7
+    assert values["evaluation"]["benchmarks"]["heldout"]["decoding"]["temperature"] == 0.0
+    assert load(values) == values, "a resolved configuration can be used as it is"
+
+
+def test_what_is_given_is_kept():
+    values = load(minimal(seed=7, training={"beta": 0.2}))
+    assert values["seed"] == 7
+    assert values["training"]["beta"] == 0.2
+    assert values["training"]["epochs"] == 1
+
+
+def test_several_faults_are_all_listed():
+    values = minimal(training={"learning_rte": 1.0}, sampling={"temperature": -1.0}, iterations=0)
+    del values["run"]
+    message = refusal(values)
+    for key in ("learning_rte", "sampling.temperature", "iterations", "run"):
+        assert any(key in line for line in message.splitlines() if line.startswith("  - ")), key
+
+
+def test_the_schema_for_editors_is_up_to_date():
+    schema = json.loads((REPOSITORY / "config.schema.json").read_text())
+    assert schema == Config.model_json_schema(), "run: python scripts/drift/config.py > config.schema.json"
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "demo/run.yaml"])
+def test_the_shipped_configurations_can_be_used(file):
+    values = yaml.safe_load((REPOSITORY / file).read_text())
+    loaded = load(values)
+    assert loaded["run"] == values["run"]
+    assert set(loaded["methods"]) <= set(loaded["recipes"])
+
+
+def unlisted(model: type[BaseModel], values: dict, path: str = "") -> list[str]:
+    """Paths of the keys of `model` that `values` do not have; of a table's rows, those that no row has."""
+    missing = []
+    for name, field in model.model_fields.items():
+        here = f"{path}{name}"
+        if name not in values:
+            missing.append(here)
+            continue
+        kinds = [field.annotation, *typing.get_args(field.annotation)]
+        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if section is None:
+            continue
+        is_table = typing.get_origin(field.annotation) is dict
+        rows = values[name].values() if is_table else [values[name]]
+        of_rows = [set(unlisted(section, row, f"{here}.")) for row in rows]
+        missing += sorted(set.intersection(*of_rows))
+    return missing
+
+
+def test_the_shipped_configuration_lists_every_knob():
+    values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    assert unlisted(Config, values) == ["recipes.start"], "a key of its own commented line"
+
+
+def test_a_knob_that_is_not_listed_would_be_noticed():
+    values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    del values["sampling"]["top_k"]
+    del values["evaluation"]["benchmarks"]["heldout"]["decoding"]["top_p"]
+    assert {"sampling.top_k", "evaluation.benchmarks.decoding.top_p"} <= set(unlisted(Config, values))

@@ -1,0 +1,354 @@
+"""What stands between a run and a policy that learnt nothing, or the wrong thing."""
+
+import contextlib
+import copy
+import json
+import math
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import torch
+from datasets import Dataset
+from transformers import LlamaConfig, LlamaForCausalLM
+from trl.trainer.utils import add_fused_lm_head
+
+import train
+from drift import lmhead, tables
+from drift.cli import StageError
+from drift.gates import Gates
+from drift.logps import pair_logps, reply_logp
+
+START, END = 1, 2
+TOKENIZER = SimpleNamespace(bos_token_id=START, eos_token_id=END, eos_token="</s>")
+SETTINGS = {"instruction": "Please improve your answer.", "training": {"max_length": 12}}
+
+
+def rows(**fault) -> list[dict]:
+    """Two sound rows as the trainer has them; `fault` changes the second."""
+    sound = {
+        "prompt": [{"role": "user", "content": "Hello?"}],
+        "prompt_ids": [START, 5, 6],
+        "prompt_token_ids": [START, 5, 6],
+        "chosen_ids": [7, 8, END, 10],  # a line break may follow the end of turn
+        "rejected_ids": [9, END],
+    }
+    return [{"pair_id": "s:1/0"} | sound, {"pair_id": "s:2/0"} | sound | fault]
+
+
+def closed(trained: list[dict], pairs: int = 2, tokenizer=TOKENIZER) -> list[str]:
+    """Names of the gates that these rows find shut; conversation s:9 is held out."""
+    gates = Gates()
+    table = pl.DataFrame({"pair_id": [f"s:{number}/0" for number in range(pairs)]})
+    with contextlib.suppress(StageError):
+        train.check_rows(gates, Dataset.from_list(trained), table, {"s:9"}, tokenizer, SETTINGS)
+        assert all(result["passed"] for result in gates.results), "a shut gate did not stop the stage"
+    assert len(gates.results) == 8
+    return [result["gate"] for result in gates.results if not result["passed"]]
+
+
+def test_sound_rows_pass_every_gate():
+    assert closed(rows()) == []
+
+
+FAULTS = {
+    "sampling prompt = training prompt": {"prompt_token_ids": [START, 5, 5]},
+    "one start token": {"prompt_ids": [START, START, 5], "prompt_token_ids": [START, START, 5]},
+    "end of turn": {"chosen_ids": [7, 8, 10]},
+    "nothing cut": {"rejected_ids": [9] * 9 + [END]},
+    "chosen differs from rejected": {"chosen_ids": [9, END]},
+    "no improve instruction in a prompt": {"prompt": [{"role": "user", "content": "No.\n\nPlease improve your answer."}]},
+    "no held-out conversation": {"pair_id": "s:9/4"},
+}
+
+
+@pytest.mark.parametrize("gate", FAULTS)
+def test_a_gate_is_shut_by_its_fault_and_by_no_other(gate):
+    assert closed(rows(**FAULTS[gate])) == [gate]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"rejected_ids": [9, 9]}, {"chosen_ids": [END, 7, 8]}],
+    ids=["rejected without end", "end only at the start"],
+)
+def test_each_reply_has_to_end_its_turn_where_it_ends(fault):
+    assert closed(rows(**fault)) == ["end of turn"]
+
+
+def test_a_pair_that_the_trainer_left_out_is_noticed():
+    assert closed(rows(), pairs=3) == ["no pair lost"]
+
+
+def test_a_tokenizer_without_start_token_passes():
+    assert closed(rows(), tokenizer=SimpleNamespace(**vars(TOKENIZER) | {"bos_token_id": None})) == []
+
+
+def test_the_message_counts_the_rows_names_the_first_and_says_the_cure():
+    gates = Gates()
+    with pytest.raises(StageError, match="1 of 2 pairs, the first is s:2/0; the chat template") as error:
+        train.check_rows(
+            gates,
+            Dataset.from_list(rows(prompt_token_ids=[5])),
+            pl.DataFrame({"pair_id": ["a", "b"]}),
+            set(),
+            TOKENIZER,
+            SETTINGS,
+        )
+    assert "rerun the fitting" in str(error.value)
+
+
+def test_all_shut_gates_are_listed_and_recorded(tmp_path):
+    gates = Gates()
+    gates.check("one", True, "fine")
+    gates.check("two", False, "cause two")
+    gates.check("three", False, "cause three")
+    with pytest.raises(StageError, match=r"'two' is shut: cause two; gate 'three' is shut: cause three") as error:
+        gates.close()
+    assert "'one'" not in str(error.value)
+    gates.write(tmp_path / "gates.json")
+    recorded = json.loads((tmp_path / "gates.json").read_text())["gates"]
+    assert [(gate["gate"], gate["passed"]) for gate in recorded] == [("one", True), ("two", False), ("three", False)]
+
+
+def checkpoint(state, step: int, complete: bool):
+    folder = state / f"checkpoint-{step}"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    if complete:
+        (folder / "trainer_state.json").write_text("{}")
+    return folder
+
+
+def test_training_resumes_from_the_newest_checkpoint_by_number(tmp_path):
+    for step in (5, 100, 20):
+        checkpoint(tmp_path, step, complete=True)
+    assert train.last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
+
+
+def test_a_checkpoint_that_was_cut_off_is_deleted_and_the_one_before_used(tmp_path):
+    whole, cut = checkpoint(tmp_path, 5, complete=True), checkpoint(tmp_path, 10, complete=False)
+    assert train.last_complete_checkpoint(tmp_path) == str(whole)
+    assert not cut.exists()
+    assert (whole / "model.safetensors").exists()
+
+
+def test_without_a_complete_checkpoint_training_starts_anew(tmp_path):
+    assert train.last_complete_checkpoint(tmp_path / "absent") is None
+    cut = checkpoint(tmp_path, 5, complete=False)
+    assert train.last_complete_checkpoint(tmp_path) is None
+    assert not cut.exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_is_not_finite_stops_the_training_with_metric_and_step(value):
+    with pytest.raises(StageError, match=r"'finite loss' is shut: grad_norm is .* at step 7; lower learning_rate"):
+        train.Watch().on_log(None, SimpleNamespace(global_step=7), None, {"grad_norm": value})
+
+
+def test_finite_figures_go_on():
+    watch = train.Watch()
+    watch.bar = SimpleNamespace(set_postfix=lambda **shown: shown)
+    watch.on_log(None, SimpleNamespace(global_step=7), None, {"loss": 0.69, "rewards/margins": 0.0, "grad_norm": 1.0})
+
+
+def llama(seed: int = 0, **options) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        **options,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(params=[False, True], ids=["own head", "tied head"])
+def start(tmp_path, request):
+    """Folder of a policy in bf16."""
+    llama(tie_word_embeddings=request.param).to(torch.bfloat16).save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+def master_weights(folder) -> LlamaForCausalLM:
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def test_an_untrained_model_has_changed_nothing(start):
+    assert train.round_weights(master_weights(start), start) == 0.0
+
+
+def test_steps_that_rounding_swallows_are_no_change(start):
+    model = master_weights(start)
+    for parameter in model.parameters():
+        parameter.data *= 1 + 1e-4  # bf16 has 8 bits: steps of about 0.4 %
+    assert train.round_weights(model, start) == 0.0
+
+
+def test_the_share_of_changed_weights_is_counted_and_the_model_left_as_it_is_kept(start):
+    model = master_weights(start)
+    changed = model.model.layers[0].mlp.up_proj.weight
+    changed.data *= 1.01
+    share = train.round_weights(model, start)
+    assert share == pytest.approx(changed.numel() / sum(parameter.numel() for parameter in model.parameters()), rel=0.05)
+    assert all(torch.equal(p, p.to(torch.bfloat16).float()) for p in model.parameters())
+
+
+def pairs_table() -> pl.DataFrame:
+    sides = [("s:1/0", 3, 5), ("s:2/0", 9, 4)]
+    return pl.DataFrame(
+        [
+            {
+                "pair_id": pair_id,
+                "prompt": [{"role": "user", "content": "Hello?"}],
+                "prompt_token_ids": [1, 2, 3, 4],
+                "chosen": "Good.",
+                "rejected": "Bad.",
+                "chosen_from": "user",
+                "rejected_from": "user",
+                "chosen_finish": None,
+                "rejected_finish": None,
+                "chosen_tokens": chosen,
+                "rejected_tokens": rejected,
+            }
+            for pair_id, chosen, rejected in sides
+        ],
+        schema=tables.Pairs.create_empty().schema,
+    )
+
+
+def test_the_trainer_gets_chats_and_the_length_of_the_longer_side():
+    dataset = train.as_dataset(pairs_table())
+    assert list(dataset["length"]) == [9, 13]
+    assert list(dataset["pair_id"]) == ["s:1/0", "s:2/0"]
+    assert dataset[0]["prompt"] == [{"role": "user", "content": "Hello?"}]
+    assert dataset[0]["chosen"] == [{"role": "assistant", "content": "Good."}]
+    assert dataset[0]["rejected"] == [{"role": "assistant", "content": "Bad."}]
+
+
+class Trained:
+    """A trainer after its round: reference log-probabilities in its data, the policy's from `after`."""
+
+    def __init__(self, before: list[tuple[float, float]], after: list[tuple[float, float]]):
+        self.train_dataset = Dataset.from_dict(
+            {
+                "pair_id": [f"s:{number}/0" for number in range(len(before))],
+                "ref_chosen_logps": [chosen for chosen, _ in before],
+                "ref_rejected_logps": [rejected for _, rejected in before],
+                "after": after,
+            }
+        )
+        self.args = SimpleNamespace(per_device_train_batch_size=2)
+        self.accelerator = SimpleNamespace(device="cpu")
+        self.model = SimpleNamespace(eval=lambda: None)
+
+    @staticmethod
+    def data_collator(examples: list[dict]) -> dict:
+        return {"after": torch.tensor([example["after"] for example in examples])}
+
+    @staticmethod
+    def compute_ref_log_probs(model, batch: dict):
+        return batch["after"][:, 0], batch["after"][:, 1]
+
+
+def test_a_margin_is_how_far_the_round_moved_a_pair_towards_its_chosen_side():
+    before = [(-10.0, -20.0), (-10.0, -20.0), (-10.0, -20.0)]
+    after = [(-10.0, -20.0), (-8.0, -23.0), (-12.0, -19.0)]
+    moved = train.margins(Trained(before, after), beta=0.1)
+    assert moved["pair_id"].to_list() == ["s:0/0", "s:1/0", "s:2/0"]
+    assert moved["s"].to_list() == pytest.approx([0.0, 0.5, -0.3])
+    assert moved["sigma_minus_s"].to_list() == pytest.approx([0.5, 1 / (1 + math.exp(0.5)), 1 / (1 + math.exp(-0.3))])
+    tables.Margins.validate(moved)
+
+
+PROMPT, REPLY = [1, 4, 9, 16], [25, 3, 7, 2]
+
+
+def by_hand(model, prompt: list[int], reply: list[int]) -> float:
+    """log pi(reply | prompt), token by token from all logits."""
+    ids = prompt + reply
+    with torch.no_grad():
+        logps = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    return sum(logps[position - 1, ids[position]].item() for position in range(len(prompt), len(ids)))
+
+
+@pytest.mark.parametrize("reply", [REPLY, REPLY[:1]], ids=["four tokens", "one token"])
+def test_a_replys_log_probability_is_the_sum_over_its_tokens(reply):
+    model = llama()
+    assert reply_logp(model, PROMPT, reply) == pytest.approx(by_hand(model, PROMPT, reply), abs=1e-4)
+
+
+def test_both_sides_of_a_pair_are_scored_in_this_order():
+    model = llama()
+    row = {"prompt_ids": PROMPT, "chosen_ids": REPLY, "rejected_ids": REPLY[:2]}
+    expected = [(by_hand(model, PROMPT, REPLY), by_hand(model, PROMPT, REPLY[:2]))]
+    assert pair_logps(model, [row])[0] == pytest.approx(expected[0], abs=1e-4)
+
+
+def batch() -> dict[str, torch.Tensor]:
+    """Three padded sequences of which only the replies are scored."""
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.randint(3, 32, (3, 10), generator=generator)
+    mask, labels = torch.ones_like(ids), ids.clone()
+    labels[:, :4] = -100
+    mask[1, 7:], labels[1, 7:] = 0, -100
+    mask[2, 5:], labels[2, 5:] = 0, -100
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
+
+
+def both_heads(monkeypatch, chunk: int):
+    """The same model with TRL's head, and with the one that scores replies only."""
+    monkeypatch.setattr(lmhead, "CHUNK", chunk)
+    full = llama()
+    short = copy.deepcopy(full)
+    for model in (full, short):
+        add_fused_lm_head(model, outputs=OUTPUTS)
+    lmhead.score_replies_only(short)
+    return full, short
+
+
+@pytest.mark.parametrize("chunk", [3, 512])
+def test_the_short_head_gives_the_trainers_figures(monkeypatch, chunk):
+    full, short = both_heads(monkeypatch, chunk)
+    expected, got = full(**batch(), fused_lm_head=True), short(**batch(), fused_lm_head=True)
+    for name in (*OUTPUTS, "loss"):
+        torch.testing.assert_close(got[name].float(), expected[name].float(), atol=1e-5, rtol=0, msg=name)
+    assert torch.equal(got.label_mask, expected.label_mask)
+    masked = batch()["labels"][:, 1:] == -100
+    assert masked.any()
+    assert (got.log_probs[masked] == 0).all()
+    assert (got.log_probs[~masked] < 0).all()
+
+
+@pytest.mark.parametrize("chunk", [3, 512])
+def test_the_short_head_gives_the_trainers_gradients(monkeypatch, chunk):
+    gradients = []
+    for model in both_heads(monkeypatch, chunk):
+        scores = model(**batch(), fused_lm_head=True).log_probs
+        (scores.sum(1) * torch.tensor([1.0, -2.0, 0.5])).sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    full, short = gradients
+    assert full.keys() == short.keys()
+    assert all(gradient.abs().max() > 0 for gradient in full.values())
+    for name in full:
+        torch.testing.assert_close(short[name], full[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_batch_without_a_reply_scores_nothing(monkeypatch):
+    _, short = both_heads(monkeypatch, 512)
+    nothing = batch()
+    nothing["labels"] = torch.full_like(nothing["labels"], -100)
+    output = short(**nothing, fused_lm_head=True)
+    assert (output.log_probs == 0).all()
+    assert output.loss == 0
+
+
+def test_without_the_short_head_the_model_is_as_it_was(monkeypatch):
+    _, short = both_heads(monkeypatch, 512)
+    torch.testing.assert_close(short(batch()["input_ids"]).logits, llama()(batch()["input_ids"]).logits)

@@ -1,0 +1,98 @@
+"""Shards: every request is answered once, whatever the number of jobs."""
+
+import json
+import sys
+
+import polars as pl
+import pytest
+
+import generate
+from drift import tables
+from drift.cli import StageError
+
+
+def requests(count: int) -> pl.DataFrame:
+    rows = [
+        {
+            "request_id": f"s:{number:03d}/0#plain-0",
+            "prompt_id": f"s:{number:03d}/0",
+            "kind": "plain",
+            "sample": 0,
+            "messages": [{"role": "user", "content": "Hello"}],
+            "prompt_token_ids": [1, 2, 3],
+            "seed": number,
+        }
+        for number in range(count)
+    ]
+    return pl.DataFrame(rows, schema=tables.Requests.create_empty().schema)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 40])
+def test_shards_hold_every_request_once(count):
+    shards = [generate.shard(requests(16), number, count) for number in range(1, count + 1)]
+    held = [request_id for shard in shards for request_id in shard["request_id"]]
+    assert sorted(held) == requests(16)["request_id"].to_list()
+    sizes = [shard.height for shard in shards]
+    assert max(sizes) - min(sizes) <= 1, "the work is shared evenly"
+
+
+def test_a_shard_that_is_made_again_is_the_same_whatever_the_order_of_the_rows():
+    shuffled = requests(16).sample(fraction=1.0, shuffle=True, seed=3)
+    assert generate.shard(shuffled, 2, 3).equals(generate.shard(requests(16), 2, 3))
+
+
+class Engine:
+    """Answers in reverse order, and leaves out what it is told to."""
+
+    def __init__(self, leave_out: int = 0):
+        self.leave_out = leave_out
+
+    def generate(self, asked: list[dict]) -> list[dict]:
+        answered = list(reversed(asked))[self.leave_out :]
+        return [
+            {
+                "request_id": request["request_id"],
+                "text": f"answer to {request['prompt_id']}",
+                "finish_reason": "stop",
+                "prompt_tokens": 3,
+                "completion_tokens": 4,
+                "choice_logprobs": None,
+            }
+            for request in answered
+        ]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the stage with an engine in place of a model; returns where its completions are."""
+    tables.write_table(requests(5), tables.Requests, tmp_path / "requests.parquet")
+    (tmp_path / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
+
+    def stage(engine: Engine):
+        monkeypatch.setattr(generate, "load_engine", lambda *_: engine)
+        options = {
+            "requests": "requests.parquet",
+            "policy": "policy",
+            "manifest": "policy.json",
+            "completions": "1-of-2.parquet",
+        }
+        argv = [part for name, value in options.items() for part in (f"--{name}", str(tmp_path / value))]
+        monkeypatch.setattr(sys, "argv", ["generate.py", *argv, "--shard", "1", "2"])
+        generate.main()
+        return tmp_path / "1-of-2.parquet"
+
+    return stage
+
+
+def test_a_shard_holds_its_answers_and_who_gave_them(run, capsys):
+    completions = tables.read_table(tables.Completions, run(Engine()))
+    assert completions["request_id"].to_list() == [f"s:{number:03d}/0#plain-0" for number in (0, 2, 4)]
+    assert completions["text"].to_list() == [f"answer to s:{number:03d}/0" for number in (0, 2, 4)]
+    assert set(completions["policy_hash"]) == {"abc"}
+    assert "3 requests, 9 tokens read, 12 written" in capsys.readouterr().out
+
+
+def test_an_engine_that_leaves_requests_unanswered_fails_the_shard(run, tmp_path):
+    with pytest.raises(StageError, match="did not answer every request"):
+        run(Engine(leave_out=1))
+    assert not (tmp_path / "1-of-2.parquet").exists()

@@ -1,0 +1,233 @@
+"""A pair teaches what its method says: both sides by key, and nothing that could teach the wrong thing."""
+
+import json
+import sys
+
+import polars as pl
+import pytest
+
+import pairs
+from drift import tables
+from drift.chat import guided, render
+from drift.cli import StageError
+
+INSTRUCTION = "Please improve your answer."
+DRIFT = {"chosen": "guided", "rejected": "user"}
+SPIN = {"chosen": "user", "rejected": "plain"}
+SETTINGS = {"recipe": DRIFT, "max_length": 200, "instruction": INSTRUCTION}
+
+
+def prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:
+    """Fitted prompts, each with both logged sides."""
+    rows = []
+    for number in range(count):
+        row = {
+            "prompt_id": f"s:{number}/0",
+            "split": "train",
+            "prompt": [{"role": "user", "content": f"Question {number}?"}],
+            "turns_trimmed": 0,
+            "chosen": f"Good reply {number}.",
+            "rejected": f"Bad reply {number}.",
+            "feedback": "No, that is wrong.",
+        } | columns
+        rows.append(row | {"prompt_token_ids": render(tokenizer, row["prompt"])})
+    return pl.DataFrame(rows, schema=tables.Prompts.create_empty().schema)
+
+
+def requests(asked: pl.DataFrame, kind: str) -> pl.DataFrame:
+    rows = [
+        {
+            "request_id": f"{row['prompt_id']}#{kind}-0",
+            "prompt_id": row["prompt_id"],
+            "kind": kind,
+            "sample": 0,
+            "messages": row["prompt"],
+            "prompt_token_ids": row["prompt_token_ids"],
+            "seed": 1,
+        }
+        for row in asked.iter_rows(named=True)
+    ]
+    return pl.DataFrame(rows, schema=tables.Requests.create_empty().schema)
+
+
+def completions(asked: pl.DataFrame, **columns) -> pl.DataFrame:
+    """An answer to every request that names its prompt."""
+    rows = [
+        {
+            "request_id": row["request_id"],
+            "text": f"Sampled for {row['prompt_id']}.",
+            "finish_reason": "stop",
+            "prompt_tokens": 5,
+            "completion_tokens": 6,
+            "policy_hash": "abc",
+        }
+        | columns
+        for row in asked.iter_rows(named=True)
+    ]
+    return pl.DataFrame(rows, schema=tables.Completions.create_empty().schema)
+
+
+def make(tokenizer, fitted: pl.DataFrame, kind: str = "guided", settings: dict = SETTINGS, **answer):
+    """Pairs and Dropped of prompts that were all answered with `answer`."""
+    asked = requests(fitted, kind)
+    made, dropped = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked, **answer)), tokenizer, settings)
+    return tables.Pairs.validate(made), tables.Dropped.validate(dropped)
+
+
+def test_a_sound_pair_is_the_sample_against_the_users_reply_on_the_plain_prompt(tokenizer):
+    fitted = prompts(tokenizer)
+    made, dropped = make(tokenizer, fitted)
+    assert dropped.is_empty()
+    assert made.height == 3
+    for pair in made.iter_rows(named=True):
+        number = pair["pair_id"][2]
+        assert (pair["chosen"], pair["rejected"]) == (f"Sampled for s:{number}/0.", f"Bad reply {number}.")
+        assert (pair["chosen_from"], pair["rejected_from"]) == (f"s:{number}/0#guided-0", "user")
+        assert (pair["chosen_finish"], pair["rejected_finish"]) == ("stop", None)
+        assert pair["prompt"] == [{"role": "user", "content": f"Question {number}?"}]
+        assert pair["prompt_token_ids"] == render(tokenizer, pair["prompt"])
+
+
+def test_spin_takes_the_users_reply_as_chosen_and_the_sample_as_rejected(tokenizer):
+    made, _ = make(tokenizer, prompts(tokenizer, rejected=None), "plain", SETTINGS | {"recipe": SPIN})
+    assert made["chosen"].to_list() == [f"Good reply {number}." for number in range(3)]
+    assert made["rejected"].to_list() == [f"Sampled for s:{number}/0." for number in range(3)]
+    assert set(made["chosen_from"]) == {"user"}
+
+
+def test_lengths_are_those_of_the_trained_reply_with_its_end_of_turn(tokenizer):
+    made, _ = make(tokenizer, prompts(tokenizer, 1))
+    for side in ("chosen", "rejected"):
+        reply = tokenizer(made[side][0] + "<|im_end|>\n", add_special_tokens=False)["input_ids"]
+        assert made[f"{side}_tokens"][0] == len(reply)
+
+
+LEAK = [{"role": "user", "content": f"No, wrong.\n\n{INSTRUCTION}"}]
+FAULTS = {
+    "sampled reply did not end its turn": ({}, {"finish_reason": "length"}),
+    "sampled reply is empty": ({}, {"text": " \n"}),
+    "sampled reply holds a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
+    "chosen equals rejected": ({"rejected": "The same."}, {"text": " The same.\n"}),
+    "improve instruction in the prompt": ({"prompt": LEAK}, {}),
+    "longer than max_length": ({}, {"text": "river " * 200}),
+}
+
+
+@pytest.mark.parametrize("reason", FAULTS)
+def test_a_fault_drops_the_prompt_with_its_own_reason(tokenizer, reason):
+    columns, answer = FAULTS[reason]
+    made, dropped = make(tokenizer, prompts(tokenizer, **columns), **answer)
+    assert made.is_empty()
+    assert dropped["reason"].to_list() == [reason] * 3
+
+
+def test_every_reason_has_a_candidate_here_in_the_order_of_the_checks():
+    assert tuple(FAULTS) == pairs.REASONS
+
+
+def test_a_rejected_reply_that_was_cut_is_no_example_either(tokenizer):
+    made, dropped = make(tokenizer, prompts(tokenizer), "plain", SETTINGS | {"recipe": SPIN}, finish_reason="length")
+    assert made.is_empty()
+    assert set(dropped["reason"]) == {"sampled reply did not end its turn"}
+    assert set(dropped["detail"]) == {"length"}
+
+
+def test_the_longer_side_counts_against_max_length_whichever_it_is(tokenizer):
+    _, dropped = make(tokenizer, prompts(tokenizer, rejected="river " * 200))
+    assert set(dropped["reason"]) == {"longer than max_length"}
+
+
+def test_a_pair_of_exactly_max_length_is_kept(tokenizer):
+    made, _ = make(tokenizer, prompts(tokenizer, 1))
+    (pair,) = made.to_dicts()
+    length = len(pair["prompt_token_ids"]) + max(pair["chosen_tokens"], pair["rejected_tokens"])
+    assert make(tokenizer, prompts(tokenizer, 1), settings=SETTINGS | {"max_length": length})[0].height == 1
+    assert make(tokenizer, prompts(tokenizer, 1), settings=SETTINGS | {"max_length": length - 1})[0].is_empty()
+
+
+def test_replies_find_their_prompts_by_key_whatever_the_order(tokenizer):
+    fitted = prompts(tokenizer, 8)
+    asked = requests(fitted, "guided")
+    shuffled = completions(asked).sample(fraction=1.0, shuffle=True, seed=1)
+    replies = pairs.sampled_replies(asked.reverse(), shuffled)
+    made, _ = pairs.make_pairs(fitted.sample(fraction=1.0, shuffle=True, seed=2), replies, tokenizer, SETTINGS)
+    assert made.height == 8
+    assert all(pair["chosen"] == f"Sampled for {pair['pair_id']}." for pair in made.iter_rows(named=True))
+
+
+def test_a_request_without_completion_stops_the_stage_and_is_named(tokenizer):
+    asked = requests(prompts(tokenizer), "guided")
+    with pytest.raises(StageError, match="1 requests have no completion, the first is s:1/0#guided-0"):
+        pairs.sampled_replies(asked, completions(asked).filter(pl.col("request_id") != "s:1/0#guided-0"))
+
+
+def test_a_canary_in_the_guided_request_never_reaches_a_pair(tokenizer):
+    """The whole way: the request shows feedback and instruction, what is trained on holds neither."""
+    fitted = prompts(tokenizer, feedback="CANARY-7f3a")
+    asked = requests(fitted, "guided").with_columns(
+        messages=pl.Series(
+            [guided(row["prompt"], row["rejected"], row["feedback"], INSTRUCTION) for row in fitted.iter_rows(named=True)],
+            dtype=tables.Requests.create_empty().schema["messages"],
+        )
+    )
+    assert "CANARY-7f3a" in str(asked["messages"].to_list())
+    made, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked)), tokenizer, SETTINGS)
+    assert made.height == 3
+    trained = str(made["prompt"].to_list()) + "".join(tokenizer.decode(ids) for ids in made["prompt_token_ids"])
+    assert "CANARY-7f3a" not in trained
+    assert INSTRUCTION not in trained
+
+
+def test_every_prompt_is_a_pair_or_dropped_or_for_testing(tokenizer):
+    fitted = prompts(tokenizer, 12).with_columns(
+        split=pl.when(pl.int_range(12) % 4 == 0).then(pl.lit("test")).otherwise(pl.lit("train"))
+    )
+    asked = requests(fitted, "guided")
+    answers = completions(asked).with_columns(
+        finish_reason=pl.when(pl.int_range(12) % 3 == 0).then(pl.lit("length")).otherwise(pl.lit("stop"))
+    )
+    made, dropped = pairs.make_pairs(fitted, pairs.sampled_replies(asked, answers), tokenizer, SETTINGS)
+    parts = [set(made["pair_id"]), set(dropped["prompt_id"]), set(fitted.filter(split="test")["prompt_id"])]
+    assert [len(part) for part in parts] == [6, 3, 3]
+    assert set.union(*parts) == set(fitted["prompt_id"])
+
+
+def test_a_prompt_that_renders_otherwise_than_it_was_fitted_stops_the_stage(tokenizer):
+    fitted = prompts(tokenizer).with_columns(prompt_token_ids=pl.col("prompt_token_ids").list.slice(1))
+    with pytest.raises(StageError, match="renders to other tokens"):
+        make(tokenizer, fitted)
+
+
+def stage(tmp_path, demo_tokenizer, monkeypatch, fitted: pl.DataFrame, answers: pl.DataFrame) -> None:
+    """Run the program on tables on disk."""
+    tables.write_table(fitted, tables.Prompts, tmp_path / "prompts.parquet")
+    tables.write_table(requests(fitted, "guided"), tables.Requests, tmp_path / "requests.parquet")
+    tables.write_table(answers, tables.Completions, tmp_path / "completions.parquet")
+    names = ("prompts", "requests", "completions", "pairs", "dropped", "ledger")
+    options = [part for name in names for part in (f"--{name}", str(tmp_path / f"{name}.parquet"))]
+    settings = json.dumps(SETTINGS | {"flow": "tiny/drift/iter1"})
+    monkeypatch.setattr(sys, "argv", ["pairs.py", *options, "--policy", str(demo_tokenizer), "--settings", settings])
+    pairs.main()
+
+
+def test_the_ledger_follows_every_prompt_to_its_pair_or_its_reason(tmp_path, tokenizer, demo_tokenizer, monkeypatch):
+    fitted = prompts(tokenizer, 5).with_columns(split=pl.Series(["test", *["train"] * 4]))
+    answers = completions(requests(fitted, "guided")).with_columns(text=pl.Series(["Fine.", "", "Fine.", "Fine.", "Fine."]))
+    stage(tmp_path, demo_tokenizer, monkeypatch, fitted, answers)
+    steps = tables.read_table(tables.Ledger, tmp_path / "ledger.parquet")
+    assert steps["rows_in"][0] == 5
+    assert steps["rows_in"].to_list()[1:] == steps["rows_out"].to_list()[:-1], "a step starts with what the last one left"
+    dropped = dict(steps.filter(pl.col("dropped") > 0).select("reason", "dropped").iter_rows())
+    assert dropped == {"test split": 1, "sampled reply is empty": 1}
+    assert steps["rows_out"][-1] == tables.read_table(tables.Pairs, tmp_path / "pairs.parquet").height == 3
+
+
+def test_where_no_pair_is_left_the_commonest_reason_is_said_and_the_drops_are_kept(
+    tmp_path, tokenizer, demo_tokenizer, monkeypatch
+):
+    fitted = prompts(tokenizer)
+    answers = completions(requests(fitted, "guided"), finish_reason="length")
+    with pytest.raises(StageError, match="commonest reason is 'sampled reply did not end its turn'"):
+        stage(tmp_path, demo_tokenizer, monkeypatch, fitted, answers)
+    assert tables.read_table(tables.Dropped, tmp_path / "dropped.parquet").height == 3
+    assert not (tmp_path / "pairs.parquet").exists()

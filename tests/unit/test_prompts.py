@@ -1,0 +1,153 @@
+"""Fitted prompts leave room for every reply that will be sampled from or trained on them."""
+
+import polars as pl
+import pytest
+
+import prompts
+import tasks
+from drift import tables
+from drift.chat import guided
+
+SETTINGS = {"context": 400, "max_tokens": 60, "max_length": 300, "instruction": "Please improve your answer."}
+
+
+def conversation(exchanges: int, words: int) -> list[dict]:
+    """A conversation that ends with the user; message n begins with 'n:'."""
+    return [
+        {"role": ("user", "assistant")[number % 2], "content": f"{number}:" + " river" * words}
+        for number in range(2 * exchanges - 1)
+    ]
+
+
+def row(prompt: list[dict], **columns) -> dict:
+    """A row of a pool as `fit` takes it."""
+    return (
+        {"prompt_id": "s:a/0", "split": "train", "chosen": None, "rejected": None, "feedback": None}
+        | columns
+        | {"prompt": prompt}
+    )
+
+
+def length(tokenizer, messages: list[dict], reply: str | None = None) -> int:
+    """Tokens of a chat, measured on the rendered text: ready for a reply, or with `reply` in place."""
+    turns = messages if reply is None else [*messages, {"role": "assistant", "content": reply}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply is None)
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def sound(tokenizer, prompt: list[dict], pool: dict, settings: dict) -> bool:
+    """Whether all that is made of `prompt` stays within its limits."""
+    room = settings["max_tokens"]
+    if length(tokenizer, prompt) + room > settings["context"]:
+        return False
+    if settings["max_length"] is None:
+        return True
+    longest = [length(tokenizer, prompt) + room]
+    longest += [length(tokenizer, prompt, pool[side]) for side in ("chosen", "rejected") if pool[side] is not None]
+    if max(longest) > settings["max_length"]:
+        return False
+    if pool["rejected"] is None or pool["feedback"] is None:
+        return True
+    improve = guided(prompt, pool["rejected"], pool["feedback"], settings["instruction"])
+    return length(tokenizer, improve) + room <= settings["context"]
+
+
+SHORT = "An answer."
+CASES = {
+    "context": ({"rejected": SHORT}, {"max_length": None}),
+    "max_length with room for a sampled reply": ({}, {}),
+    "max_length with a long chosen reply": ({"chosen": "bread " * 150}, {}),
+    "max_length with a long rejected reply": ({"chosen": SHORT, "rejected": "bread " * 150}, {}),
+    "context of the guided prompt": ({"rejected": "bread " * 40, "feedback": "No. " * 60}, {"max_length": 400}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_prompt_is_trimmed_until_all_limits_hold_and_no_further(tokenizer, case):
+    columns, changes = CASES[case]
+    pool, settings = row(conversation(12, 12), **columns), SETTINGS | changes
+    fitted = prompts.fit(pool, tokenizer, settings)
+    kept = len(fitted["prompt"])
+    assert 0 < kept < len(pool["prompt"])
+    assert fitted["prompt"] == pool["prompt"][-kept:]
+    assert sound(tokenizer, fitted["prompt"], pool, settings)
+    assert not sound(tokenizer, pool["prompt"][-kept - 2 :], pool, settings), "one more exchange would have fitted"
+    assert fitted["turns_trimmed"] == len(pool["prompt"]) - kept
+    assert len(fitted["prompt_token_ids"]) == length(tokenizer, fitted["prompt"])
+
+
+def test_a_guided_prompt_costs_turns_that_the_plain_one_would_keep(tokenizer):
+    """Without this, the case of the guided prompt above could pass by another limit."""
+    columns, changes = CASES["context of the guided prompt"]
+    settings = SETTINGS | changes
+    with_feedback = prompts.fit(row(conversation(12, 12), **columns), tokenizer, settings)
+    without = prompts.fit(row(conversation(12, 12), **(columns | {"feedback": None})), tokenizer, settings)
+    assert len(with_feedback["prompt"]) < len(without["prompt"])
+
+
+def test_a_prompt_that_fits_is_left_whole(tokenizer):
+    pool = row(conversation(2, 3), rejected=SHORT, feedback="No.")
+    fitted = prompts.fit(pool, tokenizer, SETTINGS)
+    assert fitted["prompt"] == pool["prompt"]
+    assert fitted["turns_trimmed"] == 0
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        row(conversation(1, 500)),
+        row(conversation(1, 3), chosen="bread " * 500),
+        row(conversation(1, 3), rejected=SHORT, feedback="No. " * 500),
+    ],
+    ids=["last message", "reply", "feedback"],
+)
+def test_a_row_that_does_not_fit_with_its_last_message_alone_is_left_out(tokenizer, pool):
+    assert prompts.fit(pool, tokenizer, SETTINGS) is None
+
+
+def benchmark() -> pl.DataFrame:
+    rows = [{"prompt_id": "s:a/0", "prompt": conversation(1, 3), "baseline": "The bad reply.", "feedback": "No."}]
+    return pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
+
+
+def test_tasks_become_test_prompts_with_the_baseline_as_rejected(tokenizer):
+    (pool,) = prompts.as_prompts(benchmark()).to_dicts()
+    assert (pool["split"], pool["rejected"], pool["chosen"]) == ("test", "The bad reply.", None)
+    fitted = prompts.fit(pool, tokenizer, SETTINGS | {"max_length": None, "instruction": None})
+    tables.Prompts.validate(pl.DataFrame([fitted], schema=tables.Prompts.create_empty().schema))
+
+
+def test_a_pool_keeps_its_split_and_the_side_that_it_has():
+    common = {"prompt_id": "s:a/0", "conversation_id": "s:a", "turn": 0, "source": "s", "prompt": conversation(1, 3)}
+    sat = pl.DataFrame([common | {"split": "train", "chosen": "Good.", "feedback": "Thanks!"}])
+    (pool,) = prompts.as_prompts(sat).to_dicts()
+    assert (pool["split"], pool["chosen"], pool["rejected"]) == ("train", "Good.", None)
+
+
+def dsat(count: int) -> pl.DataFrame:
+    rows = [
+        {
+            "prompt_id": f"s:{number}/0",
+            "prompt": conversation(1, 3),
+            "rejected": f"Bad {number}.",
+            "feedback": "No.",
+            "split": ("train", "test")[number % 2],
+        }
+        for number in range(count)
+    ]
+    return pl.DataFrame(rows)
+
+
+def test_tasks_are_the_test_prompts_against_the_reply_that_disappointed():
+    picked = tasks.heldout_tasks(dsat(20), None, seed=1)
+    assert sorted(picked["prompt_id"]) == sorted(f"s:{number}/0" for number in range(1, 20, 2))
+    assert dict(picked.select("prompt_id", "baseline").iter_rows())["s:3/0"] == "Bad 3."
+
+
+def test_fewer_tasks_are_some_of_the_same_whatever_the_order_of_the_rows():
+    all_of_them, few = tasks.heldout_tasks(dsat(20), None, seed=1), tasks.heldout_tasks(dsat(20), 4, seed=1)
+    assert few.height == 4
+    assert set(few["prompt_id"]) < set(all_of_them["prompt_id"])
+    assert set(tasks.heldout_tasks(dsat(20).reverse(), 4, seed=1)["prompt_id"]) == set(few["prompt_id"])
+    others = {tuple(sorted(tasks.heldout_tasks(dsat(20), 4, seed=seed)["prompt_id"])) for seed in range(8)}
+    assert len(others) > 1, "the seed picks"

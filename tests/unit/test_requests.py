@@ -1,0 +1,89 @@
+"""What a policy is asked: prompts as they were fitted, or with the feedback and the request to improve."""
+
+import polars as pl
+import pytest
+
+import policy_requests
+from drift import tables
+from drift.chat import render
+from policy_requests import completion_seed
+
+SETTINGS = {"seed": 42, "unit": "drift/iter1", "split": "train", "kinds": ["guided", "plain"], "instruction": "Please improve."}
+
+
+@pytest.fixture
+def fitted(tokenizer) -> pl.DataFrame:
+    """Six prompts, two of them for testing."""
+    rows = []
+    for number in range(6):
+        prompt = [{"role": "user", "content": f"Question {number}?"}]
+        rows.append(
+            {
+                "prompt_id": f"s:{number}/0",
+                "split": "test" if number > 3 else "train",
+                "prompt": prompt,
+                "prompt_token_ids": render(tokenizer, prompt),
+                "turns_trimmed": 0,
+                "rejected": f"Bad reply {number}.",
+                "feedback": f"That is wrong {number}.",
+            }
+        )
+    return pl.DataFrame(rows, schema=tables.Prompts.create_empty().schema)
+
+
+def test_each_prompt_of_the_split_is_asked_once_a_kind(fitted, tokenizer):
+    requests = policy_requests.build(fitted, tokenizer, SETTINGS)
+    asked = sorted(requests.select("prompt_id", "kind").iter_rows())
+    assert asked == sorted((f"s:{number}/0", kind) for number in range(4) for kind in ("guided", "plain"))
+    heldout = policy_requests.build(fitted, tokenizer, SETTINGS | {"split": "test", "kinds": ["plain"]})
+    assert sorted(heldout["prompt_id"]) == ["s:4/0", "s:5/0"]
+    tables.Requests.validate(requests)
+
+
+def test_a_plain_request_is_the_fitted_prompt_token_by_token(fitted, tokenizer):
+    requests = policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="plain")
+    joined = requests.join(fitted, on="prompt_id", suffix="_fitted")
+    assert joined.height == 4
+    assert joined["prompt_token_ids"].to_list() == joined["prompt_token_ids_fitted"].to_list()
+    assert joined["messages"].to_list() == joined["prompt"].to_list()
+
+
+def test_a_guided_request_shows_what_went_wrong_and_asks_for_better(fitted, tokenizer):
+    for request in policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="guided").iter_rows(named=True):
+        number = request["prompt_id"][2]
+        read = tokenizer.decode(request["prompt_token_ids"])
+        parts = [f"Question {number}?", f"Bad reply {number}.", f"That is wrong {number}.", "Please improve."]
+        assert [read.find(part) for part in parts] == sorted(read.find(part) for part in parts)
+        assert min(read.find(part) for part in parts) > 0
+        assert read.endswith("<|im_start|>assistant\n")
+
+
+def test_a_plain_request_shows_neither_feedback_nor_instruction(fitted, tokenizer):
+    for request in policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="plain").iter_rows(named=True):
+        read = tokenizer.decode(request["prompt_token_ids"])
+        assert not any(part in read for part in ("Please improve", "That is wrong", "Bad reply"))
+
+
+def seeds(fitted, tokenizer, **settings) -> dict[str, int]:
+    built = policy_requests.build(fitted, tokenizer, SETTINGS | settings)
+    return dict(built.select("request_id", "seed").iter_rows())
+
+
+def test_every_completion_has_a_seed_of_its_own(fitted, tokenizer):
+    first = seeds(fitted, tokenizer)
+    second = seeds(fitted, tokenizer, unit="drift/iter2")
+    other_run = seeds(fitted, tokenizer, seed=43)
+    values = [*first.values(), *second.values(), *other_run.values()]
+    assert len(first) == 8
+    assert len(set(values)) == 24, "prompts, kinds, iterations and runs are seeded apart"
+    assert all(0 <= value < 2**63 for value in values)
+
+
+def test_a_seed_depends_on_what_the_completion_is_and_on_nothing_else(fitted, tokenizer):
+    alone = seeds(fitted.filter(prompt_id="s:2/0"), tokenizer, kinds=["plain"])
+    assert alone.items() <= seeds(fitted.reverse(), tokenizer).items()
+
+
+def test_seeds_stay_the_same_from_release_to_release():
+    """A change here resamples everything that anyone has."""
+    assert completion_seed(42, "drift/iter1", "s:1/0", "guided", 0) == 8370750716819115974
