@@ -126,5 +126,6 @@ def sampled_inputs(wildcards):
 # What `generate` is told about sampling; the rest of `sampling` shapes other stages.
 DECODING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
 
-# The epochs are given to each training by name.
-TRAINING = set(config["training"]) - {"epochs", "warmup_epochs"}
+# How a training runs here changes no result, and its epochs are given to each training by name.
+TRAINING_RUN = {"checkpoint_steps", "gradient_checkpointing"}
+TRAINING = set(config["training"]) - TRAINING_RUN - {"epochs", "warmup_epochs"}

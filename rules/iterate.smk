@@ -148,6 +148,8 @@ rule train:
             training={key: value for key, value in config["training"].items() if key in TRAINING},
         ),
         code=code("train"),
+        # Snakemake does not compare params that depend on resources.
+        run=lambda wildcards, resources: settings(**{key: config["training"][key] for key in TRAINING_RUN}),
         state=f"{RESULTS}/state",
     log:
         "<logs>/train/{model}/{trained}.log",
@@ -160,6 +162,6 @@ rule train:
     priority: 10
     shell:
         "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --prompts {input.prompts:q} --start {input.start:q}"
-        " --start-manifest {input.manifest:q} --state {params.state:q} --settings {params.settings:q}"
+        " --start-manifest {input.manifest:q} --state {params.state:q} --settings {params.settings:q} --run {params.run:q} --code {params.code:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} --log {output.log:q} --margins {output.margins:q}"
         " --gates {output.gates:q} 2>&1 | tee {log:q}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli
-from drift.chat import Messages, load_tokenizer, render, trim
+from drift.chat import Messages, load_tokenizer, markers, render, trim
 from drift.tables import Prompts, Requests, Responses, read_table, write_table
 from policy_requests import completion_seed
 
@@ -22,6 +22,13 @@ def fill(template: str, values: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
 
 
+def plain_words(text: str, words: list[str]) -> str:
+    """`text` with each of `words` (the judge's chat markers) broken by a space, so that it stays text."""
+    for word in words:
+        text = text.replace(word, f"{word[0]} {word[1:]}")
+    return text
+
+
 def question(template: str, prompt: Messages, reply_a: str, reply_b: str) -> Messages:
     """The judge's chat for two replies to `prompt`."""
     conversation = "\n\n".join(f"{message['role'].upper()}: {message['content']}" for message in prompt)
@@ -30,9 +37,11 @@ def question(template: str, prompt: Messages, reply_a: str, reply_b: str) -> Mes
 
 def build(rows: pl.DataFrame, template: str, tokenizer, settings: dict) -> tuple[pl.DataFrame, int]:
     """Two requests per row, and how many rows do not fit the judge's context even with the last message alone."""
-    requests, too_long = [], 0
+    requests, too_long, words = [], 0, markers(tokenizer)
     for row in rows.iter_rows(named=True):
-        replies = {"AB": (row["response"], row["rejected"]), "BA": (row["rejected"], row["response"])}
+        policy, baseline = plain_words(row["response"], words), plain_words(row["rejected"], words)
+        row["prompt"] = [message | {"content": plain_words(message["content"], words)} for message in row["prompt"]]
+        replies = {"AB": (policy, baseline), "BA": (baseline, policy)}
 
         def fits(prompt: Messages, replies: dict = replies) -> bool:
             asked = question(template, prompt, *replies["AB"])

@@ -10,18 +10,18 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli
-from drift.chat import load_tokenizer, render, render_reply
+from drift.chat import load_tokenizer, markers, render, render_reply
 from drift.tables import Completions, Dropped, Ledger, LedgerBook, Pairs, Prompts, Requests, read_table, write_table
 
+CUT = "sampled reply did not end its turn"
+EMPTY = "sampled reply is empty"
+MARKER = "sampled reply holds a chat marker"
+SHARED = "prompt and reply share a token"
+EQUAL = "chosen equals rejected"
+LEAKED = "improve instruction in the prompt"
+LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
-REASONS = (
-    "sampled reply did not end its turn",
-    "sampled reply is empty",
-    "sampled reply holds a chat marker",
-    "chosen equals rejected",
-    "improve instruction in the prompt",
-    "longer than max_length",
-)
+REASONS = (CUT, EMPTY, MARKER, SHARED, EQUAL, LEAKED, LONG)
 
 
 def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[tuple[str, str], dict]:
@@ -38,39 +38,48 @@ def candidate(prompt: dict, replies: dict[tuple[str, str], dict], recipe: dict) 
     sides = {}
     for side in ("chosen", "rejected"):
         origin = recipe[side]
-        reply = None if origin == "user" else replies[prompt["prompt_id"], origin]
+        reply = None if origin == "user" else replies.get((prompt["prompt_id"], origin))
+        if origin != "user" and reply is None:
+            raise cli.StageError(
+                f"prompt {prompt['prompt_id']} has no {origin} request; rebuild the requests from these prompts"
+            )
         sides[side] = {
-            "text": reply["text"] if reply else prompt[side],
+            "text": reply["text"].strip() if reply else prompt[side],
             "from": reply["request_id"] if reply else "user",
             "reply": reply,
         }
     return sides
 
 
-def fault(prompt: dict, sides: dict, tokens: dict[str, int], markers: list[str], settings: dict) -> tuple[str, str] | None:
+def fault(
+    prompt: dict, sides: dict, replies: dict[str, list[int] | None], words: list[str], settings: dict
+) -> tuple[str, str] | None:
     """The first of REASONS that applies, with the text or figure that shows it; None for a sound pair."""
     sampled = [side for side in sides.values() if side["reply"]]
     for side in sampled:
         if side["reply"]["finish_reason"] != "stop":
-            return REASONS[0], side["reply"]["finish_reason"]
-        if not side["text"].strip():
-            return REASONS[1], ""
-        found = [marker for marker in markers if marker in side["text"]]
+            return CUT, side["reply"]["finish_reason"]
+        if not side["text"]:
+            return EMPTY, ""
+        found = [word for word in words if word in side["text"]]
         if found:
-            return REASONS[2], found[0]
-    if sides["chosen"]["text"].strip() == sides["rejected"]["text"].strip():
-        return REASONS[3], sides["chosen"]["text"]
+            return MARKER, found[0]
+    for side, ids in replies.items():
+        if ids is None:
+            return SHARED, sides[side]["text"][:20]
+    if sides["chosen"]["text"] == sides["rejected"]["text"]:
+        return EQUAL, sides["chosen"]["text"]
     if any(settings["instruction"] in message["content"] for message in prompt["prompt"]):
-        return REASONS[4], settings["instruction"]
-    longest = len(prompt["prompt_token_ids"]) + max(tokens.values())
+        return LEAKED, settings["instruction"]
+    longest = len(prompt["prompt_token_ids"]) + max(map(len, replies.values()))
     if longest > settings["max_length"]:
-        return REASONS[5], f"{longest} tokens"
+        return LONG, f"{longest} tokens"
     return None
 
 
 def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs and Dropped of the training split."""
-    markers = [token for token in tokenizer.all_special_tokens if token.strip()]
+    words = markers(tokenizer)
     pairs, dropped = [], []
     for prompt in prompts.filter(split="train").iter_rows(named=True):
         if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
@@ -78,8 +87,8 @@ def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) 
                 f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with; rerun the fitting"
             )
         sides = candidate(prompt, replies, settings["recipe"])
-        tokens = {side: len(render_reply(tokenizer, prompt["prompt"], sides[side]["text"])) for side in sides}
-        found = fault(prompt, sides, tokens, markers, settings)
+        rendered = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
+        found = fault(prompt, sides, rendered, words, settings)
         if found:
             dropped.append({"prompt_id": prompt["prompt_id"], "reason": found[0], "detail": found[1]})
             continue
@@ -91,7 +100,7 @@ def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) 
                 **{side: sides[side]["text"] for side in sides},
                 **{f"{side}_from": sides[side]["from"] for side in sides},
                 **{f"{side}_finish": sides[side]["reply"] and sides[side]["reply"]["finish_reason"] for side in sides},
-                **{f"{side}_tokens": tokens[side] for side in sides},
+                **{f"{side}_tokens": len(rendered[side]) for side in sides},
             }
         )
     return (

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli
-from drift.chat import Messages, guided, load_tokenizer, render, render_reply, trim
+from drift.chat import Messages, guided, load_tokenizer, markers, render, render_reply, trim
 from drift.progress import Progress
 from drift.tables import Dsat, Ledger, LedgerBook, Prompts, Sat, Seed, Tasks, read_table, write_table
 
@@ -22,7 +22,13 @@ def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     if "baseline" in rows.columns:
         rows = rows.rename({"baseline": "rejected"}).with_columns(split=pl.lit("test"))
     absent = [pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected") if name not in rows.columns]
-    return rows.with_columns(absent).select("prompt_id", "split", "prompt", "chosen", "rejected", "feedback")
+    # White space around a reply says nothing of its quality, and a leading line break would merge with the prompt's last token.
+    stripped = pl.col("chosen", "rejected").str.strip_chars()
+    return (
+        rows.with_columns(absent)
+        .with_columns(stripped)
+        .select("prompt_id", "split", "prompt", "chosen", "rejected", "feedback")
+    )
 
 
 def fit(row: dict, tokenizer, settings: dict) -> dict | None:
@@ -38,7 +44,7 @@ def fit(row: dict, tokenizer, settings: dict) -> dict | None:
             return False
         if settings["max_length"] is None:
             return True
-        replies = [len(render_reply(tokenizer, prompt, row[side])) for side in ("chosen", "rejected") if row[side] is not None]
+        replies = [len(render_reply(tokenizer, prompt, reply)) for reply in logged(row)]
         if plain + max([settings["max_tokens"], *replies]) > settings["max_length"]:
             return False
         if row["rejected"] is None or row["feedback"] is None:
@@ -57,6 +63,22 @@ def fit(row: dict, tokenizer, settings: dict) -> dict | None:
     return row | fitted
 
 
+def logged(row: dict) -> list[str]:
+    """The logged replies of a row."""
+    return [row[side] for side in ("chosen", "rejected") if row[side] is not None]
+
+
+def joins(row: dict, tokenizer) -> bool:
+    """Whether the prompt's tokens stay what they are when a logged reply follows."""
+    return all(render_reply(tokenizer, row["prompt"][-1:], reply) is not None for reply in logged(row))
+
+
+def holds_marker(row: dict, words: list[str]) -> bool:
+    """Whether a text of the row holds one of `words`: rendered, it would end a turn or begin one."""
+    texts = [*(message["content"] for message in row["prompt"]), *logged(row), row["feedback"] or ""]
+    return any(word in text for text in texts for word in words)
+
+
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--kind", required=True, choices=sorted(KINDS), help="what --pool is")
@@ -68,10 +90,15 @@ def main() -> None:
 
     rows = as_prompts(read_table(KINDS[arguments.kind], arguments.pool))
     tokenizer = load_tokenizer(arguments.policy)
-    fitted = [fit(row, tokenizer, arguments.settings) for row in Progress(rows.to_dicts(), desc="fit prompts")]
+    words = markers(tokenizer)
+    clean = [row for row in rows.to_dicts() if not holds_marker(row, words)]
+    joined = [row for row in clean if joins(row, tokenizer)]
+    fitted = [fit(row, tokenizer, arguments.settings) for row in Progress(joined, desc="fit prompts")]
     kept = [row for row in fitted if row is not None]
     book = LedgerBook(arguments.settings["flow"], "prompts", "prompts", rows.height)
-    book.drop("last message and reply do not fit", rows.height - len(kept))
+    book.drop("holds a chat marker of the model", rows.height - len(clean))
+    book.drop("prompt and reply share a token", len(clean) - len(joined))
+    book.drop("last message and reply do not fit", len(joined) - len(kept))
     write_table(pl.DataFrame(kept, schema=Prompts.create_empty().schema), Prompts, arguments.prompts)
     write_table(book.table(), Ledger, arguments.ledger)
 

@@ -79,8 +79,8 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def trainer_config(settings: dict, state: Path) -> DPOConfig:
-    """The trainer's arguments for one device."""
+def trainer_config(settings: dict, run: dict, state: Path) -> DPOConfig:
+    """The trainer's arguments for one device. `settings` shape the policy; `run` (how it is made here) does not."""
     training = settings["training"]
     cuda = torch.cuda.is_available()
     return DPOConfig(
@@ -99,14 +99,14 @@ def trainer_config(settings: dict, state: Path) -> DPOConfig:
         max_length=training["max_length"],
         bf16=training["precision"] == "bf16",
         use_cpu=not cuda,
-        gradient_checkpointing=training["gradient_checkpointing"],
+        gradient_checkpointing=run["gradient_checkpointing"],
         precompute_ref_log_probs=True,
         # Pairs of similar length share a batch; the sampler reads the lengths from a column that would else be removed.
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        save_steps=training["checkpoint_steps"],
+        save_steps=run["checkpoint_steps"],
         save_total_limit=1,
         report_to="none",
         disable_tqdm=True,
@@ -218,6 +218,8 @@ def main() -> None:
     command.add_argument("--prompts", required=True, nargs="+", help="fitted prompts with a test split")
     command.add_argument("--start", required=True, type=Path, help="folder of the policy to start from")
     command.add_argument("--start-manifest", required=True, type=Path, help="its policy.json")
+    command.add_argument("--run", required=True, type=json.loads, help="JSON object: checkpoint_steps, gradient_checkpointing")
+    command.add_argument("--code", default="", help="fingerprint of the code: other code does not resume these checkpoints")
     command.add_argument("--state", required=True, type=Path, help="folder for checkpoints; kept until the policy is done")
     command.add_argument("--policy", required=True, type=Path, help="folder to write")
     command.add_argument("--manifest", required=True, type=Path, help="policy.json to write")
@@ -239,7 +241,7 @@ def main() -> None:
     }
     parent = policies.read_manifest(arguments.start_manifest)
     pairs_sha256 = hashlib.sha256(arguments.pairs.read_bytes()).hexdigest()
-    identity = json.dumps([settings, parent["weights_sha256"], pairs_sha256], sort_keys=True)
+    identity = json.dumps([settings, arguments.code, parent["weights_sha256"], pairs_sha256], sort_keys=True)
     state = arguments.state / f"train-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
     tokenizer = load_tokenizer(arguments.start)
@@ -248,7 +250,7 @@ def main() -> None:
     gates = Gates()
     trainer = Trainer(
         model,
-        args=trainer_config(settings, state),
+        args=trainer_config(settings, arguments.run, state),
         train_dataset=as_dataset(pairs),
         processing_class=tokenizer,
         callbacks=[Watch()],

@@ -30,25 +30,26 @@ def load_tokenizer(folder: Path):
     return tokenizer
 
 
+def markers(tokenizer) -> list[str]:
+    """The words that a chat template speaks in (<|im_end|>, ...). In a message they would become control tokens."""
+    return [token for token in tokenizer.all_special_tokens if token.strip()]
+
+
 def render(tokenizer, messages: Messages) -> list[int]:
     """Token ids of `messages`, ready for the assistant's reply. Nothing may be added before or after them."""
     return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
 
 
-def render_reply(tokenizer, messages: Messages, reply: str) -> list[int]:
+def render_reply(tokenizer, messages: Messages, reply: str) -> list[int] | None:
     """Token ids that training sees after the prompt: `reply` and whatever the template closes a turn with.
 
-    Raises StageError where the rendered prompt is not a prefix of prompt and reply: the model would be trained on another
-    context than it is sampled from.
+    None where the rendered prompt is not a prefix of prompt and reply, be it that a token spans the two (a reply that begins
+    with a line break) or that the template renders a prompt differently once a reply follows: the model would be trained on
+    another context than it is sampled from.
     """
     prompt = render(tokenizer, messages)
     whole = list(tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], return_dict=False))
-    if whole[: len(prompt)] != prompt:
-        raise StageError(
-            "the chat template renders a prompt differently once a reply follows, so sampling and training would not see the "
-            "same tokens; use a template whose prompt is a prefix of the conversation"
-        )
-    return whole[len(prompt) :]
+    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else None
 
 
 def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> Messages:

@@ -8,9 +8,14 @@ import difflib
 import json
 import re
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
+Optimizer = Literal["rmsprop", "adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
+# TRL's DPO losses that need nothing but a pair and beta.
+Loss = Literal["sigmoid", "sft", "hinge", "ipo", "nca_pair", "apo_zero", "apo_down", "sigmoid_norm"]
 
 # A name becomes a folder and a wildcard.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -26,29 +31,6 @@ class Section(BaseModel):
     """A part of the configuration: no unknown keys, no guessing of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_the_nearest_key(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        unknown = [key for key in values if key not in cls.model_fields]
-        if unknown:
-            raise ValueError("; ".join(_unknown_key(key, cls.model_fields) for key in unknown))
-        return values
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _number_written_as_text(cls, value: Any) -> Any:
-        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed exponent.
-        if isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+", value):
-            raise ValueError(f"{value} is text in YAML, not a number; write {float(value):.1e}")
-        return value
-
-
-def _unknown_key(key: Any, known) -> str:
-    near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f"unknown key '{key}'" + (f", did you mean '{near[0]}'?" if near else f"; known here: {', '.join(known)}")
 
 
 class Model(Section):
@@ -75,6 +57,10 @@ class Recipe(Section):
                 raise ValueError(
                     f"{side}: user, but {self.prompts} has no logged reply that is {side}; sample it (plain or guided)"
                 )
+            if getattr(self, side) == "guided" and "rejected" not in logged:
+                raise ValueError(
+                    f"{side}: guided shows the reply that disappointed, which {self.prompts} does not have; use plain"
+                )
         if self.chosen == self.rejected and self.chosen != "user":
             raise ValueError(f"both sides are {self.chosen}: such pairs carry no preference")
         return self
@@ -100,7 +86,7 @@ class Data(Section):
     languages: list[str] | None = Field(None, description="as the sources name them; null: all")
     min_chars: int = Field(1, ge=1, description="shortest prompt message and reply, characters")
     max_chars: int = Field(20_000, ge=1, description="longest prompt and reply together, characters")
-    max_per_conversation: int = Field(2, ge=1, description="DSAT replies taken of one conversation")
+    max_per_conversation: int = Field(2, ge=1, description="rows that a pool (dsat, sat, seed) takes of one conversation")
     max_dsat: int | None = Field(
         None, ge=1, description="training rows, picked by seeded hash (the controlled setting has 4000); null: all"
     )
@@ -112,7 +98,7 @@ class Data(Section):
     @model_validator(mode="after")
     def _labeler_is_a_row(self) -> "Data":
         if self.labeler not in self.labelers:
-            raise ValueError(f"labeler: {_unknown_key(self.labeler, self.labelers)}")
+            raise ValueError(f"labeler: {_unknown(self.labeler, self.labelers)}")
         return self
 
 
@@ -134,6 +120,14 @@ class Decoding(Section):
     max_tokens: int = Field(512, ge=1, description="longest reply, tokens")
 
 
+class Greedy(Decoding):
+    """Decoding for benchmarks: the likeliest token, with room for a long answer."""
+
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest answer, tokens")
+
+
 class Sampling(Decoding):
     context: int = Field(
         4096, ge=64, description="prompt and reply together, tokens; longer conversations lose their oldest turns"
@@ -143,11 +137,11 @@ class Sampling(Decoding):
 
 class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
-    losses: dict[str, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
+    losses: dict[Loss, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
     learning_rate: float = Field(5e-7, gt=0, description="peak")
-    schedule: str = Field("linear", description="transformers' lr_scheduler_type")
+    schedule: Schedule = Field("linear", description="transformers' lr_scheduler_type")
     schedule_warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
-    optimizer: str = Field("rmsprop", description="transformers' optim")
+    optimizer: Optimizer = Field("rmsprop", description="transformers' optim")
     epochs: int = Field(1, ge=1, description="passes over an iteration's pairs")
     warmup_epochs: int = Field(3, ge=1, description="passes over the seed pairs in the warm-up (iteration 0)")
     global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")
@@ -180,7 +174,7 @@ class Benchmark(Section):
         description="heldout: the test split's DSAT prompts, against the user's disappointing reply"
     )
     max_tasks: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
-    decoding: Decoding = Field(Decoding(temperature=0.0, top_p=1.0, max_tokens=2048), description="greedy by default")
+    decoding: Greedy = Field(Greedy(), description="greedy by default")
     shards: int = Field(1, ge=1, description="jobs the answering and the judging are split into")
 
 
@@ -191,7 +185,7 @@ class Judge(Section):
 
 
 class Evaluation(Section):
-    benchmarks: dict[Name, Benchmark] = Field(description="what policies are asked")
+    benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="what policies are asked")
     judge: str = Field(description="who compares the answers")
     judges: dict[Name, Judge] = Field(description="models that can judge")
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
@@ -199,7 +193,7 @@ class Evaluation(Section):
     @model_validator(mode="after")
     def _judge_is_a_row(self) -> "Evaluation":
         if self.judge not in self.judges:
-            raise ValueError(f"judge: {_unknown_key(self.judge, self.judges)}")
+            raise ValueError(f"judge: {_unknown(self.judge, self.judges)}")
         return self
 
 
@@ -231,14 +225,39 @@ class Config(Section):
     def _methods_are_rows(self) -> "Config":
         for method in self.methods:
             if method not in self.recipes:
-                raise ValueError(f"methods: {_unknown_key(method, self.recipes)}")
+                raise ValueError(f"methods: {_unknown(method, self.recipes)}")
         for name in ("base", "warmup", "prompts", "eval"):
             if name in self.recipes:
                 raise ValueError(f"recipes: '{name}' is a folder of its own in the results; choose another name")
         for name in ("data", "eval", "judges", "state", "benchmarks", "logs"):
             if name in self.models:
                 raise ValueError(f"models: '{name}' is a folder of its own in the results; choose another name")
+        if "heldout-pairs" in self.evaluation.benchmarks:
+            raise ValueError("evaluation.benchmarks: 'heldout-pairs' is what the scores call the held-out corrections")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("methods: a method is listed twice")
         return self
+
+    @model_validator(mode="after")
+    def _replies_fit(self) -> "Config":
+        replies = {"sampling.max_tokens": self.sampling.max_tokens}
+        replies |= {
+            f"evaluation.benchmarks.{name}.decoding.max_tokens": row.decoding.max_tokens
+            for name, row in self.evaluation.benchmarks.items()
+        }
+        for key, tokens in replies.items():
+            if tokens >= self.sampling.context:
+                raise ValueError(f"{key} {tokens} leaves no room for a prompt in sampling.context {self.sampling.context}")
+        if self.sampling.max_tokens >= self.training.max_length:
+            raise ValueError(
+                f"sampling.max_tokens {self.sampling.max_tokens} leaves no room for a prompt in training.max_length {self.training.max_length}"
+            )
+        return self
+
+
+def _unknown(name: str, known) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"there is no '{name}'" + (f", did you mean '{near[0]}'?" if near else f"; there are: {', '.join(known)}")
 
 
 def load(values: dict) -> dict:
@@ -253,7 +272,26 @@ def load(values: dict) -> dict:
 def _fault(fault: dict) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key: " + _unknown(str(fault["loc"][-1]), _section_at(fault["loc"][:-1]).model_fields)
+    elif fault["type"] in ("float_type", "int_type") and (number := _NUMBER.fullmatch(str(fault["input"]))):
+        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed exponent.
+        mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
+        message = f"{fault['input']} is text in YAML, not a number; write {mantissa}e{number['sign'] or '+'}{number['digits']}"
     return f"{where}: {message}" if where else message
+
+
+_NUMBER = re.compile(r"(?P<mantissa>[+-]?(?:\d+\.?\d*|\.\d+))[eE](?P<sign>[+-]?)(?P<digits>\d+)")
+
+
+def _section_at(keys: tuple) -> type[Section]:
+    """The section that `keys` lead to; a table's keys are names, which lead to its rows."""
+    section = Config
+    for key in keys:
+        if key in section.model_fields:
+            kind = section.model_fields[key].annotation
+            section = get_args(kind)[1] if get_origin(kind) is dict else kind
+    return section
 
 
 if __name__ == "__main__":

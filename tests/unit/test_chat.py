@@ -46,10 +46,15 @@ def test_text_that_looks_like_a_template_stays_text(tokenizer):
     assert "{{ messages }} {% if x %}" in tokenizer.decode(render(tokenizer, chat))
 
 
-def test_a_template_whose_prompt_changes_once_a_reply_follows_is_refused(own_tokenizer):
-    own_tokenizer.chat_template = "{% for m in messages %}{{ m.role }}{% if messages[-1].role == 'assistant' %}!{% endif %}: {{ m.content }}\n{% endfor %}"
-    with pytest.raises(StageError, match="renders a prompt differently once a reply follows"):
-        render_reply(own_tokenizer, CHAT, "In 70 AD.")
+def test_a_template_whose_prompt_changes_once_a_reply_follows_gives_no_rendering(own_tokenizer):
+    own_tokenizer.chat_template = (
+        "{% if messages[-1].role == 'assistant' %}!{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}"
+    )
+    assert render_reply(own_tokenizer, CHAT, "In 70 AD.") is None
+
+
+def test_a_reply_whose_first_token_would_swallow_the_end_of_the_prompt_gives_no_rendering(tokenizer):
+    assert render_reply(tokenizer, CHAT, "\n\nIn 70 AD.") is None
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):

@@ -64,7 +64,7 @@ def test_a_typo_at_the_top_or_in_a_row_is_found():
 
 def test_a_key_like_no_other_is_answered_with_what_is_known():
     message = refusal(minimal(prompting={"zzz": 1}))
-    assert "unknown key 'zzz'" in message
+    assert "there is no 'zzz'" in message
     assert "instruction" in message
 
 
@@ -99,6 +99,7 @@ def test_a_judge_or_labeler_without_a_row_is_refused():
         ("sat", "plain", "user", "sat has no logged reply that is rejected"),
         ("dsat", "user", "plain", "dsat has no logged reply that is chosen"),
         ("dsat", "plain", "plain", "carry no preference"),
+        ("sat", "user", "guided", "use plain"),
     ],
 )
 def test_a_recipe_whose_sides_do_not_exist_or_differ_is_refused(prompts, chosen, rejected, why):
@@ -204,3 +205,40 @@ def test_a_knob_that_is_not_listed_would_be_noticed():
     del values["sampling"]["top_k"]
     del values["evaluation"]["benchmarks"]["heldout"]["decoding"]["top_p"]
     assert {"sampling.top_k", "evaluation.benchmarks.decoding.top_p"} <= set(unlisted(Config, values))
+
+
+def test_a_benchmark_stays_greedy_where_only_its_length_is_given():
+    evaluation = minimal()["evaluation"] | {"benchmarks": {"heldout": {"kind": "heldout", "decoding": {"max_tokens": 100}}}}
+    decoding = load(minimal(evaluation=evaluation))["evaluation"]["benchmarks"]["heldout"]["decoding"]
+    assert (decoding["temperature"], decoding["top_p"], decoding["max_tokens"]) == (0.0, 1.0, 100)
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"sampling": {"max_tokens": 512, "context": 512}}, "sampling.max_tokens 512"),
+        ({"training": {"max_length": 400}}, "training.max_length 400"),
+        ({"sampling": {"context": 1024}}, "decoding.max_tokens 2048"),
+    ],
+)
+def test_lengths_that_leave_no_room_for_a_prompt_are_refused(sections, key):
+    assert key in refusal(minimal(**sections))
+
+
+@pytest.mark.parametrize("training", [{"losses": {"sigmiod": 1.0}}, {"schedule": "liner"}, {"optimizer": "rmspro"}])
+def test_a_mistyped_name_of_the_trainers_is_refused_before_a_gpu_is_asked_for(training):
+    (key,) = training
+    assert f"training.{key}" in refusal(minimal(training=training))
+
+
+def test_a_typo_and_a_number_written_as_text_are_listed_together_with_their_keys():
+    message = refusal(minimal(training={"learning_rte": 1.0, "losses": {"sft": "1e-3"}, "beta": "1.25e6"}))
+    assert "training.learning_rte: unknown key: there is no 'learning_rte', did you mean 'learning_rate'?" in message
+    assert "write 1.0e-3" in message
+    assert "write 1.25e+6" in message
+
+
+def test_a_benchmark_named_like_the_heldout_corrections_and_a_method_twice_are_refused():
+    evaluation = minimal()["evaluation"] | {"benchmarks": {"heldout-pairs": {"kind": "heldout"}}}
+    assert "heldout-pairs" in refusal(minimal(evaluation=evaluation))
+    assert "listed twice" in refusal(minimal(methods=[*load(minimal())["methods"]] * 2))

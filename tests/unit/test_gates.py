@@ -313,6 +313,19 @@ def both_heads(monkeypatch, chunk: int):
     return full, short
 
 
+def test_a_model_that_scales_or_biases_its_logits_keeps_the_trainers_head():
+    for change in ("scale", "bias"):
+        model = llama()
+        if change == "scale":
+            model.config.logit_scale = 0.5
+        else:
+            model.lm_head.bias = torch.nn.Parameter(torch.ones(model.config.vocab_size))
+        add_fused_lm_head(model, outputs=OUTPUTS)
+        head = model.forward
+        lmhead.score_replies_only(model)
+        assert model.forward == head, change
+
+
 @pytest.mark.parametrize("chunk", [3, 512])
 def test_the_short_head_gives_the_trainers_figures(monkeypatch, chunk):
     full, short = both_heads(monkeypatch, chunk)

@@ -107,6 +107,7 @@ FAULTS = {
     "sampled reply did not end its turn": ({}, {"finish_reason": "length"}),
     "sampled reply is empty": ({}, {"text": " \n"}),
     "sampled reply holds a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
+    "prompt and reply share a token": ({"rejected": "\n\n- No."}, {}),
     "chosen equals rejected": ({"rejected": "The same."}, {"text": " The same.\n"}),
     "improve instruction in the prompt": ({"prompt": LEAK}, {}),
     "longer than max_length": ({}, {"text": "river " * 200}),
