@@ -139,7 +139,7 @@ def tiny_config(model: Path, logs: Path) -> dict:
         },
         "sampling": {"max_tokens": 48, "context": 512, "shards": 2},
         "training": {
-            "learning_rate": 1e-3,
+            "learning_rate": 1e-4,
             "global_batch": 4,
             "device_batch": 2,
             "max_length": 256,

@@ -181,7 +181,7 @@ def test_adding_a_method_trains_nothing_else(run):
 
 def test_a_changed_learning_rate_trains_anew_but_neither_labels_nor_samples_the_first_round_before(run):
     folder, config = run
-    outputs = planned(folder, config | {"training": config["training"] | {"learning_rate": 2e-3}})
+    outputs = planned(folder, config | {"training": config["training"] | {"learning_rate": 2e-4}})
     assert "results/tiny/tiny/warmup/policy.json" in outputs
     assert not {path for path in outputs if "/data/" in path and "ledger" not in path}
     assert "results/tiny/tiny/warmup/pairs.parquet" not in outputs
