@@ -55,7 +55,7 @@ rule catalog:
         catalog="<results>/catalog.duckdb",
     params:
         code=code("catalog"),
-        results=RESULTS,
+        results=lambda wildcards, output: Path(output.catalog).parent,
     log:
         "<logs>/catalog.log",
     benchmark:
@@ -78,8 +78,8 @@ rule report:
         report="<results>/report.html",
     params:
         code=code("report", "templates/report.html.j2"),
-        results=RESULTS,
-        benchmarks=f"{RESULTS}/benchmarks",
+        results=lambda wildcards, output: Path(output.report).parent,
+        benchmarks=lambda wildcards, output: Path(output.report).parent / "benchmarks",
     log:
         "<logs>/report.log",
     benchmark:

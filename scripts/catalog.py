@@ -17,6 +17,7 @@ import polars as pl
 
 from drift import cli, tables
 
+STORAGE_VERSION = "v1.2.0"
 _NAME = r"[^/]+"
 _MODEL = rf"(?P<model>(?!(?:data|eval|judges|state|benchmarks|logs)/){_NAME})"  # folders that no model can be named after
 _POLICY = rf"{_MODEL}/(?:(?P<first>base|warmup)|(?P<method>{_NAME})/iter(?P<round>\d+))"
@@ -215,7 +216,10 @@ def main() -> None:
     made = statements(arguments.results, result_files(arguments.results))
     with tables.atomic_path(arguments.catalog) as temporary:
         temporary.unlink()  # DuckDB makes its own file, and takes an empty one for a broken database
-        with duckdb.connect(str(temporary)) as connection:
+        with duckdb.connect() as connection:
+            # Older shells than the library that writes it should open the catalog too.
+            connection.execute(f"ATTACH {literal(str(temporary))} AS catalog (STORAGE_VERSION '{STORAGE_VERSION}')")
+            connection.execute("USE catalog")
             for statement in made:
                 connection.execute(statement)
 

@@ -137,7 +137,7 @@ def tiny_config(model: Path, logs: Path) -> dict:
             "test_conversations": 8,
             "test_seed_conversations": 8,
         },
-        "sampling": {"max_tokens": 48, "context": 512, "shards": 2},
+        "sampling": {"max_tokens": 48, "context": 512, "shards": 1},
         "training": {
             "learning_rate": 1e-4,
             "global_batch": 4,

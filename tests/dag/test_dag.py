@@ -68,7 +68,7 @@ def test_a_second_method_adds_its_own_jobs_only(plan):
     assert added == {
         "prompts": 1,  # sat, which drift does not read
         "requests": 2,
-        "sample": 2 * 2,  # two shards
+        "sample": 2,
         "pairs": 2,
         "train": 2,
         "respond": 2,
@@ -105,8 +105,8 @@ def test_policies_can_be_made_without_their_evaluation(plan):
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [
-        ({"training": {"learning_rte": 1.0e-6}}, "unknown key 'learning_rte', did you mean 'learning_rate'?"),
-        ({"methods": ["drfit"]}, "unknown key 'drfit', did you mean 'drift'?"),
+        ({"training": {"learning_rte": 1.0e-6}}, "there is no 'learning_rte', did you mean 'learning_rate'?"),
+        ({"methods": ["drfit"]}, "there is no 'drfit', did you mean 'drift'?"),
     ],
     ids=["typo", "unknown method"],
 )

@@ -1,17 +1,22 @@
 """Snakemake's own lint of the workflow."""
 
-import json
+import re
 import subprocess
 
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
-# Software comes from pip locks (envs/), each stage with its own interpreter: there is no conda environment to name.
-ACCEPTED = {"Specify a conda environment or container for each rule."}
+ACCEPTED = {
+    # Software comes from pip locks (envs/), each stage with its own interpreter: there is no conda environment to name.
+    "Specify a conda environment or container for each rule.",
+    # Where the interpreters and scripts lie differs by machine. As params they would rerun everything after a move.
+    "Shell command directly uses variable CPU from outside of the rule",
+    "Shell command directly uses variable GPU from outside of the rule",
+    "Shell command directly uses variable SCRIPTS from outside of the rule",
+}
 
 
-def test_snakemake_lint_finds_nothing_but_missing_conda_environments():
-    done = subprocess.run([str(SNAKEMAKE), "--lint", "json"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    report = json.loads(done.stdout[done.stdout.index("{") :])
-    found = [(rule["name"], lint["title"]) for rule in report["rules"] for lint in rule["lints"]]
-    found += [(snakefile["snakefile"], lint["title"]) for snakefile in report["snakefiles"] for lint in snakefile["lints"]]
-    assert [lint for lint in found if lint[1] not in ACCEPTED] == []
+def test_snakemake_lint_finds_nothing_but_what_is_accepted_with_a_reason():
+    done = subprocess.run([str(SNAKEMAKE), "--lint"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    found = set(re.findall(r"^ +\* (.+):$", done.stderr, re.MULTILINE))
+    assert found, "the lint printed nothing that this test understands"
+    assert found - ACCEPTED == set()
