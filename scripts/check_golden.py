@@ -1,0 +1,416 @@
+"""Recompute published AlpacaEval 2 and WildBench figures with this pipeline's metrics, and fail where one is not met.
+
+    python scripts/check_golden.py FOLDER [--difficulty FILE] [--gamed FILE]
+
+Reads:  FOLDER/alpacaeval: items.csv.gz (numbers per judged item), leaderboard.csv, lc_weights.csv (published figures), and,
+        unless given, instruction_difficulty*.csv and df_gamed*.csv.
+        FOLDER/wildbench: scores.csv.gz (judge scores per task), score.json, score_VERSION.json for every other version in it,
+        pairwise_REFERENCE_KLENGTH.json and all_stat_KLENGTH.json (published figures).
+Prints: per metric, how many figures were recomputed and the largest difference; then what was left out, how often, and why.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from drift import alpacaeval, cli, published, wildbench
+
+COUNT_FIGURES = ("n_wins", "n_wins_base", "n_draws", "n_total")
+RATE_FIGURES = ("win_rate", "standard_error", "discrete_win_rate")
+LC_FIGURES = ("length_controlled_winrate", "lc_standard_error")
+LC_WEIGHTS, LC_ERROR = "LC win rate, published weights", "LC standard error, published weights"
+LC_OWN, LC_CV = "LC win rate, own fit at the weights' C", "LC win rate, own fit, C by cross-validation"
+
+EXACT = 1e-6  # published files round to 10 digits or more
+TOLERANCES = {  # how far each metric may be from what was published, in its own unit
+    "preference": EXACT,
+    **dict.fromkeys((*RATE_FIGURES, "counts", "avg_length"), EXACT),
+    **dict.fromkeys((LC_WEIGHTS, LC_ERROR), EXACT),
+    LC_OWN: 0.02,  # liblinear stops early
+    LC_CV: 0.2,  # and its early stop decides between close values of C
+    "WB-Score raw": EXACT,
+    "WB-Score adjusted": EXACT,
+    "WB-Score x10": EXACT,
+    "WB-Score task macro": EXACT,
+    "WB-Score tasks": EXACT,
+    "WB-Score average length": EXACT,
+    "WB-Reward": EXACT,
+    "WB-Reward by group": EXACT,
+    "WB-Reward task macro": EXACT,
+    "WB-Reward x100": EXACT,
+    "WB-Reward mix": EXACT,
+    "WildBench mean of score and reward": EXACT,
+}
+
+# Weights on the published list that are not those of the published win rate: they come from another run of the fit.
+STALE_WEIGHTS = ("NullModel", "dbrx-instruct")
+
+WEIGHT_COLUMNS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_baseline.astype(float)")
+
+WILDBENCH_JUDGE = "gpt-4o-2024-05-13"  # whose scores the leaderboards are made of
+ITEM_FIGURES = {
+    "score": "WB-Score raw",
+    "adjusted_score": "WB-Score adjusted",
+    "total": "WB-Score tasks",
+    "avg_len": "WB-Score average length",
+}
+REFERENCES = ("gpt4t", "haiku", "llama")
+GROUPS = tuple(wildbench.GROUP_WEIGHTS[wildbench.LATEST])
+
+
+class Report:
+    """Differences from published figures by metric, and what could not be compared."""
+
+    def __init__(self) -> None:
+        self.differences: dict[str, list[tuple[float, str]]] = {metric: [] for metric in TOLERANCES}
+        self.skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
+
+    def compare(self, metric: str, case: str, computed: float | None, figure: float) -> None:
+        """Take down how far `computed` is from the published `figure`; a value that is not defined is infinitely far."""
+        difference = math.nan if computed is None else abs(computed - figure)
+        self.differences[metric].append((math.inf if math.isnan(difference) else difference, case))
+
+    def skip(self, what: str, reason: str, *cases: str) -> None:
+        """Take down that `what` was left out for `reason`, once for each of `cases`."""
+        if cases:
+            self.skipped[what, reason].extend(cases)
+
+    def lines(self) -> Iterator[str]:
+        """The report as it is printed."""
+        width = max(map(len, TOLERANCES))
+        yield f"{'metric':{width}}  cases  largest difference  tolerance"
+        for metric, found in self.differences.items():
+            worst = f"{max(found)[0]:18.2g}" if found else f"{'-':>18}"
+            verdict = "FAILED" if metric in self.failed() else "ok" if found else "not checked"
+            yield f"{metric:{width}}  {len(found):5}  {worst}  {TOLERANCES[metric]:9g}  {verdict}"
+        yield "left out:" if self.skipped else "left out: nothing"
+        for (what, reason), cases in self.skipped.items():
+            named = sorted(set(cases))
+            more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+            yield f"{len(cases):6}  {what}: {reason} ({', '.join(named[:3])}{more})"
+
+    def failed(self) -> dict[str, tuple[float, str]]:
+        """The metrics that are past their tolerance: the largest difference and its case."""
+        worst = {metric: max(found) for metric, found in self.differences.items() if found}
+        return {metric: found for metric, found in worst.items() if found[0] > TOLERANCES[metric]}
+
+    def close(self) -> None:
+        """Raise StageError where a figure is not met, or where there was none to meet."""
+        if not any(self.differences.values()):
+            raise cli.StageError(
+                "no published figure could be recomputed: give a folder that holds items and their leaderboard"
+            )
+        failed = [
+            f"{metric} is off by {difference:.2g} ({case}; tolerance {TOLERANCES[metric]:g})"
+            for metric, (difference, case) in self.failed().items()
+        ]
+        if failed:
+            raise cli.StageError(
+                f"published figures are not met: {'; '.join(failed)}. Either the files or the metrics here are not as published."
+            )
+
+
+# ----------------------------------------------------------------------------------------------------------- AlpacaEval
+
+
+def check_alpacaeval(folder: Path, difficulty_file: Path | None, gamed_file: Path | None, report: Report) -> None:
+    """Every model's preferences, and its leaderboard row with both kinds of length control."""
+    integers = ("row", "len_output_1_baseline", "len_output_2_model", "switched")
+    floats = ("logprob_m", "logprob_M", "preference")
+    types = {"model": pl.String, **dict.fromkeys(integers, pl.Int64), **dict.fromkeys(floats, pl.Float64)}
+    items = published.read_csv(folder / "items.csv.gz", types, nullable=floats)
+    figures = (*RATE_FIGURES, *COUNT_FIGURES, "avg_length", *LC_FIGURES)
+    board = by_model(folder / "leaderboard.csv", figures, nullable=figures)
+    weights = by_model(folder / "lc_weights.csv", WEIGHT_COLUMNS)
+    difficulty = alpacaeval.read_difficulty(difficulty_file or only_file(folder, "instruction_difficulty", "--difficulty"))
+    gamed = alpacaeval.read_gamed(gamed_file or only_file(folder, "df_gamed", "--gamed"))
+    models = items.partition_by("model", as_dict=True, maintain_order=True)
+    report.skip("AlpacaEval leaderboard row", "no items here", *sorted(set(board) - {model for (model,) in models}))
+    for (model,), of_model in models.items():
+        rows = of_model.sort("row")
+        check_preferences(model, rows, report)
+        if model not in board:
+            report.skip("AlpacaEval leaderboard row", "items here, but not on the leaderboard", model)
+        elif not np.array_equal(rows["row"].to_numpy(), np.arange(len(rows))):
+            report.skip(
+                "AlpacaEval leaderboard row", "rows of the annotation table are missing or repeated in the items", model
+            )
+        elif not rows["preference"].count():
+            report.skip("AlpacaEval leaderboard row", "no preference in the items", model)
+        else:
+            check_leaderboard(model, rows, board[model], len(difficulty), report)
+            check_length_control(model, as_items(rows, difficulty), board[model], weights.get(model), gamed, report)
+
+
+def by_model(path: Path, columns: tuple[str, ...], nullable: tuple[str, ...] = ()) -> dict[str, dict[str, float | None]]:
+    """Rows of a published table whose first column has no name and holds the model."""
+    types = {"": pl.String, **dict.fromkeys(columns, pl.Float64)}
+    return {row[""]: row for row in published.read_csv(path, types, nullable).to_dicts()}
+
+
+def only_file(folder: Path, name: str, option: str) -> Path:
+    """The one file NAME*.csv of `folder`."""
+    found = sorted(folder.glob(f"{name}*.csv"))
+    if len(found) != 1:
+        raise cli.StageError(f"{folder / name}*.csv: {len(found)} such files, where one is needed. Name it with {option} FILE.")
+    return found[0]
+
+
+def check_preferences(model: str, rows: pl.DataFrame, report: Report) -> None:
+    """Each preference, from the judge's log-probabilities and the order of presentation."""
+    logps = (rows[name].to_numpy() for name in ("logprob_m", "logprob_M"))
+    computed = alpacaeval.preferences(*logps, rows["switched"].to_numpy())
+    for number, (value, figure) in enumerate(zip(computed, rows["preference"].to_list(), strict=True)):
+        case = f"{model} row {number}"
+        if np.isnan(value):
+            report.skip("preference", "no log-probability on file: equal answers, or a file without them", model)
+        elif figure is None:
+            report.compare("preference", case, None, value)
+        else:
+            report.compare("preference", case, float(value), figure)
+
+
+def check_leaderboard(model: str, rows: pl.DataFrame, row: dict, instructions: int, report: Report) -> None:
+    """Win rates, their error, counts and the average length."""
+    computed = alpacaeval.win_rate(alpacaeval.wins(rows["preference"].to_numpy()))
+    if len(rows) == instructions:
+        computed["avg_length"] = alpacaeval.average_length(rows["len_output_2_model"].to_numpy())
+    else:
+        report.skip("avg_length", "counts answers that were not judged, which are not among the items", model)
+    for figure, value in computed.items():
+        if row[figure] is None:
+            report.skip(figure, "empty on the leaderboard", model)
+        else:
+            report.compare("counts" if figure in COUNT_FIGURES else figure, f"{model}, {figure}", value, row[figure])
+
+
+def as_items(rows: pl.DataFrame, difficulty: np.ndarray) -> alpacaeval.Items:
+    """A model's items with the difficulties that the published fit used: looked up by position."""
+    baseline, model = (rows[name].to_numpy() for name in ("len_output_1_baseline", "len_output_2_model"))
+    found = alpacaeval.look_up(difficulty, np.arange(len(rows)), positional=True)
+    return alpacaeval.Items(alpacaeval.wins(rows["preference"].to_numpy()), baseline - model, found)
+
+
+def check_length_control(
+    model: str, items: alpacaeval.Items, row: dict, weights: dict | None, gamed: alpacaeval.Rows, report: Report
+) -> None:
+    """The length-controlled win rate from the published weights, and from fits of our own."""
+    figure, error = (row[name] for name in LC_FIGURES)
+    if figure is None:
+        report.skip("LC win rate", "empty on the leaderboard", model)
+        return
+    report.compare(LC_CV, model, alpacaeval.length_controlled(items, gamed).win_rate, figure)
+    if weights is None or model in STALE_WEIGHTS:
+        reason = "no weights are published" if weights is None else "the published weights are of another run than the win rate"
+        report.skip("LC from published weights", reason, model)
+        return
+    given = alpacaeval.from_weights(np.array([weights[name] for name in WEIGHT_COLUMNS]), items)
+    report.compare(LC_WEIGHTS, model, given.win_rate, figure)
+    if error is None:
+        report.skip(LC_ERROR, "empty on the leaderboard", model)
+    else:
+        report.compare(LC_ERROR, model, given.standard_error, error)
+    report.compare(LC_OWN, model, nearest_fit(items, gamed, given.beta).win_rate, figure)
+
+
+def nearest_fit(items: alpacaeval.Items, gamed: alpacaeval.Rows, beta: np.ndarray) -> alpacaeval.LengthControlled:
+    """The fit, over the grid of C, that predicts the items most like the published weights `beta`: theirs was that C."""
+    target = alpacaeval.predicted(beta, items)
+    fits = [alpacaeval.length_controlled(items, gamed, c) for c in alpacaeval.C_GRID]
+    return min(fits, key=lambda one: float(np.abs(alpacaeval.predicted(one.beta, items) - target).mean()))
+
+
+# ------------------------------------------------------------------------------------------------------------ WildBench
+
+
+def check_wildbench(folder: Path, report: Report) -> None:
+    """WB-Score from items, and everything that the published aggregates give from each other."""
+    integers = ("score", "model_output_len", "ends_truncated")
+    types = {**dict.fromkeys(("version", "judge", "model"), pl.String), **dict.fromkeys(integers, pl.Int64)}
+    items = published.read_csv(folder / "scores.csv.gz", types, nullable=("score",)).drop_nulls("score")
+    files = {
+        version: score_file(folder, version) for version in [wildbench.LATEST, *items["version"].unique().sort().to_list()]
+    }
+    others = {path.stem.removeprefix("score_"): path for path in sorted(folder.glob("score_*.json"))}
+    boards = {version: published.read_json(path) for version, path in (others | files).items()}
+    check_scores(items, boards, files, report)
+    for version, board in boards.items():
+        check_task_macro(version, board, score_file(folder, version), report)
+    rewards = {path: published.read_json(path) for path in needed(folder, "pairwise_*.json", "pairwise_gpt4t_K500.json")}
+    for path, board in rewards.items():
+        check_rewards(path, board, report)
+    for path in needed(folder, "all_stat_*.json", "all_stat_K500.json"):
+        stats = published.read_json(path)
+        k = penalty_of(path)
+        check_overview(path, stats, k, report)
+        check_overview_scores(path, stats, boards[wildbench.LATEST], report)
+        for rewards_path, board in rewards.items():
+            if penalty_of(rewards_path) == k:
+                check_overview_rewards(path, stats, k, rewards_path, board, report)
+
+
+def score_file(folder: Path, version: str) -> Path:
+    """Where a version's leaderboard is."""
+    return folder / ("score.json" if version == wildbench.LATEST else f"score_{version}.json")
+
+
+def needed(folder: Path, pattern: str, example: str) -> list[Path]:
+    """The files of `folder` that match; there must be one."""
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise published.missing(folder / example)
+    return found
+
+
+def penalty_of(path: Path) -> int:
+    """The length penalty in a file's name: all_stat_K500.json -> 500."""
+    found = re.search(r"_K(-?\d+)\.json$", path.name)
+    if found is None:
+        raise cli.StageError(
+            f"{path}: the name does not end in _K and the length penalty, as all_stat_K500.json does. Rename it."
+        )
+    return int(found[1])
+
+
+def figure_of(path: Path, model: str, entry: dict, *names: str) -> float:
+    """The number at `names`, one inside the other, in a model's published figures."""
+    value = entry
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, int | float):
+        raise cli.StageError(f"{path}: {model} has no number '{' / '.join(names)}'. Get the file anew.")
+    return value
+
+
+def check_scores(items: pl.DataFrame, boards: dict[str, dict], files: dict[str, Path], report: Report) -> None:
+    """Score, adjusted score, number of tasks and average length, from a model's items."""
+    name = "WB-Score from items"
+    judged = items.partition_by("version", "judge", "model", as_dict=True, maintain_order=True)
+    for (version, judge, model), rows in judged.items():
+        case = f"{model} {version}"
+        if judge != WILDBENCH_JUDGE:
+            report.skip(name, f"judged by {judge}, the leaderboard by {WILDBENCH_JUDGE}", case)
+        elif model not in boards[version]:
+            report.skip(name, f"not in {files[version].name}", case)
+        else:
+            columns = (rows[column].to_numpy() for column in ("score", "model_output_len", "ends_truncated"))
+            computed = wildbench.wb_score(*columns)
+            for figure, metric in ITEM_FIGURES.items():
+                value = figure_of(files[version], model, boards[version][model], figure)
+                report.compare(metric, f"{case}, from items", computed[figure], value)
+    with_items = set(items.filter(pl.col("judge") == WILDBENCH_JUDGE).select("version", "model").unique().rows())
+    for version, board in boards.items():
+        report.skip(name, "no items here", *(f"{model} {version}" for model in board if (version, model) not in with_items))
+
+
+def check_task_macro(version: str, board: dict, path: Path, report: Report) -> None:
+    """The task-weighted mean, from the published group means."""
+    if version not in wildbench.GROUP_WEIGHTS:
+        report.skip("WB-Score task macro", f"no group weights are known for {version}", *board)
+        return
+    for model, entry in board.items():
+        by_group = {group: figure_of(path, model, entry, "task_categorized_scores", group) for group in GROUPS}
+        figure = figure_of(path, model, entry, "task_macro_score")
+        report.compare("WB-Score task macro", f"{model} {version}", wildbench.task_macro(by_group, version), figure)
+        overall = wildbench.adjusted(figure_of(path, model, entry, "score"))
+        report.compare("WB-Score adjusted", f"{model} {version}", overall, figure_of(path, model, entry, "adjusted_score"))
+
+
+def check_rewards(path: Path, board: dict, report: Report) -> None:
+    """Rewards overall, by group and task-weighted, from the published counts of outcomes."""
+    for model, entry in board.items():
+        counts = {name: figure_of(path, model, entry, name) for name in wildbench.REWARD_OF_OUTCOME}
+        overall = wildbench.reward(counts, figure_of(path, model, entry, "total"))
+        report.compare("WB-Reward", model, overall, figure_of(path, model, entry, "reward"))
+        of_groups = {
+            group: {
+                name: figure_of(path, model, entry, "task_categorized_results", group, name)
+                for name in wildbench.REWARD_OF_OUTCOME
+            }
+            for group in GROUPS
+        }
+        by_group = wildbench.group_rewards(of_groups)
+        for group in GROUPS:
+            value = figure_of(path, model, entry, "task_categorized_rewards", group)
+            report.compare("WB-Reward by group", f"{model} {group}", by_group.get(group), value)
+        value = figure_of(path, model, entry, "task_macro_reward")
+        report.compare("WB-Reward task macro", model, wildbench.task_macro(by_group), value)
+
+
+def check_overview(path: Path, stats: dict, k: int, report: Report) -> None:
+    """The overview's means over groups, over references, and of score and reward."""
+    for model, entry in stats.items():
+        scores = {group: figure_of(path, model, entry, f"WB_score.{group}") for group in GROUPS}
+        value = figure_of(path, model, entry, "WB_score.task_macro")
+        report.compare("WB-Score task macro", f"{model} in {path.name}", wildbench.task_macro(scores), value)
+        judged = [reference for reference in REFERENCES if f"{reference}_reward.K={k}" in entry]
+        for reference in judged:
+            by_group = {group: figure_of(path, model, entry, f"{reference}_reward.{group}.K={k}") for group in GROUPS}
+            value = figure_of(path, model, entry, f"{reference}_reward.task_macro.K={k}")
+            report.compare("WB-Reward task macro", f"{model} against {reference}", wildbench.task_macro(by_group), value)
+        if len(judged) < len(REFERENCES):
+            report.skip("WB-Reward mix", "not compared with every reference", model)
+            continue
+        mixes = {f".{group}": f"mixture_of_rewards.{group}.K={k}" for group in GROUPS}
+        for part, name in ({"": f"mixture_of_rewards.K={k}", ".task_macro": f"task_macro_reward.K={k}"} | mixes).items():
+            rewards = [figure_of(path, model, entry, f"{reference}_reward{part}.K={k}") for reference in REFERENCES]
+            report.compare("WB-Reward mix", f"{model} {name}", wildbench.mix(rewards), figure_of(path, model, entry, name))
+        both = [figure_of(path, model, entry, name) for name in ("WB_score.task_macro", f"task_macro_reward.K={k}")]
+        report.compare(
+            "WildBench mean of score and reward", model, sum(both) / 2, figure_of(path, model, entry, "RewardScore_Avg")
+        )
+
+
+def check_overview_scores(path: Path, stats: dict, board: dict, report: Report) -> None:
+    """The overview's scores: ten times the leaderboard's."""
+    name = "WB-Score x10"
+    report.skip(name, "not in score.json", *(model for model in stats if model not in board))
+    score_json = score_file(path.parent, wildbench.LATEST)
+    for model in stats.keys() & board.keys():
+        names = {f"WB_score.{group}": ("task_categorized_scores", group) for group in GROUPS}
+        names |= {"WB_score": ("adjusted_score",), "WB_score.task_macro": ("task_macro_score",)}
+        for figure, source in names.items():
+            scaled = 10 * figure_of(score_json, model, board[model], *source)
+            report.compare(name, f"{model} {figure}", scaled, figure_of(path, model, stats[model], figure))
+
+
+def check_overview_rewards(path: Path, stats: dict, k: int, rewards_path: Path, board: dict, report: Report) -> None:
+    """The overview's rewards: a hundred times those of the comparison with one reference."""
+    name, reference = "WB-Reward x100", rewards_path.name.split("_")[1]
+    report.skip(name, f"not in {rewards_path.name}", *(model for model in stats if model not in board))
+    for model in stats.keys() & board.keys():
+        names = {f"{reference}_reward.{group}.K={k}": ("task_categorized_rewards", group) for group in GROUPS}
+        names |= {f"{reference}_reward.K={k}": ("reward",), f"{reference}_reward.task_macro.K={k}": ("task_macro_reward",)}
+        for figure, source in names.items():
+            scaled = 100 * figure_of(rewards_path, model, board[model], *source)
+            report.compare(name, f"{model} {figure}", scaled, figure_of(path, model, stats[model], figure))
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("folder", type=Path, help="folder that holds alpacaeval, wildbench or both")
+    command.add_argument("--difficulty", type=Path, help="AlpacaEval's instruction difficulties")
+    command.add_argument("--gamed", type=Path, help="AlpacaEval's regularising rows")
+    arguments = command.parse_args()
+    report = Report()
+    parts = {
+        "alpacaeval": lambda folder: check_alpacaeval(folder, arguments.difficulty, arguments.gamed, report),
+        "wildbench": lambda folder: check_wildbench(folder, report),
+    }
+    for name, check in parts.items():
+        if (arguments.folder / name).is_dir():
+            check(arguments.folder / name)
+        else:
+            report.skip(name, "no such folder", str(arguments.folder / name))
+    for line in report.lines():
+        print(line)
+    report.close()
+
+
+if __name__ == "__main__":
+    cli.run(main)
