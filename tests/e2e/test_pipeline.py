@@ -67,7 +67,7 @@ def test_every_gate_was_recorded_and_held(catalog):
 
 def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_before(catalog):
     pairs = catalog.sql("""
-        select iteration, rejected_from, p.rejected = d.rejected as same, c.policy_hash = parent.weights_sha256 as from_parent,
+        select p.iteration, p.rejected_from, p.rejected = d.rejected as same, c.policy_hash = parent.weights_sha256 as from_parent,
                trim(c.text, e' \n\t') = p.chosen as sampled
         from pairs p join dsat d on d.prompt_id = p.pair_id
         join completions c on c.request_id = p.chosen_from and c.method = p.method and c.iteration = p.iteration and c.benchmark is null
@@ -85,7 +85,7 @@ def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_befor
 def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalog, run):
     instruction = "Please improve your answer"
     shown = catalog.sql("""
-        select bool_and(list_contains(list_transform(messages, m -> m.content like '%' || feedback || '%'), true)) as feedback_shown,
+        select bool_and(list_contains(list_transform(messages, lambda m: contains(m.content, feedback)), true)) as feedback_shown,
                bool_and(messages[-1].content like '%Please improve your answer%') as asked
         from requests r join dsat d using (prompt_id) where r.kind = 'guided'
     """).fetchone()
