@@ -11,8 +11,8 @@ import polars as pl
 
 from drift import cli
 from drift.chat import Messages, load_tokenizer, markers, render, trim
+from drift.seeds import completion_seed
 from drift.tables import Prompts, Requests, Responses, read_table, write_table
-from policy_requests import completion_seed
 
 TEMPLATE = Path(__file__).parent / "templates" / "judge.txt"
 

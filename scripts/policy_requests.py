@@ -4,20 +4,14 @@ Reads a Prompts table and the model's tokenizer; writes a Requests table. A guid
 that disappointed and the user's feedback, and asks for a better one; a plain request is the prompt alone.
 """
 
-import hashlib
 from pathlib import Path
 
 import polars as pl
 
 from drift import cli
 from drift.chat import guided, load_tokenizer, render
+from drift.seeds import completion_seed
 from drift.tables import Prompts, Requests, read_table, write_table
-
-
-def completion_seed(*parts: str | int) -> int:
-    """A 63-bit seed from what the completion is: the same parts give the same seed anywhere, other parts another one."""
-    digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def build(prompts: pl.DataFrame, tokenizer, settings: dict) -> pl.DataFrame:

@@ -13,7 +13,6 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
 
 import duckdb
 import jinja2
@@ -22,6 +21,7 @@ import polars as pl
 import yaml
 
 from drift import charts, cli, tables
+from drift.accounts import benchmark_rows, cost_table, ledger_flows
 from drift.metrics import (
     BENCHMARK_METRICS,
     PAIR_METRICS,
@@ -39,7 +39,6 @@ from drift.metrics import (
 SAMPLED_PAIRS = 12
 EXCERPT, LONGEST = 500, 5000  # characters of a text that are open, and that are in the page at all
 HELDOUT_PAIRS = "heldout-pairs"
-UNITS = ("records", "conversations", "turns", "replies", "prompts", "pairs")  # a row's way, for the order of the flows
 
 
 # -------------------------------------------------------------------------------------------------------------- catalog
@@ -217,44 +216,6 @@ def legend(config: dict) -> list[dict]:
     return [first, *({"name": method, **charts.style(method, config["methods"])} for method in config["methods"])]
 
 
-def ledger_flows(rows: list[dict]) -> list[dict]:
-    """Every flow as stretches of one unit, the flows from raw records to pairs."""
-    flows: dict[str, list[dict]] = {}
-    for row in rows:
-        flows.setdefault(row["flow"], []).append(row)
-    found = [ledger_flow(name, steps) for name, steps in flows.items()]
-    return sorted(found, key=lambda flow: UNITS.index(flow["unit_in"]) if flow["unit_in"] in UNITS else len(UNITS))
-
-
-def ledger_flow(name: str, steps: list[dict]) -> dict:
-    """One flow: where it starts and ends, and its stretches."""
-    first, last = steps[0], steps[-1]
-    stretches = [new_stretch(first["rows_in"], first["unit_in"])]
-    for step in steps:
-        if step["event"] == "regroup":
-            stretches[-1]["regrouped"] = step["reason"]
-            stretches.append(new_stretch(step["rows_out"], step["unit_out"]))
-        elif step["dropped"] == 0:
-            stretches[-1]["clean"].append(step["reason"])
-        else:
-            whole_width = stretches[-1]["rows"] or 1
-            bar = {"kept": 100 * step["rows_out"] / whole_width, "lost": 100 * step["dropped"] / whole_width}
-            stretches[-1]["steps"].append({**step, **bar})
-    return {
-        "name": name,
-        "rows_in": first["rows_in"],
-        "unit_in": first["unit_in"],
-        "rows_out": last["rows_out"],
-        "unit_out": last["unit_out"],
-        "stretches": stretches,
-    }
-
-
-def new_stretch(rows: int, unit: str) -> dict:
-    """A stretch of a flow that begins with `rows` of a unit."""
-    return {"rows": rows, "unit": unit, "steps": [], "clean": [], "regrouped": None}
-
-
 def gate_summary(rows: list[dict]) -> dict:
     """How many gates passed, which failed, and the list of all by policy."""
     policies: dict[tuple, list[dict]] = {}
@@ -362,51 +323,6 @@ def names(config: dict) -> tuple[list[str], list[str]]:
 
 
 # ------------------------------------------------------------------------------------------------------------- the cost
-
-
-def number(value: object) -> float | None:
-    """A figure of a benchmark file; None where Snakemake wrote NA or nothing."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
-
-
-def benchmark_rows(folder: Path) -> list[dict]:
-    """Every record of the benchmark files: rule (the folder's name), seconds, peak memory in MiB, CPU seconds."""
-    rows = []
-    for file in sorted(folder.rglob("*.jsonl")):
-        rule = file.relative_to(folder).parts[0].removesuffix(".jsonl")
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # a job that was killed while its record was written; its next attempt has a record of its own
-            if isinstance(record, dict):
-                figures = {key: number(record.get(key)) for key in ("s", "max_rss", "cpu_time")}
-                rows.append({"rule": rule, **figures})
-    return rows
-
-
-def cost_table(rows: list[dict]) -> dict:
-    """Per rule: jobs, total and longest time, CPU time, peak memory; the longest in total first, and the sum of all."""
-    rules: dict[str, list[dict]] = {}
-    for row in rows:
-        rules.setdefault(row["rule"], []).append(row)
-    listed = sorted((rule_cost(rule, jobs) for rule, jobs in rules.items()), key=lambda row: (-row["seconds"], row["rule"]))
-    return {"rules": listed, "total": rule_cost("all", rows) if rows else None}
-
-
-def rule_cost(rule: str, jobs: list[dict]) -> dict:
-    """The cost of the jobs of one rule; memory is None where nothing was measured (jobs shorter than a measurement)."""
-    of = {key: [job[key] for job in jobs if job[key] is not None] for key in ("s", "max_rss", "cpu_time")}
-    seconds = sum(of["s"])
-    return {
-        "rule": rule,
-        "jobs": len(jobs),
-        "seconds": seconds,
-        "mean": fmean(of["s"]) if of["s"] else 0.0,
-        "longest": max(of["s"], default=0.0),
-        "cpu": sum(of["cpu_time"]),
-        "memory": max(of["max_rss"], default=None),
-    }
 
 
 # ------------------------------------------------------------------------------------------------------------- the page

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import report
-from drift import charts, cli, metrics, tables
+from drift import accounts, charts, cli, metrics, tables
 
 SCRIPTS = Path(report.__file__).parent
 HOSTILE = (
@@ -428,7 +428,7 @@ def test_flow_bars_are_shares_of_their_stretch():
     book.drop("odd", 0)
     book.regroup("split", "turns", 400)
     book.drop("late", 100)
-    flow = report.ledger_flows(book.table().to_dicts())[0]
+    flow = accounts.ledger_flows(book.table().to_dicts())[0]
     records, turns = flow["stretches"]
     assert [(step["kept"], step["lost"]) for step in records["steps"]] == [(75.0, 25.0)]
     assert (records["clean"], records["regrouped"], turns["rows"]) == (["odd"], "split", 400)
@@ -437,10 +437,10 @@ def test_flow_bars_are_shares_of_their_stretch():
 
 
 def test_cost_bears_what_snakemake_could_not_measure(home):
-    cost = report.cost_table(report.benchmark_rows(home / "results/demo/benchmarks"))
+    cost = accounts.cost_table(accounts.benchmark_rows(home / "results/demo/benchmarks"))
     assert [(row["rule"], row["jobs"], row["memory"]) for row in cost["rules"]] == [("generate", 1, None), ("train", 1, 2048.0)]
     assert (cost["total"]["seconds"], cost["total"]["cpu"]) == (3712.5, 30.0)
-    assert report.cost_table([]) == {"rules": [], "total": None}
+    assert accounts.cost_table([]) == {"rules": [], "total": None}
 
 
 def test_dropped_prompts_and_pairs_add_up(results):

@@ -6,7 +6,7 @@ import pytest
 import policy_requests
 from drift import tables
 from drift.chat import render
-from policy_requests import completion_seed
+from drift.seeds import completion_seed
 
 SETTINGS = {"seed": 42, "unit": "drift/iter1", "split": "train", "kinds": ["guided", "plain"], "instruction": "Please improve."}
 
