@@ -25,7 +25,6 @@ lint: envs
 	.venv/snakemake/bin/ruff format --check .
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
 
-
 envs: .venv/snakemake/installed .venv/cpu/installed
 
 envs-gpu: .venv/gpu/installed
