@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, snakemake, tiny_config
+from tests.conftest import REPOSITORY, SNAKEMAKE, snakemake, tiny_config
 
 RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
 
@@ -147,3 +147,12 @@ def test_every_rule_has_a_log_and_a_benchmark_and_says_what_it_does(rule):
     assert ("benchmark" in keys) == (rule not in {"fetch", "resolved_config"}), "these two take no time worth a record"
     if text.startswith("rule"):
         assert re.match(r'rule \w+:\n    """[A-Z].*[.?].*"""\n', text), "a rule begins with a sentence on what it does"
+
+
+@pytest.mark.parametrize("profile", ["slurm", "demo"])
+def test_a_shipped_profile_plans_its_run_without_a_warning(profile):
+    command = [str(SNAKEMAKE), "--profile", profile, "-n", "--forceall"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert planned(done)["train"] == {"slurm": 5, "demo": 3}[profile]
+    assert "Warning" not in done.stdout + done.stderr
