@@ -66,6 +66,13 @@ class Recipe(Section):
         return self
 
 
+RECIPES = {
+    "drift": Recipe(prompts="dsat", chosen="guided", rejected="user"),
+    "drift-unguided": Recipe(prompts="dsat", chosen="plain", rejected="user"),
+    "spin": Recipe(prompts="sat", chosen="user", rejected="plain"),
+}
+
+
 class Source(Section):
     """Raw conversations."""
 
@@ -81,8 +88,8 @@ class Labeler(Section):
 
 class Data(Section):
     sources: dict[Name, Source] = Field(min_length=1, description="where conversations come from")
-    labelers: dict[Name, Labeler] = Field(min_length=1, description="who labels them")
-    labeler: str = Field(description="whose labels make the pairs")
+    labelers: dict[Name, Labeler] = Field({"lexical": Labeler(kind="lexical")}, min_length=1, description="who labels them")
+    labeler: str = Field("lexical", description="whose labels make the pairs")
     languages: list[str] | None = Field(None, description="as the sources name them; null: all")
     min_chars: int = Field(1, ge=1, description="shortest prompt message and reply, characters")
     max_chars: int = Field(20_000, ge=1, description="longest prompt and reply together, characters")
@@ -185,7 +192,9 @@ class Judge(Section):
 
 
 class Evaluation(Section):
-    benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="what policies are asked")
+    benchmarks: dict[Name, Benchmark] = Field(
+        {"heldout": Benchmark(kind="heldout")}, min_length=1, description="what policies are asked"
+    )
     judge: str = Field(description="who compares the answers")
     judges: dict[Name, Judge] = Field(description="models that can judge")
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
@@ -212,7 +221,7 @@ class Config(Section):
     iterations: int = Field(2, ge=1, description="K: rounds of sampling and training")
     models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
     methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
-    recipes: dict[Name, Recipe] = Field(description="the table of methods")
+    recipes: dict[Name, Recipe] = Field(RECIPES, description="the table of methods")
     data: Data
     prompting: Prompting = Prompting()
     sampling: Sampling = Sampling()

@@ -1,6 +1,7 @@
 """A configuration that cannot be used is refused before anything runs, with the key and what to write."""
 
 import json
+import re
 import typing
 
 import pytest
@@ -242,3 +243,13 @@ def test_a_benchmark_named_like_the_heldout_corrections_and_a_method_twice_are_r
     evaluation = minimal()["evaluation"] | {"benchmarks": {"heldout-pairs": {"kind": "heldout"}}}
     assert "heldout-pairs" in refusal(minimal(evaluation=evaluation))
     assert "listed twice" in refusal(minimal(methods=[*load(minimal())["methods"]] * 2))
+
+
+def test_the_few_lines_of_the_readme_make_a_run():
+    readme = (REPOSITORY / "README.md").read_text()
+    (lines,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "run: mine" in block]
+    config = load(yaml.safe_load(lines))
+    assert config["methods"] == ["drift"]
+    assert set(config["recipes"]) == {"drift", "drift-unguided", "spin"}
+    assert config["data"]["labeler"] in config["data"]["labelers"]
+    assert set(config["evaluation"]["benchmarks"]) == {"heldout"}
