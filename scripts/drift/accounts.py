@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from statistics import fmean
 
-# A row's way, for the order of the flows.
-UNITS = ("records", "conversations", "turns", "replies", "prompts", "pairs")
+# A row's way through the programs, for the order of the flows.
+STAGES = ("turns", "labels", "pools", "prompts", "pairs")
 
 
 def ledger_flows(rows: list[dict]) -> list[dict]:
@@ -14,8 +14,11 @@ def ledger_flows(rows: list[dict]) -> list[dict]:
     flows: dict[str, list[dict]] = {}
     for row in rows:
         flows.setdefault(row["flow"], []).append(row)
-    found = [ledger_flow(name, steps) for name, steps in flows.items()]
-    return sorted(found, key=lambda flow: UNITS.index(flow["unit_in"]) if flow["unit_in"] in UNITS else len(UNITS))
+
+    def place(name: str) -> tuple:
+        return STAGES.index(flows[name][0]["stage"]), not name.endswith("/warmup"), name
+
+    return [ledger_flow(name, flows[name]) for name in sorted(flows, key=place)]
 
 
 def ledger_flow(name: str, steps: list[dict]) -> dict:

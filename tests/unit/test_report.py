@@ -502,3 +502,18 @@ def test_report_of_a_run_without_results(tmp_path):
 )
 def test_durations(seconds, text):
     assert metrics.duration(seconds) == text
+
+
+def test_flows_are_listed_in_the_order_of_a_rows_way():
+    books = [
+        tables.LedgerBook("m/drift/iter1", "pairs", "prompts", 3),
+        tables.LedgerBook("m/warmup", "pairs", "prompts", 3),
+        tables.LedgerBook("m/prompts/dsat", "prompts", "prompts", 3),
+        tables.LedgerBook("seed", "pools", "replies", 3),
+        tables.LedgerBook("source:chats", "turns", "lines", 3),
+    ]
+    for book in books:
+        book.drop("a check", 1)
+    rows = pl.concat([book.table() for book in books]).to_dicts()
+    names = [flow["name"] for flow in accounts.ledger_flows(rows)]
+    assert names == ["source:chats", "seed", "m/prompts/dsat", "m/warmup", "m/drift/iter1"]
