@@ -24,6 +24,7 @@ def plan(tmp_path_factory):
     (folder / "model").mkdir()
     (folder / "logs.jsonl").write_text("")
     base = tiny_config(folder / "model", folder / "logs.jsonl") | {"methods": ["drift"]}
+    base["sampling"] |= {"shards": 2}
     known = {}
 
     def dry_run(*targets: str, **changes) -> dict[str, int]:
@@ -68,7 +69,7 @@ def test_a_second_method_adds_its_own_jobs_only(plan):
     assert added == {
         "prompts": 1,  # sat, which drift does not read
         "requests": 2,
-        "sample": 2,
+        "sample": 2 * 2,  # two shards
         "pairs": 2,
         "train": 2,
         "respond": 2,
