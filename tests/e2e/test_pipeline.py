@@ -85,15 +85,20 @@ def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_befor
 
 def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalog, run):
     instruction = "Please improve your answer"
-    shown = catalog.execute("""
+    (shown,) = catalog.sql("""
         select bool_and(list_contains(list_transform(messages, lambda m: contains(m.content, feedback)), true)) as feedback_shown,
                bool_and(messages[-1].content like '%Please improve your answer%') as asked
         from requests r join dsat d using (prompt_id) where r.kind = 'guided'
-    """).fetchone()
+    """).fetchall()
     assert shown == (True, True)
     prompts = catalog.sql("select unnest(prompt).content as content from pairs").pl()["content"]
     assert not prompts.str.contains(instruction, literal=True).any()
-    assert not prompts.is_in(["No, that is wrong.", "You ignored my question."]).any()
+    # In a satisfied conversation an earlier complaint is history; what answered the very reply of the pair must not be there.
+    leaked = catalog.sql("""
+        select p.pair_id from pairs p join dsat d on d.prompt_id = p.pair_id
+        where p.method <> 'spin' and list_contains(list_transform(p.prompt, lambda m: m.content), d.feedback)
+    """).fetchall()
+    assert leaked == []
 
 
 def test_spin_pairs_a_satisfied_reply_with_a_plain_sample(catalog):
