@@ -33,16 +33,20 @@ def load_engine(policy: Path, settings: dict, hardware: dict) -> EngineProtocol:
     return backend(policy, settings, hardware)
 
 
-def _choice_ids(tokenizer, choices: list[str]) -> list[int]:
+def _choice_tokens(tokenizer, choices: list[str] | None) -> dict[int, str] | None:
+    """The allowed answers by their token; None for free text. Raises StageError for an answer that is not one token."""
+    if choices is None:
+        return None
     ids = [tokenizer.encode(choice, add_special_tokens=False) for choice in choices]
     if any(len(tokens) != 1 for tokens in ids):
         raise StageError(
             f"the answers {choices} are not single tokens of this judge's vocabulary; use a judge for which they are"
         )
-    return [tokens[0] for tokens in ids]
+    return {tokens[0]: choice for tokens, choice in zip(ids, choices, strict=True)}
 
 
-def _check_lengths(requests: list[dict], context: int, max_tokens: int) -> None:
+def _check_lengths(requests: list[dict], settings: dict) -> None:
+    context, max_tokens = settings["context"], 1 if settings["choices"] else settings["decoding"]["max_tokens"]
     for request in requests:
         if len(request["prompt_token_ids"]) + max_tokens > context:
             raise StageError(_TOO_LONG.format(request["request_id"], len(request["prompt_token_ids"]), max_tokens, context))
@@ -60,36 +64,35 @@ class VllmEngine:
         import torch
         from vllm import LLM
 
-        self.settings, self.context = settings, settings["context"]
+        self.settings = settings
         on_cpu = not torch.cuda.is_available()
         # On a CPU, seeded requests crash when a prompt is read in chunks, so a whole prompt has to fit one batch.
-        options = {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": max(self.context, 2048)}
+        options = {
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(settings["context"], 2048),
+        }
         self.llm = LLM(
             str(policy),
             dtype="bfloat16",
             seed=0,
-            max_model_len=self.context,
+            max_model_len=settings["context"],
             generation_config="vllm",
             tensor_parallel_size=hardware["tensor_parallel"],
             gpu_memory_utilization=hardware["gpu_memory"],
             **(options if on_cpu else {}),
         )
-        self.choices = settings["choices"] and dict(
-            zip(_choice_ids(self.llm.get_tokenizer(), settings["choices"]), settings["choices"], strict=True)
-        )
+        self.choices = _choice_tokens(self.llm.get_tokenizer(), settings["choices"])
 
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows; every request has its own seed."""
-        _check_lengths(requests, self.context, self._max_tokens())
+        _check_lengths(requests, self.settings)
         outputs = self.llm.generate(
             [{"prompt_token_ids": request["prompt_token_ids"]} for request in requests],
             [self._sampling(request["seed"]) for request in requests],
             use_tqdm=Progress,
         )
         return [self._completion(request, output) for request, output in zip(requests, outputs, strict=True)]
-
-    def _max_tokens(self) -> int:
-        return 1 if self.choices else self.settings["decoding"]["max_tokens"]
 
     def _sampling(self, seed: int):
         from vllm import SamplingParams
@@ -124,19 +127,17 @@ class TransformersEngine:
         import torch
         from transformers import AutoModelForCausalLM
 
-        self.settings, self.context = settings, settings["context"]
+        self.settings = settings
         self.tokenizer = load_tokenizer(policy)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = (
             AutoModelForCausalLM.from_pretrained(policy, dtype=torch.bfloat16, local_files_only=True).to(self.device).eval()
         )
-        self.choices = settings["choices"] and dict(
-            zip(_choice_ids(self.tokenizer, settings["choices"]), settings["choices"], strict=True)
-        )
+        self.choices = _choice_tokens(self.tokenizer, settings["choices"])
 
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows, in batches of similar length."""
-        _check_lengths(requests, self.context, 1 if self.choices else self.settings["decoding"]["max_tokens"])
+        _check_lengths(requests, self.settings)
         ordered = sorted(requests, key=lambda request: (len(request["prompt_token_ids"]), request["request_id"]))
         batches = [ordered[start : start + self.BATCH] for start in range(0, len(ordered), self.BATCH)]
         return [row for batch in Progress(batches, desc="batches") for row in self._batch(batch)]
