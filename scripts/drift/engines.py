@@ -115,6 +115,7 @@ class VllmEngine:
             "prompt_tokens": len(output.prompt_token_ids),
             "completion_tokens": len(reply.token_ids),
             "choice_logprobs": logprobs or None,
+            "error": None,
         }
 
 
@@ -196,4 +197,5 @@ class TransformersEngine:
             "prompt_tokens": len(request["prompt_token_ids"]),
             "completion_tokens": tokens,
             "choice_logprobs": None,
+            "error": None,
         }

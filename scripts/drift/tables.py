@@ -145,7 +145,11 @@ class Requests(dy.Schema):
     kind = dy.String(description="plain, guided, or judge-AB / judge-BA (which answer is the policy's)")
     sample = dy.Int32(description="number of the sample, from 0")
     messages = _messages("the chat shown to the model")
-    prompt_token_ids = dy.List(dy.Int32(), description="the same, rendered: what the engine really gets")
+    prompt_token_ids = dy.List(
+        dy.Int32(),
+        nullable=True,
+        description="the same, rendered: what the engine really gets; null for an endpoint, which renders by itself",
+    )
     seed = dy.Int64(description="of this completion: a hash of run seed, unit, prompt, kind and sample")
 
 
@@ -155,8 +159,9 @@ class Completions(dy.Schema):
     request_id = dy.String(primary_key=True, description="requests.request_id")
     text = dy.String(description="the reply, without special tokens")
     finish_reason = dy.String(
-        description="stop: the model ended its turn; length: cut by max_tokens; others as the engine says"
+        description="stop: the model ended its turn; length: cut by max_tokens; error: no answer came; others as the engine says"
     )
+    error = dy.String(nullable=True, description="why no answer came; null where one did")
     prompt_tokens = dy.Int32(description="tokens read")
     completion_tokens = dy.Int32(description="tokens written")
     choice_logprobs = dy.List(
@@ -164,7 +169,9 @@ class Completions(dy.Schema):
         nullable=True,
         description="log-probability of each allowed answer as the first token, where the request allowed only some",
     )
-    policy_hash = dy.String(description="policy.json weights_sha256 of the model that wrote it")
+    policy_hash = dy.String(
+        description="policy.json weights_sha256 of the model that wrote it; for an endpoint the model's name as it gives it"
+    )
 
 
 class Dropped(dy.Schema):

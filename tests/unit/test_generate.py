@@ -57,6 +57,7 @@ class Engine:
                 "prompt_tokens": 3,
                 "completion_tokens": 4,
                 "choice_logprobs": None,
+                "error": None,
             }
             for request in answered
         ]

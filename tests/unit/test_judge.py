@@ -108,6 +108,7 @@ def verdicts(requests: pl.DataFrame, probability) -> pl.DataFrame:
                 "prompt_tokens": 1,
                 "completion_tokens": 1,
                 "choice_logprobs": logprobs,
+                "error": None,
                 "policy_hash": "abc",
             }
         )

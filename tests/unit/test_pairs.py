@@ -60,6 +60,7 @@ def completions(asked: pl.DataFrame, **columns) -> pl.DataFrame:
             "prompt_tokens": 5,
             "completion_tokens": 6,
             "policy_hash": "abc",
+            "error": None,
         }
         | columns
         for row in asked.iter_rows(named=True)
