@@ -1,5 +1,7 @@
 """A rule reruns when its code means something else, and only then."""
 
+import json
+
 import pytest
 
 from drift.fingerprint import fingerprint
@@ -20,11 +22,11 @@ FILES = {
     "program.py": PROGRAM,
     "helper.py": "import json\n\n\ndef double(x):\n    return 2 * x\n",
     "package/__init__.py": '"""A package."""\n',
-    "package/near.py": "from . import sibling\nfrom .cousin import FOUR\n\nONE = sibling.ONE\n",
+    "package/near.py": "from . import sibling\nfrom .cousin import FOUR\n\nONE = sibling.ONE * FOUR\nTWO = 2\n",
     "package/sibling.py": "ONE = 1\n",
     "package/cousin.py": "FOUR = 4\n",
     "package/deep.py": "value = 3\n",
-    "outer/__init__.py": "SIX = 6\n",
+    "outer/__init__.py": "import sys\n\nsys.six = 6\n",
     "outer/inner.py": "",
     "unrelated.py": "x = 1\n",
     "query.sql": "select 1\n",
@@ -62,6 +64,8 @@ SAME_MEANING = {
     "a docstring of an imported package": ("package/__init__.py", '"""A package."""', '"""The package."""'),
     "formatting": ("helper.py", "return 2 * x", "return (\n        2\n        * x\n    )"),
     "a file that is not imported": ("unrelated.py", "1", "2"),
+    "a definition that is not used": ("package/near.py", "TWO = 2", "TWO = 3"),
+    "a definition that comes": ("package/near.py", "TWO = 2", "TWO = 2\n\n\ndef three():\n    return 3"),
 }
 
 
@@ -77,7 +81,7 @@ OTHER_MEANING = {
     "a module imported inside a function": ("package/deep.py", "3", "5"),
     "a module imported by an imported one": ("package/sibling.py", "1", "2"),
     "a name imported relatively": ("package/cousin.py", "4", "5"),
-    "the package of an imported module": ("package/__init__.py", '"""A package."""', "import os"),
+    "the package of an imported module": ("package/__init__.py", '"""A package."""', "print()"),
     "a package on the way to an imported module": ("outer/__init__.py", "6", "7"),
     "a data file": ("query.sql", "1", "2"),
     "a text that is no docstring": ("helper.py", "return 2 * x", "return 2 * x or 'text'"),
@@ -89,6 +93,62 @@ OTHER_MEANING = {
 def test_what_changes_the_meaning_changes_the_fingerprint(code, edit):
     before = code()
     assert edited(code, *OTHER_MEANING[edit]) != before
+
+
+USES = {
+    "a name": ("from package.near import TWO", "TWO"),
+    "a name of a module": ("from package import near", "near.TWO"),
+    "a name by its full path": ("import package.near", "package.near.TWO"),
+    "a name under another one": ("import package.near as n", "n.TWO"),
+    "everything": ("from package.near import *", "TWO"),
+    "the module itself": ("from package import near", "vars(near)"),
+    "a name that another module passes on": ("from gate import TWO", "TWO"),
+    "a function that uses it": ("from gate import give", "give()"),
+    "a class whose method uses it": ("from gate import Giver", "Giver().give()"),
+    "a name in a table of the module": ("from gate import TABLE", "TABLE['two']()"),
+    "a function that a decorator keeps": ("import gate", "None"),
+}
+GATE = """from package.near import TWO
+from package import near
+
+KEPT = []
+
+def give():
+    return near.TWO
+
+class Giver:
+    def give(self):
+        return give()
+
+TABLE = {"two": give}
+"""
+
+
+@pytest.mark.parametrize("use", USES)
+def test_of_a_module_counts_what_is_used_by_whatever_way(code, use):
+    statement, value = USES[use]
+    gate = GATE if use != "a function that a decorator keeps" else GATE + "\n\n@KEPT.append\ndef kept():\n    return TWO\n"
+    (code.folder / "gate.py").write_text(gate)
+    (code.folder / "program.py").write_text(f"{statement}\n\n\ndef main():\n    return {value}\n")
+    before = code()
+    assert edited(code, "package/near.py", "TWO = 2", "TWO = 3") != before
+    assert edited(code, "package/near.py", "TWO = 3", "TWO = 2") == before
+
+
+def test_the_fingerprint_names_the_file_that_changed(code):
+    before = json.loads(code())
+    after = json.loads(edited(code, "package/sibling.py", "1", "2"))
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == ["package/sibling.py"]
+
+
+def test_a_module_that_a_program_loads_by_name_counts_with_what_it_uses(code):
+    program, plugin = code.folder / "program.py", code.folder / "unrelated.py"
+    before = fingerprint(program, plugin)
+    plugin.write_text("from package.near import TWO\n\nx = TWO\n")
+    with_use = fingerprint(program, plugin)
+    edited(code, "package/near.py", "TWO = 2", "TWO = 3")
+    assert len({before, with_use, fingerprint(program, plugin)}) == 3
 
 
 def test_a_fingerprint_is_the_same_wherever_the_code_lies(code, tmp_path):
