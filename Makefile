@@ -2,6 +2,8 @@
 # make test   unit tests, and the whole DAG end to end on a tiny model
 # make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
+# make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
+# make prune  delete the weights of finished rounds that nothing needs any more
 # make locks  resolve envs/*.in anew into envs/*.lock
 
 PYTHON ?= python3.11
@@ -12,7 +14,9 @@ SNAKEMAKE = .venv/snakemake/bin/snakemake
 STAGE_PYTHON = .venv/cpu/bin/python
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo test lint envs envs-gpu locks
+PROFILE ?= slurm
+
+.PHONY: demo test lint envs envs-gpu locks why prune
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -24,6 +28,9 @@ lint: envs
 	.venv/snakemake/bin/ruff check .
 	.venv/snakemake/bin/ruff format --check .
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
+
+why prune: envs
+	.venv/snakemake/bin/python scripts/$@.py --profile $(PROFILE)
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

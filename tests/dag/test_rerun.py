@@ -1,0 +1,323 @@
+"""What runs again after a change: for every key of the configuration, every module, and what else happens to a results folder."""
+
+import copy
+import modulefinder
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from functools import cache
+from types import UnionType
+from typing import get_args, get_origin
+
+import pytest
+
+from drift.config import Config, Section
+from drift.fingerprint import NO_RESULT
+from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
+from tests.dag.finished import FinishedRun
+from tests.dag.test_dag import BLOCKS
+
+NOTHING: set[str] = set()
+# The rule of the last argument runs whatever the key: it keeps all of them.
+ALWAYS = {"resolved_config"}
+# What a round adds when it comes.
+ROUND = {"requests", "sample", "pairs", "train", "respond", "responses", "judge_requests", "judge", "judgments", "logps"}
+
+# Key: another value, and the rules whose own settings or inputs change with it. What follows from these follows.
+KEYS = {
+    "seed": (7, {"pools", "tasks", "requests", "benchmark_requests", "judge_requests", "train", "scores"}),
+    "iterations": (3, ROUND | {"ledger", "scores"}),
+    # The judge was the same model; now it is laid out by itself.
+    "models.*.path": ("other", {"base", "judge_base", "judge_requests", "judge"}),
+    "methods": (["drift", "spin", "drift-unguided"], ROUND | {"ledger", "scores"}),
+    "recipes.*.prompts": ("seed", {"requests", "pairs"}),
+    "recipes.*.chosen": ("plain", {"requests", "pairs"}),
+    "recipes.*.rejected": ("plain", {"requests", "pairs"}),
+    "recipes.*.start": ("base", {"sample", "train"}),
+    "data.sources.*.kind": ("sharegpt", {"turns"}),
+    "data.sources.*.path": ("other.jsonl", {"turns"}),
+    "data.labelers.*.kind": (None, NOTHING),  # there is one kind
+    "data.labeler": ("again", {"pools"}),
+    "data.languages": (["English"], {"pools"}),
+    "data.min_chars": (2, {"pools"}),
+    "data.max_chars": (100, {"pools"}),
+    "data.max_per_conversation": (1, {"pools"}),
+    "data.max_dsat": (10, {"pools"}),
+    "data.max_sat": (10, {"pools"}),
+    "data.max_seed": (10, {"pools"}),
+    "data.test_conversations": (9, {"pools"}),
+    "data.test_seed_conversations": (9, {"pools"}),
+    "prompting.instruction": ("Try again.", {"prompts", "requests", "pairs", "train"}),
+    "sampling.temperature": (0.5, {"sample"}),
+    "sampling.top_p": (0.5, {"sample"}),
+    "sampling.top_k": (5, {"sample"}),
+    "sampling.repetition_penalty": (1.2, {"sample"}),
+    "sampling.max_tokens": (40, {"prompts", "sample"}),
+    "sampling.context": (500, {"prompts", "benchmark_prompts", "sample", "respond"}),
+    "sampling.shards": (3, {"sample", "pairs"}),
+    "training.beta": (0.2, {"train", "scores"}),
+    "training.losses": ({"sigmoid": 1.0}, {"train"}),
+    "training.learning_rate": (2e-4, {"train"}),
+    "training.schedule": ("cosine", {"train"}),
+    "training.schedule_warmup": (0.2, {"train"}),
+    "training.optimizer": ("adamw_torch", {"train"}),
+    "training.epochs": (2, {"train"}),
+    "training.warmup_epochs": (2, {"train"}),
+    "training.global_batch": (8, {"train"}),
+    "training.device_batch": (4, {"train"}),
+    "training.max_length": (200, {"prompts", "pairs", "train"}),
+    "training.precision": ("fp32", {"train"}),
+    "training.gradient_checkpointing": (True, NOTHING),
+    "training.checkpoint_steps": (3, NOTHING),
+    "evaluation.benchmarks.*.kind": (None, NOTHING),
+    "evaluation.benchmarks.*.max_tasks": (3, {"tasks"}),
+    "evaluation.benchmarks.*.decoding.temperature": (0.5, {"respond"}),
+    "evaluation.benchmarks.*.decoding.top_p": (0.5, {"respond"}),
+    "evaluation.benchmarks.*.decoding.top_k": (5, {"respond"}),
+    "evaluation.benchmarks.*.decoding.repetition_penalty": (1.2, {"respond"}),
+    "evaluation.benchmarks.*.decoding.max_tokens": (40, {"benchmark_prompts", "respond"}),
+    "evaluation.benchmarks.*.shards": (2, {"respond", "responses", "judge", "judgments"}),
+    "evaluation.judge": ("second", {"judge_base", "judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.judges.*.path": ("other", {"judge_base", "judge_requests", "judge"}),
+    "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
+    "evaluation.judges.*.trusted": (True, NOTHING),
+    "evaluation.bootstrap": (300, {"scores"}),
+    "engine.backend": ("transformers", {"sample", "respond", "judge"}),
+    "engine.tensor_parallel": (2, NOTHING),
+    "engine.gpu_memory": (0.5, NOTHING),
+    "engine.cpu_cache_gib": (2, NOTHING),
+    "environments.cpu": ("/other/python", NOTHING),
+    "environments.gpu": ("/other/python", NOTHING),
+}
+# A run by another name is another run.
+NOT_LISTED = {"run"}
+
+
+def keys_of(section: type[Section], prefix: str = "") -> set[str]:
+    """Every key that a configuration may set; * stands for the names in a table of rows."""
+    found = set()
+    for name, field in section.model_fields.items():
+        found |= _keys_of_type(field.annotation, prefix + name)
+    return found
+
+
+def _keys_of_type(kind, key: str) -> set[str]:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return keys_of(kind, f"{key}.")
+    if get_origin(kind) is dict and isinstance(get_args(kind)[1], type) and issubclass(get_args(kind)[1], Section):
+        return keys_of(get_args(kind)[1], f"{key}.*.")
+    if get_origin(kind) is UnionType:
+        sections = set().union(*(_keys_of_type(part, key) for part in get_args(kind)))
+        return sections - {key} or {key}
+    return {key}
+
+
+def test_every_key_of_the_configuration_is_listed():
+    assert keys_of(Config) - NOT_LISTED == KEYS.keys()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run that uses every part of the configuration."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("model", "other"):
+        (folder / name).mkdir()
+    for name in ("logs.jsonl", "other.jsonl"):
+        (folder / name).write_text("{}\n")
+    config = tiny_config(folder / "model", folder / "logs.jsonl")
+    config["sampling"]["shards"] = 2
+    config["data"]["labelers"]["again"] = {"kind": "lexical"}
+    config["evaluation"]["judges"]["second"] = {"path": str(folder / "other")}
+    return FinishedRun(folder, config).play()
+
+
+def changed(run: FinishedRun, key: str, value) -> dict:
+    """The run's configuration with `key` at `value`; * is the first row of its table."""
+    config = copy.deepcopy(run.config)
+    *sections, last = key.split(".")
+    place = config
+    for name in sections:
+        place = place[next(iter(place))] if name == "*" else place.setdefault(name, {})
+    place[last] = str(run.folder / value) if last == "path" else value
+    return config
+
+
+@pytest.fixture(scope="module")
+def plans(run):
+    """What would run after each key's change."""
+    cases = {key: changed(run, key, value) for key, (value, _) in KEYS.items() if value is not None}
+    return dict(zip(cases, run.plans([(config, None) for config in cases.values()]), strict=True))
+
+
+def test_a_finished_run_has_nothing_to_do(run):
+    assert run.plan().running == NOTHING
+
+
+@pytest.mark.parametrize("key", [key for key, (value, _) in KEYS.items() if value is not None])
+def test_a_changed_key_reruns_what_it_shapes(plans, key):
+    assert plans[key].changed_rules - ALWAYS == KEYS[key][1]
+    assert plans[key].running == plans[key].following
+
+
+@cache
+def users() -> dict[str, set[str]]:
+    """The rules whose programs import each module (relative to scripts/), found by Python's own machinery."""
+    scripts, found = REPOSITORY / "scripts", {}
+    for rule, text in BLOCKS.items():
+        if program := re.search(r'code\("(\w+)"', text):
+            finder = modulefinder.ModuleFinder(path=[str(scripts)])
+            finder.run_script(str(scripts / f"{program[1]}.py"))
+            for loaded in finder.modules.values():
+                if loaded.__file__:
+                    found.setdefault(os.path.relpath(loaded.__file__, scripts), set()).add(rule)
+    return found
+
+
+MODULES = sorted(str(path.relative_to(REPOSITORY / "scripts")) for path in (REPOSITORY / "scripts").rglob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory, run):
+    """The finished run, moved along with the workflow into another folder."""
+    workflow = tmp_path_factory.mktemp("clone")
+    for name in ("rules", "scripts"):
+        shutil.copytree(REPOSITORY / name, workflow / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", workflow)
+    shutil.copy(REPOSITORY / "config.yaml", workflow)
+    moved = tmp_path_factory.mktemp("moved") / "run"
+    shutil.copytree(run.folder, moved, symlinks=True)
+    return replace(run, folder=moved, workflow=workflow)
+
+
+@pytest.fixture(scope="module")
+def module_plans(cloned):
+    """What would run after each module did something more."""
+    scripts = cloned.workflow / "scripts"
+    cases = [(cloned.config, (scripts / module, (scripts / module).read_text() + "\nprint()\n")) for module in MODULES]
+    return dict(zip(MODULES, cloned.plans(cases), strict=True))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_changed_module_reruns_the_rules_whose_programs_import_it(module_plans, module):
+    in_use = {job["rule"] for job in module_plans[module].jobs}
+    assert module_plans[module].changed_rules == (NOTHING if module in NO_RESULT else users().get(module, NOTHING) & in_use)
+    assert module_plans[module].running == module_plans[module].following
+
+
+def test_results_and_workflow_that_moved_are_still_finished(cloned):
+    assert cloned.plan().running == NOTHING
+
+
+def test_files_that_only_look_newer_rerun_nothing(cloned):
+    turns = cloned.folder / "results/tiny/data/turns.parquet"
+    for path in (turns, *cloned.workflow.rglob("*.py"), *cloned.workflow.rglob("*.smk")):
+        path.touch()
+    assert cloned.plan().running == NOTHING
+
+
+def test_comments_and_formatting_rerun_nothing(cloned):
+    scripts = cloned.workflow / "scripts"
+    for path in scripts.rglob("*.py"):
+        path.write_text("# A comment.\n" + path.read_text())
+    ruff = SNAKEMAKE.parent / "ruff"
+    subprocess.run([str(ruff), "format", "--quiet", "--isolated", "--line-length=60", str(scripts)], check=True)
+    assert cloned.plan().running == NOTHING
+
+
+@pytest.fixture
+def own_run(run, tmp_path):
+    """A copy of the finished run, to be damaged."""
+    shutil.copytree(run.folder, tmp_path / "run", symlinks=True)
+    return replace(run, folder=tmp_path / "run")
+
+
+def unfinish(run: FinishedRun) -> None:
+    """Take away what is made last."""
+    for name in ("eval/scores.parquet", "data/ledger.parquet", "catalog.duckdb", "report.html"):
+        (run.folder / "results/tiny" / name).unlink()
+
+
+def test_more_rounds_continue_and_touch_no_earlier_one(run, plans):
+    made = {path for path in plans["iterations"].running if path.endswith("/policy")}
+    assert made == {f"results/tiny/tiny/{method}/iter3/policy" for method in ("drift", "spin")}
+
+
+def test_a_method_that_is_added_trains_nothing_else(plans):
+    made = {path for path in plans["methods"].running if path.endswith("/policy")}
+    assert made == {f"results/tiny/tiny/drift-unguided/iter{k}/policy" for k in (1, 2)}
+
+
+def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):
+    rules = {"judge_base", "judge_requests", "judge", "judgments", "scores", "catalog", "report"}
+    assert plans["evaluation.judge"].running_rules - ALWAYS == rules
+
+
+def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
+    round_one = own_run.folder / "results/tiny/tiny/drift/iter1"
+    (round_one / "completions/1-of-2.parquet").unlink()
+    assert own_run.plan().running == NOTHING
+    # Back to where the round was being sampled.
+    for name in ("pairs.parquet", "policy.json"):
+        (round_one / name).unlink()
+    shutil.rmtree(round_one.parent / "iter2")
+    unfinish(own_run)
+    sampled = {path for path in own_run.plan().running if "/drift/iter1/completions/" in path}
+    assert sampled == {"results/tiny/tiny/drift/iter1/completions/1-of-2.parquet"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--set-resources", "train:gpu=4", "sample:gpu=2"),
+        ("--set-threads", "train=32"),
+        ("--set-resources", "train:mem_mb=1", "train:runtime=9"),
+    ],
+    ids=["GPUs", "threads", "memory and time"],
+)
+def test_more_or_fewer_resources_rerun_nothing(run, arguments):
+    done = subprocess.run(
+        [str(SNAKEMAKE), *run.arguments(run.config), *arguments, "-n"], capture_output=True, text=True, check=False
+    )
+    assert "Nothing to be done" in done.stdout, done.stdout + done.stderr
+
+
+def driver_program(run: FinishedRun, program: str, *arguments: str) -> str:
+    """What a program of the driver prints, called as a user does."""
+    command = [
+        str(SNAKEMAKE.parent / "python"),
+        str(REPOSITORY / f"scripts/{program}.py"),
+        *run.arguments(run.config),
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_prune_deletes_what_nothing_needs_and_nothing_reruns(own_run):
+    results = own_run.folder / "results/tiny/tiny"
+    for policy in results.rglob("policy"):
+        (policy / "model.safetensors").write_bytes(bytes(5_000_000))
+    answers = results / "spin/iter1/eval/heldout"
+    (answers / "responses.parquet").unlink()
+    (answers / "completions/1-of-1.parquet").unlink()
+    unfinish(own_run)
+    assert "0.01 GB  could be freed: 1 policies" in driver_program(own_run, "prune", "--list")
+    assert (results / "drift/iter1/policy").is_dir()
+    assert "0.01 GB  freed: 1 policies" in driver_program(own_run, "prune")
+    left = {str(path.parent.relative_to(results)) for path in results.rglob("policy")}
+    assert left == {"base", "warmup", "drift/iter2", "spin/iter1", "spin/iter2"}, "spin/iter1 still has to answer"
+    planned = {job["outputs"][0] for job in own_run.plan().jobs if job["runs"]}
+    assert not any(path.endswith("/policy") for path in planned)
+
+
+def test_why_names_the_setting_the_module_and_what_is_missing(own_run):
+    assert "Nothing would run" in driver_program(own_run, "why")
+    own_run.config = changed(own_run, "training.beta", 0.2)
+    (own_run.folder / "results/tiny/tiny/drift/iter2/eval/heldout-pairs/logps.parquet").unlink()
+    said = driver_program(own_run, "why")
+    assert "training.beta: 0.1 -> 0.2" in said.split("\n\n")[1], "what differs in the configuration comes first"
+    assert re.search(r"train 1 \(tiny/warmup\):\n    setting: training.beta: 0.1 -> 0.2", said)
+    assert re.search(r"These follow.*\n.*train 4", said)
