@@ -13,7 +13,7 @@ HARDWARE = {"tensor_parallel": 1, "gpu_memory": 0.9, "cpu_cache_gib": 1}
 
 
 def engine(folder, choices=None, **decoding):
-    settings = {"backend": "transformers", "context": 256, "choices": choices, "decoding": GREEDY | decoding}
+    settings = {"backend": "transformers", "context": 256, "choices": choices, "schema": None, "decoding": GREEDY | decoding}
     return load_engine(folder, settings, HARDWARE)
 
 

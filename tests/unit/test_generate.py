@@ -45,7 +45,7 @@ class Engine:
     """Answers in reverse order, and leaves out what it is told to."""
 
     def __init__(self, leave_out: int = 0):
-        self.leave_out = leave_out
+        self.leave_out, self.account = leave_out, {}
 
     def generate(self, asked: list[dict]) -> list[dict]:
         answered = list(reversed(asked))[self.leave_out :]
@@ -76,6 +76,7 @@ def run(tmp_path, monkeypatch):
             "policy": "policy",
             "manifest": "policy.json",
             "completions": "1-of-2.parquet",
+            "account": "1-of-2.json",
         }
         argv = [part for name, value in options.items() for part in (f"--{name}", str(tmp_path / value))]
         monkeypatch.setattr(sys, "argv", ["generate.py", *argv, "--shard", "1", "2"])
