@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from drift.chat import TRANSCRIPT_STOPS
 from drift.config import ConfigError, load
 from drift.fetch import folder_name, is_remote
 from drift.fingerprint import fingerprint
@@ -158,6 +159,15 @@ def answerer(row, folder):
 
 # What `generate` is told about sampling; the rest of `sampling` shapes other stages.
 DECODING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
+
+
+def sampling_of(trained):
+    """The decoding of a policy's samples. A reply to a transcript ends where it begins another turn."""
+    decoding = {key: config["sampling"][key] for key in DECODING}
+    if config["prompting"]["style"] == "paper" and "guided" in sampled_kinds(trained):
+        decoding["stop"] = TRANSCRIPT_STOPS
+    return decoding
+
 
 # How a training runs here changes no result, and its epochs are given to each training by name.
 TRAINING_RUN = {"checkpoint_steps", "gradient_checkpointing"}

@@ -14,7 +14,7 @@ rule sample:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
         account="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
     params:
-        settings=generation(context=config["sampling"]["context"], decoding={key: config["sampling"][key] for key in DECODING}),
+        settings=lambda wildcards: generation(context=config["sampling"]["context"], decoding=sampling_of(wildcards.trained)),
         code=code("generate"),
         engine=engine(),
         # A model behind an endpoint has neither.

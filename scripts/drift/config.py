@@ -132,10 +132,17 @@ class Data(Section):
 
 
 class Prompting(Section):
+    style: Literal["chat", "paper"] = Field(
+        "chat",
+        description="of guided prompts. chat: the model's chat template; paper: a transcript, as the released code writes it",
+    )
     instruction: str = Field(
         "Please improve your answer so that it addresses my latest feedback.",
         min_length=1,
         description="the request to improve, shown after the feedback in a guided prompt",
+    )
+    allusions: Literal["keep", "drop"] = Field(
+        "keep", description="guided replies that open with words on the feedback ('I apologize', 'Here is a revised version')"
     )
 
 
@@ -161,6 +168,7 @@ class Sampling(Decoding):
     context: int = Field(
         4096, ge=64, description="prompt and reply together, tokens; longer conversations lose their oldest turns"
     )
+    n: int = Field(1, ge=1, description="samples per prompt; the first that passes every check makes the pair")
     shards: int = Field(8, ge=1, description="jobs an iteration's sampling is split into")
 
 

@@ -82,7 +82,7 @@ class EndpointEngine:
         if self.settings["choices"]:
             return body | {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
         decoding = self.settings["decoding"]
-        body |= {name: decoding[name] for name in ("max_tokens", "temperature", "top_p")}
+        body |= {name: decoding[name] for name in ("max_tokens", "temperature", "top_p", "stop") if name in decoding}
         if decoding["temperature"] > 0:
             body["seed"] = request["seed"]
         # OpenAI knows neither and refuses what it does not know, so they are sent only where they say something.

@@ -68,9 +68,10 @@ class TransformersEngine:
         end = self.tokenizer.eos_token_id
         stopped = end in tokens
         tokens = tokens[: tokens.index(end) + 1] if stopped else tokens
-        return self._row(
-            request, self.tokenizer.decode(tokens, skip_special_tokens=True), "stop" if stopped else "length", len(tokens)
-        )
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        found = [text.index(stop) for stop in self.settings["decoding"].get("stop", []) if stop in text]
+        text, stopped = (text[: min(found)], True) if found else (text, stopped)
+        return self._row(request, text, "stop" if stopped else "length", len(tokens))
 
     def _verdict(self, request: dict, logprobs) -> dict:
         best = int(logprobs.argmax())
