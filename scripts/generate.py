@@ -62,6 +62,8 @@ def main() -> None:
     done = account(completions)
     done |= {"seconds": round(seconds, 3), "start_seconds": round(ready - started, 3)} | engine.account
     done |= {
+        "shard": arguments.shard[0],
+        "shards": arguments.shard[1],
         "settings": arguments.settings,
         "models": sorted(completions["policy_hash"].unique()),
         "requests_sha256": hashlib.sha256(Path(arguments.requests).read_bytes()).hexdigest(),
