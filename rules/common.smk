@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from drift.chat import TRANSCRIPT_STOPS
 from drift.config import ConfigError, load
 from drift.fetch import folder_name, is_remote
 from drift.fingerprint import fingerprint
@@ -96,15 +97,20 @@ ADDRESSES = {
     folder_name(address): address
     for address in [
         *(model["path"] for model in config["models"].values()),
-        *(judge["path"] for judge in config["evaluation"]["judges"].values()),
+        *(judge["path"] for judge in config["evaluation"]["judges"].values() if judge["path"]),
         *(source["path"] for source in config["data"]["sources"].values()),
     ]
     if is_remote(address)
 }
 
 
+def judge_row(wildcards):
+    """The configuration's row of a judge."""
+    return config["evaluation"]["judges"][wildcards.judge]
+
+
 def judge_policy(judge):
-    """Where the judge's model is: with the model of the same address, if there is one."""
+    """Where the judge's model is: with the model of the same address, if there is one. Only for a judge that runs here."""
     path = config["evaluation"]["judges"][judge]["path"]
     same = [name for name, model in config["models"].items() if model["path"] == path]
     return f"{same[0]}/base" if same else f"judges/{judge}"
@@ -123,8 +129,45 @@ def sampled_inputs(wildcards):
     return {"requests": f"{folder}/requests.parquet", "completions": shards(folder, config["sampling"]["shards"])}
 
 
+def generation(*, context, decoding=None, choices=None, schema=None, endpoint=None):
+    """The settings of `generate`: who answers, and how. `endpoint` is a configuration's row, or null for a model that runs
+    here."""
+    return settings(
+        backend="openai" if endpoint else config["engine"]["backend"],
+        # An endpoint minds its context itself.
+        context=None if endpoint else context,
+        decoding=decoding,
+        choices=choices,
+        schema=schema,
+        endpoint=endpoint and {key: endpoint[key] for key in ("url", "model")},
+    )
+
+
+def engine(endpoint=lambda wildcards: None):
+    """The param that says how an engine runs here, and how its endpoint, if it has one, is to be treated. None of it changes
+    a result: Snakemake does not compare params that depend on resources."""
+    return lambda wildcards, resources: settings(**config["engine"], endpoint=endpoint(wildcards))
+
+
+def answerer(row, folder):
+    """What is read to ask `row`: manifest and policy of the model that is laid out in `folder` of the results;
+    none for an endpoint."""
+    if row["endpoint"]:
+        return {"manifest": [], "policy": []}
+    return {"manifest": f"{RESULTS}/{folder}/policy.json", "policy": ancient(f"{RESULTS}/{folder}/policy")}
+
+
 # What `generate` is told about sampling; the rest of `sampling` shapes other stages.
 DECODING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
+
+
+def sampling_of(trained):
+    """The decoding of a policy's samples. A reply to a transcript ends where it begins another turn."""
+    decoding = {key: config["sampling"][key] for key in DECODING}
+    if config["prompting"]["style"] == "paper" and "guided" in sampled_kinds(trained):
+        decoding["stop"] = TRANSCRIPT_STOPS
+    return decoding
+
 
 # How a training runs here changes no result, and its epochs are given to each training by name.
 TRAINING_RUN = {"checkpoint_steps", "gradient_checkpointing"}

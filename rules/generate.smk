@@ -12,16 +12,14 @@ rule sample:
         policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
     output:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
+        account="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
     params:
-        settings=settings(
-            backend=config["engine"]["backend"],
-            context=config["sampling"]["context"],
-            choices=None,
-            decoding={key: config["sampling"][key] for key in DECODING},
-        ),
+        settings=lambda wildcards: generation(context=config["sampling"]["context"], decoding=sampling_of(wildcards.trained)),
         code=code("generate"),
-        # Snakemake does not compare params that depend on resources: how an engine runs here changes no result.
-        engine=lambda wildcards, resources: settings(**config["engine"]),
+        engine=engine(),
+        # A model behind an endpoint has neither.
+        model=lambda wildcards, input: (["--policy", input.policy, "--manifest", input.manifest] if input.policy else []),
+        state=f"{RESULTS}/state",
     log:
         "<logs>/sample/{model}/{trained}/{i}-of-{n}.log",
     benchmark:
@@ -32,9 +30,9 @@ rule sample:
         runtime="4h",
     priority: 10
     shell:
-        "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} --policy {input.policy:q} --manifest {input.manifest:q}"
+        "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} {params.model:q}"
         " --shard {wildcards.i} {wildcards.n} --settings {params.settings:q} --engine {params.engine:q}"
-        " --completions {output.completions:q} 2>&1 | tee {log:q}"
+        " --state {params.state:q} --completions {output.completions:q} --account {output.account:q} 2>&1 | tee {log:q}"
 
 
 use rule sample as respond with:
@@ -44,15 +42,12 @@ use rule sample as respond with:
         policy=ancient("<results>/{model}/{policy}/policy"),
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.parquet",
+        account="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: settings(
-            backend=config["engine"]["backend"],
+        settings=lambda wildcards: generation(
             context=config["sampling"]["context"],
-            choices=None,
             decoding=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"],
         ),
-        code=code("generate"),
-        engine=lambda wildcards, resources: settings(**config["engine"]),
     log:
         "<logs>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.log",
     benchmark:
@@ -62,20 +57,16 @@ use rule sample as respond with:
 
 use rule sample as judge with:
     input:
+        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
-        manifest=lambda wildcards: f"{RESULTS}/{judge_policy(wildcards.judge)}/policy.json",
-        policy=lambda wildcards: ancient(f"{RESULTS}/{judge_policy(wildcards.judge)}/policy"),
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.parquet",
+        account="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: settings(
-            backend=config["engine"]["backend"],
-            context=config["evaluation"]["judges"][wildcards.judge]["context"],
-            choices=["A", "B"],
-            decoding=None,
+        settings=lambda wildcards: generation(
+            context=judge_row(wildcards)["context"], choices=["A", "B"], endpoint=judge_row(wildcards)["endpoint"]
         ),
-        code=code("generate"),
-        engine=lambda wildcards, resources: settings(**config["engine"]),
+        engine=engine(lambda wildcards: judge_row(wildcards)["endpoint"]),
     log:
         "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",
     benchmark:

@@ -79,6 +79,12 @@ def table_view(schema, *paths: str, keys: tuple[str, ...] = ()) -> View:
     return View(" ".join((schema.__doc__ or "").split()), columns, paths, keys)
 
 
+def json_reader(columns: dict[str, tuple[str, str]]) -> str:
+    """How files of one JSON object each are read; a key that an object does not have is null."""
+    types = ", ".join(f"{quoted(name)}: {literal(kind)}" for name, (kind, _) in columns.items())
+    return "read_json({files}, columns = {{" + types + "}})"
+
+
 _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest does not have is null
     "name": ("VARCHAR", "the policy's name"),
     "weights_sha256": ("VARCHAR", "hash of the weights; completions.policy_hash refers to it"),
@@ -98,9 +104,7 @@ POLICIES = View(
     _MANIFEST,
     (rf"{_POLICY}/policy\.json",),
     POLICY_KEYS,
-    "read_json({files}, columns = {{"
-    + ", ".join(f"{quoted(name)}: {literal(kind)}" for name, (kind, _) in _MANIFEST.items())
-    + "}})",
+    json_reader(_MANIFEST),
 )
 GATES = View(
     "The correctness gates of every policy: a gate that does not pass fails its stage.",
@@ -113,6 +117,34 @@ GATES = View(
     POLICY_KEYS,
     "(SELECT unnest(gates, recursive := true) FROM "
     "read_json({files}, columns = {{gates: 'STRUCT(gate VARCHAR, passed BOOLEAN, detail VARCHAR)[]'}}))",
+)
+_ACCOUNT = {
+    "shard": ("BIGINT", "number of the shard, from 1"),
+    "shards": ("BIGINT", "of how many"),
+    "requests": ("BIGINT", "requests of the shard, all of which have a completion"),
+    "finish_reasons": ("JSON", "completions by finish_reason"),
+    "prompt_tokens": ("BIGINT", "tokens read"),
+    "completion_tokens": ("BIGINT", "tokens written"),
+    "seconds": ("DOUBLE", "time to answer, without the start"),
+    "start_seconds": ("DOUBLE", "time to start the engine"),
+    "calls": ("BIGINT", "requests sent to an endpoint, repetitions included; null for a model that ran here, as the next five"),
+    "answered": ("BIGINT", "requests that the endpoint answered in this job"),
+    "reused": ("BIGINT", "requests that it had answered before"),
+    "failed": ("BIGINT", "requests that got no answer"),
+    "errors": ("JSON", "the commonest reasons, and how many requests each"),
+    "usd": ("DOUBLE", "what the job cost, by the configured prices"),
+    "models": ("VARCHAR[]", "completions.policy_hash of the shard"),
+    "settings": ("JSON", "the settings of the generation"),
+    "requests_sha256": ("VARCHAR", "hash of the table of requests"),
+    "completions_sha256": ("VARCHAR", "hash of the shard"),
+    "versions": ("JSON", "versions of the libraries"),
+}
+GENERATIONS = View(
+    "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
+    _ACCOUNT,
+    (rf"{_POLICY}/completions/{_NAME}\.json", rf"{_EVAL}/completions/{_NAME}\.json", rf"{_JUDGE}/completions/{_NAME}\.json"),
+    (*EVAL_KEYS, "judge"),
+    json_reader(_ACCOUNT),
 )
 VIEWS = {
     "turns": table_view(tables.Turns, r"data/turns\.parquet"),
@@ -150,6 +182,7 @@ VIEWS = {
     "logps": table_view(tables.Logps, rf"{_EVAL}/logps\.parquet", keys=EVAL_KEYS),
     "scores": table_view(tables.Scores, r"eval/scores\.parquet"),
     "ledger": table_view(tables.Ledger, r"data/ledger\.parquet"),
+    "generations": GENERATIONS,
     "policies": POLICIES,
     "gates": GATES,
 }

@@ -1,9 +1,13 @@
 """Generate: a table of requests and a model in, a table of completions out.
 
-Everything an engine does goes through here: sampling positives, answering benchmarks, judging. One job is one shard: every
-n-th request of the table, so a shard's composition depends on the table alone and a shard that is made again is the same.
+Everything an engine does goes through here: sampling positives, answering benchmarks, labelling, judging. One job is one
+shard: every n-th request of the table, so a shard's composition depends on the table alone and a shard that is made again is
+the same. Beside the completions lies an account of the work (JSON): what it cost, how replies ended, versions and hashes.
+
+Settings: backend, context, decoding, choices, schema, endpoint (see drift.engines.load_engine).
 """
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -12,7 +16,7 @@ import polars as pl
 
 from drift import cli, policies
 from drift.engines import load_engine
-from drift.tables import Completions, Requests, read_table, write_table
+from drift.tables import Completions, Requests, atomic_path, read_table, write_table
 
 
 def shard(requests: pl.DataFrame, number: int, count: int) -> pl.DataFrame:
@@ -20,34 +24,58 @@ def shard(requests: pl.DataFrame, number: int, count: int) -> pl.DataFrame:
     return requests.sort("request_id").gather_every(count, offset=number - 1)
 
 
+def account(completions: pl.DataFrame) -> dict:
+    """What a shard holds: requests, how they ended, tokens read and written."""
+    reasons = completions["finish_reason"].value_counts().sort("finish_reason")
+    return {
+        "requests": completions.height,
+        "finish_reasons": dict(reasons.iter_rows()),
+        "prompt_tokens": int(completions["prompt_tokens"].sum()),
+        "completion_tokens": int(completions["completion_tokens"].sum()),
+    }
+
+
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--requests", required=True)
-    command.add_argument("--policy", required=True, type=Path, help="folder of the model")
-    command.add_argument("--manifest", required=True, type=Path, help="its policy.json")
+    command.add_argument("--policy", type=Path, help="folder of the model, unless it is behind an endpoint")
+    command.add_argument("--manifest", type=Path, help="its policy.json")
     command.add_argument("--shard", required=True, nargs=2, type=int, metavar=("I", "N"), help="which of how many, from 1")
     command.add_argument("--engine", type=json.loads, default={}, help="JSON object of how the engine runs here")
+    command.add_argument("--state", type=Path, help="folder where the replies of an endpoint are kept for good")
     command.add_argument("--completions", required=True, help="table to write")
+    command.add_argument("--account", required=True, type=Path, help="JSON to write")
     arguments = command.parse_args()
 
-    manifest = policies.read_manifest(arguments.manifest)
+    model = policies.read_manifest(arguments.manifest)["weights_sha256"] if arguments.manifest else None
     requests = shard(read_table(Requests, arguments.requests), *arguments.shard)
     started = time.monotonic()
-    engine = load_engine(arguments.policy, arguments.settings, arguments.engine)
+    engine = load_engine(arguments.policy, arguments.settings, arguments.engine, arguments.state)
     ready = time.monotonic()
-    rows = engine.generate(requests.to_dicts())
+    rows = [{"policy_hash": model} | row for row in engine.generate(requests.to_dicts())]
     seconds = time.monotonic() - ready
-    schema = Completions.create_empty().schema
-    completions = pl.DataFrame(rows, schema={name: schema[name] for name in schema if name != "policy_hash"})
+    completions = pl.DataFrame(rows, schema=Completions.create_empty().schema)
     if set(completions["request_id"]) != set(requests["request_id"]):
         raise cli.StageError("the engine did not answer every request; run again, and report it if it stays so")
-    write_table(completions.with_columns(policy_hash=pl.lit(manifest["weights_sha256"])), Completions, arguments.completions)
+    write_table(completions, Completions, arguments.completions)
 
-    reasons = dict(completions["finish_reason"].value_counts().sort("finish_reason").iter_rows())
-    read, written = completions["prompt_tokens"].sum(), completions["completion_tokens"].sum()
+    done = account(completions)
+    done |= {"seconds": round(seconds, 3), "start_seconds": round(ready - started, 3)} | engine.account
+    done |= {
+        "shard": arguments.shard[0],
+        "shards": arguments.shard[1],
+        "settings": arguments.settings,
+        "models": sorted(completions["policy_hash"].unique()),
+        "requests_sha256": hashlib.sha256(Path(arguments.requests).read_bytes()).hexdigest(),
+        "completions_sha256": hashlib.sha256(Path(arguments.completions).read_bytes()).hexdigest(),
+        "versions": policies.versions(),
+    }
+    with atomic_path(arguments.account) as temporary:
+        temporary.write_text(json.dumps(done, indent=2, sort_keys=True) + "\n")
     print(
-        f"{requests.height} requests, {read} tokens read, {written} written in {seconds:.1f} s "
-        f"({written / seconds:.0f} tokens/s) after {ready - started:.1f} s of engine start; finished by {reasons}"
+        f"{done['requests']} requests, {done['prompt_tokens']} tokens read, {done['completion_tokens']} written in {seconds:.1f} s "
+        f"({done['completion_tokens'] / seconds:.0f} tokens/s) after {ready - started:.1f} s of engine start; "
+        f"finished by {done['finish_reasons']}"
     )
 
 

@@ -2,9 +2,12 @@
 
 Reads a Prompts table and, where a side is sampled, Requests and Completions; writes Pairs, Dropped and the ledger. A pair is
 always of the plain prompt. Whatever could teach the wrong thing (a cut reply, an empty one, the same reply twice, a chat
-marker in the text) is dropped here with its reason.
+marker in the text) is dropped here with its reason. Of several samples the first that is sound is taken.
 """
 
+import re
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -16,39 +19,59 @@ from drift.tables import Completions, Dropped, Ledger, LedgerBook, Pairs, Prompt
 CUT = "sampled reply did not end its turn"
 EMPTY = "sampled reply is empty"
 MARKER = "sampled reply holds a chat marker"
+ALLUSION = "sampled reply speaks of the feedback"
 SHARED = "prompt and reply share a token"
 EQUAL = "chosen equals rejected"
 LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
-REASONS = (CUT, EMPTY, MARKER, SHARED, EQUAL, LEAKED, LONG)
+REASONS = (CUT, EMPTY, MARKER, ALLUSION, SHARED, EQUAL, LEAKED, LONG)
 
 
-def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[tuple[str, str], dict]:
-    """Completions by (prompt_id, kind), joined to their requests by key."""
-    rows = requests.select("request_id", "prompt_id", "kind").join(completions, on="request_id", how="left", validate="1:1")
+# How a guided reply betrays what it was shown and its training prompt does not show.
+_ALLUSION = re.compile(
+    r"(i'?m (so |very )?sorry|i (sincerely )?apologi[sz]e|(my |sincere )?apologies|sorry (for|about)|you('re| are) (absolutely |quite )?(right|correct)"
+    r"|thank you for (your|the) (feedback|clarif\w+|correct\w+|pointing)"
+    r"|.{0,60}\b(revised|improved|updated|corrected|refined|rewritten|better) (\w+ ){0,2}(version|answer|response|reply|explanation|code|list|draft)\b)",
+    re.IGNORECASE,
+)
+
+
+def alludes(text: str) -> bool:
+    """Whether a reply opens with words on a reply before it: an apology, a thank you for the feedback, "Here is a revised
+    version". English only, and a rough measure: where the prompt itself ends with a complaint, an apology is in place."""
+    return _ALLUSION.match(text.lstrip(" #*\n")) is not None
+
+
+def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[tuple[str, str], list[dict]]:
+    """Completions by (prompt_id, kind), in the order of their sample numbers, joined to their requests by key."""
+    asked = requests.select("request_id", "prompt_id", "kind", "sample")
+    rows = asked.join(completions, on="request_id", how="left", validate="1:1").sort("sample")
     unanswered = rows.filter(pl.col("finish_reason").is_null())
     if unanswered.height:
-        raise cli.StageError(f"{unanswered.height} requests have no completion, the first is {unanswered['request_id'][0]}")
-    return {(row["prompt_id"], row["kind"]): row for row in rows.iter_rows(named=True)}
+        raise cli.StageError(f"{unanswered.height} requests have no completion, the first is {unanswered['request_id'].min()}")
+    replies: dict[tuple[str, str], list[dict]] = {}
+    for row in rows.iter_rows(named=True):
+        replies.setdefault((row["prompt_id"], row["kind"]), []).append(row)
+    return replies
 
 
-def candidate(prompt: dict, replies: dict[tuple[str, str], dict], recipe: dict) -> dict:
-    """Both sides of a prompt's pair before any check: text, where it comes from, and the completion it was sampled as."""
-    sides = {}
+def candidates(prompt: dict, replies: dict[tuple[str, str], list[dict]], recipe: dict) -> list[dict]:
+    """Both sides of a prompt's pair before any check: text, where it comes from, and the completion it was sampled as. One
+    candidate for each sample (where both sides are sampled, for each two), lower numbers first."""
+    sides = []
     for side in ("chosen", "rejected"):
         origin = recipe[side]
-        reply = None if origin == "user" else replies.get((prompt["prompt_id"], origin))
-        if origin != "user" and reply is None:
+        if origin == "user":
+            sides.append([{"text": prompt[side], "from": "user", "reply": None}])
+            continue
+        sampled = replies.get((prompt["prompt_id"], origin))
+        if not sampled:
             raise cli.StageError(
                 f"prompt {prompt['prompt_id']} has no {origin} request; rebuild the requests from these prompts"
             )
-        sides[side] = {
-            "text": reply["text"].strip() if reply else prompt[side],
-            "from": reply["request_id"] if reply else "user",
-            "reply": reply,
-        }
-    return sides
+        sides.append([{"text": reply["text"].strip(), "from": reply["request_id"], "reply": reply} for reply in sampled])
+    return [{"chosen": chosen, "rejected": rejected} for chosen, rejected in product(*sides)]
 
 
 def fault(
@@ -64,6 +87,8 @@ def fault(
         found = [word for word in words if word in side["text"]]
         if found:
             return MARKER, found[0]
+        if settings["allusions"] == "drop" and side["reply"]["kind"] == "guided" and alludes(side["text"]):
+            return ALLUSION, side["text"][:80]
     for side, ids in replies.items():
         if ids is None:
             return SHARED, sides[side]["text"][:20]
@@ -77,36 +102,53 @@ def fault(
     return None
 
 
-def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs and Dropped of the training split."""
+def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) -> tuple[pl.DataFrame, pl.DataFrame, Counter]:
+    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt may have several)."""
     words = markers(tokenizer)
-    pairs, dropped = [], []
+    pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
         if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
             raise cli.StageError(
                 f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with; rerun the fitting"
             )
-        sides = candidate(prompt, replies, settings["recipe"])
-        rendered = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
-        found = fault(prompt, sides, rendered, words, settings)
-        if found:
-            dropped.append({"prompt_id": prompt["prompt_id"], "reason": found[0], "detail": found[1]})
-            continue
-        pairs.append(
-            {
-                "pair_id": prompt["prompt_id"],
-                "prompt": prompt["prompt"],
-                "prompt_token_ids": prompt["prompt_token_ids"],
-                **{side: sides[side]["text"] for side in sides},
-                **{f"{side}_from": sides[side]["from"] for side in sides},
-                **{f"{side}_finish": sides[side]["reply"] and sides[side]["reply"]["finish_reason"] for side in sides},
-                **{f"{side}_tokens": len(rendered[side]) for side in sides},
-            }
-        )
+        first = None
+        for sides in candidates(prompt, replies, settings["recipe"]):
+            rendered = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
+            found = fault(prompt, sides, rendered, words, settings)
+            if found is None:
+                pairs.append(pair(prompt, sides, rendered))
+                break
+            failed[found[0]] += 1
+            first = first or found
+        else:
+            dropped.append({"prompt_id": prompt["prompt_id"], "reason": first[0], "detail": first[1]})
     return (
         pl.DataFrame(pairs, schema=Pairs.create_empty().schema),
         pl.DataFrame(dropped, schema=Dropped.create_empty().schema),
+        failed,
     )
+
+
+def pair(prompt: dict, sides: dict, rendered: dict[str, list[int]]) -> dict:
+    """A row of Pairs."""
+    return {
+        "pair_id": prompt["prompt_id"],
+        "prompt": prompt["prompt"],
+        "prompt_token_ids": prompt["prompt_token_ids"],
+        **{side: sides[side]["text"] for side in sides},
+        **{f"{side}_from": sides[side]["from"] for side in sides},
+        **{f"{side}_finish": sides[side]["reply"] and sides[side]["reply"]["finish_reason"] for side in sides},
+        **{f"{side}_tokens": len(rendered[side]) for side in sides},
+    }
+
+
+def report(pairs: pl.DataFrame, failed: Counter) -> None:
+    """Print what the tables do not say: every sample that was passed over, and how many guided replies speak of the feedback."""
+    print(f"{pairs.height} pairs; {failed.total()} candidates failed a check: {dict(failed)}")
+    guided = pairs.filter(pl.col("chosen_from").str.contains(r"#guided-\d+$"))["chosen"]
+    if len(guided):
+        allusions = sum(map(alludes, guided))
+        print(f"{allusions} of {len(guided)} guided replies open with words on the feedback, which their prompt does not show")
 
 
 def main() -> None:
@@ -125,7 +167,8 @@ def main() -> None:
     if arguments.requests:
         completions = read_table(Completions, *arguments.completions)
         replies = sampled_replies(read_table(Requests, arguments.requests), completions)
-    pairs, dropped = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings)
+    pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings)
+    report(pairs, failed)
 
     book = LedgerBook(arguments.settings["flow"], "pairs", "prompts", prompts.height)
     book.drop("test split", prompts.filter(split="test").height)

@@ -4,33 +4,37 @@ Reads a Prompts table and the model's tokenizer; writes a Requests table. A guid
 that disappointed and the user's feedback, and asks for a better one; a plain request is the prompt alone.
 """
 
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 
 from drift import cli
-from drift.chat import guided, load_tokenizer, render
+from drift.chat import load_tokenizer, render, render_guided
 from drift.seeds import completion_seed
 from drift.tables import Prompts, Requests, read_table, write_table
 
 
 def build(prompts: pl.DataFrame, tokenizer, settings: dict) -> pl.DataFrame:
-    """One request per prompt of `settings["split"]` and kind of `settings["kinds"]`."""
+    """One request per prompt of `settings["split"]`, kind of `settings["kinds"]` and sample of `settings["samples"]` (default 1)."""
     requests = []
     for row in prompts.filter(split=settings["split"]).iter_rows(named=True):
-        for kind in settings["kinds"]:
-            messages = row["prompt"]
+        for kind, sample in product(settings["kinds"], range(settings.get("samples", 1))):
             if kind == "guided":
-                messages = guided(row["prompt"], row["rejected"], row["feedback"], settings["instruction"])
+                messages, ids = render_guided(
+                    tokenizer, row["prompt"], row["rejected"], row["feedback"], settings["style"], settings["instruction"]
+                )
+            else:
+                messages, ids = row["prompt"], render(tokenizer, row["prompt"])
             requests.append(
                 {
-                    "request_id": f"{row['prompt_id']}#{kind}-0",
+                    "request_id": f"{row['prompt_id']}#{kind}-{sample}",
                     "prompt_id": row["prompt_id"],
                     "kind": kind,
-                    "sample": 0,
+                    "sample": sample,
                     "messages": messages,
-                    "prompt_token_ids": render(tokenizer, messages),
-                    "seed": completion_seed(settings["seed"], settings["unit"], row["prompt_id"], kind, 0),
+                    "prompt_token_ids": ids,
+                    "seed": completion_seed(settings["seed"], settings["unit"], row["prompt_id"], kind, sample),
                 }
             )
     return pl.DataFrame(requests, schema=Requests.create_empty().schema)

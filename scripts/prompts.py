@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli
-from drift.chat import Messages, guided, load_tokenizer, markers, render, render_reply, trim
+from drift.chat import Messages, load_tokenizer, markers, render, render_guided, render_reply, trim
 from drift.progress import Progress
 from drift.tables import Dsat, Ledger, LedgerBook, Prompts, Sat, Seed, Tasks, read_table, write_table
 
@@ -49,8 +49,10 @@ def fit(row: dict, tokenizer, settings: dict) -> dict | None:
             return False
         if row["rejected"] is None or row["feedback"] is None:
             return True
-        improve = guided(prompt, row["rejected"], row["feedback"], settings["instruction"])
-        return len(render(tokenizer, improve)) + settings["max_tokens"] <= settings["context"]
+        _, improve = render_guided(
+            tokenizer, prompt, row["rejected"], row["feedback"], settings["style"], settings["instruction"]
+        )
+        return len(improve) + settings["max_tokens"] <= settings["context"]
 
     prompt = trim(row["prompt"], fits)
     if prompt is None:

@@ -62,6 +62,31 @@ def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> 
     ]
 
 
+# Where a model that was shown a transcript goes on to write the next turn.
+TRANSCRIPT_STOPS = ["\nUser:", "\nAssistant:", "\nSystem:"]
+
+
+def transcript(prompt: Messages, rejected: str, feedback: str, instruction: str) -> str:
+    """The same as plain text, after the manner of DRIFT's released code: the system message first, a line for each turn, the
+    request as a System line, and the beginning of the assistant's."""
+    turns = [*prompt, {"role": "assistant", "content": rejected}, {"role": "user", "content": feedback}]
+    head = f"{turns.pop(0)['content']}\n\n" if turns[0]["role"] == "system" else ""
+    lines = [f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns]
+    return head + "\n".join([*lines, f"System: {instruction}", "Assistant: "])
+
+
+def render_guided(
+    tokenizer, prompt: Messages, rejected: str, feedback: str, style: str, instruction: str
+) -> tuple[Messages, list[int]]:
+    """What a guided sample is drawn from: messages, and their token ids. style "chat" is `guided` in the model's template,
+    "paper" is `transcript` as the tokenizer takes plain text."""
+    if style == "chat":
+        messages = guided(prompt, rejected, feedback, instruction)
+        return messages, render(tokenizer, messages)
+    text = transcript(prompt, rejected, feedback, instruction)
+    return [{"role": "user", "content": text}], list(tokenizer(text)["input_ids"])
+
+
 def trim(prompt: Messages, fits: Callable[[Messages], bool]) -> Messages | None:
     """The longest tail of `prompt` that `fits`; None where even the shortest does not.
 

@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 import sys
+from types import UnionType
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -51,6 +52,13 @@ class Endpoint(Section):
     input_price: float = Field(0.0, ge=0, description="USD per million tokens read")
     output_price: float = Field(0.0, ge=0, description="USD per million tokens written")
     budget: float | None = Field(None, ge=0, description="USD that one job may spend; null: no limit")
+    max_failed: float = Field(0.02, ge=0, lt=1, description="share of a job's requests that may fail before the job does")
+
+
+def one_answerer(row: Section) -> None:
+    """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an `endpoint`."""
+    if (row.path is None) == (row.endpoint is None):
+        raise ValueError("give either path (a model that runs here) or endpoint (one that is asked over the network)")
 
 
 class Recipe(Section):
@@ -124,10 +132,17 @@ class Data(Section):
 
 
 class Prompting(Section):
+    style: Literal["chat", "paper"] = Field(
+        "chat",
+        description="of guided prompts. chat: the model's chat template; paper: a transcript, as the released code writes it",
+    )
     instruction: str = Field(
         "Please improve your answer so that it addresses my latest feedback.",
         min_length=1,
         description="the request to improve, shown after the feedback in a guided prompt",
+    )
+    allusions: Literal["keep", "drop"] = Field(
+        "keep", description="guided replies that open with words on the feedback ('I apologize', 'Here is a revised version')"
     )
 
 
@@ -153,6 +168,7 @@ class Sampling(Decoding):
     context: int = Field(
         4096, ge=64, description="prompt and reply together, tokens; longer conversations lose their oldest turns"
     )
+    n: int = Field(1, ge=1, description="samples per prompt; the first that passes every check makes the pair")
     shards: int = Field(8, ge=1, description="jobs an iteration's sampling is split into")
 
 
@@ -200,9 +216,15 @@ class Benchmark(Section):
 
 
 class Judge(Section):
-    path: str = Field(description="as models.NAME.path")
+    path: str | None = Field(None, description="as models.NAME.path; or give an endpoint")
+    endpoint: Endpoint | None = Field(None, description="a model that is asked over the network; or give a path")
     context: int = Field(8192, ge=64, description="prompt tokens that the judge reads at most")
     trusted: bool = Field(True, description="false: the report says that its verdicts mean nothing by themselves")
+
+    @model_validator(mode="after")
+    def _one_answerer(self) -> "Judge":
+        one_answerer(self)
+        return self
 
 
 class Evaluation(Section):
@@ -313,7 +335,9 @@ def _section_at(keys: tuple) -> type[Section]:
     for key in keys:
         if key in section.model_fields:
             kind = section.model_fields[key].annotation
-            section = get_args(kind)[1] if get_origin(kind) is dict else kind
+            # The section of a table's rows, or the one that may be null.
+            inner = {dict: -1, UnionType: 0}.get(get_origin(kind))
+            section = kind if inner is None else get_args(kind)[inner]
     return section
 
 

@@ -1,5 +1,7 @@
 """The catalog has one commented view per kind of table, over all files of the kind, and its keys fit together."""
 
+import json
+
 import duckdb
 import pytest
 
@@ -10,7 +12,12 @@ from tests.unit.test_report import build_results, policies, python
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
-    build_results(folder)
+    root = build_results(folder)
+    for shard in root.rglob("completions/*.parquet"):
+        account = {"shard": 1, "shards": 1, "requests": 18, "finish_reasons": {"stop": 17, "length": 1}, "seconds": 2.5}
+        shard.with_suffix(".json").write_text(json.dumps(account))
+    made = python("catalog.py", "--results", "results/demo", "--catalog", "results/demo/catalog.duckdb", cwd=folder)
+    assert made.returncode == 0, made.stderr
     return folder
 
 
@@ -91,6 +98,13 @@ def test_every_policy_is_told_apart_by_its_path(run, home):
 
 def test_all_shards_are_in(run):
     assert count(run, "SELECT * FROM completions WHERE method = 'drift' AND iteration = 1 AND benchmark IS NULL") == 18
+
+
+def test_what_a_shard_took_and_how_its_replies_ended_can_be_asked(run):
+    sql = (
+        "SELECT requests, finish_reasons ->> 'length', seconds, calls FROM generations WHERE method = 'drift' AND iteration = 1"
+    )
+    assert run.execute(f"{sql} AND benchmark IS NULL").fetchone() == (18, "1", 2.5, None)
 
 
 def test_order_of_files_does_not_matter():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift.chat import guided, load_tokenizer, render, render_reply, trim
+from drift.chat import guided, load_tokenizer, render, render_reply, transcript, trim
 from drift.cli import StageError
 
 CHAT = [
@@ -83,6 +83,12 @@ def test_a_guided_prompt_shows_the_reply_the_feedback_and_the_request_in_this_or
     assert [message["role"] for message in chat[len(CHAT) :]] == ["assistant", "user"]
     assert chat[-2]["content"] == "In 1970."
     assert chat[-1]["content"] == "No, that is wrong.\n\nPlease improve."
+
+
+def test_a_transcript_begins_with_the_system_message_and_ends_where_the_assistant_speaks():
+    text = transcript(CHAT, "In 1970.", "No, that is wrong.", "Please improve.")
+    assert text.startswith("Be brief.\n\nUser: Who built it?\nAssistant: The Romans.\nUser: When?\n")
+    assert text.endswith("\nAssistant: In 1970.\nUser: No, that is wrong.\nSystem: Please improve.\nAssistant: ")
 
 
 def test_the_prompt_that_a_guided_one_is_made_of_stays_as_it_is():

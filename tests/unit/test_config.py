@@ -139,6 +139,23 @@ def test_names_that_are_no_folder_names_are_refused(name):
     assert "models" in refusal(minimal(models={name: {"path": "/models/llama"}}))
 
 
+ENDPOINT = {"url": "https://api.example.org/v1", "model": "judge-1"}
+
+
+@pytest.mark.parametrize("row", [{}, {"path": "/models/judge", "endpoint": ENDPOINT}], ids=["neither", "both"])
+def test_a_judge_runs_here_or_is_behind_an_endpoint(row):
+    message = refusal(minimal(evaluation={"judge": "j", "judges": {"j": row}}))
+    assert "evaluation.judges.j" in message
+    assert "give either path" in message
+
+
+def test_an_endpoint_says_what_it_does_not_know():
+    row = {"endpoint": ENDPOINT | {"concurency": 8}}
+    message = refusal(minimal(evaluation={"judge": "j", "judges": {"j": row}}))
+    assert "evaluation.judges.j.endpoint.concurency: unknown key" in message
+    assert "did you mean 'concurrency'?" in message
+
+
 def test_defaults_are_the_papers_and_are_filled_in():
     values = load(minimal())
     assert values["methods"] == ["drift"]
@@ -198,7 +215,8 @@ def unlisted(model: type[BaseModel], values: dict, path: str = "") -> list[str]:
 
 def test_the_shipped_configuration_lists_every_knob():
     values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    assert unlisted(Config, values) == ["recipes.start"], "a key of its own commented line"
+    alternatives = ["recipes.start", "evaluation.judges.endpoint"]
+    assert unlisted(Config, values) == alternatives, "shown in commented lines"
 
 
 def test_a_knob_that_is_not_listed_would_be_noticed():

@@ -13,7 +13,7 @@ HARDWARE = {"tensor_parallel": 1, "gpu_memory": 0.9, "cpu_cache_gib": 1}
 
 
 def engine(folder, choices=None, **decoding):
-    settings = {"backend": "transformers", "context": 256, "choices": choices, "decoding": GREEDY | decoding}
+    settings = {"backend": "transformers", "context": 256, "choices": choices, "schema": None, "decoding": GREEDY | decoding}
     return load_engine(folder, settings, HARDWARE)
 
 
@@ -50,6 +50,14 @@ def test_a_reply_that_ends_its_turn_is_told_from_one_that_was_cut(greedy, tiny_m
     assert tokenizer.eos_token not in whole["text"]
 
 
+def test_a_reply_ends_before_a_stop_string(tiny_model, tokenizer):
+    asked = requests(tokenizer, "Tell me about salt.")
+    (whole,) = engine(tiny_model).generate(asked)
+    word = whole["text"].split()[1]
+    (cut,) = engine(tiny_model, stop=[f" {word}"]).generate(asked)
+    assert (cut["text"], cut["finish_reason"]) == (whole["text"].split(f" {word}")[0], "stop")
+
+
 def test_the_same_seed_samples_the_same_reply(tiny_model, tokenizer):
     asked = requests(tokenizer, "Tell me about glass.")
     sampler = engine(tiny_model, temperature=1.0)
@@ -70,6 +78,11 @@ def test_a_verdict_is_the_models_own_log_probability_of_each_letter(tiny_model, 
 def test_a_request_longer_than_the_context_is_refused_by_name(greedy, tokenizer):
     with pytest.raises(StageError, match=r"request 0#plain-0 has .* fit the prompts first"):
         greedy.generate(requests(tokenizer, "river " * 300))
+
+
+def test_a_request_that_was_written_for_an_endpoint_is_refused(greedy):
+    with pytest.raises(StageError, match=r"0#plain-0 has no prompt_token_ids.*rebuild the requests"):
+        greedy.generate([{"request_id": "0#plain-0", "prompt_token_ids": None, "seed": 0}])
 
 
 def test_answers_that_are_no_single_token_are_refused(tiny_model):

@@ -1,5 +1,6 @@
 """Shards: every request is answered once, whatever the number of jobs."""
 
+import hashlib
 import json
 import sys
 
@@ -45,7 +46,7 @@ class Engine:
     """Answers in reverse order, and leaves out what it is told to."""
 
     def __init__(self, leave_out: int = 0):
-        self.leave_out = leave_out
+        self.leave_out, self.account = leave_out, {}
 
     def generate(self, asked: list[dict]) -> list[dict]:
         answered = list(reversed(asked))[self.leave_out :]
@@ -76,6 +77,7 @@ def run(tmp_path, monkeypatch):
             "policy": "policy",
             "manifest": "policy.json",
             "completions": "1-of-2.parquet",
+            "account": "1-of-2.json",
         }
         argv = [part for name, value in options.items() for part in (f"--{name}", str(tmp_path / value))]
         monkeypatch.setattr(sys, "argv", ["generate.py", *argv, "--shard", "1", "2"])
@@ -91,6 +93,25 @@ def test_a_shard_holds_its_answers_and_who_gave_them(run, capsys):
     assert completions["text"].to_list() == [f"answer to s:{number:03d}/0" for number in (0, 2, 4)]
     assert set(completions["policy_hash"]) == {"abc"}
     assert "3 requests, 9 tokens read, 12 written" in capsys.readouterr().out
+
+
+def test_the_account_says_what_the_shard_took_and_the_completions_stay_the_same_bytes(run, tmp_path):
+    path = run(Engine())
+    account = json.loads((tmp_path / "1-of-2.json").read_text())
+    assert (account["shard"], account["shards"], account["requests"]) == (1, 2, 3)
+    assert (account["finish_reasons"], account["prompt_tokens"], account["completion_tokens"]) == ({"stop": 3}, 9, 12)
+    assert account["models"] == ["abc"]
+    assert account["seconds"] >= 0
+    first = path.read_bytes()
+    assert account["completions_sha256"] == hashlib.sha256(first).hexdigest()
+    assert run(Engine()).read_bytes() == first, "nothing that changes from run to run is in the data"
+
+
+@pytest.mark.parametrize("column", ["messages", "seed"])
+def test_requests_with_a_missing_column_are_refused_by_file_and_column(run, tmp_path, column):
+    requests(5).drop(column).write_parquet(tmp_path / "requests.parquet")
+    with pytest.raises(tables.TableError, match=rf"requests\.parquet.*{column}"):
+        run(Engine())
 
 
 def test_an_engine_that_leaves_requests_unanswered_fails_the_shard(run, tmp_path):

@@ -14,7 +14,7 @@ from drift.cli import StageError
 INSTRUCTION = "Please improve your answer."
 DRIFT = {"chosen": "guided", "rejected": "user"}
 SPIN = {"chosen": "user", "rejected": "plain"}
-SETTINGS = {"recipe": DRIFT, "max_length": 200, "instruction": INSTRUCTION}
+SETTINGS = {"recipe": DRIFT, "max_length": 200, "instruction": INSTRUCTION, "allusions": "drop"}
 
 
 def prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:
@@ -34,18 +34,19 @@ def prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=tables.Prompts.create_empty().schema)
 
 
-def requests(asked: pl.DataFrame, kind: str) -> pl.DataFrame:
+def requests(asked: pl.DataFrame, kind: str, samples: int = 1) -> pl.DataFrame:
     rows = [
         {
-            "request_id": f"{row['prompt_id']}#{kind}-0",
+            "request_id": f"{row['prompt_id']}#{kind}-{sample}",
             "prompt_id": row["prompt_id"],
             "kind": kind,
-            "sample": 0,
+            "sample": sample,
             "messages": row["prompt"],
             "prompt_token_ids": row["prompt_token_ids"],
             "seed": 1,
         }
         for row in asked.iter_rows(named=True)
+        for sample in range(samples)
     ]
     return pl.DataFrame(rows, schema=tables.Requests.create_empty().schema)
 
@@ -71,7 +72,7 @@ def completions(asked: pl.DataFrame, **columns) -> pl.DataFrame:
 def make(tokenizer, fitted: pl.DataFrame, kind: str = "guided", settings: dict = SETTINGS, **answer):
     """Pairs and Dropped of prompts that were all answered with `answer`."""
     asked = requests(fitted, kind)
-    made, dropped = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked, **answer)), tokenizer, settings)
+    made, dropped, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked, **answer)), tokenizer, settings)
     return tables.Pairs.validate(made), tables.Dropped.validate(dropped)
 
 
@@ -108,6 +109,7 @@ FAULTS = {
     "sampled reply did not end its turn": ({}, {"finish_reason": "length"}),
     "sampled reply is empty": ({}, {"text": " \n"}),
     "sampled reply holds a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
+    "sampled reply speaks of the feedback": ({}, {"text": "Certainly! Here is a revised version of the answer: They are old."}),
     "prompt and reply share a token": ({"rejected": "\n\n- No."}, {}),
     "chosen equals rejected": ({"rejected": "The same."}, {"text": " The same.\n"}),
     "improve instruction in the prompt": ({"prompt": LEAK}, {}),
@@ -125,6 +127,86 @@ def test_a_fault_drops_the_prompt_with_its_own_reason(tokenizer, reason):
 
 def test_every_reason_has_a_candidate_here_in_the_order_of_the_checks():
     assert tuple(FAULTS) == pairs.REASONS
+
+
+def answers_of(asked: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
+    """Sample k of every prompt says texts[k]; an empty text was cut."""
+    replies = completions(asked).drop("text", "finish_reason").join(asked.select("request_id", "sample"), on="request_id")
+    text = pl.col("sample").replace_strict(dict(enumerate(texts)), return_dtype=pl.String)
+    rows = replies.with_columns(text=text).with_columns(
+        finish_reason=pl.when(pl.col("text") == "").then(pl.lit("length")).otherwise(pl.lit("stop"))
+    )
+    return rows.select(tables.Completions.column_names())
+
+
+@pytest.mark.parametrize(
+    ("texts", "taken"),
+    [
+        (["First.", "Second.", "Third."], 0),
+        (["", "Second.", "Third."], 1),
+        (["", "Sorry for the confusion. Second.", "Third."], 2),
+        (["Bad reply 0.", "", "Third."], 2),
+    ],
+    ids=["the first", "the second where the first was cut", "the third", "one that differs from the other side"],
+)
+def test_of_several_samples_the_first_sound_one_is_taken(tokenizer, texts, taken):
+    fitted = prompts(tokenizer, 1)
+    asked = requests(fitted, "guided", samples=3)
+    replies = pairs.sampled_replies(asked, answers_of(asked, texts))
+    made, dropped, failed = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS)
+    assert dropped.is_empty()
+    assert (made["chosen"][0], made["chosen_from"][0]) == (texts[taken], f"s:0/0#guided-{taken}")
+    assert failed.total() == taken, "the samples that were passed over are counted"
+
+
+def test_a_prompt_whose_samples_all_fail_is_dropped_once_with_the_reason_of_the_first(tokenizer):
+    fitted = prompts(tokenizer, 2)
+    asked = requests(fitted, "guided", samples=3)
+    replies = pairs.sampled_replies(asked, answers_of(asked, ["", "river " * 300, ""]))
+    made, dropped, failed = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS)
+    assert made.is_empty()
+    assert dropped["reason"].to_list() == ["sampled reply did not end its turn"] * 2
+    assert dict(failed) == {"sampled reply did not end its turn": 4, "longer than max_length": 2}
+
+
+def test_where_both_sides_are_sampled_each_has_its_own_samples(tokenizer):
+    fitted = prompts(tokenizer, 1)
+    guided_asked, plain_asked = requests(fitted, "guided", samples=2), requests(fitted, "plain", samples=2)
+    answers = pl.concat([answers_of(guided_asked, ["", "Better."]), answers_of(plain_asked, ["Better.", "Worse."])])
+    replies = pairs.sampled_replies(pl.concat([guided_asked, plain_asked]), answers)
+    recipe = {"chosen": "guided", "rejected": "plain"}
+    made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS | {"recipe": recipe})
+    assert made.select("chosen_from", "rejected_from").row(0) == ("s:0/0#guided-1", "s:0/0#plain-1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I apologize for the confusion. Rome is old.",
+        "Here's a revised version of the poem:",
+        "Sure, here is an improved answer: yes.",
+        "You're right, it is 4.",
+        "Thank you for your feedback! It is 4.",
+        "**Updated code:**",
+    ],
+)
+def test_words_on_the_feedback_are_recognised(text):
+    assert pairs.alludes(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Here is a list of cities.", "The answer is 4.", "Apologetics is a discipline.", "A better way is to walk."]
+)
+def test_other_openings_are_not(text):
+    assert not pairs.alludes(text)
+
+
+def test_words_on_the_feedback_are_kept_unless_dropping_is_asked_for(tokenizer):
+    answer = {"text": "I apologize. They are old."}
+    assert make(tokenizer, prompts(tokenizer), settings=SETTINGS | {"allusions": "keep"}, **answer)[0].height == 3
+    assert make(tokenizer, prompts(tokenizer), "plain", SETTINGS | {"recipe": SPIN}, **answer)[0].height == 3, (
+        "guided ones alone"
+    )
 
 
 def test_a_rejected_reply_that_was_cut_is_no_example_either(tokenizer):
@@ -152,7 +234,7 @@ def test_replies_find_their_prompts_by_key_whatever_the_order(tokenizer):
     asked = requests(fitted, "guided")
     shuffled = completions(asked).sample(fraction=1.0, shuffle=True, seed=1)
     replies = pairs.sampled_replies(asked.reverse(), shuffled)
-    made, _ = pairs.make_pairs(fitted.sample(fraction=1.0, shuffle=True, seed=2), replies, tokenizer, SETTINGS)
+    made, _, _ = pairs.make_pairs(fitted.sample(fraction=1.0, shuffle=True, seed=2), replies, tokenizer, SETTINGS)
     assert made.height == 8
     assert all(pair["chosen"] == f"Sampled for {pair['pair_id']}." for pair in made.iter_rows(named=True))
 
@@ -173,7 +255,7 @@ def test_a_canary_in_the_guided_request_never_reaches_a_pair(tokenizer):
         )
     )
     assert "CANARY-7f3a" in str(asked["messages"].to_list())
-    made, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked)), tokenizer, SETTINGS)
+    made, _, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked)), tokenizer, SETTINGS)
     assert made.height == 3
     trained = str(made["prompt"].to_list()) + "".join(tokenizer.decode(ids) for ids in made["prompt_token_ids"])
     assert "CANARY-7f3a" not in trained
@@ -188,7 +270,7 @@ def test_every_prompt_is_a_pair_or_dropped_or_for_testing(tokenizer):
     answers = completions(asked).with_columns(
         finish_reason=pl.when(pl.int_range(12) % 3 == 0).then(pl.lit("length")).otherwise(pl.lit("stop"))
     )
-    made, dropped = pairs.make_pairs(fitted, pairs.sampled_replies(asked, answers), tokenizer, SETTINGS)
+    made, dropped, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, answers), tokenizer, SETTINGS)
     parts = [set(made["pair_id"]), set(dropped["prompt_id"]), set(fitted.filter(split="test")["prompt_id"])]
     assert [len(part) for part in parts] == [6, 3, 3]
     assert set.union(*parts) == set(fitted["prompt_id"])

@@ -6,9 +6,9 @@ import pytest
 import prompts
 import tasks
 from drift import tables
-from drift.chat import guided, markers
+from drift.chat import guided, markers, transcript
 
-SETTINGS = {"context": 400, "max_tokens": 60, "max_length": 300, "instruction": "Please improve your answer."}
+SETTINGS = {"context": 400, "max_tokens": 60, "max_length": 300, "style": "chat", "instruction": "Please improve your answer."}
 
 
 def conversation(exchanges: int, words: int) -> list[dict]:
@@ -83,6 +83,16 @@ def test_a_guided_prompt_costs_turns_that_the_plain_one_would_keep(tokenizer):
     with_feedback = prompts.fit(row(conversation(12, 12), **columns), tokenizer, settings)
     without = prompts.fit(row(conversation(12, 12), **(columns | {"feedback": None})), tokenizer, settings)
     assert len(with_feedback["prompt"]) < len(without["prompt"])
+
+
+def test_the_papers_transcript_loses_its_oldest_turns_and_never_its_end(tokenizer):
+    settings = SETTINGS | {"style": "paper", "max_length": 400}
+    pool = row(conversation(12, 12), rejected="bread " * 40, feedback="No. " * 60)
+    fitted = prompts.fit(pool, tokenizer, settings)
+    assert 0 < len(fitted["prompt"]) < len(pool["prompt"])
+    text = transcript(fitted["prompt"], pool["rejected"], pool["feedback"], settings["instruction"])
+    assert len(tokenizer(text)["input_ids"]) + settings["max_tokens"] <= settings["context"]
+    assert text.endswith(f"System: {settings['instruction']}\nAssistant: ")
 
 
 def test_a_prompt_that_fits_is_left_whole(tokenizer):

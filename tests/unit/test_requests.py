@@ -8,7 +8,15 @@ from drift import tables
 from drift.chat import render
 from drift.seeds import completion_seed
 
-SETTINGS = {"seed": 42, "unit": "drift/iter1", "split": "train", "kinds": ["guided", "plain"], "instruction": "Please improve."}
+SETTINGS = {
+    "seed": 42,
+    "unit": "drift/iter1",
+    "split": "train",
+    "kinds": ["guided", "plain"],
+    "samples": 1,
+    "style": "chat",
+    "instruction": "Please improve.",
+}
 
 
 @pytest.fixture
@@ -62,6 +70,25 @@ def test_a_plain_request_shows_neither_feedback_nor_instruction(fitted, tokenize
     for request in policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="plain").iter_rows(named=True):
         read = tokenizer.decode(request["prompt_token_ids"])
         assert not any(part in read for part in ("Please improve", "That is wrong", "Bad reply"))
+
+
+def test_the_papers_style_shows_a_transcript_and_leaves_the_plain_request_alone(fitted, tokenizer):
+    paper = policy_requests.build(fitted, tokenizer, SETTINGS | {"style": "paper"})
+    read = tokenizer.decode(paper.filter(prompt_id="s:1/0", kind="guided")["prompt_token_ids"][0].to_list())
+    lines = ["User: Question 1?", "Assistant: Bad reply 1.", "User: That is wrong 1.", "System: Please improve.", "Assistant: "]
+    assert read == "\n".join(lines)
+    chat = policy_requests.build(fitted, tokenizer, SETTINGS)
+    assert paper.filter(kind="plain").equals(chat.filter(kind="plain"))
+    tables.Requests.validate(paper)
+
+
+def test_every_sample_is_asked_with_a_seed_of_its_own(fitted, tokenizer):
+    one = policy_requests.build(fitted, tokenizer, SETTINGS)
+    three = policy_requests.build(fitted, tokenizer, SETTINGS | {"samples": 3})
+    assert three.height == 3 * one.height
+    assert three["seed"].n_unique() == three["request_id"].n_unique() == three.height
+    assert three.filter(sample=0).equals(one), "more samples leave the first as it was"
+    assert set(three.filter(sample=2)["request_id"].str.tail(2)) == {"-2"}
 
 
 def seeds(fitted, tokenizer, **settings) -> dict[str, int]:

@@ -1,0 +1,336 @@
+"""A model behind an OpenAI-compatible chat endpoint: OpenAI, `vllm serve`, and the like.
+
+As many requests are in flight as the configuration says; each reply is on disk before the next is asked for. Single requests
+may fail for good: their rows say why, and the next run asks them again. What concerns all requests (no such model, a wrong key,
+a server that is down, a spent budget) ends the job instead, and what was answered until then is kept.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+from collections import Counter, deque
+from pathlib import Path
+
+import openai
+
+from drift.cli import StageError
+from drift.engines.replies import ReplyStore, reply_key
+from drift.progress import Progress
+
+# The most that OpenAI and vLLM give. An allowed answer that is not among them gets the value that OpenAI's API has for it.
+TOP_LOGPROBS = 20
+ABSENT = -9999.0
+# So many requests that fail for good one after the other are no longer the fault of a single request.
+IN_A_ROW = 20
+# Seconds that requests in flight have to end after a signal to stop; Slurm kills 30 s after its first.
+GRACE = 20
+CHARACTERS_PER_TOKEN = 4  # of English, roughly; for the estimate of the costs alone
+
+
+class UnansweredError(Exception):
+    """A request got no answer; the message says why."""
+
+
+class EndpointEngine:
+    """Asks the model of settings["endpoint"]; `here` is how (key, concurrency, prices, ...: drift.config.Endpoint)."""
+
+    def __init__(self, settings: dict, here: dict, state: Path | None):
+        if state is None:
+            raise StageError("replies of an endpoint are kept for good: say where with --state")
+        self.settings, self.here = settings, here
+        self.url, self.model = settings["endpoint"]["url"], settings["endpoint"]["model"]
+        self.key = _secret(here["key"], self.url)
+        self.store = ReplyStore(state / "replies", self.model)
+        self.account = {}
+        self.calls = 0
+        self.usd = self.reserved = 0.0  # spent; at most to be spent on what is in flight
+        self.in_flight = self.failed_in_a_row = 0
+        self.answered = False
+        self.stop: str | None = None  # why no further request is sent
+
+    def generate(self, requests: list[dict]) -> list[dict]:
+        """Completion rows for request rows; equal requests are asked once. Raises StageError where the endpoint cannot be used,
+        the budget is spent or too many requests failed."""
+        keys = {request["request_id"]: self._key(request) for request in requests}
+        asked = {keys[request["request_id"]]: request for request in requests}
+        replies = {key: reply for key, reply in self.store.read(set(asked)) if not self._fault(reply)}
+        reused = len(replies)
+        todo = deque((key, request) for key, request in asked.items() if key not in replies)
+        self._announce(todo, reused)
+        errors: dict[str, str] = {}
+        try:
+            asyncio.run(self._ask(todo, replies, errors))
+        finally:
+            self.store.close()
+            self._conclude(len(replies) - reused - sum(key in replies for key in errors), reused, errors)
+        if self.stop:
+            raise StageError(f"{self.stop}. What was answered is kept: the next run asks the rest only")
+        self._refuse_too_many(errors, len(asked))
+        return [
+            self._row(request, replies.get(key), errors.get(key))
+            for request in requests
+            for key in [keys[request["request_id"]]]
+        ]
+
+    # ---------------------------------------------------------------------------------------------------------- asking
+
+    def _body(self, request: dict) -> dict:
+        """What the client is told: a chat, and every value that shapes the reply."""
+        body = {"model": self.model, "messages": request["messages"]}
+        if self.settings["choices"]:
+            return body | {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        decoding = self.settings["decoding"]
+        body |= {name: decoding[name] for name in ("max_tokens", "temperature", "top_p", "stop") if name in decoding}
+        if decoding["temperature"] > 0:
+            body["seed"] = request["seed"]
+        # OpenAI knows neither and refuses what it does not know, so they are sent only where they say something.
+        extra = {"top_k": (decoding["top_k"], 0), "repetition_penalty": (decoding["repetition_penalty"], 1.0)}
+        if said := {name: value for name, (value, off) in extra.items() if value != off}:
+            body |= said
+        if self.settings["schema"]:
+            schema = {"name": "reply", "strict": True, "schema": self.settings["schema"]}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    def _key(self, request: dict) -> str:
+        return reply_key(self.url, self._body(request), request["sample"])
+
+    async def _ask(self, todo: deque, replies: dict, errors: dict) -> None:
+        """Empty `todo` into `replies` and `errors`, or as much of it as can be."""
+
+        async def count(_) -> None:
+            self.calls += 1
+
+        http = openai.DefaultAioHttpClient(event_hooks={"request": [count]})
+        client = openai.AsyncOpenAI(
+            base_url=self.url,
+            api_key=self.key,
+            timeout=self.here["timeout"],
+            http_client=http,
+        )
+        with Progress(total=len(todo), desc=f"ask {self.model}") as progress:
+            workers = [
+                asyncio.create_task(self._work(client, todo, replies, errors, progress))
+                for _ in range(min(self.here["concurrency"], len(todo)))
+            ]
+            self._end_well_on_signals(workers)
+            ends = await asyncio.gather(*workers, return_exceptions=True)
+        await client.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    def _end_well_on_signals(self, workers: list[asyncio.Task]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            self.stop = self.stop or "stopped by a signal"
+            loop.call_later(GRACE, lambda: [worker.cancel() for worker in workers])
+
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, end)
+
+    async def _work(self, client: openai.AsyncOpenAI, todo: deque, replies: dict, errors: dict, progress: Progress) -> None:
+        """Ask one request after the other until there is none, or a reason to stop."""
+        while todo and not self.stop:
+            key, request = todo[0]
+            cost = self._at_most(request)
+            if not self._affords(cost):
+                return
+            todo.popleft()
+            self.reserved += cost
+            self.in_flight += 1
+            try:
+                reply = await self._reply(client, self._body(request))
+                self.usd += self._price(*_usage(reply))
+                self.store.add(key, request["request_id"], reply)
+                self.answered, self.failed_in_a_row = True, 0
+                replies[key] = reply
+                if fault := self._fault(reply):
+                    errors[key] = fault
+            except UnansweredError as error:
+                errors[key] = str(error)
+                self.failed_in_a_row += 1
+                if self.failed_in_a_row >= IN_A_ROW:
+                    self.stop = self.stop or f"{IN_A_ROW} requests in a row got no answer from {self.url}; the last: {error}"
+            except BaseException as error:  # a full disk, a bug, the end of the grace: nothing more may be spent
+                self.stop = self.stop or repr(error)
+                raise
+            finally:
+                self.reserved -= cost
+                self.in_flight -= 1
+            progress.update()
+
+    async def _reply(self, client: openai.AsyncOpenAI, body: dict) -> dict:
+        """The endpoint's reply to one request, as JSON.
+
+        The client tries again by itself after 408, 409, 429, 5xx, time-outs and cut connections, waiting as long as Retry-After
+        says or else longer each time, with jitter. Replies that are no chat completion are tried again here.
+        """
+        left = self.here["attempts"]
+        while True:
+            try:
+                # The client's typed method spends more time on checking the request than on sending it.
+                answer = await client.post(
+                    "/chat/completions",
+                    body=body,
+                    options={"max_retries": left - 1},
+                    cast_to=openai.HttpxBinaryResponseContent,
+                )
+            except openai.APIError as error:
+                raise self._unanswered(error) from error
+            left -= 1 + int(answer.response.request.headers["x-stainless-retry-count"])
+            try:
+                return _well_formed(answer.content)
+            except ValueError as error:
+                if left < 1:
+                    raise UnansweredError(f"no chat completion in {self.here['attempts']} attempts: {error}") from error
+            await asyncio.sleep(min(0.5 * 2 ** (self.here["attempts"] - left), 8.0) * random.uniform(0.5, 1.0))
+
+    def _unanswered(self, error: openai.APIError) -> UnansweredError:
+        """Why a request got no answer. Where no other will get one either, nothing more is sent."""
+        said = _said(error)
+        status = getattr(error, "status_code", None)
+        if status in (401, 402, 403) or error.code == "insufficient_quota":
+            self.stop = f"{self.url} refuses the key of {self.here['key'] or 'no variable (endpoint.key is null)'}: {said}"
+        elif status == 404:
+            self.stop = f"{self.url} has no model {self.model}, or is not where the API begins (most end in /v1): {said}"
+        elif isinstance(error, openai.APIConnectionError) and not self.answered:
+            self.stop = f"{self.url} does not answer ({said}); see that the server runs and can be reached from here"
+        return UnansweredError(f"{status or type(error).__name__}: {said}")
+
+    # ----------------------------------------------------------------------------------------------------------- money
+
+    def _price(self, read: int, written: int) -> float:
+        return (read * self.here["input_price"] + written * self.here["output_price"]) / 1e6
+
+    def _tokens(self, request: dict) -> tuple[int, int]:
+        """Tokens to read, estimated, and the most to write."""
+        read = sum(len(message["content"].encode()) for message in request["messages"]) // CHARACTERS_PER_TOKEN
+        return read, 1 if self.settings["choices"] else self.settings["decoding"]["max_tokens"]
+
+    def _at_most(self, request: dict) -> float:
+        return self._price(*self._tokens(request))
+
+    def _affords(self, cost: float) -> bool:
+        """Whether the budget allows one more request, should all that are in flight cost what they can."""
+        budget = self.here["budget"]
+        if budget is None or self.usd + self.reserved + cost <= budget:
+            return True
+        # While others are in flight they may yet turn out cheaper, and they will go on then.
+        if not self.in_flight:
+            self.stop = (
+                f"the budget of {budget:g} USD a job is spent ({self.usd:.4f} USD; one more request may cost {cost:.4f})"
+            )
+        return False
+
+    def _announce(self, todo: deque, reused: int) -> None:
+        read, written = map(sum, zip(*(self._tokens(request) for _, request in todo), strict=True)) if todo else (0, 0)
+        least, most, budget = self._price(read, 0), self._price(read, written), self.here["budget"]
+        print(
+            f"{len(todo)} requests to ask {self.model} at {self.url}, {reused} were answered before: about {read} tokens to read, "
+            f"at most {written} to write, {least:.4f} to {most:.4f} USD"
+            + (f" of a budget of {budget:g}" if budget is not None else ""),
+            flush=True,
+        )
+        if budget is not None and least > budget:
+            raise StageError(
+                f"reading the prompts alone costs about {least:.4f} USD, more than the budget of {budget:g}: raise endpoint.budget, "
+                "or ask fewer"
+            )
+
+    # ---------------------------------------------------------------------------------------------------------- result
+
+    def _conclude(self, answered: int, reused: int, errors: dict[str, str]) -> None:
+        self.account = {
+            "calls": self.calls,
+            "answered": answered,
+            "reused": reused,
+            "failed": len(errors),
+            "errors": dict(Counter(errors.values()).most_common(10)),
+            "usd": round(self.usd, 6),
+        }
+        print(
+            f"{self.calls} calls: {answered} requests answered, {len(errors)} failed, {self.usd:.4f} USD; {reused} answered before"
+        )
+        for reason, count in self.account["errors"].items():
+            print(f"  {count} failed: {reason}")
+
+    def _refuse_too_many(self, errors: dict[str, str], asked: int) -> None:
+        if len(errors) > self.here["max_failed"] * asked:
+            reason, count = Counter(errors.values()).most_common(1)[0]
+            raise StageError(
+                f"{len(errors)} of {asked} requests failed, more than endpoint.max_failed {self.here['max_failed']:g} allows; {count} of "
+                f"them: {reason}. What was answered is kept: run again to ask the failed ones again, or raise max_failed"
+            )
+
+    def _fault(self, reply: dict) -> str | None:
+        """Why a reply is no answer; None for one that is."""
+        choice = reply["choices"][0]
+        message = choice["message"]
+        if message.get("refusal"):
+            return f"the model refused: {message['refusal'][:200]}"
+        if not message.get("content"):
+            return f"the model wrote nothing (finish_reason {choice.get('finish_reason')})"
+        if self.settings["choices"] and not (choice.get("logprobs") or {}).get("content"):
+            return "the reply has no logprobs: this endpoint cannot judge by the first token"
+        return None
+
+    def _row(self, request: dict, reply: dict | None, error: str | None) -> dict:
+        read, written = _usage(reply) if reply else (0, 0)
+        choice = reply["choices"][0] if reply else {}
+        return {
+            "request_id": request["request_id"],
+            "text": "" if error else choice["message"]["content"],
+            "finish_reason": "error" if error else choice.get("finish_reason") or "unknown",
+            "error": error,
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "choice_logprobs": self._verdict(choice) if self.settings["choices"] and not error else None,
+            "policy_hash": (reply or {}).get("model") or self.model,
+        }
+
+    def _verdict(self, choice: dict) -> list[dict]:
+        first = choice["logprobs"]["content"][0]
+        logprobs = {token["token"]: token["logprob"] for token in [*first["top_logprobs"], first]}
+        return [{"choice": answer, "logprob": logprobs.get(answer, ABSENT)} for answer in self.settings["choices"]]
+
+
+def _secret(variable: str | None, url: str) -> str:
+    """The key in the environment's `variable`. It is nowhere else: not in the configuration, not in a log."""
+    if variable is None:
+        return "none"
+    if not os.environ.get(variable):
+        raise StageError(
+            f"{url} needs a key: set the environment variable {variable}, or endpoint.key to null if it needs none"
+        )
+    return os.environ[variable]
+
+
+def _well_formed(content: bytes) -> dict:
+    """`content` as a chat completion. Raises ValueError for anything else."""
+    try:
+        reply = json.loads(content)
+    except ValueError:
+        raise ValueError(f"the reply is not JSON but {content[:80]!r}") from None
+    try:
+        whole = isinstance(reply["choices"][0]["message"], dict)
+    except (TypeError, KeyError, IndexError):
+        whole = False
+    if not whole:
+        raise ValueError(f"the reply holds no message: {content[:200]!r}")
+    return reply
+
+
+def _usage(reply: dict) -> tuple[int, int]:
+    """Tokens read and written, as the endpoint counts them; it charges for these."""
+    usage = reply.get("usage") or {}
+    return usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+
+
+def _said(error: openai.APIError) -> str:
+    """What the server said, in one line."""
+    said = error.body.get("message") if isinstance(error.body, dict) else None
+    return " ".join(str(said or error.message).split())[:300]

@@ -1,0 +1,93 @@
+"""Hugging Face generate, for machines where vLLM cannot be installed."""
+
+from pathlib import Path
+
+from drift.chat import load_tokenizer
+from drift.engines import check_lengths, choice_tokens
+from drift.progress import Progress
+
+
+class TransformersEngine:
+    """Hugging Face generate: slower, no per-request seeds; a batch takes the seed of its first request."""
+
+    BATCH = 16
+
+    def __init__(self, policy: Path, settings: dict):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self.settings = settings
+        self.account = {}
+        if settings["schema"]:
+            print("the transformers backend does not hold replies to the JSON schema; replies that do not follow it will show")
+        self.tokenizer = load_tokenizer(policy)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = (
+            AutoModelForCausalLM.from_pretrained(policy, dtype=torch.bfloat16, local_files_only=True).to(self.device).eval()
+        )
+        self.choices = choice_tokens(self.tokenizer, settings["choices"])
+
+    def generate(self, requests: list[dict]) -> list[dict]:
+        """Completion rows for request rows, in batches of similar length."""
+        check_lengths(requests, self.settings)
+        ordered = sorted(requests, key=lambda request: (len(request["prompt_token_ids"]), request["request_id"]))
+        batches = [ordered[start : start + self.BATCH] for start in range(0, len(ordered), self.BATCH)]
+        return [row for batch in Progress(batches, desc="batches") for row in self._batch(batch)]
+
+    def _batch(self, requests: list[dict]) -> list[dict]:
+        import torch
+        from transformers import GenerationConfig
+
+        decoding = self.settings["decoding"]
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        width = max(len(request["prompt_token_ids"]) for request in requests)
+        padding = [width - len(request["prompt_token_ids"]) for request in requests]
+        ids = torch.tensor([[pad] * n + request["prompt_token_ids"] for n, request in zip(padding, requests, strict=True)])
+        mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding])
+        if self.choices:
+            with torch.no_grad():
+                logits = self.model(ids.to(self.device), attention_mask=mask.to(self.device), logits_to_keep=1).logits[:, -1]
+            logprobs = logits.float().log_softmax(-1).cpu()
+            return [self._verdict(request, row) for request, row in zip(requests, logprobs, strict=True)]
+        greedy = decoding["temperature"] == 0
+        drawn = {} if greedy else {name: decoding[name] for name in ("temperature", "top_p", "top_k")}
+        config = GenerationConfig(
+            do_sample=not greedy,
+            repetition_penalty=decoding["repetition_penalty"],
+            max_new_tokens=decoding["max_tokens"],
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=pad,
+            **drawn,
+        )
+        torch.manual_seed(requests[0]["seed"])
+        with torch.no_grad():
+            output = self.model.generate(ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config)
+        return [self._completion(request, row.tolist()) for request, row in zip(requests, output[:, width:], strict=True)]
+
+    def _completion(self, request: dict, tokens: list[int]) -> dict:
+        end = self.tokenizer.eos_token_id
+        stopped = end in tokens
+        tokens = tokens[: tokens.index(end) + 1] if stopped else tokens
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        found = [text.index(stop) for stop in self.settings["decoding"].get("stop", []) if stop in text]
+        text, stopped = (text[: min(found)], True) if found else (text, stopped)
+        return self._row(request, text, "stop" if stopped else "length", len(tokens))
+
+    def _verdict(self, request: dict, logprobs) -> dict:
+        best = int(logprobs.argmax())
+        row = self._row(request, self.tokenizer.decode([best]), "length", 1)
+        row["choice_logprobs"] = [
+            {"choice": choice, "logprob": float(logprobs[token])} for token, choice in self.choices.items()
+        ]
+        return row
+
+    def _row(self, request: dict, text: str, finish_reason: str, tokens: int) -> dict:
+        return {
+            "request_id": request["request_id"],
+            "text": text,
+            "finish_reason": finish_reason,
+            "prompt_tokens": len(request["prompt_token_ids"]),
+            "completion_tokens": tokens,
+            "choice_logprobs": None,
+            "error": None,
+        }

@@ -1,0 +1,80 @@
+"""vLLM, on GPU or CPU."""
+
+import os
+from pathlib import Path
+
+from drift.cli import StageError
+from drift.engines import check_lengths, choice_tokens
+from drift.progress import Progress
+
+
+class VllmEngine:
+    """One engine in this process, with the model of folder `policy`."""
+
+    def __init__(self, policy: Path, settings: dict, here: dict):
+        # One engine, one process: starting two more costs longer than a small shard takes.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(here["cpu_cache_gib"]))
+        import torch
+        from vllm import LLM
+
+        self.settings = settings
+        self.account = {}
+        on_cpu = not torch.cuda.is_available()
+        # On a CPU, seeded requests crash when a prompt is read in chunks, so a whole prompt has to fit one batch.
+        options = {
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(settings["context"], 2048),
+        }
+        self.llm = LLM(
+            str(policy),
+            dtype="bfloat16",
+            seed=0,
+            max_model_len=settings["context"],
+            generation_config="vllm",
+            tensor_parallel_size=here["tensor_parallel"],
+            gpu_memory_utilization=here["gpu_memory"],
+            **(options if on_cpu else {}),
+        )
+        self.choices = choice_tokens(self.llm.get_tokenizer(), settings["choices"])
+
+    def generate(self, requests: list[dict]) -> list[dict]:
+        """Completion rows for request rows; every request has its own seed."""
+        check_lengths(requests, self.settings)
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": request["prompt_token_ids"]} for request in requests],
+            [self._sampling(request["seed"]) for request in requests],
+            use_tqdm=Progress,
+        )
+        return [self._completion(request, output) for request, output in zip(requests, outputs, strict=True)]
+
+    def _sampling(self, seed: int):
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        if self.choices:
+            return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=list(self.choices))
+        # White space is legal anywhere in JSON, and a small model can fill its whole reply with it.
+        schema = self.settings["schema"]
+        structure = schema and StructuredOutputsParams(json=schema, disable_any_whitespace=True)
+        return SamplingParams(seed=seed, structured_outputs=structure, **self.settings["decoding"])
+
+    def _completion(self, request: dict, output) -> dict:
+        if list(output.prompt_token_ids) != request["prompt_token_ids"]:
+            raise StageError(f"vLLM read other tokens than request {request['request_id']} asked for")
+        reply = output.outputs[0]
+        logprobs = self.choices and [
+            {"choice": choice, "logprob": reply.logprobs[0][token].logprob} for token, choice in self.choices.items()
+        ]
+        return {
+            "request_id": request["request_id"],
+            "text": reply.text,
+            "finish_reason": reply.finish_reason,
+            "prompt_tokens": len(output.prompt_token_ids),
+            "completion_tokens": len(reply.token_ids),
+            "choice_logprobs": logprobs or None,
+            "error": None,
+        }

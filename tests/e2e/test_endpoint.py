@@ -1,0 +1,172 @@
+"""Judging through a real `vllm serve` of the tiny model, with a proxy in front that commits every fault an endpoint can."""
+
+import json
+import math
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import polars as pl
+import pytest
+
+from drift import tables
+from drift.chat import render
+from drift.config import Endpoint
+from tests.conftest import REPOSITORY, STAGE_PYTHON
+from tests.endpoints import FaultyEndpoint
+
+pytestmark = pytest.mark.slow
+
+CONTEXT = 256
+PORT = 18765
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tiny_model, tmp_path_factory):
+    """Address of a real server of the tiny model, as a user starts one."""
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    options = ["--served-model-name", "tiny", "--max-model-len", str(CONTEXT), "--dtype", "bfloat16", "--enforce-eager"]
+    # As the engine does on a CPU: seeded requests crash there when a prompt is read in chunks.
+    options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048", "--generation-config", "vllm"]
+    command = [
+        str(STAGE_PYTHON.with_name("vllm")),
+        "serve",
+        str(tiny_model),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(PORT),
+        *options,
+    ]
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with open(log, "wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as server:
+        url = f"http://127.0.0.1:{PORT}"
+        deadline = time.monotonic() + 600
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                running = server.poll() is None and time.monotonic() < deadline
+                assert running, log.read_text()[-4000:]
+                time.sleep(1)
+        yield f"{url}/v1"
+        server.terminate()
+
+
+def generate(folder, requests: list[dict], url: str, settings: dict, check: bool = True, **here):
+    """Run the stage as the pipeline does; completions and account, or what it printed where it failed."""
+    folder.mkdir(exist_ok=True)
+    rows = pl.DataFrame(requests, schema=tables.Requests.create_empty().schema)
+    tables.write_table(rows, tables.Requests, folder / "requests.parquet")
+    endpoint = {"url": url, "model": "tiny"}
+    whole = {"backend": "openai", "context": None, "choices": None, "schema": None, "decoding": None, "endpoint": endpoint}
+    values = {"key": None, "concurrency": 8, "timeout": 20.0, "attempts": 4, "max_failed": 0.4} | here
+    command = [
+        str(STAGE_PYTHON),
+        str(REPOSITORY / "scripts/generate.py"),
+        f"--requests={folder / 'requests.parquet'}",
+        *("--shard", "1", "1"),
+        f"--settings={json.dumps(whole | settings)}",
+        f"--engine={json.dumps({'endpoint': Endpoint(**endpoint, **values).model_dump()})}",
+        f"--state={folder / 'state'}",
+        f"--completions={folder / 'completions.parquet'}",
+        f"--account={folder / 'completions.json'}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    completions = tables.read_table(tables.Completions, folder / "completions.parquet")
+    return {row["request_id"]: row for row in completions.to_dicts()}, json.loads((folder / "completions.json").read_text())
+
+
+def asked(count: int, text: str = "A or B? Question {}.") -> list[dict]:
+    return [
+        {
+            "request_id": f"t:{number:03d}/0#judge-AB-0",
+            "prompt_id": f"t:{number:03d}/0",
+            "kind": "judge-AB",
+            "sample": 0,
+            "messages": [{"role": "user", "content": text.format(number)}],
+            "prompt_token_ids": None,
+            "seed": number,
+        }
+        for number in range(count)
+    ]
+
+
+VERDICT = {"choices": ["Many", "They"]}
+FAULTS = ["429", "500", "timeout", "cut", "empty", "html"]
+
+
+def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
+    """Each fault strikes one request once; one request meets it for good; one lacks logprobs; one is too long."""
+    requests = asked(40)
+    requests[7]["messages"][0]["content"] = "river " * 500
+    struck = set()
+
+    def fault(number: int, body: dict) -> str | None:
+        text = body["messages"][-1]["content"]
+        if text.endswith("Question 9."):
+            return "500"
+        if text.endswith("Question 11."):
+            return "no logprobs"
+        for index, name in enumerate(FAULTS):
+            if text.endswith(f"Question {20 + index}.") and name not in struck:
+                struck.add(name)
+                return name
+        return None
+
+    with FaultyEndpoint(fault, upstream=vllm_server) as proxy:
+        rows, account = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
+        assert struck == set(FAULTS)
+        assert account["calls"] == proxy.calls == 40 - 1 + 4 + len(FAULTS), "the server saw what the log says"
+        failed = {request_id: row["error"] for request_id, row in rows.items() if row["finish_reason"] == "error"}
+        assert {request_id[2:5] for request_id in failed} == {"007", "009", "011"}
+        assert "context" in failed["t:007/0#judge-AB-0"], failed
+        assert "out of order" in failed["t:009/0#judge-AB-0"]
+        assert "no logprobs" in failed["t:011/0#judge-AB-0"]
+        assert (account["answered"], account["failed"], account["reused"]) == (37, 3, 0)
+        assert {row["policy_hash"] for row in rows.values()} == {"tiny"}
+
+        proxy.fault = lambda *_: None
+        before = proxy.calls
+        again, account = generate(tmp_path / "run", requests, proxy.url, VERDICT)
+        assert proxy.calls - before == account["calls"] == 3, "only what failed is asked again"
+        assert [request_id[2:5] for request_id, row in again.items() if row["error"]] == ["007"]
+        assert all(again[request_id] == row for request_id, row in rows.items() if not row["error"])
+
+
+def test_a_verdict_over_the_network_is_the_engines_own(vllm_server, tmp_path, tiny_model, tokenizer):
+    """The same chat through the endpoint and through the model: the template and the log-probabilities agree."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    requests = asked(3, "Tell me about bread number {}.")
+    rows, _ = generate(tmp_path / "run", requests, vllm_server, VERDICT)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    for request in requests:
+        row = rows[request["request_id"]]
+        ids = render(tokenizer, request["messages"])
+        assert row["prompt_tokens"] == len(ids)
+        logprobs = model(torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
+        for verdict in row["choice_logprobs"]:
+            (token,) = tokenizer.encode(verdict["choice"], add_special_tokens=False)
+            assert math.exp(verdict["logprob"]) == pytest.approx(math.exp(logprobs[token].item()), abs=0.02)
+
+
+def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
+    schema = {
+        "type": "object",
+        "properties": {"label": {"enum": ["DSAT", "SAT", "NEUTRAL"]}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    decoding = {"temperature": 0.8, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "max_tokens": 40}
+    rows, _ = generate(tmp_path / "json", asked(8), vllm_server, {"decoding": decoding, "schema": schema})
+    labels = [json.loads(row["text"])["label"] for row in rows.values()]
+    assert set(labels) <= {"DSAT", "SAT", "NEUTRAL"}
+    one, _ = generate(tmp_path / "first", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": decoding})
+    other, _ = generate(tmp_path / "second", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": decoding})
+    assert [row["text"] for row in one.values()] == [row["text"] for row in other.values()]
