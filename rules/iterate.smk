@@ -149,7 +149,9 @@ rule train:
         ),
         code=code("train"),
         # Snakemake does not compare params that depend on resources.
-        run=lambda wildcards, resources: settings(**{key: config["training"][key] for key in TRAINING_RUN}),
+        run=lambda wildcards, resources: settings(
+            deadline=resources.get("runtime"), **{key: config["training"][key] for key in TRAINING_RUN}
+        ),
         state=f"{RESULTS}/state",
     log:
         "<logs>/train/{model}/{trained}.log",
@@ -160,8 +162,9 @@ rule train:
         mem_mb=16000,
         runtime="8h",
     priority: 10
+    # tee outlives a SIGTERM, or the training could not say, nor finish, what it does then.
     shell:
         "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --prompts {input.prompts:q} --start {input.start:q}"
         " --start-manifest {input.manifest:q} --state {params.state:q} --settings {params.settings:q} --run {params.run:q} --code {params.code:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} --log {output.log:q} --margins {output.margins:q}"
-        " --gates {output.gates:q} 2>&1 | tee {log:q}"
+        " --gates {output.gates:q} 2>&1 | (trap '' TERM; exec tee {log:q})"

@@ -1,117 +1,35 @@
 """Train a policy: pairs and a policy in, the next policy out. The warm-up and every iteration come from here.
 
 Reads Pairs, the policy to start from (which is also the reference), and the fitted prompts (for the split's gate); writes the
-policy's folder, the trainer's log, the margins of the pairs, gates.json and, last, policy.json. A killed training resumes from
-its last complete checkpoint in the state folder.
+policy's folder, the trainer's log, the margins of the pairs, gates.json and, last, policy.json. A training that was killed, or
+that stopped itself because its job's time was nearly over, resumes from its last complete checkpoint in the state folder.
 """
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from pathlib import Path
 
 import polars as pl
 import torch
-import trl
 from datasets import Dataset, disable_progress_bars
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
+from transformers import AutoModelForCausalLM, PrinterCallback
 from transformers.utils.logging import disable_progress_bar
-from trl import DPOConfig, DPOTrainer
+from trl import DPOTrainer
 
 from drift import cli, policies
 from drift.chat import load_tokenizer
+from drift.deadline import Deadline
 from drift.gates import Gates
-from drift.lmhead import score_replies_only
 from drift.progress import Progress
 from drift.tables import Margins, Pairs, Prompts, TrainLog, read_table, write_table
+from drift.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, trainer_config
 
 # Below this share of visibly changed bf16 weights a training has done nothing (pure-bf16 weights at a small learning rate
 # moved 3.7 % of them and lost the rest to rounding; fp32 master weights move tens of per cent).
 MIN_CHANGED = 0.005
-
-
-class Watch(TrainerCallback):
-    """Progress in the log, and a stop at the first figure that is not finite."""
-
-    def on_train_begin(self, args, state, control, **_):
-        self.bar = Progress(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
-
-    def on_step_end(self, args, state, control, **_):
-        self.bar.update()
-
-    def on_log(self, args, state, control, logs, **_):
-        for metric, value in logs.items():
-            if not math.isfinite(value):
-                raise cli.StageError(
-                    f"gate 'finite loss' is shut: {metric} is {value} at step {state.global_step}; lower learning_rate"
-                )
-        if "loss" in logs:
-            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
-
-
-class Trainer(DPOTrainer):
-    """TRL's DPO trainer; without a GPU its LM head scores the replies only, which halves the time and gives the same loss."""
-
-    def _precompute_ref_logps(self, dataset, name, batch_size):
-        trl.trainer.dpo_trainer.tqdm = Progress
-        # The first forward pass, and the last moment to change the head.
-        if not torch.cuda.is_available():
-            score_replies_only(self.model)
-        return super()._precompute_ref_logps(dataset, name, batch_size)
-
-
-def as_dataset(pairs: pl.DataFrame) -> Dataset:
-    """Pairs as the trainer takes them: conversations, with their length in tokens for grouping."""
-    rows = [
-        {
-            "pair_id": row["pair_id"],
-            "prompt": row["prompt"],
-            "chosen": [{"role": "assistant", "content": row["chosen"]}],
-            "rejected": [{"role": "assistant", "content": row["rejected"]}],
-            "prompt_token_ids": row["prompt_token_ids"],
-            "length": len(row["prompt_token_ids"]) + max(row["chosen_tokens"], row["rejected_tokens"]),
-        }
-        for row in pairs.iter_rows(named=True)
-    ]
-    return Dataset.from_list(rows)
-
-
-def trainer_config(settings: dict, run: dict, state: Path) -> DPOConfig:
-    """The trainer's arguments for one device. `settings` shape the policy; `run` (how it is made here) does not."""
-    training = settings["training"]
-    cuda = torch.cuda.is_available()
-    return DPOConfig(
-        output_dir=str(state),
-        seed=settings["seed"],
-        beta=training["beta"],
-        loss_type=list(training["losses"]),
-        loss_weights=list(training["losses"].values()),
-        learning_rate=training["learning_rate"],
-        lr_scheduler_type=training["schedule"],
-        warmup_steps=training["schedule_warmup"],
-        optim=training["optimizer"],
-        num_train_epochs=settings["epochs"],
-        per_device_train_batch_size=training["device_batch"],
-        gradient_accumulation_steps=training["global_batch"] // training["device_batch"],
-        max_length=training["max_length"],
-        bf16=training["precision"] == "bf16",
-        use_cpu=not cuda,
-        gradient_checkpointing=run["gradient_checkpointing"],
-        precompute_ref_log_probs=True,
-        # Pairs of similar length share a batch; the sampler reads the lengths from a column that would else be removed.
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_steps=run["checkpoint_steps"],
-        save_total_limit=1,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=cuda,
-    )
 
 
 def check_rows(gates: Gates, rows: Dataset, pairs: pl.DataFrame, heldout: set[str], tokenizer, settings: dict) -> None:
@@ -163,15 +81,6 @@ def check_rows(gates: Gates, rows: Dataset, pairs: pl.DataFrame, heldout: set[st
     gates.close()
 
 
-def last_complete_checkpoint(state: Path) -> str | None:
-    """The newest checkpoint that was written to its end; incomplete ones are deleted, as resuming from them fails."""
-    for folder in sorted(state.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        if (folder / "trainer_state.json").is_file():
-            return str(folder)
-        shutil.rmtree(folder)
-    return None
-
-
 def round_weights(model, start: Path) -> float:
     """Round the model's weights to bf16, in which policies are kept, and return the share that then differs from `start`."""
     before = AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16, local_files_only=True).state_dict()
@@ -218,7 +127,12 @@ def main() -> None:
     command.add_argument("--prompts", required=True, nargs="+", help="fitted prompts with a test split")
     command.add_argument("--start", required=True, type=Path, help="folder of the policy to start from")
     command.add_argument("--start-manifest", required=True, type=Path, help="its policy.json")
-    command.add_argument("--run", required=True, type=json.loads, help="JSON object: checkpoint_steps, gradient_checkpointing")
+    command.add_argument(
+        "--run",
+        required=True,
+        type=json.loads,
+        help="JSON object of what changes no result: checkpoint_steps, gradient_checkpointing, deadline (minutes; null: none)",
+    )
     command.add_argument("--code", default="", help="fingerprint of the code: other code does not resume these checkpoints")
     command.add_argument("--state", required=True, type=Path, help="folder for checkpoints; kept until the policy is done")
     command.add_argument("--policy", required=True, type=Path, help="folder to write")
@@ -227,7 +141,7 @@ def main() -> None:
     command.add_argument("--margins", required=True, help="table to write")
     command.add_argument("--gates", required=True, type=Path, help="gates.json to write")
     arguments = command.parse_args()
-    settings, started = arguments.settings, time.monotonic()
+    settings, started, deadline = arguments.settings, time.monotonic(), Deadline(arguments.run["deadline"])
     disable_progress_bar()
     disable_progress_bars()
 
@@ -246,20 +160,28 @@ def main() -> None:
 
     tokenizer = load_tokenizer(arguments.start)
     # fp32 master weights: steps of a small learning rate are lost to rounding in bf16.
+    loading = time.monotonic()
     model = AutoModelForCausalLM.from_pretrained(arguments.start, dtype=torch.float32, local_files_only=True)
+    # A checkpoint holds master weights and the optimizer's state: up to six times the bytes that were just read.
+    watch = Watch(deadline, checkpoint_seconds=6 * (time.monotonic() - loading))
     gates = Gates()
     trainer = Trainer(
         model,
         args=trainer_config(settings, arguments.run, state),
         train_dataset=as_dataset(pairs),
         processing_class=tokenizer,
-        callbacks=[Watch()],
+        callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)
     check_rows(gates, trainer.train_dataset, pairs, heldout, tokenizer, settings)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
 
     done, planned = trainer.state.global_step, trainer.state.max_steps
+    if watch.stopped:
+        raise cli.StageError(
+            f"stopped after {done} of {planned} steps, as {deadline.reason}; a checkpoint is in {state}. Run again to continue from it "
+            "(the slurm profile's `retries` do); a larger runtime for `train` needs fewer runs"
+        )
     gates.check("finite loss", True, f"{planned} steps")
     gates.check("all steps ran", done == planned, f"{done} of {planned} steps; run again to continue from the last checkpoint")
     changed = round_weights(trainer.model, arguments.start)

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 import train
-from drift import lmhead, tables
+from drift import lmhead, tables, trainer
 from drift.cli import StageError
 from drift.gates import Gates
 from drift.logps import pair_logps, reply_logp
@@ -123,31 +123,31 @@ def checkpoint(state, step: int, complete: bool):
 def test_training_resumes_from_the_newest_checkpoint_by_number(tmp_path):
     for step in (5, 100, 20):
         checkpoint(tmp_path, step, complete=True)
-    assert train.last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
+    assert trainer.last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-100")
 
 
 def test_a_checkpoint_that_was_cut_off_is_deleted_and_the_one_before_used(tmp_path):
     whole, cut = checkpoint(tmp_path, 5, complete=True), checkpoint(tmp_path, 10, complete=False)
-    assert train.last_complete_checkpoint(tmp_path) == str(whole)
+    assert trainer.last_complete_checkpoint(tmp_path) == str(whole)
     assert not cut.exists()
     assert (whole / "model.safetensors").exists()
 
 
 def test_without_a_complete_checkpoint_training_starts_anew(tmp_path):
-    assert train.last_complete_checkpoint(tmp_path / "absent") is None
+    assert trainer.last_complete_checkpoint(tmp_path / "absent") is None
     cut = checkpoint(tmp_path, 5, complete=False)
-    assert train.last_complete_checkpoint(tmp_path) is None
+    assert trainer.last_complete_checkpoint(tmp_path) is None
     assert not cut.exists()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_not_finite_stops_the_training_with_metric_and_step(value):
     with pytest.raises(StageError, match=r"'finite loss' is shut: grad_norm is .* at step 7; lower learning_rate"):
-        train.Watch().on_log(None, SimpleNamespace(global_step=7), None, {"grad_norm": value})
+        trainer.Watch(None, 0.0).on_log(None, SimpleNamespace(global_step=7), None, {"grad_norm": value})
 
 
 def test_finite_figures_go_on():
-    watch = train.Watch()
+    watch = trainer.Watch(None, 0.0)
     watch.bar = SimpleNamespace(set_postfix=lambda **shown: shown)
     watch.on_log(None, SimpleNamespace(global_step=7), None, {"loss": 0.69, "rewards/margins": 0.0, "grad_norm": 1.0})
 
@@ -221,7 +221,7 @@ def pairs_table() -> pl.DataFrame:
 
 
 def test_the_trainer_gets_chats_and_the_length_of_the_longer_side():
-    dataset = train.as_dataset(pairs_table())
+    dataset = trainer.as_dataset(pairs_table())
     assert list(dataset["length"]) == [9, 13]
     assert list(dataset["pair_id"]) == ["s:1/0", "s:2/0"]
     assert dataset[0]["prompt"] == [{"role": "user", "content": "Hello?"}]
