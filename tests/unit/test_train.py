@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import train
 from drift import cli, policies, tables
@@ -32,9 +34,18 @@ SETTINGS = {
         "device_batch": 2,
         "max_length": 128,
         "precision": "bf16",
+        "label_smoothing": 0.0,
+        "lora": None,
     },
 }
-RUN = {"checkpoint_steps": 2, "gradient_checkpointing": False, "deadline": None}
+RUN = {
+    "checkpoint_steps": 2,
+    "gradient_checkpointing": False,
+    "deadline": None,
+    "launcher": "single",
+    "processes": None,
+    "tracker": "none",
+}
 
 
 def pairs_table(tokenizer, count: int) -> pl.DataFrame:
@@ -60,23 +71,21 @@ def pairs_table(tokenizer, count: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=tables.Pairs.create_empty().schema)
 
 
+def prompts_table(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The prompts of `pairs`, and some of held-out conversations with a logged reply."""
+    rows = pairs.select("prompt", "prompt_token_ids", "chosen", "rejected", prompt_id="pair_id", split=pl.lit("train"))
+    rows = rows.with_columns(turns_trimmed=pl.lit(0, pl.Int32), feedback=pl.lit("No, that is wrong."))
+    heldout = rows.head(4).with_columns(prompt_id="h" + pl.col("prompt_id"), split=pl.lit("test"))
+    return pl.concat([rows, heldout]).select(tables.Prompts.column_names())
+
+
 @pytest.fixture(scope="module")
 def inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
     """A folder with what training reads: pairs, prompts with a held-out conversation, and the start's manifest."""
     folder = tmp_path_factory.mktemp("inputs")
-    tables.write_table(pairs_table(tokenizer, 16), tables.Pairs, folder / "pairs.parquet")
-    heldout = {
-        "prompt_id": "s:99/0",
-        "split": "test",
-        "prompt": [{"role": "user", "content": "Held out?"}],
-        "prompt_token_ids": [1],
-        "turns_trimmed": 0,
-        "chosen": None,
-        "rejected": None,
-        "feedback": None,
-    }
-    prompts = pl.DataFrame([heldout], schema=tables.Prompts.create_empty().schema)
-    tables.write_table(prompts, tables.Prompts, folder / "prompts.parquet")
+    pairs = pairs_table(tokenizer, 16)
+    tables.write_table(pairs, tables.Pairs, folder / "pairs.parquet")
+    tables.write_table(prompts_table(pairs), tables.Prompts, folder / "prompts.parquet")
     policies.write_manifest(folder / "base.json", {"weights_sha256": policies.weights_sha256(tiny_model)})
     return folder
 
@@ -98,7 +107,7 @@ def run_train(inputs, tiny_model, tmp_path, monkeypatch):
             "policy": folder / "policy",
             "manifest": folder / "policy.json",
             "log": folder / "train.parquet",
-            "margins": folder / "margins.parquet",
+            "reference-logps": folder / "reference.parquet",
             "gates": folder / "gates.json",
         } | changed
         monkeypatch.setattr(
@@ -125,3 +134,26 @@ def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights_and_is
         assert [path.name for path in stopped.iterdir()] == ["state"], "a training that stopped early left more than its state"
     assert run_train(stopped)["weights_sha256"] == whole["weights_sha256"]
     assert not list((stopped / "state").iterdir())
+
+
+def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_order(run_train, tmp_path):
+    epochs = {"settings": {"epochs": 2}}
+    whole = run_train(tmp_path / "whole", **epochs)
+    assert whole["steps_done"] == 8
+    stopped = tmp_path / "stopped"
+    for _ in range(6):
+        with pytest.raises(cli.StageError, match="stopped after"):
+            run_train(stopped, run={"deadline": 0.0, "checkpoint_steps": 50}, **epochs)
+    assert run_train(stopped, **epochs)["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_adapters_are_merged_into_the_policy_and_resumed_to_the_same_weights(run_train, tiny_model, tmp_path):
+    lora = {"training": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": "all-linear"}, "learning_rate": 1e-2}}
+    whole = run_train(tmp_path / "whole", **lora)
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_model, tmp_path / "whole/policy"))
+    assert before.keys() == after.keys()
+    changed = {name.split(".")[-2] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    with pytest.raises(cli.StageError, match="stopped after 1 of 4"):
+        run_train(tmp_path / "stopped", run={"deadline": 0.0}, **lora)
+    assert run_train(tmp_path / "stopped", **lora)["weights_sha256"] == whole["weights_sha256"]
