@@ -169,6 +169,52 @@ def sampling_of(trained):
     return decoding
 
 
-# How a training runs here changes no result, and its epochs are given to each training by name.
-TRAINING_RUN = {"checkpoint_steps", "gradient_checkpointing"}
-TRAINING = set(config["training"]) - TRAINING_RUN - {"epochs", "warmup_epochs"}
+
+
+def initial(trained):
+    """The policy that a method starts from; the base model for the warm-up."""
+    return "base" if trained == "warmup" else config["recipes"][round_of(trained)[0]]["start"]
+
+
+def reference(trained):
+    """The policy that is the reference in training."""
+    return previous(trained) if config["training"]["reference"] == "previous" else initial(trained)
+
+
+def lineage(trained):
+    """A policy, the one that its round started from, and the one that its method started from."""
+    return [trained, previous(trained), initial(trained)]
+
+
+def replayed(trained):
+    """Pairs of earlier rounds that are trained on again, the nearest round first."""
+    if trained == "warmup":
+        return []
+    method, k = round_of(trained)
+    rounds = range(k - 1, max(0, k - 1 - config["recipes"][method]["replay"]), -1)
+    return [f"{RESULTS}/{{model}}/{method}/iter{earlier}/pairs.parquet" for earlier in rounds]
+
+
+def gpus(resources):
+    """The GPUs that a job is given, as `gpu: N` or `gres: gpu[:MODEL]:N`; None where the profile does not say."""
+    gres = re.fullmatch(r"gpu(?::[^:]+)*?(?::(\d+))?", str(resources.get("gres", "")))
+    return resources.get("gpu") or (int(gres[1] or 1) if gres else None)
+
+
+def training_run(resources):
+    """How a training runs here, which changes no result: its knobs, devices, and the minutes that its job has."""
+    run = {key: config["training"][key] for key in TRAINING_RUN}
+    run["processes"] = run["processes"] or gpus(resources)
+    batch, at_once = config["training"]["global_batch"], config["training"]["device_batch"] * (run["processes"] or 1)
+    if batch % at_once:
+        raise WorkflowError(
+            f"training.global_batch {batch} is no multiple of device_batch {config['training']['device_batch']} x {run['processes']} "
+            "GPUs of `train`; change one of the three"
+        )
+    return settings(deadline=resources.get("runtime"), **run)
+
+
+# How a training runs here changes no result; its epochs and its reference are given to each training by name, and what is
+# measured of it afterwards is another rule's.
+TRAINING_RUN = {"checkpoint_steps", "gradient_checkpointing", "launcher", "processes", "tracker"}
+TRAINING = set(config["training"]) - TRAINING_RUN - {"epochs", "warmup_epochs", "reference", "diagnostics"}

@@ -128,20 +128,23 @@ rule pairs:
 
 
 rule train:
-    """Train a policy on its pairs with DPO, from the policy before it, which is also the reference."""
+    """Train a policy on its pairs with DPO, from the policy before it."""
     input:
         pairs="<results>/{model}/{trained}/pairs.parquet",
+        replay=lambda wildcards: expand(replayed(wildcards.trained), model=wildcards.model),
         prompts=lambda wildcards: [
             f"{RESULTS}/{wildcards.model}/prompts/{table}.parquet"
             for table in sorted({"dsat", "seed", recipe_of(wildcards.trained)["prompts"]})
         ],
         manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
         start=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
+        reference_manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{reference(wildcards.trained)}/policy.json",
+        reference=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{reference(wildcards.trained)}/policy"),
     output:
         policy=directory("<results>/{model}/{trained}/policy"),
         manifest="<results>/{model}/{trained}/policy.json",
         log="<results>/{model}/{trained}/train.parquet",
-        margins="<results>/{model}/{trained}/margins.parquet",
+        reference_logps="<results>/{model}/{trained}/reference.parquet",
         gates="<results>/{model}/{trained}/gates.json",
     params:
         settings=lambda wildcards: settings(
@@ -153,7 +156,7 @@ rule train:
         ),
         code=code("train"),
         # Snakemake does not compare params that depend on resources.
-        run=lambda wildcards, resources: settings(**{key: config["training"][key] for key in TRAINING_RUN}),
+        run=lambda wildcards, resources: training_run(resources),
         state=f"{RESULTS}/state",
     log:
         "<logs>/train/{model}/{trained}.log",
@@ -164,8 +167,49 @@ rule train:
         mem_mb=16000,
         runtime="8h",
     priority: 10
+    # tee outlives a SIGTERM, or the training could not say, nor finish, what it does then.
     shell:
-        "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --prompts {input.prompts:q} --start {input.start:q}"
-        " --start-manifest {input.manifest:q} --state {params.state:q} --settings {params.settings:q} --run {params.run:q} --code {params.code:q}"
-        " --policy {output.policy:q} --manifest {output.manifest:q} --log {output.log:q} --margins {output.margins:q}"
-        " --gates {output.gates:q} 2>&1 | tee {log:q}"
+        "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --replay {input.replay:q} --prompts {input.prompts:q}"
+        " --start {input.start:q} --start-manifest {input.manifest:q}"
+        " --reference {input.reference:q} --reference-manifest {input.reference_manifest:q}"
+        " --state {params.state:q} --settings {params.settings:q} --run {params.run:q} --code {params.code:q}"
+        " --policy {output.policy:q} --manifest {output.manifest:q} --log {output.log:q}"
+        " --reference-logps {output.reference_logps:q} --gates {output.gates:q} 2>&1 | (trap '' TERM; exec tee {log:q})"
+
+
+rule diagnostics:
+    """Measure what a round of training did: margins, gradients, likelihoods, and how far the policy moved."""
+    input:
+        pairs="<results>/{model}/{trained}/pairs.parquet",
+        reference_logps="<results>/{model}/{trained}/reference.parquet",
+        heldout="<results>/{model}/prompts/dsat.parquet",
+        manifests=lambda wildcards: [
+            f"{RESULTS}/{wildcards.model}/{policy}/policy.json" for policy in lineage(wildcards.trained)
+        ],
+        folders=lambda wildcards: [
+            ancient(f"{RESULTS}/{wildcards.model}/{policy}/policy") for policy in lineage(wildcards.trained)
+        ],
+    output:
+        margins="<results>/{model}/{trained}/margins.parquet",
+        gradients="<results>/{model}/{trained}/gradients.parquet",
+        diagnostics="<results>/{model}/{trained}/diagnostics.parquet",
+    params:
+        settings=lambda wildcards: settings(
+            seed=config["seed"],
+            reference=config["training"]["reference"],
+            training={key: config["training"][key] for key in ("beta", "device_batch", "max_length", "precision", "lora")},
+            **config["training"]["diagnostics"],
+        ),
+        code=code("diagnostics"),
+    log:
+        "<logs>/diagnostics/{model}/{trained}.log",
+    benchmark:
+        "<benchmarks>/diagnostics/{model}/{trained}.jsonl"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime="4h",
+    shell:
+        "{GPU:q} {SCRIPTS:q}/diagnostics.py --pairs {input.pairs:q} --reference-logps {input.reference_logps:q}"
+        " --heldout {input.heldout:q} --policies {input.folders:q} --settings {params.settings:q}"
+        " --margins {output.margins:q} --gradients {output.gradients:q} --diagnostics {output.diagnostics:q} > {log:q} 2>&1"

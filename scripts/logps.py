@@ -12,22 +12,10 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import load_tokenizer, render_reply
-from drift.logps import pair_logps
+from drift.chat import load_tokenizer
+from drift.logps import pair_logps, token_rows
 from drift.progress import Progress
 from drift.tables import Logps, Prompts, read_table, write_table
-
-
-def token_rows(prompts: pl.DataFrame, tokenizer) -> list[dict]:
-    """Prompts with both sides as token ids."""
-    return [
-        {
-            "pair_id": row["prompt_id"],
-            "prompt_ids": row["prompt_token_ids"],
-            **{f"{side}_ids": render_reply(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected")},
-        }
-        for row in prompts.iter_rows(named=True)
-    ]
 
 
 def main() -> None:
@@ -41,7 +29,7 @@ def main() -> None:
     prompts = read_table(Prompts, arguments.prompts).filter(split="test")
     if prompts.is_empty():
         raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_seed_conversations or add data")
-    rows = token_rows(prompts, load_tokenizer(arguments.policy))
+    rows = token_rows(prompts.iter_rows(named=True), load_tokenizer(arguments.policy), key="prompt_id")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # fp32: the differences between policies are small against bf16's rounding.
     model = AutoModelForCausalLM.from_pretrained(arguments.policy, dtype=torch.float32, local_files_only=True).to(device)

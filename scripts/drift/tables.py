@@ -220,10 +220,36 @@ class Margins(dy.Schema):
     pair_id = dy.String(primary_key=True, description="pairs.pair_id")
     reference_chosen_logp = dy.Float64(description="log pi_ref(y+|x), summed over tokens")
     reference_rejected_logp = dy.Float64(description="log pi_ref(y-|x)")
+    start_chosen_logp = dy.Float64(description="log pi(y+|x) before the round; the reference's, where that is the start")
+    start_rejected_logp = dy.Float64(description="log pi(y-|x) before the round")
     policy_chosen_logp = dy.Float64(description="log pi(y+|x) after the round")
     policy_rejected_logp = dy.Float64(description="log pi(y-|x) after the round")
-    s = dy.Float64(description="the margin after the round; 0 before it, as the policy starts as the reference")
-    sigma_minus_s = dy.Float64(min=0.0, max=1.0, description="sigma(-s), the weight of the pair's DPO gradient; 0.5 before")
+    s_before = dy.Float64(description="the margin before the round; 0 where the round starts from the reference")
+    sigma_minus_s_before = dy.Float64(min=0.0, max=1.0, description="sigma(-s) before the round; 0.5 where s is 0")
+    s = dy.Float64(description="the margin after the round")
+    sigma_minus_s = dy.Float64(
+        min=0.0, max=1.0, description="sigma(-s), the weight of the pair's DPO gradient, after the round"
+    )
+
+
+class Gradients(dy.Schema):
+    """Gradients of the DPO loss of single pairs, over all weights: a seeded sample of the round's pairs."""
+
+    pair_id = dy.String(primary_key=True, description="pairs.pair_id")
+    moment = _one_of(("before", "after"), "before or after the round", primary_key=True)
+    d_norm = dy.Float64(min=0.0, description="||d||, d = grad log pi(y+|x) - grad log pi(y-|x)")
+    gradient_norm = dy.Float64(min=0.0, description="||grad loss|| = beta sigma(-s) ||d||")
+
+
+class Diagnostics(dy.Schema):
+    """What a round of training did, in single figures."""
+
+    metric = dy.String(
+        primary_key=True, description="mean_gradient_norm, kl_previous, ...; scripts/diagnostics.py defines each"
+    )
+    moment = _one_of(("before", "after"), "before or after the round", primary_key=True)
+    value = dy.Float64(description="log-probabilities in nats")
+    n = dy.Int32(min=1, description="pairs, or held-out replies, behind the value")
 
 
 # ------------------------------------------------------------------------------------------------------------- evaluate
