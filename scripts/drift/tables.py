@@ -41,7 +41,20 @@ class Turns(dy.Schema):
     system = dy.String(nullable=True, description="the system prompt, on turn 0 only")
     user = dy.String(description="the user's message")
     response = dy.String(nullable=True, description="the deployment's reply; null where the log ends without one")
-    feedback = dy.String(nullable=True, description="the user's next message; null after the last reply")
+    feedback = dy.String(
+        nullable=True,
+        description="what the user said of the reply: a comment left with it, else the next message; null if neither",
+    )
+    source_label = _one_of(LABELS, "what the source itself says of the reply; null where it says nothing", nullable=True)
+    source_evidence = dy.List(
+        dy.String(), nullable=True, description="what source_label rests on: annotation items, 'thumbs down', 'rating 1 of 5'"
+    )
+    user_id = dy.String(
+        nullable=True,
+        description="SOURCE:NUMBER, the same for one user's conversations; what the source knows the user by is not kept",
+    )
+    toxic = dy.Bool(nullable=True, description="the source calls the message or the reply toxic; null where it does not say")
+    redacted = dy.Bool(nullable=True, description="the source masked personal data in either; null where it does not say")
     flags = dy.List(dy.String(), description="oddities of the record: merged_user, merged_response, ...")
 
 

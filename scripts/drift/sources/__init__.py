@@ -124,6 +124,11 @@ def _exchange(conversation: dict, messages: list[dict], start: int, system: str 
         "user": user["content"],
         "response": response and response["content"],
         "feedback": feedback and feedback["content"],
+        "source_label": None,
+        "source_evidence": None,
+        "user_id": None,
+        "toxic": None,
+        "redacted": None,
         "flags": sorted(user["flags"] | (response["flags"] if response else set())),
     }
 
