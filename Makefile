@@ -2,6 +2,7 @@
 # make test   unit tests, and the whole DAG end to end on a tiny model
 # make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
+# make bench-data   seconds and memory from a million raw conversations to pools (needs 10 GB of disk)
 # make locks  resolve envs/*.in anew into envs/*.lock
 
 PYTHON ?= python3.11
@@ -12,7 +13,7 @@ SNAKEMAKE = .venv/snakemake/bin/snakemake
 STAGE_PYTHON = .venv/cpu/bin/python
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo test lint envs envs-gpu locks
+.PHONY: demo test lint bench-data envs envs-gpu locks
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -24,6 +25,9 @@ lint: envs
 	.venv/snakemake/bin/ruff check .
 	.venv/snakemake/bin/ruff format --check .
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
+
+bench-data: envs
+	$(STAGE_PYTHON) tests/bench_data.py
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 
