@@ -3,7 +3,6 @@
 Reads the sources of the configuration; writes data/{turns,dsat,sat,seed}.parquet, the held-out benchmark, and ledgers.
 """
 
-
 # What a source needs beside its own files: the WildChat that WildFeedback's annotations are about.
 BESIDE = {
     name: located(source["conversations"]) for name, source in config["data"]["sources"].items() if source["conversations"]
