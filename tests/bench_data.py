@@ -1,16 +1,14 @@
 """How long raw conversations take to become pools, and how much memory: `make bench-data` or `python tests/bench_data.py --help`.
 
 Builds shards in WildChat-1M's schema from real ShareGPT text (windows of consecutive exchanges, as many to a conversation as
-WildChat has, and a number in front so that none is a copy of another), then runs the stages turns, labels and pools on them, one
-after the other, as the pipeline does.
+WildChat has, and a number in front so that none is a copy of another), then has the pipeline make the pools of them.
 """
 
 import argparse
 import concurrent.futures
 import json
 import multiprocessing
-import os
-import subprocess
+import resource
 import sys
 import tempfile
 import time
@@ -24,14 +22,13 @@ import pyarrow.parquet as pq
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SCRIPTS = REPOSITORY / "scripts"
-sys.path[:0] = [str(SCRIPTS), str(REPOSITORY)]
+sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
-from drift.config import Data  # noqa: E402
 from drift.fetch import fetch, folder_name  # noqa: E402
 from drift.sources import sharegpt  # noqa: E402
 from drift.sources.conversations import frames  # noqa: E402
 from drift.sources.exchanges import exchanges  # noqa: E402
+from tests.conftest import snakemake, tiny_config  # noqa: E402
 from tests.shards import wildchat_1m  # noqa: E402
 
 SHARD = 50_000
@@ -69,50 +66,37 @@ def build(folder: Path, conversations: int) -> None:
         pq.write_table(table, folder / f"train-{first // SHARD:05d}.parquet")
 
 
-def measure(program: str, *arguments: str) -> tuple[float, float]:
-    """Seconds and peak gigabytes of a stage."""
-    start = time.monotonic()
-    process = subprocess.Popen([sys.executable, str(SCRIPTS / program), *arguments], start_new_session=True)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{program} failed")
-    return time.monotonic() - start, usage.ru_maxrss / 1e6
-
-
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--conversations", type=int, default=1_000_000)
     command.add_argument("--folder", type=Path, help="keep shards and tables there; shards that are there are used")
     arguments = command.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder or Path(temporary)
+        folder = (arguments.folder or Path(temporary)).resolve()
         shards = folder / f"shards-{arguments.conversations}"
         if not shards.is_dir():
-            shards.mkdir(parents=True)
+            building = folder / "building"
+            building.mkdir(parents=True)
             # In a process of its own: the system counts a parent's memory as its children's.
             with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-                apart.submit(build, shards, arguments.conversations).result()
+                apart.submit(build, building, arguments.conversations).result()
+            building.rename(shards)
         size = sum(file.stat().st_size for file in shards.iterdir()) / 1e9
-        data = Data(sources={"wildchat": {"kind": "wildchat", "path": str(shards)}}).model_dump(mode="json")
-        tables = {name: str(folder / f"{name}.parquet") for name in ("turns", "labels", "dsat", "sat", "seed", "ledger")}
-        sources = {"wildchat": {"kind": "wildchat", "mask": False}}
-        stages = {
-            "turns": ["--source", f"wildchat={shards}", "--settings", json.dumps({"sources": sources})],
-            "labels": ["--turns", tables["turns"], "--settings", json.dumps({"labelers": data.pop("labelers")})],
-            "pools": ["--turns", tables["turns"], "--labels", tables["labels"], "--settings", json.dumps(data | {"seed": 42})],
-        }
-        outputs = {"turns": ("turns", "ledger"), "labels": ("labels", "ledger"), "pools": ("dsat", "sat", "seed", "ledger")}
-        measured = {}
-        print(f"{arguments.conversations:,} conversations, {size:.2f} GB of shards")
-        for stage, options in stages.items():
-            options += [option for name in outputs[stage] for option in (f"--{name}", tables[name])]
-            measured[stage] = measure(f"{stage}.py", *options)
-            print(f"{stage:8} {measured[stage][0]:7.1f} s {measured[stage][1]:6.2f} GB", flush=True)
+        print(f"{arguments.conversations:,} conversations, {size:.2f} GB of shards", flush=True)
+        config = tiny_config(folder / "no-model", folder / "no-logs")
+        config["data"]["sources"] = {"wildchat": {"kind": "wildchat", "path": str(shards)}}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        start = time.monotonic()
+        snakemake(folder, config, "--forceall", "pairs_all")
+        seconds, peak = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        data = folder / "results" / config["run"]
+        for record in sorted(data.glob("benchmarks/*/all.jsonl"), key=lambda path: path.stat().st_mtime):
+            print(f"{record.parent.name:8} {json.loads(record.read_text().splitlines()[-1])['s']:7.1f} s")
         print(
-            f"{'all':8} {sum(seconds for seconds, _ in measured.values()):7.1f} s {max(peak for _, peak in measured.values()):6.2f} GB"
+            f"all      {seconds:7.1f} s, {peak / 1e6:.2f} GB at most{' (or less: building took as much)' if peak == before else ''}"
         )
-        counts = {name: pl.scan_parquet(tables[name]).select(pl.len()).collect().item() for name in outputs["pools"][:3]}
-        print(", ".join(f"{name}: {count:,}" for name, count in counts.items()))
+        for pool in ("dsat", "sat", "seed"):
+            print(f"{pool}: {pq.read_metadata(data / 'data' / f'{pool}.parquet').num_rows:,}")
 
 
 if __name__ == "__main__":
