@@ -4,6 +4,7 @@
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
 # make prune  delete the weights of finished rounds that nothing needs any more
+# make bench-data   seconds and memory from a million raw conversations to pools (needs 10 GB of disk)
 # make locks  resolve envs/*.in anew into envs/*.lock
 
 PYTHON ?= python3.11
@@ -16,7 +17,7 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no
 
 PROFILE ?= slurm
 
-.PHONY: demo test lint envs envs-gpu locks why prune
+.PHONY: demo test lint why prune bench-data envs envs-gpu locks
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -31,6 +32,9 @@ lint: envs
 
 why prune: envs
 	.venv/snakemake/bin/python scripts/$@.py --profile $(PROFILE)
+
+bench-data: envs
+	$(STAGE_PYTHON) tests/bench_data.py
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

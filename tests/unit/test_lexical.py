@@ -139,11 +139,13 @@ def json_lines(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
-def labelled_follow_ups() -> list[tuple[dict, float, str]]:
+def labelled_follow_ups(folder: Path) -> list[tuple[dict, float, str]]:
     """Each labelled follow-up that is still found, with its weight in the population and the rules' label."""
-    rows, _ = turns.read_sources({"s": SHAREGPT}, {"sources": {"s": {"kind": "sharegpt"}}})
+    turns.write_turns({"s": SHAREGPT}, {"sources": {"s": {"kind": "sharegpt"}}}, folder / "turns.parquet")
     judged = (
-        lexical.label(labels.answered_replies(rows.lazy())).select("conversation_id", "turn", "feedback", "label").collect()
+        lexical.label(labels.answered_replies(pl.scan_parquet(folder / "turns.parquet")))
+        .select("conversation_id", "turn", "feedback", "label")
+        .collect()
     )
     found = defaultdict(list)
     for key, turn, text, label in judged.rows():
@@ -163,8 +165,8 @@ def labelled_follow_ups() -> list[tuple[dict, float, str]]:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the labelled follow-ups are not on this machine")
 @pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
-def test_precision_and_recall_on_labelled_follow_ups():
-    follow_ups = labelled_follow_ups()
+def test_precision_and_recall_on_labelled_follow_ups(tmp_path):
+    follow_ups = labelled_follow_ups(tmp_path)
     assert len(follow_ups) > 160
     weight = Counter()
     for gold, size, label in follow_ups:

@@ -29,7 +29,7 @@ def read(tmp_path):
     def write_and_read(text: str | bytes) -> tuple[list[dict], Counter]:
         file, counts = tmp_path / "sharegpt.json", Counter()
         file.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
-        return list(sharegpt.read(file, counts)), counts
+        return list(sharegpt.read_conversations([file], counts)), counts
 
     return write_and_read
 

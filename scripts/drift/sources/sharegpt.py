@@ -12,9 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from drift.cli import StageError
+import polars as pl
 
-SUFFIX = ".json"
+from drift.cli import StageError
+from drift.sources.conversations import frames
+
+SUFFIXES = (".json",)
 UNIT = "records"
 CUT_OFF = "cut off mid-record at the end of the file"
 NOT_A_RECORD = "not a record of id and conversations"
@@ -35,14 +38,21 @@ _WIDGETS = (
     ("translate_button", re.compile(r"\s*(?:지금 번역하기|(?:\n|(?<=[.?!]) ?)Translate now)\s*\Z")),
     ("pager", re.compile(r"(?:\n|(?<=[^\s\d]))(?P<page>\d{1,2}) / (?P<pages>\d{1,2})\s*\Z")),
 )
+# One of these stands near the end where a widget does: most texts are told by it, without the patterns.
+_HINTS = ("Share Prompt", "지금 번역하기", "Translate now", " / ")
 # Chat applications put such a line where a system prompt would be.
 _BANNER = re.compile(r"\A\*This (?:chat )?conversation is shared from ")
 
 
-def read(file: Path, counts: Counter) -> Iterator[dict]:
-    """Yield the conversations of a ShareGPT file. Raises StageError for broken JSON."""
+def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
+    """Yield the conversations of ShareGPT files. Raises StageError for broken JSON."""
+    return frames(read_conversations(files, counts))
+
+
+def read_conversations(files: list[Path], counts: Counter) -> Iterator[dict]:
+    """Yield the conversations one by one, as dicts; slices of one may lie in several files."""
     slices: dict[str, list[tuple[int, list[dict]]]] = defaultdict(list)
-    for record in decode_records(file, counts):
+    for record in (record for file in files for record in decode_records(file, counts)):
         if not _is_record(record):
             counts[NOT_A_RECORD] += 1
         elif not record["conversations"]:
@@ -103,6 +113,8 @@ def stitch(slices: Iterable[tuple[int, list[dict]]]) -> list[dict] | str:
 def strip_widgets(text: str) -> tuple[str, list[str]]:
     """A user's `text` without what the web page added at its end, and flags that name what that was."""
     flags = []
+    if not any(hint in text.rstrip()[-20:] for hint in _HINTS):
+        return text, flags
     found = True
     while found:
         found = False

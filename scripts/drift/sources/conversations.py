@@ -1,0 +1,148 @@
+"""What a reader yields: frames of conversations, and the helpers that make them from Python dicts or from Parquet files.
+
+A frame has a row a conversation. Columns and fields that a source does not have may be left out, but for id and messages:
+
+    id          what the source calls it
+    messages    a list of {role, content, ...}: see MESSAGE
+    model       that answered
+    language    as the source names it
+    timestamp   UTC, without time zone
+    user        what the source knows the user by; becomes a number and goes no further
+    toxic       of the conversation, where the source does not say it of each message
+    redacted    likewise
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from drift.cli import StageError
+
+MESSAGE = {
+    "role": pl.String,
+    "content": pl.String,
+    "timestamp": pl.Datetime("us"),
+    "toxic": pl.Boolean,  # in the eyes of the source
+    "redacted": pl.Boolean,  # the source masked something
+    "label": pl.String,  # of a reply: DSAT, SAT or NEUTRAL, where the source itself says so
+    "evidence": pl.List(pl.String),  # what the label rests on
+    "comment": pl.String,  # what the user wrote about this reply, outside of the chat
+    "flags": pl.List(pl.String),  # oddities that the reader has seen or mended
+}
+CONVERSATION = {
+    "id": pl.String,
+    "messages": pl.List(pl.Struct(MESSAGE)),
+    "model": pl.String,
+    "language": pl.String,
+    "timestamp": pl.Datetime("us"),
+    "user": pl.String,
+    "toxic": pl.Boolean,
+    "redacted": pl.Boolean,
+}
+# Conversations in a frame: some ten megabytes of text.
+ROWS = 4000
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def frames(conversations: Iterable[dict]) -> Iterator[pl.DataFrame]:
+    """Frames of conversations that are given as dicts; lone surrogates, which no table can hold, become U+FFFD."""
+    cleaned = map(_clean, conversations)
+    while rows := list(itertools.islice(cleaned, ROWS)):
+        yield pl.DataFrame(rows, schema=CONVERSATION)
+
+
+def _clean(conversation: dict) -> dict:
+    texts = {name: clean_text(value) for name, value in conversation.items() if isinstance(value, str)}
+    texts["timestamp"] = utc(conversation.get("timestamp"))
+    return conversation | texts | {"messages": [_clean_message(message) for message in conversation["messages"]]}
+
+
+def _clean_message(message: dict) -> dict:
+    texts = {name: clean_text(message[name]) for name in ("role", "content", "comment") if isinstance(message.get(name), str)}
+    texts["timestamp"] = utc(message.get("timestamp"))
+    if texts["content"] != message["content"]:
+        texts["flags"] = [*(message.get("flags") or ()), "lone_surrogate"]
+    if message.get("evidence"):
+        texts["evidence"] = [clean_text(item) for item in message["evidence"]]
+    return message | texts
+
+
+def clean_text(text: str) -> str:
+    """`text` with lone surrogates, which no UTF-8 file can hold, replaced by U+FFFD; otherwise unchanged."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def utc(time: datetime | None) -> datetime | None:
+    """`time` in UTC without zone; one without a zone is taken to be UTC."""
+    return time.astimezone(UTC).replace(tzinfo=None) if time and time.tzinfo else time
+
+
+def parquet_frames(file: Path, columns: Iterable[str], needed: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+    """Frames of the `columns` of a Parquet file that exist, by name; nothing else is read.
+
+    A field of a list of structs is named COLUMN.FIELD. Raises StageError where one of `needed` is missing or of another type,
+    naming what was found, and where the file is no Parquet file or is damaged.
+    """
+    try:
+        with pq.ParquetFile(file) as shard:
+            paths = _paths(shard)
+            if missing := [column for column in needed if column not in paths]:
+                raise StageError(
+                    f"{file}: no column {', '.join(missing)}; it has: {', '.join(sorted(paths)[:30])}. "
+                    "Check the source's kind and path."
+                )
+            for batch in shard.iter_batches(batch_size=ROWS, columns=[paths[column] for column in columns if column in paths]):
+                frame = pl.DataFrame(pl.from_arrow(_valid(batch)))
+                for column, kind in needed.items():
+                    if (found := _kind(frame, column)) != kind:
+                        raise StageError(f"{file}: column {column} is {found}, not {kind}. Check the source's kind and path.")
+                yield frame
+    except (pa.ArrowException, OSError) as error:
+        raise StageError(f"{file}: not a whole Parquet file ({error}). Fetch or copy it again.") from error
+
+
+def _kind(frame: pl.DataFrame, column: str) -> pl.DataType:
+    name, _, field = column.partition(".")
+    kind = frame.schema[name]
+    return kind.inner.to_schema()[field] if field else kind
+
+
+def _paths(shard: pq.ParquetFile) -> dict[str, str]:
+    """Where the columns lie in the file, by COLUMN or COLUMN.FIELD."""
+    found = {}
+    for path in (shard.schema.column(index).path for index in range(len(shard.schema))):
+        # conversation.list.element.content; writers name the two steps in between in different ways.
+        parts = path.split(".")
+        if len(parts) in (1, 4):
+            found[parts[0] if len(parts) == 1 else f"{parts[0]}.{parts[3]}"] = path
+    return found
+
+
+def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, with text that is not UTF-8 (which Parquet does not check) mended by U+FFFD."""
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        return pa.record_batch([_mended(column) for column in batch.columns], batch.schema)
+    return batch
+
+
+def _mended(column: pa.Array) -> pa.Array:
+    """`column` with every text in it, however deep, made valid."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return pa.array([value if value is None else value.decode("utf-8", "replace") for value in raw], column.type)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        make = type(column).from_arrays
+        return make(column.offsets, _mended(column.values), type=column.type, mask=column.is_null())
+    if pa.types.is_struct(column.type):
+        parts = [_mended(column.field(index)) for index in range(column.type.num_fields)]
+        return pa.StructArray.from_arrays(parts, fields=list(column.type), mask=column.is_null())
+    return column

@@ -1,0 +1,130 @@
+"""UltraFeedback, full (JSON Lines, four rated completions a prompt) and binarized (Parquet, two): the synthetic arm.
+
+Nobody was dissatisfied here, so a conversation is made of the ratings. How the paper did it is not known; this is ours:
+
+    user       the prompt
+    assistant  the completion with the lowest overall score          DSAT; feedback: its critique
+    user       that critique
+    assistant  the completion with the highest overall score         SAT; feedback: its critique
+
+Of completions with equal scores the first counts. The binarized set has no critiques: its score in words stands in for one.
+"""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from numbers import Real
+from pathlib import Path
+
+import polars as pl
+
+from drift.sources.conversations import frames, parquet_frames
+
+SUFFIXES = (".jsonl", ".parquet")
+UNIT = "prompts"
+NOT_JSON = "not a JSON object with instruction and completions"
+NO_RATING = "fewer than two completions with text and overall score"
+ALIKE = "all completions rated alike"
+DROPS = (NOT_JSON, NO_RATING, ALIKE)
+CONVERSATION_DROPS = ()
+
+_BINARIZED = {
+    "prompt": pl.String,
+    "prompt_id": pl.String,
+    "score_chosen": pl.Float64,
+    "score_rejected": pl.Float64,
+    "chosen.content": pl.String,
+    "rejected.content": pl.String,
+}
+
+
+def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
+    """Yield a conversation of two exchanges for every prompt. Raises StageError where a Parquet file lacks a column."""
+    return frames(conversation for file in files for conversation in _conversations(file, counts))
+
+
+def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
+    rated = _binarized(file) if file.suffix == ".parquet" else _full(file)
+    for key, prompt, completions in rated:
+        counts[UNIT] += 1
+        conversation = converse(key, prompt, completions)
+        if isinstance(conversation, str):
+            counts[conversation] += 1
+        else:
+            counts["conversations"] += 1
+            yield conversation
+
+
+def _full(file: Path) -> Iterator[tuple]:
+    with file.open("rb") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line.decode("utf-8"))
+                prompt, completions = record["instruction"], [dict(completion) for completion in record["completions"]]
+                # Prompts have no id here; the binarized set's is made in this way.
+                yield hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(), prompt, completions
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                yield None, None, []
+
+
+def _binarized(file: Path) -> Iterator[tuple]:
+    for rows in parquet_frames(file, _BINARIZED, _BINARIZED):
+        for row in rows.iter_rows(named=True):
+            sides = [(row["rejected"], row["score_rejected"]), (row["chosen"], row["score_chosen"])]
+            completions = [
+                {"response": (said or [{"content": None}])[-1]["content"], "overall_score": score} for said, score in sides
+            ]
+            yield row["prompt_id"], row["prompt"], completions
+
+
+def converse(key: str | None, prompt: str | None, completions: list[dict]) -> dict | str:
+    """The conversation that `completions` (response, overall_score, critique, model) of a prompt make; or why there is none."""
+    if not isinstance(prompt, str):
+        return NOT_JSON
+    rated = [
+        completion
+        for completion in completions
+        if isinstance(completion.get("response"), str)
+        and isinstance(completion.get("overall_score"), Real)
+        and not isinstance(completion["overall_score"], bool)
+        and math.isfinite(completion["overall_score"])
+    ]
+    if len(rated) < 2:
+        return NO_RATING
+    lowest = min(rated, key=lambda completion: completion["overall_score"])
+    highest = max(rated, key=lambda completion: completion["overall_score"])
+    if lowest["overall_score"] == highest["overall_score"]:
+        return ALIKE
+    return {
+        "id": key,
+        "model": lowest["model"] if isinstance(lowest.get("model"), str) else None,
+        "language": "English",
+        "messages": [
+            {"role": "user", "content": prompt},
+            _reply(lowest, "DSAT"),
+            {"role": "user", "content": _critique(lowest)},
+            _reply(highest, "SAT"),
+        ],
+    }
+
+
+def _reply(completion: dict, label: str) -> dict:
+    evidence = [f"overall score {completion['overall_score']:g}"]
+    return {
+        "role": "assistant",
+        "content": completion["response"],
+        "label": label,
+        "evidence": evidence,
+        "comment": _critique(completion),
+    }
+
+
+def _critique(completion: dict) -> str:
+    critique = completion.get("critique")
+    if isinstance(critique, str) and critique.strip():
+        return critique
+    return f"I rate this answer {completion['overall_score']:g} out of 10."

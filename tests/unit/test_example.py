@@ -1,0 +1,45 @@
+"""The example of the README, as it is: logs with feedback become pools."""
+
+import shutil
+from typing import get_args
+
+import pytest
+import yaml
+
+import turns
+from drift import tables
+from drift.config import Labeler
+from tests.conftest import REPOSITORY, STAGE_PYTHON, snakemake
+
+DSAT = {
+    "support:1001/0": "This does not tell me any pressure.",
+    "support:1002/0": "That is not helpful. Can I clean them?",
+    "support:1003/0": "Your website says five. Which is it?",
+    "support:1004/0": "Far too stiff, we say 'you' and use first names.",
+    "support:1005/0": "I asked about repairs, not about what you sell.",
+}
+
+
+def test_every_reply_of_the_example_has_what_its_user_left(tmp_path):
+    options = {"sources": {"support": {"kind": "logs"}}}
+    ledger = turns.write_turns({"support": REPOSITORY / "examples/chats.jsonl"}, options, tmp_path / "turns.parquet")
+    assert ledger["dropped"].sum() == 0
+    rows = tables.read_table(tables.Turns, tmp_path / "turns.parquet").to_dicts()
+    disliked = {f"{row['conversation_id']}/{row['turn']}": row["feedback"] for row in rows if row["source_label"] == "DSAT"}
+    assert disliked == DSAT | {"support:1007/0": None}
+    assert sum(row["source_label"] == "SAT" for row in rows) == 5
+    assert {row["user_id"] for row in rows if row["conversation_id"] in ("support:1001", "support:1002")} == {"support:1"}
+
+
+@pytest.mark.skipif(
+    "source" not in get_args(Labeler.model_fields["kind"].annotation), reason="no labeler reads the source's word"
+)
+def test_the_example_runs_as_the_readme_says(tmp_path):
+    shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")
+    config = yaml.safe_load((REPOSITORY / "examples/logs.yaml").read_text())
+    config["environments"] = {"cpu": str(STAGE_PYTHON), "gpu": str(STAGE_PYTHON)}
+    snakemake(tmp_path, config, "pairs_all")
+    dsat = tables.read_table(tables.Dsat, tmp_path / "results/logs/data/dsat.parquet")
+    assert dict(dsat.select("prompt_id", "feedback").rows()) == DSAT
+    seed = tables.read_table(tables.Seed, tmp_path / "results/logs/data/seed.parquet")
+    assert set(seed["prompt_id"]) == set(DSAT) - {"support:1005/0"}

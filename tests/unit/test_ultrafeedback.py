@@ -1,0 +1,90 @@
+"""UltraFeedback becomes conversations in which the lowest-rated reply disappoints and the highest-rated one satisfies."""
+
+import json
+from collections import Counter
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import turns
+from drift import tables
+from drift.sources import ultrafeedback
+
+
+def completion(response: object, score: object, critique: object = "too short", model: str = "m") -> dict:
+    return {"response": response, "overall_score": score, "critique": critique, "model": model, "annotations": {}}
+
+
+def rows_of(tmp_path, file) -> tuple[list[dict], dict]:
+    options = {"sources": {"u": {"kind": "ultrafeedback"}}}
+    ledger = turns.write_turns({"u": file}, options, tmp_path / "turns.out")
+    dropped = {reason: count for reason, count in ledger.select("reason", "dropped").rows() if count}
+    return tables.read_table(tables.Turns, tmp_path / "turns.out").to_dicts(), dropped
+
+
+def test_the_lowest_rated_reply_disappoints_with_its_critique_and_the_highest_satisfies(tmp_path):
+    completions = [
+        completion("fine", 7.5, "good work"),
+        completion("bad", 2.0, "wrong city", "alpaca"),
+        completion("also bad", 2.0, "x"),
+        completion("fair", 5, "y"),
+    ]
+    (tmp_path / "flan.jsonl").write_text(json.dumps({"source": "flan", "instruction": "Where?", "completions": completions}))
+    (first, second), _ = rows_of(tmp_path, tmp_path / "flan.jsonl")
+    assert (first["user"], first["response"], first["feedback"]) == ("Where?", "bad", "wrong city")
+    assert (first["source_label"], first["source_evidence"], first["model"]) == ("DSAT", ["overall score 2"], "alpaca")
+    assert (second["user"], second["response"], second["feedback"]) == ("wrong city", "fine", "good work")
+    assert (second["source_label"], second["source_evidence"]) == ("SAT", ["overall score 7.5"])
+
+
+def binarized(**changes) -> dict:
+    def said(reply: str) -> list[dict]:
+        return [{"content": "Where?", "role": "user"}, {"content": reply, "role": "assistant"}]
+
+    row = {"prompt": "Where?", "prompt_id": "p", "chosen": said("fine"), "rejected": said("bad")}
+    return row | {"messages": said("fine"), "score_chosen": 8.0, "score_rejected": 3.5} | changes
+
+
+def test_binarized_rows_have_their_score_in_place_of_a_critique(tmp_path):
+    pq.write_table(pa.Table.from_pylist([binarized()]), tmp_path / "train_prefs-00000-of-00001.parquet")
+    (first, second), _ = rows_of(tmp_path, tmp_path)
+    assert first["conversation_id"] == "u:p"
+    assert (first["user"], first["response"], first["feedback"]) == ("Where?", "bad", "I rate this answer 3.5 out of 10.")
+    assert (second["response"], second["source_label"]) == ("fine", "SAT")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (["not", "an", "object"], ultrafeedback.NOT_JSON),
+        ({"instruction": "a"}, ultrafeedback.NOT_JSON),
+        ({"instruction": "a", "completions": None}, ultrafeedback.NOT_JSON),
+        ({"instruction": 3, "completions": []}, ultrafeedback.NOT_JSON),
+        ({"instruction": "a", "completions": [completion("b", 1)]}, ultrafeedback.NO_RATING),
+        ({"instruction": "a", "completions": [completion("b", 1), completion("c", "N/A")]}, ultrafeedback.NO_RATING),
+        ({"instruction": "a", "completions": [completion("b", 1), completion(None, 2)]}, ultrafeedback.NO_RATING),
+        ({"instruction": "a", "completions": [completion("b", 1), completion("c", float("nan"))]}, ultrafeedback.NO_RATING),
+        ({"instruction": "a", "completions": [completion("b", 4), completion("c", 4)]}, ultrafeedback.ALIKE),
+    ],
+)
+def test_prompts_without_two_ratings_are_counted(tmp_path, record, reason):
+    good = {"instruction": "Where?", "completions": [completion("a", 1), completion("b", 2)]}
+    (tmp_path / "x.jsonl").write_text(f"{json.dumps(record)}\n\n{json.dumps(good)}\n")
+    rows, dropped = rows_of(tmp_path, tmp_path / "x.jsonl")
+    assert len(rows) == 2
+    assert dropped == {reason: 1}
+
+
+def test_rows_without_scores_are_counted(tmp_path):
+    rows = [binarized(), binarized(prompt_id="q", score_chosen=None), binarized(prompt_id="r", rejected=[])]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
+    assert rows_of(tmp_path, tmp_path)[1] == {ultrafeedback.NO_RATING: 2}
+
+
+def test_all_of_it_is_read(tmp_path):
+    lines = [{"instruction": f"q{n}", "completions": [completion(f"a{n}", 1), completion("b", 2)]} for n in range(5000)]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    frames = list(ultrafeedback.read([tmp_path / "x.jsonl"], counts := Counter()))
+    assert pl.concat(frames).height == counts["conversations"] == counts["prompts"] == 5000
