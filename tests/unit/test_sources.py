@@ -439,7 +439,7 @@ def test_of_copies_the_one_that_the_source_has_labelled_is_kept(tmp_path):
     assert rows.select("conversation_id", "source_label").rows() == [("b:1", "SAT")]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(st.permutations(range(4)), st.integers(1, 5))
 def test_the_order_of_shards_and_rows_does_not_matter(tmp_path_factory, order, frame):
     """The same conversations, cut into shards and frames in any way, give the same bytes."""
