@@ -50,7 +50,7 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
     for name in sorted(paths):
         numbers: dict[str, int] = {}
         for rows in read_source(name, paths[name], settings["sources"][name], beside.get(name), counts[name]):
-            users = [user and numbers.setdefault(user, len(numbers)) for user in rows["user_key"].to_list()]
+            users = [numbers.setdefault(user, len(numbers)) if user else None for user in rows["user_key"].to_list()]
             said = pl.struct("turn", "system", "user", "response")
             table = (
                 rows.drop("user_key")

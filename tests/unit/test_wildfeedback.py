@@ -152,10 +152,12 @@ def test_annotations_that_match_nothing_stop_with_the_cure(tmp_path):
         join(tmp_path, annotate(ONE, {1: DSAT}), shard(["other", "talk"]))
 
 
-@pytest.mark.parametrize("cut", [1, 200, -3])
-def test_a_file_that_is_cut_off_stops_with_its_name(tmp_path, cut):
-    text = json.dumps(annotate(ONE, {1: DSAT}))
-    (tmp_path / "cut.json").write_text(text[:cut])
+WHOLE = json.dumps(annotate(ONE, {1: DSAT})).encode()
+
+
+@pytest.mark.parametrize("broken", [WHOLE[:1], WHOLE[:200], WHOLE[:-3], WHOLE.replace(b"q1", b"\xed\xa0\xbd")])
+def test_a_file_that_is_cut_off_or_not_utf8_stops_with_its_name(tmp_path, broken):
+    (tmp_path / "cut.json").write_bytes(broken)
     with pytest.raises(StageError, match=r"cut\.json: not a whole JSON array"):
         list(wildfeedback.read([tmp_path / "cut.json"], turns.Counter(), []))
 

@@ -125,7 +125,7 @@ def _utterances(file: Path) -> Iterator[object]:
     with file.open("rb") as array:
         try:
             yield from ijson.items(array, "item", use_float=True)
-        except ijson.JSONError as error:
+        except (ijson.JSONError, UnicodeDecodeError) as error:
             raise StageError(f"{file}: not a whole JSON array: {error}. Fetch the file again.") from error
 
 
