@@ -51,6 +51,7 @@ rule catalog:
     input:
         ledger="<results>/data/ledger.parquet",
         scores="<results>/eval/scores.parquet",
+        diagnostics=[f"{RESULTS}/{policy}/diagnostics.parquet" for policy in POLICIES if Path(policy).name != "base"],
     output:
         catalog="<results>/catalog.duckdb",
     params:

@@ -32,6 +32,10 @@ from drift.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, 
 # moved 3.7 % of them and lost the rest to rounding; fp32 master weights move tens of per cent).
 MIN_CHANGED = 0.005
 
+# Nats. The first step is logged as it is before any update: where the policy starts from its reference, what its pairs have
+# gained on it is the rounding of activations, on average far below one.
+MAX_DISTANCE = 1.0
+
 
 def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
     """The pairs of this round and those of earlier rounds, nearest first, whose ids get ~1, ~2, ... to stay unique."""
@@ -258,6 +262,13 @@ def main() -> None:
             "(the slurm profile's `retries` do); a larger runtime for `train` needs fewer runs"
         )
     gates.check("finite loss", True, f"{planned} steps")
+    first = next(entry["rewards/margins"] for entry in trainer.state.log_history if "rewards/margins" in entry)
+    distance = abs(first) / training["beta"]
+    gates.check(
+        "the reference is the start",
+        reference != parent or distance < MAX_DISTANCE,
+        f"the first step's pairs are {distance:.2g} nats from their reference; the reference's figures are those of other weights",
+    )
     gates.check("all steps ran", done == planned, f"{done} of {planned} steps; run again to continue from the last checkpoint")
     gates.close()
     model, names = trained_model(trainer, arguments.start, settings)

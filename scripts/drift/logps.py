@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, patch_environment
 from transformers import AutoModelForCausalLM
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
@@ -71,9 +71,11 @@ def score_pairs(folder: Path, rows: list[dict], training: dict, pad_token_id: in
     figures of two policies differ only by what differs between the policies. `what` names the job in the log.
     """
     process = PartialState()
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=base_dtype(training), local_files_only=True, device_map={"": process.device}
-    ).eval()
+    # Under FSDP only the first process would get the weights, to be spread later; here each needs them.
+    with patch_environment(FSDP_CPU_RAM_EFFICIENT_LOADING="false"):
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=base_dtype(training), local_files_only=True, device_map={"": process.device}
+        ).eval()
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
     if process.device.type == "cpu":
         score_replies_only(model)

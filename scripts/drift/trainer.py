@@ -191,6 +191,7 @@ def trainer_config(settings: dict, run: dict, state: Path) -> DPOConfig:
         report_to=tracker(run["tracker"]),
         run_name=settings["name"],
         project="drift",
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
         dataloader_pin_memory=cuda,
     )

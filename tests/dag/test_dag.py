@@ -48,7 +48,7 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each
     assert jobs["fetch"] == 4, "the model, the judge, the annotations and the conversations that they are about"
     assert jobs["train"] == policies - 1
-    assert jobs["pairs"] == policies - 1
+    assert jobs["pairs"] == jobs["diagnostics"] == policies - 1
     assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"
     assert jobs["respond"] == jobs["responses"] == jobs["judge"] == jobs["judgments"] == jobs["logps"] == policies
     once = ("turns", "labels", "pools", "base", "judge_base", "scores", "catalog", "report")
@@ -72,6 +72,7 @@ def test_a_second_method_adds_its_own_jobs_only(plan):
         "sample": 2 * 2,  # two shards
         "pairs": 2,
         "train": 2,
+        "diagnostics": 2,
         "respond": 2,
         "responses": 2,
         "judge_requests": 2,
@@ -88,6 +89,7 @@ def test_a_third_iteration_adds_one_round(plan):
         "sample": 2,
         "pairs": 1,
         "train": 1,
+        "diagnostics": 1,
         "respond": 1,
         "responses": 1,
         "judge_requests": 1,
@@ -100,7 +102,7 @@ def test_a_third_iteration_adds_one_round(plan):
 def test_policies_can_be_made_without_their_evaluation(plan):
     jobs = plan("policies_all")
     assert jobs["train"] == 3
-    assert not {"respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
+    assert not {"diagnostics", "respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,8 @@ FOREIGN_KEYS = {
     "tasks -> dsat": "select 1 from tasks anti join dsat using (prompt_id)",
     "pairs -> prompts": "select 1 from pairs p anti join prompts q on p.pair_id = q.prompt_id and p.model = q.model",
     "dropped -> prompts": "select 1 from dropped d anti join prompts q on d.prompt_id = q.prompt_id and d.model = q.model",
+    "gradients -> pairs": "select 1 from gradients anti join pairs using (model, method, iteration, pair_id)",
+    "diagnostics -> policies": "select 1 from diagnostics anti join policies using (model, method, iteration)",
     "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, pair_id)",
     "responses -> tasks": "select 1 from responses anti join tasks using (prompt_id)",
     "judgments -> requests": "select 1 from judgments j anti join requests r on r.request_id = j.request_id and r.judge = j.judge",

@@ -1,126 +1,23 @@
 """Training as a program: what a user gets when it runs through, is stopped, asked to end, or given bad input."""
 
 import json
-import signal
+import os
+import shutil
+import subprocess
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 import train
-from drift import cli, policies, tables
-from drift.chat import render, render_reply
+from drift import cli, policies, tables, trainer
+from drift.chat import render
+from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
-
-_REPLIES = ("They are old.", "Many people use them.", "It depends.", "That is a long story.", "They cost little.")
-
-SETTINGS = {
-    "name": "tiny/warmup",
-    "seed": 42,
-    "epochs": 1,
-    "instruction": "Please improve your answer.",
-    "training": {
-        "beta": 0.1,
-        "losses": {"sigmoid": 1.0, "sft": 0.001},
-        "learning_rate": 1e-4,
-        "schedule": "linear",
-        "schedule_warmup": 0.1,
-        "optimizer": "rmsprop",
-        "global_batch": 4,
-        "device_batch": 2,
-        "max_length": 128,
-        "precision": "bf16",
-        "label_smoothing": 0.0,
-        "lora": None,
-    },
-}
-RUN = {
-    "checkpoint_steps": 2,
-    "gradient_checkpointing": False,
-    "deadline": None,
-    "launcher": "single",
-    "processes": None,
-    "tracker": "none",
-}
-
-
-def pairs_table(tokenizer, count: int) -> pl.DataFrame:
-    rows = []
-    for number in range(count):
-        prompt = [{"role": "user", "content": f"Tell me about thing {'very ' * (number % 4)}number {number}."}]
-        chosen, rejected = _REPLIES[number % 5], f"I can not say much about {number}."
-        rows.append(
-            {
-                "pair_id": f"s:{number}/0",
-                "prompt": prompt,
-                "prompt_token_ids": render(tokenizer, prompt),
-                "chosen": chosen,
-                "rejected": rejected,
-                "chosen_from": "user",
-                "rejected_from": "user",
-                "chosen_finish": None,
-                "rejected_finish": None,
-                "chosen_tokens": len(render_reply(tokenizer, prompt, chosen)),
-                "rejected_tokens": len(render_reply(tokenizer, prompt, rejected)),
-            }
-        )
-    return pl.DataFrame(rows, schema=tables.Pairs.create_empty().schema)
-
-
-def prompts_table(pairs: pl.DataFrame) -> pl.DataFrame:
-    """The prompts of `pairs`, and some of held-out conversations with a logged reply."""
-    rows = pairs.select("prompt", "prompt_token_ids", "chosen", "rejected", prompt_id="pair_id", split=pl.lit("train"))
-    rows = rows.with_columns(turns_trimmed=pl.lit(0, pl.Int32), feedback=pl.lit("No, that is wrong."))
-    heldout = rows.head(4).with_columns(prompt_id="h" + pl.col("prompt_id"), split=pl.lit("test"))
-    return pl.concat([rows, heldout]).select(tables.Prompts.column_names())
-
-
-@pytest.fixture(scope="module")
-def inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
-    """A folder with what training reads: pairs, prompts with a held-out conversation, and the start's manifest."""
-    folder = tmp_path_factory.mktemp("inputs")
-    pairs = pairs_table(tokenizer, 16)
-    tables.write_table(pairs, tables.Pairs, folder / "pairs.parquet")
-    tables.write_table(prompts_table(pairs), tables.Prompts, folder / "prompts.parquet")
-    policies.write_manifest(folder / "base.json", {"weights_sha256": policies.weights_sha256(tiny_model)})
-    return folder
-
-
-@pytest.fixture
-def run_train(inputs, tiny_model, tmp_path, monkeypatch):
-    """Run the program as the rule does; returns the manifest of the policy."""
-
-    def program(folder: Path = tmp_path, *, run: dict | None = None, **changed) -> dict:
-        settings = SETTINGS | {"training": SETTINGS["training"] | changed.pop("training", {})} | changed.pop("settings", {})
-        options = {
-            "settings": json.dumps(settings),
-            "run": json.dumps(RUN | (run or {})),
-            "pairs": inputs / "pairs.parquet",
-            "prompts": inputs / "prompts.parquet",
-            "start": tiny_model,
-            "start-manifest": inputs / "base.json",
-            "state": folder / "state",
-            "policy": folder / "policy",
-            "manifest": folder / "policy.json",
-            "log": folder / "train.parquet",
-            "reference-logps": folder / "reference.parquet",
-            "gates": folder / "gates.json",
-        } | changed
-        monkeypatch.setattr(
-            sys, "argv", ["train.py", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
-        )
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            train.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return json.loads((folder / "policy.json").read_text())
-
-    return program
 
 
 def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights_and_is_not_published_before(run_train, tmp_path):
@@ -136,14 +33,16 @@ def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights_and_is
     assert not list((stopped / "state").iterdir())
 
 
-def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_order(run_train, tmp_path):
+def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_order(run_train, tmp_path, monkeypatch):
     epochs = {"settings": {"epochs": 2}}
     whole = run_train(tmp_path / "whole", **epochs)
     assert whole["steps_done"] == 8
     stopped = tmp_path / "stopped"
-    for _ in range(6):
-        with pytest.raises(cli.StageError, match="stopped after"):
-            run_train(stopped, run={"deadline": 0.0, "checkpoint_steps": 50}, **epochs)
+    asked = iter(range(6))
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Deadline, "near", lambda *_: next(asked) == 5)
+        with pytest.raises(cli.StageError, match="stopped after 6 of 8 steps"):
+            run_train(stopped, run={"checkpoint_steps": 50}, **epochs)
     assert run_train(stopped, **epochs)["weights_sha256"] == whole["weights_sha256"]
 
 
@@ -157,3 +56,160 @@ def test_adapters_are_merged_into_the_policy_and_resumed_to_the_same_weights(run
     with pytest.raises(cli.StageError, match="stopped after 1 of 4"):
         run_train(tmp_path / "stopped", run={"deadline": 0.0}, **lora)
     assert run_train(tmp_path / "stopped", **lora)["weights_sha256"] == whole["weights_sha256"]
+
+
+def launched(command: list[str], launcher: str) -> subprocess.CompletedProcess:
+    """The program on two processes; without GPUs they talk by gloo."""
+    at = command.index("--run") + 1
+    run = json.loads(command[at]) | {"launcher": launcher, "processes": 2}
+    command = [sys.executable, str(REPOSITORY / "scripts/train.py"), *command[1:at], json.dumps(run), *command[at + 1 :]]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
+def test_two_devices_train_what_one_does(run_train, tmp_path, launcher):
+    """fp32: sums over devices round in another order, which bf16 activations would amplify."""
+    precise = {"training": {"precision": "fp32"}}
+    run_train(tmp_path / "one", **precise)
+    done = launched(run_train.command(tmp_path / "two", **precise), launcher)
+    assert done.returncode == 0, done.stderr[-4000:]
+    one, two = (load_file(tmp_path / folder / "policy/model.safetensors") for folder in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, weights in one.items():
+        assert torch.equal(weights, two[name]) or (weights - two[name]).norm() < 1e-3 * weights.norm(), name
+    logs = [tables.read_table(tables.TrainLog, tmp_path / folder / "train.parquet") for folder in ("one", "two")]
+    for metric in ("loss", "rewards/margins", "grad_norm"):
+        a, b = (log.filter(metric=metric)["value"].to_list() for log in logs)
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5), metric
+
+
+def test_pairs_of_an_earlier_round_are_trained_on_too(run_train, train_inputs, tmp_path):
+    manifest = run_train(tmp_path, replay=train_inputs / "pairs.parquet")
+    assert manifest["steps_done"] == 8
+    assert manifest["replay_sha256"] == [manifest["pairs_sha256"]]
+    own = tables.read_table(tables.Logps, tmp_path / "reference.parquet")
+    assert own["pair_id"].to_list() == tables.read_table(tables.Pairs, train_inputs / "pairs.parquet")["pair_id"].to_list()
+
+
+@pytest.fixture
+def other_policy(tiny_model, tmp_path):
+    """A policy that differs from the tiny model, and its manifest."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    model.lm_head.weight.data *= 1.5
+    model.save_pretrained(tmp_path / "other")
+    policies.write_manifest(tmp_path / "other.json", {"weights_sha256": policies.weights_sha256(tmp_path / "other")})
+    return {"reference": tmp_path / "other", "reference-manifest": tmp_path / "other.json"}
+
+
+def test_with_another_reference_than_the_start_margins_do_not_begin_at_zero(run_train, other_policy, tmp_path):
+    manifest = run_train(tmp_path / "run", **other_policy)
+    assert manifest["reference_sha256"] != manifest["parent_sha256"]
+    log = tables.read_table(tables.TrainLog, tmp_path / "run/train.parquet")
+    (first,) = log.filter(metric="rewards/margins", step=1)["value"]
+    assert abs(first) > 0.1
+
+
+def test_a_reference_scored_with_other_weights_than_the_start_shuts_a_gate(run_train, other_policy, train_inputs, tmp_path):
+    """As happens where a process scores with weights that were never loaded."""
+    with pytest.raises(cli.StageError, match="'the reference is the start' is shut"):
+        run_train(tmp_path / "run", **other_policy | {"reference-manifest": train_inputs / "base.json"})
+    assert not (tmp_path / "run/policy.json").exists()
+
+
+def test_an_update_that_bf16_swallows_shuts_a_gate(run_train, tmp_path):
+    with pytest.raises(cli.StageError, match=r"'weights changed' is shut: 0\.\d% of the weights; raise learning_rate"):
+        run_train(tmp_path, training={"learning_rate": 1e-12})
+    assert not (tmp_path / "policy.json").exists()
+
+
+def test_a_loss_that_explodes_shuts_a_gate(run_train, tmp_path):
+    with pytest.raises(cli.StageError, match=r"'finite loss' is shut: .* is (nan|inf) at step"):
+        run_train(tmp_path, training={"learning_rate": 1e30})
+    assert not (tmp_path / "policy.json").exists()
+
+
+def test_a_training_that_ends_before_its_last_step_is_not_published(run_train, tmp_path, monkeypatch):
+    """As transformers' own just-in-time checkpoints do, which return from training as if it were done."""
+
+    def stop(self, args, state, control, **_):
+        control.should_training_stop = True
+
+    monkeypatch.setattr(trainer.Watch, "on_step_end", stop)
+    monkeypatch.setattr(trainer.Watch, "on_save", lambda *_, **__: None)
+    with pytest.raises(cli.StageError, match="'all steps ran' is shut: 1 of 4 steps"):
+        run_train(tmp_path)
+    assert not (tmp_path / "policy.json").exists()
+
+
+PLANTED = {
+    "feedback in the prompt": "'training prompt = fitted prompt' is shut: 1 of 16 pairs, the first is s:3/0",
+    "another template": "'sampling prompt = training prompt' is shut: 16 of 16 pairs",
+    "a held-out conversation": "'no held-out conversation' is shut: 1 of 16 pairs, the first is s:3/0",
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_stopped_before_the_first_step(run_train, train_inputs, tiny_model, tokenizer, tmp_path, fault):
+    pairs = tables.read_table(tables.Pairs, train_inputs / "pairs.parquet")
+    changed = {}
+    if fault == "feedback in the prompt":
+        rows = pairs.to_dicts()
+        row = next(row for row in rows if row["pair_id"] == "s:3/0")
+        row["prompt"] += [{"role": "assistant", "content": row["rejected"]}, {"role": "user", "content": "No, canary."}]
+        row["prompt_token_ids"] = render(tokenizer, row["prompt"])
+        tables.write_table(pl.DataFrame(rows, schema=pairs.schema), tables.Pairs, tmp_path / "pairs.parquet")
+        changed = {"pairs": tmp_path / "pairs.parquet"}
+    elif fault == "another template":
+        shutil.copytree(tiny_model, tmp_path / "start")
+        template = tmp_path / "start/chat_template.jinja"
+        template.write_text("{{ '<|im_start|>' }}" + template.read_text())
+        changed = {"start": tmp_path / "start"}
+    else:
+        prompts = tables.read_table(tables.Prompts, train_inputs / "prompts.parquet")
+        test = prompts.filter(prompt_id="s:3/0").with_columns(prompt_id=pl.lit("s:3/2"), split=pl.lit("test"))
+        tables.write_table(pl.concat([prompts, test]), tables.Prompts, tmp_path / "prompts.parquet")
+        changed = {"prompts": tmp_path / "prompts.parquet"}
+    with pytest.raises(cli.StageError, match=PLANTED[fault]):
+        run_train(tmp_path / "run", **changed)
+    assert not list((tmp_path / "run").glob("state/*/checkpoint-*"))
+
+
+def test_a_cut_chosen_reply_and_an_identical_pair_are_refused_with_the_rule_they_break(run_train, train_inputs, tmp_path):
+    pairs = tables.read_table(tables.Pairs, train_inputs / "pairs.parquet")
+    for name, fault in {
+        "_sampled_replies_ended": {"chosen_finish": pl.lit("length")},
+        "_sides_differ": {"chosen": "rejected"},
+    }.items():
+        pairs.with_columns(**fault).write_parquet(tmp_path / "pairs.parquet")
+        with pytest.raises(tables.TableError, match=rf"(?s)pairs\.parquet: rows that are not Pairs.*{name}"):
+            run_train(tmp_path / "run", pairs=tmp_path / "pairs.parquet")
+
+
+def test_a_pair_table_that_is_empty_or_lacks_a_column_is_refused_by_name(run_train, train_inputs, tmp_path):
+    pairs = tables.read_table(tables.Pairs, train_inputs / "pairs.parquet")
+    path = tmp_path / "pairs.parquet"
+    pairs.head(0).write_parquet(path)
+    with pytest.raises(cli.StageError, match=r"pairs\.parquet has no pairs"):
+        run_train(tmp_path / "run", pairs=path)
+    pairs.drop("rejected").write_parquet(path)
+    with pytest.raises(tables.TableError, match=r"pairs\.parquet: not a readable Pairs table.*rejected"):
+        run_train(tmp_path / "run", pairs=path)
+
+
+def test_a_start_without_a_chat_template_is_refused_with_the_cure(run_train, tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "start")
+    (tmp_path / "start/chat_template.jinja").unlink()
+    with pytest.raises(cli.StageError, match="no chat template; use an instruction-tuned model"):
+        run_train(tmp_path / "run", start=tmp_path / "start")
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_cure(run_train, tmp_path):
+    with pytest.raises(
+        cli.StageError, match=r"training\.tracker: wandb, but its package is not installed; .* -m pip install wandb"
+    ):
+        run_train(tmp_path, run={"tracker": "wandb"})
+
+
+def test_a_global_batch_that_the_devices_cannot_share_is_an_error(run_train, tmp_path):
+    with pytest.raises(cli.StageError, match="global_batch 4 is no multiple of device_batch 2 x 3 devices"):
+        run_train(tmp_path, run={"launcher": "ddp", "processes": 3})
