@@ -52,6 +52,8 @@ rule catalog:
         ledger="<results>/data/ledger.parquet",
         scores="<results>/eval/scores.parquet",
         diagnostics=[f"{RESULTS}/{policy}/diagnostics.parquet" for policy in POLICIES if Path(policy).name != "base"],
+        validation=f"{RESULTS}/eval/validation.parquet" if config["evaluation"]["validation"] else [],
+        comparisons="<results>/eval/comparisons.parquet",
     output:
         catalog="<results>/catalog.duckdb",
     params:
@@ -74,6 +76,7 @@ rule report:
         config="<results>/config.resolved.yaml",
         catalog="<results>/catalog.duckdb",
         scores="<results>/eval/scores.parquet",
+        comparisons="<results>/eval/comparisons.parquet",
         ledger="<results>/data/ledger.parquet",
     output:
         report="<results>/report.html",
