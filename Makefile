@@ -5,6 +5,7 @@
 # make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
 # make prune  delete the weights of finished rounds that nothing needs any more
 # make bench-data   seconds and memory from a million raw conversations to pools (needs 10 GB of disk)
+# make bench-scores   seconds to score 10 policies on WildBench and AlpacaEval at full size
 # make locks  resolve envs/*.in anew into envs/*.lock
 
 PYTHON ?= python3.11
@@ -17,13 +18,16 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no
 
 PROFILE ?= slurm
 
-.PHONY: demo test lint why prune bench-data envs envs-gpu locks
+.PHONY: demo test lint why prune bench-data bench-scores envs envs-gpu locks
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
 
 test: envs lint
 	$(STAGE_PYTHON) -m pytest tests
+
+bench-scores: .venv/cpu/installed
+	$(STAGE_PYTHON) tests/bench_scores.py
 
 lint: envs
 	.venv/snakemake/bin/ruff check .

@@ -1,5 +1,6 @@
 """Helpers of the rules: the validated configuration, canonical settings, code fingerprints, and where things are."""
 
+import hashlib
 import json
 import re
 import sys
@@ -10,10 +11,12 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from drift.benchmarks import KINDS
 from drift.chat import TRANSCRIPT_STOPS
 from drift.config import ConfigError, load
 from drift.fetch import folder_name, is_remote
 from drift.fingerprint import fingerprint
+from drift.judges import PAIRWISE, asked, judging
 
 try:
     config = load(config)
@@ -93,15 +96,116 @@ def located(address):
     return f"downloads/{folder_name(address)}" if is_remote(address) else address
 
 
+def files_of(benchmark):
+    """The addresses of a benchmark's files, by what they are."""
+    named = {name: benchmark[name] for name in ("path", "baseline", "difficulty", "gamed") if benchmark[name]}
+    return named | {f"references.{model}": address for model, address in benchmark["references"].items()}
+
+
+def task_files(wildcards):
+    """What a benchmark's tasks are made of, by name: the source, and files of answers and of difficulties."""
+    row = config["evaluation"]["benchmarks"][wildcards.benchmark]
+    named = {
+        "source": f"{RESULTS}/data/dsat.parquet" if row["path"] is None else file_at(row["path"]),
+        **{name: file_at(row[name]) for name in ("baseline", "difficulty") if row[name]},
+    }
+    references = [file_at(address) for address in row["references"].values()]
+    return named | ({"references": references} if references else {})
+
+
+def task_options(benchmark, files):
+    """The files of answers and of difficulties as options of tasks.py."""
+    row = config["evaluation"]["benchmarks"][benchmark]
+    named = [part for name in ("baseline", "difficulty") if row[name] for part in (f"--{name}", files[name])]
+    models = [f"{model}={located(address)}" for model, address in row["references"].items()]
+    return named + (["--reference", *models] if models else [])
+
+
+def file_at(address):
+    """A file of a benchmark as an input: what is fetched is pinned by its address, what is local may change."""
+    return ancient(located(address)) if is_remote(address) else address
+
+
 ADDRESSES = {
     folder_name(address): address
     for address in [
         *(model["path"] for model in config["models"].values()),
         *(judge["path"] for judge in config["evaluation"]["judges"].values() if judge["path"]),
         *(path for source in config["data"]["sources"].values() for path in (source["path"], source["conversations"]) if path),
+        *(address for benchmark in config["evaluation"]["benchmarks"].values() for address in files_of(benchmark).values()),
+        config["evaluation"]["validation"],
     ]
-    if is_remote(address)
+    if address and is_remote(address)
 }
+
+
+def benchmark_context(benchmark):
+    """Tokens that a benchmark's prompt and answer have together."""
+    return config["evaluation"]["benchmarks"][benchmark]["context"] or config["sampling"]["context"]
+
+
+def judges_of(benchmark):
+    """Who judges a benchmark, in the order of the configuration."""
+    named = config["evaluation"]["benchmarks"][benchmark]["judge"] or config["evaluation"]["judge"]
+    return [named] if isinstance(named, str) else named
+
+
+def judging_of(benchmark, judge):
+    """How a judge judges a benchmark."""
+    row = config["evaluation"]["benchmarks"][benchmark]
+    return judging(row, config["evaluation"]["judges"][judge], KINDS[row["kind"]].JUDGING)
+
+
+def trial_of(judge, benchmark):
+    """The benchmark under whose name a judge is tried for this one: the first that it judges in the same way."""
+    how = judging_of(benchmark, judge)
+    return next(
+        other for other in config["evaluation"]["benchmarks"] if judge in judges_of(other) and judging_of(other, judge) == how
+    )
+
+
+def trials():
+    """Judge, benchmark, the folder of its verdicts on published answers, and what was published of these."""
+    if config["evaluation"]["validation"] is None:
+        return []
+    return [
+        (
+            judge,
+            benchmark,
+            f"{RESULTS}/judges/{judge}/validation/{trial_of(judge, benchmark)}",
+            published_folder(benchmark, judge),
+        )
+        for benchmark in config["evaluation"]["benchmarks"]
+        for judge in judges_of(benchmark)
+    ]
+
+
+def published_folder(benchmark, judge):
+    """Where the published answers of the kind that a judge is asked about lie."""
+    kind = "pairwise" if judging_of(benchmark, judge)["verdict"] in PAIRWISE else "score"
+    return f"{RESULTS}/eval/validation/{kind}"
+
+
+def template_of(benchmark, judge):
+    """The file with the judge prompt, and the hash of what it says."""
+    own = config["evaluation"]["judges"][judge]["template"]
+    path = Path(own) if own else SCRIPTS / "templates" / f"judge-{judging_of(benchmark, judge)['verdict']}.txt"
+    try:
+        return path, hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WorkflowError(f"evaluation.judges.{judge}.template: {path} cannot be read ({error.strerror})") from None
+
+
+def question_settings(benchmark, judge):
+    """What shapes the questions to a judge."""
+    row = config["evaluation"]["judges"][judge]
+    return settings(
+        seed=config["seed"],
+        context=row["context"],
+        max_tokens=row["decoding"]["max_tokens"],
+        judging=judging_of(benchmark, judge),
+        template_sha256=template_of(benchmark, judge)[1],
+    )
 
 
 def judge_row(wildcards):
@@ -167,8 +271,6 @@ def sampling_of(trained):
     if config["prompting"]["style"] == "paper" and "guided" in sampled_kinds(trained):
         decoding["stop"] = TRANSCRIPT_STOPS
     return decoding
-
-
 
 
 def initial(trained):

@@ -81,22 +81,25 @@ rule pools:
 
 
 rule tasks:
-    """The held-out benchmark: the test split's DSAT prompts, with the reply that disappointed as the one to beat."""
+    """A benchmark's tasks: from its files, or the test split's DSAT prompts with the reply that disappointed as the one to beat."""
     input:
-        dsat="<results>/data/dsat.parquet",
+        unpack(task_files),
     output:
         tasks="<results>/data/benchmarks/{benchmark}.parquet",
     params:
         settings=lambda wildcards: settings(
-            seed=config["seed"], max_tasks=config["evaluation"]["benchmarks"][wildcards.benchmark]["max_tasks"]
+            seed=config["seed"],
+            **{key: config["evaluation"]["benchmarks"][wildcards.benchmark][key] for key in ("kind", "max_tasks")},
         ),
         code=code("tasks"),
+        options=lambda wildcards, input: task_options(wildcards.benchmark, input),
     log:
         "<logs>/tasks/{benchmark}.log",
     benchmark:
         "<benchmarks>/tasks/{benchmark}.jsonl"
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime="10m",
     shell:
-        "{CPU:q} {SCRIPTS:q}/tasks.py --dsat {input.dsat:q} --settings {params.settings:q} --tasks {output.tasks:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/tasks.py --source {input.source:q} {params.options:q} --settings {params.settings:q}"
+        " --tasks {output.tasks:q} > {log:q} 2>&1"

@@ -37,7 +37,7 @@ use rule prompts as benchmark_prompts with:
     params:
         settings=lambda wildcards: settings(
             flow=f"{wildcards.model}/eval/{wildcards.benchmark}",
-            context=config["sampling"]["context"],
+            context=benchmark_context(wildcards.benchmark),
             max_tokens=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"]["max_tokens"],
             max_length=None,
             instruction=None,
@@ -58,7 +58,12 @@ use rule requests as benchmark_requests with:
         requests="<results>/{model}/eval/{benchmark}/requests.parquet",
     params:
         settings=lambda wildcards: settings(
-            seed=config["seed"], unit=f"eval/{wildcards.benchmark}", split="test", kinds=["plain"], instruction=None
+            seed=config["seed"],
+            unit=f"eval/{wildcards.benchmark}",
+            split="test",
+            kinds=["plain"],
+            samples=config["evaluation"]["benchmarks"][wildcards.benchmark]["samples"],
+            instruction=None,
         ),
         code=code("policy_requests"),
     log:
@@ -92,19 +97,20 @@ rule responses:
 
 
 rule judge_requests:
-    """Ask which reply is better, the policy's or the one that disappointed, in both orders."""
+    """Ask a judge about a policy's answers: which of two is better, or how good one is."""
     input:
-        prompts="<results>/{model}/eval/{benchmark}/prompts.parquet",
+        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
+        tasks="<results>/data/benchmarks/{benchmark}.parquet",
         responses="<results>/{model}/{policy}/eval/{benchmark}/responses.parquet",
-        manifest=lambda wildcards: f"{RESULTS}/{judge_policy(wildcards.judge)}/policy.json",
-        judge=lambda wildcards: ancient(f"{RESULTS}/{judge_policy(wildcards.judge)}/policy"),
     output:
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"], context=config["evaluation"]["judges"][wildcards.judge]["context"]
-        ),
-        code=code("judge_requests", "templates/judge.txt"),
+        settings=lambda wildcards: question_settings(wildcards.benchmark, wildcards.judge),
+        code=code("judge_requests"),
+        # The hash of the template is among the settings: where it lies changes nothing. Snakemake does not compare such params.
+        template=lambda wildcards, resources: template_of(wildcards.benchmark, wildcards.judge)[0],
+        # An endpoint renders its chats by itself.
+        tokenizer=lambda wildcards, input: ["--tokenizer", input.policy] if input.policy else [],
     log:
         "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -113,13 +119,16 @@ rule judge_requests:
         mem_mb=4000,
         runtime="30m",
     shell:
-        "{CPU:q} {SCRIPTS:q}/judge_requests.py --prompts {input.prompts:q} --responses {input.responses:q} --judge {input.judge:q}"
-        " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/judge_requests.py --tasks {input.tasks:q} --responses {input.responses:q}"
+        " --template {params.template:q} {params.tokenizer:q} --settings {params.settings:q} --requests {output.requests:q}"
+        " > {log:q} 2>&1"
 
 
 rule judgments:
     """Read the verdicts."""
     input:
+        tasks="<results>/data/benchmarks/{benchmark}.parquet",
+        responses="<results>/{model}/{policy}/eval/{benchmark}/responses.parquet",
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
         completions=lambda wildcards: shards(
             f"{RESULTS}/{wildcards.model}/{wildcards.policy}/eval/{wildcards.benchmark}/judge/{wildcards.judge}",
@@ -128,17 +137,99 @@ rule judgments:
     output:
         judgments="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
     params:
+        settings=lambda wildcards: settings(seed=config["seed"], judging=judging_of(wildcards.benchmark, wildcards.judge)),
         code=code("judgments"),
+        # It decides whether there is a table, not what is in it.
+        least=lambda wildcards, resources: config["evaluation"]["judges"][wildcards.judge]["min_verdicts"],
     log:
         "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
         "<benchmarks>/judgments/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
+        mem_mb=4000,
+        runtime="30m",
+    shell:
+        "{CPU:q} {SCRIPTS:q}/judgments.py --tasks {input.tasks:q} --responses {input.responses:q}"
+        " --requests {input.requests:q} --completions {input.completions:q} --min-verdicts {params.least:q}"
+        " --settings {params.settings:q} --judgments {output.judgments:q} > {log:q} 2>&1"
+
+
+rule published:
+    """Read answers with published figures, on which judges are tried."""
+    input:
+        source=lambda wildcards: file_at(config["evaluation"]["validation"]),
+    output:
+        tasks="<results>/eval/validation/{kind}/tasks.parquet",
+        responses="<results>/eval/validation/{kind}/responses.parquet",
+        published="<results>/eval/validation/{kind}/published.parquet",
+    wildcard_constraints:
+        kind="pairwise|score",
+    params:
+        code=code("validation_tasks"),
+    log:
+        "<logs>/published/{kind}.log",
+    benchmark:
+        "<benchmarks>/published/{kind}.jsonl"
+    resources:
         mem_mb=2000,
         runtime="10m",
     shell:
-        "{CPU:q} {SCRIPTS:q}/judgments.py --requests {input.requests:q} --completions {input.completions:q}"
-        " --judgments {output.judgments:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/validation_tasks.py --source {input.source:q} --kind {wildcards.kind:q} --tasks {output.tasks:q}"
+        " --responses {output.responses:q} --published {output.published:q} > {log:q} 2>&1"
+
+
+use rule judge_requests as published_requests with:
+    input:
+        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
+        tasks=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/tasks.parquet",
+        responses=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/responses.parquet",
+    output:
+        requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
+    log:
+        "<logs>/published_requests/{judge}/{benchmark}.log",
+    benchmark:
+        "<benchmarks>/published_requests/{judge}/{benchmark}.jsonl"
+
+
+use rule judgments as published_judgments with:
+    input:
+        tasks=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/tasks.parquet",
+        responses=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/responses.parquet",
+        requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
+        completions="<results>/judges/{judge}/validation/{benchmark}/completions/1-of-1.parquet",
+    output:
+        judgments="<results>/judges/{judge}/validation/{benchmark}/judgments.parquet",
+    log:
+        "<logs>/published_judgments/{judge}/{benchmark}.log",
+    benchmark:
+        "<benchmarks>/published_judgments/{judge}/{benchmark}.jsonl"
+
+
+rule validation:
+    """Say how far each judge agrees with published figures, when it judges as it does for a benchmark."""
+    input:
+        judgments=[f"{folder}/judgments.parquet" for _, _, folder, _ in trials()],
+        published=[f"{published}/published.parquet" for *_, published in trials()],
+    output:
+        validation="<results>/eval/validation.parquet",
+    params:
+        settings=settings(seed=config["seed"], bootstrap=config["evaluation"]["bootstrap"]),
+        code=code("validation"),
+        trials=[
+            part
+            for judge, benchmark, folder, published in trials()
+            for part in ("--trial", judge, benchmark, folder, f"{published}/published.parquet")
+        ],
+    log:
+        "<logs>/validation.log",
+    benchmark:
+        "<benchmarks>/validation/all.jsonl"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    shell:
+        "{CPU:q} {SCRIPTS:q}/validation.py {params.trials:q} --settings {params.settings:q} --validation {output.validation:q}"
+        " > {log:q} 2>&1"
 
 
 rule logps:
@@ -165,27 +256,34 @@ rule logps:
 
 
 rule scores:
-    """Put every policy's scores into one table, with bootstrap intervals."""
+    """Put every policy's scores into one table, with bootstrap intervals, and compare the policies in another."""
     input:
+        tasks=[f"{RESULTS}/data/benchmarks/{benchmark}.parquet" for benchmark in config["evaluation"]["benchmarks"]],
+        gamed=[file_at(row["gamed"]) for row in config["evaluation"]["benchmarks"].values() if row["gamed"]],
         responses=[
             f"{RESULTS}/{policy}/eval/{benchmark}/responses.parquet"
             for policy in POLICIES
             for benchmark in config["evaluation"]["benchmarks"]
         ],
         judgments=[
-            f"{RESULTS}/{policy}/eval/{benchmark}/judge/{config['evaluation']['judge']}/judgments.parquet"
+            f"{RESULTS}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet"
             for policy in POLICIES
             for benchmark in config["evaluation"]["benchmarks"]
+            for judge in judges_of(benchmark)
         ],
         logps=[f"{RESULTS}/{policy}/eval/heldout-pairs/logps.parquet" for policy in POLICIES],
     output:
         scores="<results>/eval/scores.parquet",
+        comparisons="<results>/eval/comparisons.parquet",
     params:
         settings=settings(
             seed=config["seed"],
             beta=config["training"]["beta"],
             bootstrap=config["evaluation"]["bootstrap"],
-            benchmarks=sorted(config["evaluation"]["benchmarks"]),
+            benchmarks={
+                name: {"kind": row["kind"], "judges": judges_of(name)}
+                for name, row in config["evaluation"]["benchmarks"].items()
+            },
         ),
         code=code("scores"),
         policies=[
@@ -193,7 +291,12 @@ rule scores:
             for policy in POLICIES
             for method, k in [method_and_iteration(policy)]
         ],
-        judge=config["evaluation"]["judge"],
+        gamed=[
+            part
+            for name, row in config["evaluation"]["benchmarks"].items()
+            if row["gamed"]
+            for part in ("--gamed", name, located(row["gamed"]))
+        ],
     log:
         "<logs>/scores.log",
     benchmark:
@@ -202,5 +305,5 @@ rule scores:
         mem_mb=4000,
         runtime="30m",
     shell:
-        "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --judge {params.judge:q} --settings {params.settings:q}"
-        " --scores {output.scores:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --tasks {input.tasks:q} {params.gamed:q}"
+        " --settings {params.settings:q} --scores {output.scores:q} --comparisons {output.comparisons:q} > {log:q} 2>&1"

@@ -45,7 +45,7 @@ use rule sample as respond with:
         account="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
-            context=config["sampling"]["context"],
+            context=benchmark_context(wildcards.benchmark),
             decoding=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"],
         ),
     log:
@@ -64,7 +64,9 @@ use rule sample as judge with:
         account="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
-            context=judge_row(wildcards)["context"], choices=["A", "B"], endpoint=judge_row(wildcards)["endpoint"]
+            context=judge_row(wildcards)["context"],
+            endpoint=judge_row(wildcards)["endpoint"],
+            **asked(judging_of(wildcards.benchmark, wildcards.judge), judge_row(wildcards)),
         ),
         engine=engine(lambda wildcards: judge_row(wildcards)["endpoint"]),
     log:
@@ -72,3 +74,16 @@ use rule sample as judge with:
     benchmark:
         "<benchmarks>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.jsonl"
     priority: 0
+
+
+use rule judge as judge_published with:
+    input:
+        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
+        requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
+    output:
+        completions="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.parquet",
+        account="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.json",
+    log:
+        "<logs>/judge_published/{judge}/{benchmark}/{i}-of-{n}.log",
+    benchmark:
+        "<benchmarks>/judge_published/{judge}/{benchmark}/{i}-of-{n}.jsonl"

@@ -51,7 +51,12 @@ rule catalog:
     input:
         ledger="<results>/data/ledger.parquet",
         scores="<results>/eval/scores.parquet",
+<<<<<<< HEAD
         diagnostics=[f"{RESULTS}/{policy}/diagnostics.parquet" for policy in POLICIES if Path(policy).name != "base"],
+=======
+        validation=f"{RESULTS}/eval/validation.parquet" if config["evaluation"]["validation"] else [],
+        comparisons="<results>/eval/comparisons.parquet",
+>>>>>>> refs/heads/stats
     output:
         catalog="<results>/catalog.duckdb",
     params:
@@ -74,6 +79,7 @@ rule report:
         config="<results>/config.resolved.yaml",
         catalog="<results>/catalog.duckdb",
         scores="<results>/eval/scores.parquet",
+        comparisons="<results>/eval/comparisons.parquet",
         ledger="<results>/data/ledger.parquet",
     output:
         report="<results>/report.html",

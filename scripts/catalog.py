@@ -24,6 +24,7 @@ _POLICY = rf"{_MODEL}/(?:(?P<first>base|warmup)|(?P<method>{_NAME})/iter(?P<roun
 _BENCHMARK = rf"(?P<benchmark>{_NAME})"
 _EVAL = rf"{_POLICY}/eval/{_BENCHMARK}"
 _JUDGE = rf"{_EVAL}/judge/(?P<judge>{_NAME})"
+_TRIAL = rf"judges/(?P<judge>{_NAME})/validation/{_BENCHMARK}"  # a judge tried on published figures: no policy, so null
 
 KEYS = {  # columns that come from a path: type, description
     "model": ("VARCHAR", "name of the base model in the configuration"),
@@ -164,6 +165,7 @@ VIEWS = {
         rf"{_POLICY}/requests\.parquet",
         rf"{_MODEL}/eval/{_BENCHMARK}/requests\.parquet",
         rf"{_JUDGE}/requests\.parquet",
+        rf"{_TRIAL}/requests\.parquet",
         keys=(*EVAL_KEYS, "judge"),
     ),
     "completions": table_view(
@@ -171,6 +173,7 @@ VIEWS = {
         rf"{_POLICY}/completions/{_NAME}\.parquet",
         rf"{_EVAL}/completions/{_NAME}\.parquet",
         rf"{_JUDGE}/completions/{_NAME}\.parquet",
+        rf"{_TRIAL}/completions/{_NAME}\.parquet",
         keys=(*EVAL_KEYS, "judge"),
     ),
     "pairs": table_view(tables.Pairs, rf"{_POLICY}/pairs\.parquet", keys=POLICY_KEYS),
@@ -181,9 +184,14 @@ VIEWS = {
     "diagnostics": table_view(tables.Diagnostics, rf"{_POLICY}/diagnostics\.parquet", keys=POLICY_KEYS),
     "reference_logps": table_view(tables.Logps, rf"{_POLICY}/reference\.parquet", keys=POLICY_KEYS),
     "responses": table_view(tables.Responses, rf"{_EVAL}/responses\.parquet", keys=EVAL_KEYS),
-    "judgments": table_view(tables.Judgments, rf"{_JUDGE}/judgments\.parquet", keys=(*EVAL_KEYS, "judge")),
+    "judgments": table_view(
+        tables.Judgments, rf"{_JUDGE}/judgments\.parquet", rf"{_TRIAL}/judgments\.parquet", keys=(*EVAL_KEYS, "judge")
+    ),
+    "published": table_view(tables.Published, r"eval/validation/(?P<kind>pairwise|score)/published\.parquet"),
+    "validation": table_view(tables.Validation, r"eval/validation\.parquet"),
     "logps": table_view(tables.Logps, rf"{_EVAL}/logps\.parquet", keys=EVAL_KEYS),
     "scores": table_view(tables.Scores, r"eval/scores\.parquet"),
+    "comparisons": table_view(tables.Comparisons, r"eval/comparisons\.parquet"),
     "ledger": table_view(tables.Ledger, r"data/ledger\.parquet"),
     "generations": GENERATIONS,
     "policies": POLICIES,

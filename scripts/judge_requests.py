@@ -1,92 +1,106 @@
-"""Write down what a judge is asked: which of two replies is better, in both orders of presentation.
+"""Write down what a judge is asked about a policy's answers to a benchmark.
 
-Reads a benchmark's prompts, a policy's Responses and the judge's tokenizer; writes a Requests table. The policy's answer is
-compared with the task's baseline. Text of conversations is put into the template in one pass, so braces in it stay text.
+Reads the benchmark's Tasks, a policy's Responses, the judge prompt (--template) and, where the judge is a model here, its
+tokenizer; writes a Requests table. The oldest turns of a conversation go where a question is too long for the judge; answers are
+never cut. Two answers that are the same text are a draw, and nobody is asked.
+
+Settings: seed, context, max_tokens (of the verdict), judging (verdict, order, letters, votes).
 """
 
-import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from drift import cli
-from drift.chat import Messages, load_tokenizer, markers, render, trim
+from drift import cli, judging
+from drift.chat import Messages, load_tokenizer, markers, render
 from drift.seeds import completion_seed
-from drift.tables import Prompts, Requests, Responses, read_table, write_table
+from drift.tables import Requests, Responses, Tasks, read_table, write_table
 
-TEMPLATE = Path(__file__).parent / "templates" / "judge.txt"
-
-
-def fill(template: str, values: dict[str, str]) -> str:
-    """`template` with each {name} replaced by its value; values are not looked into."""
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
+# English has about four characters a token, code and other languages fewer. What is longer after all is answered by the endpoint
+# with an error, and counted.
+CHARS_PER_TOKEN = 3
 
 
-def plain_words(text: str, words: list[str]) -> str:
-    """`text` with each of `words` (the judge's chat markers) broken by a space, so that it stays text."""
-    for word in words:
-        text = text.replace(word, f"{word[0]} {word[1:]}")
-    return text
+def build(
+    tasks: pl.DataFrame, responses: pl.DataFrame, template: str, tokenizer, settings: dict
+) -> tuple[pl.DataFrame, Counter]:
+    """The requests about all answers, and how many questions were asked or not, by what became of them.
+
+    `tokenizer` None: the judge is behind an endpoint, which renders chats by itself; lengths are estimated.
+    """
+    how, requests, counts = settings["judging"], [], Counter()
+    turns = judging.read_template(template, how["verdict"], settings["template"])
+    plain = judging.breaker(turns, how["letters"], None if tokenizer is None else markers(tokenizer))
+    fits = fits_context(tokenizer, settings["context"] - (1 if how["verdict"] == "letter" else settings["max_tokens"]))
+    for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
+        prompt = [message | {"content": plain(message["content"])} for message in row["prompt"]]
+        checklist = row["checklist"] and [plain(item) for item in row["checklist"]]
+        asked = list(judging.questions(row, how, settings["seed"]))
+        counts["without an answer to compare with"] += not asked
+        for question in asked:
+            if question.same:
+                counts["about two answers that are the same"] += 1
+                continue
+            shown = replace(question, answer=plain(question.answer), other=question.other and plain(question.other))
+
+            def make(tail: Messages, shown=shown, checklist=checklist) -> Messages:
+                return judging.chat(turns, shown, tail, checklist, how["letters"])
+
+            messages = judging.fitted(make, prompt, fits)
+            if messages is None:
+                counts["too long for the judge"] += 1
+                continue
+            counts["asked"] += 1
+            requests.append(request(question, messages, tokenizer, settings["seed"]))
+    return pl.DataFrame(requests, schema=Requests.create_empty().schema), counts
 
 
-def question(template: str, prompt: Messages, reply_a: str, reply_b: str) -> Messages:
-    """The judge's chat for two replies to `prompt`."""
-    conversation = "\n\n".join(f"{message['role'].upper()}: {message['content']}" for message in prompt)
-    return [{"role": "user", "content": fill(template, {"conversation": conversation, "reply_a": reply_a, "reply_b": reply_b})}]
+def fits_context(tokenizer, room: int) -> Callable[[Messages], bool]:
+    """Whether a chat has at most `room` tokens, counted or estimated."""
+    if tokenizer is None:
+        return lambda messages: sum(len(message["content"]) for message in messages) <= CHARS_PER_TOKEN * room
+    return lambda messages: len(render(tokenizer, messages)) <= room
 
 
-def build(rows: pl.DataFrame, template: str, tokenizer, settings: dict) -> tuple[pl.DataFrame, int]:
-    """Two requests per row, and how many rows do not fit the judge's context even with the last message alone."""
-    requests, too_long, words = [], 0, markers(tokenizer)
-    for row in rows.iter_rows(named=True):
-        policy, baseline = plain_words(row["response"], words), plain_words(row["rejected"], words)
-        row["prompt"] = [message | {"content": plain_words(message["content"], words)} for message in row["prompt"]]
-        replies = {"AB": (policy, baseline), "BA": (baseline, policy)}
-
-        def fits(prompt: Messages, replies: dict = replies) -> bool:
-            asked = question(template, prompt, *replies["AB"])
-            return len(render(tokenizer, asked)) < settings["context"]
-
-        prompt = trim(row["prompt"], fits)
-        if prompt is None:
-            too_long += 1
-            continue
-        for order, (reply_a, reply_b) in replies.items():
-            messages = question(template, prompt, reply_a, reply_b)
-            requests.append(
-                {
-                    "request_id": f"{row['prompt_id']}#judge-{order}-{row['sample']}",
-                    "prompt_id": row["prompt_id"],
-                    "kind": f"judge-{order}",
-                    "sample": row["sample"],
-                    "messages": messages,
-                    "prompt_token_ids": render(tokenizer, messages),
-                    "seed": completion_seed(settings["seed"], "judge", row["prompt_id"], order, row["sample"]),
-                }
-            )
-    return pl.DataFrame(requests, schema=Requests.create_empty().schema), too_long
+def request(question: judging.Question, messages: Messages, tokenizer, seed: int) -> dict:
+    """A row of Requests."""
+    parts = (question.prompt_id, question.opponent or "", question.order or "", question.sample, question.vote)
+    return {
+        "request_id": question.request_id,
+        "prompt_id": question.prompt_id,
+        "kind": f"{question.kind}-{question.order}" if question.order else question.kind,
+        "sample": question.sample,
+        "messages": messages,
+        "prompt_token_ids": None if tokenizer is None else render(tokenizer, messages),
+        "seed": completion_seed(seed, "judge", *parts),
+    }
 
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--prompts", required=True, help="the benchmark, fitted")
+    command.add_argument("--tasks", required=True)
     command.add_argument("--responses", required=True)
-    command.add_argument("--judge", required=True, type=Path, help="folder with the judge's tokenizer")
+    command.add_argument("--template", required=True, type=Path, help="file with the judge prompt")
+    command.add_argument("--tokenizer", type=Path, help="folder with the judge's; none for a judge behind an endpoint")
     command.add_argument("--requests", required=True, help="table to write")
     arguments = command.parse_args()
-
-    prompts = read_table(Prompts, arguments.prompts).select("prompt_id", "prompt", "rejected")
-    rows = (
-        read_table(Responses, arguments.responses)
-        .join(prompts, on="prompt_id", how="inner")
-        .filter(pl.col("rejected").is_not_null())
+    settings = arguments.settings | {"template": str(arguments.template)}
+    requests, counts = build(
+        read_table(Tasks, arguments.tasks),
+        read_table(Responses, arguments.responses),
+        arguments.template.read_text(encoding="utf-8"),
+        load_tokenizer(arguments.tokenizer) if arguments.tokenizer else None,
+        settings,
     )
-    requests, too_long = build(rows, TEMPLATE.read_text(), load_tokenizer(arguments.judge), arguments.settings)
-    print(
-        f"{requests.height} questions about {rows.height} answers; {too_long} answers are too long for the judge and go unjudged"
-    )
-    if requests.is_empty():
-        raise cli.StageError("nothing to judge: no answer fits the judge's context; raise evaluation.judges.NAME.context")
+    print("questions: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count))
+    if requests.is_empty() and not counts["about two answers that are the same"]:
+        raise cli.StageError(
+            "there is nothing to judge: no answer fits the judge's context (raise evaluation.judges.NAME.context), or no task has "
+            "an answer to compare with (give the benchmark a baseline or references, or the judge verdict: score)"
+        )
     write_table(requests, Requests, arguments.requests)
 
 

@@ -1,46 +1,88 @@
 """Read a judge's verdicts.
 
-Reads the judge's Requests and Completions; writes Judgments: how sure the judge is that the policy's answer is the better one,
-from the log-probabilities of A and B as its first token.
+Reads a benchmark's Tasks, a policy's Responses, and the Requests and Completions of the judge about them; writes Judgments: one
+row per question, asked or not, with its verdict or why there is none. Nobody is asked again when the reading changes.
+
+Settings: seed, judging (verdict, order, letters, votes), as the requests were made with. The stage fails where fewer than
+--min-verdicts of the questions got a verdict: the scores would be those of other items.
 """
 
 import polars as pl
 
-from drift import cli
-from drift.tables import Completions, Judgments, Requests, read_table, write_table
+from drift import cli, judging
+from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
+from drift.verdicts import verdict
+
+SHOWN = 3  # replies without a verdict that are printed
+EXCERPT = 300  # characters of each
 
 
-def verdicts(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
-    """One judgment per question. A judge that gave neither letter any mass has no preference: 0.5."""
-    rows = requests.join(completions, on="request_id", how="left", validate="1:1")
-
-    def probability(choice: str) -> pl.Expr:
-        element = pl.element()
-        logprob = pl.col("choice_logprobs").list.eval(
-            pl.when(element.struct.field("choice") == choice).then(element.struct.field("logprob"))
+def judge(
+    tasks: pl.DataFrame, responses: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame, settings: dict
+) -> list[dict]:
+    """A row of Judgments for every question about the answers. StageError where a request was not answered."""
+    replies = {row["request_id"]: row for row in completions.iter_rows(named=True)}
+    unanswered = [name for name in requests["request_id"] if name not in replies]
+    if unanswered:
+        raise cli.StageError(
+            f"{len(unanswered)} requests have no reply, {unanswered[0]} the first: delete completions/ to ask again"
         )
-        return logprob.list.max().exp()
+    how, rows = settings["judging"], []
+    for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
+        for question in judging.questions(row, how, settings["seed"]):
+            rows.append(described(question) | found(question, replies.get(question.request_id), how))
+    return rows
 
-    mass = probability("A") + probability("B")
-    policy_first = pl.col("kind") == "judge-AB"
-    policy = pl.when(policy_first).then(probability("A")).otherwise(probability("B"))
-    return rows.select(
-        "request_id",
-        "prompt_id",
-        order=pl.col("kind").str.strip_prefix("judge-"),
-        preference=pl.when(mass > 0).then(policy / mass).otherwise(0.5),
-        mass=mass,
-    )
+
+def found(question: judging.Question, reply: dict | None, how: dict) -> dict:
+    """The verdict columns of a question; `reply` None: it was not asked."""
+    if reply is not None:
+        return verdict(question, reply, how)
+    if question.same:
+        return {"preference": 0.5} if how["verdict"] == "letter" else {"outcome": 0}
+    return {"error": judging.TOO_LONG}
+
+
+def described(question: judging.Question) -> dict:
+    """The columns of Judgments that say what was asked."""
+    names = ("request_id", "prompt_id", "sample", "kind", "opponent", "order", "vote")
+    lengths = {
+        "policy_chars": len(question.answer),
+        "opponent_chars": None if question.other is None else len(question.other),
+    }
+    return {name: getattr(question, name) for name in names} | lengths
 
 
 def main() -> None:
     command = cli.parser(__doc__)
+    command.add_argument("--tasks", required=True)
+    command.add_argument("--responses", required=True)
     command.add_argument("--requests", required=True)
     command.add_argument("--completions", required=True, nargs="+", help="its shards")
+    command.add_argument("--min-verdicts", type=float, default=0.0, help="share, 0 to 1")
     command.add_argument("--judgments", required=True, help="table to write")
     arguments = command.parse_args()
     completions = read_table(Completions, *arguments.completions)
-    write_table(verdicts(read_table(Requests, arguments.requests), completions), Judgments, arguments.judgments)
+    rows = judge(
+        read_table(Tasks, arguments.tasks),
+        read_table(Responses, arguments.responses),
+        read_table(Requests, arguments.requests),
+        completions,
+        arguments.settings,
+    )
+    judgments = pl.DataFrame(rows, schema=Judgments.create_empty().schema)
+    failed = judgments.drop_nulls("error")
+    reasons = failed["error"].value_counts(sort=True).iter_rows()
+    print(f"{len(judgments)} questions, {len(failed)} without a verdict" + "".join(f"; {n}: {why}" for why, n in reasons))
+    for name, text in completions.join(failed, on="request_id").select("request_id", "text").head(SHOWN).iter_rows():
+        print(f"{name} was answered: {text[:EXCERPT]!r}")
+    if len(judgments) - len(failed) < arguments.min_verdicts * len(judgments):
+        raise cli.StageError(
+            f"only {len(judgments) - len(failed)} of {len(judgments)} questions got a verdict, fewer than min_verdicts "
+            f"{arguments.min_verdicts}. The reasons are above: use another judge, another template, or longer verdicts "
+            "(evaluation.judges.NAME), or lower min_verdicts."
+        )
+    write_table(judgments, Judgments, arguments.judgments)
 
 
 if __name__ == "__main__":

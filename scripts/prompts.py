@@ -20,8 +20,11 @@ KINDS = {"dsat": Dsat, "sat": Sat, "seed": Seed, "tasks": Tasks}
 def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of any pool, or tasks, with the columns of Prompts that do not depend on a model."""
     if "baseline" in rows.columns:
-        rows = rows.rename({"baseline": "rejected"}).with_columns(split=pl.lit("test"))
-    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected") if name not in rows.columns]
+        # Of a benchmark's task only the prompt is for the policy: the replies it is compared with must not decide what it is asked.
+        rows = rows.select("prompt_id", "prompt", split=pl.lit("test"))
+    absent = [
+        pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected", "feedback") if name not in rows.columns
+    ]
     # White space around a reply says nothing of its quality, and a leading line break would merge with the prompt's last token.
     stripped = pl.col("chosen", "rejected").str.strip_chars()
     return (

@@ -23,22 +23,20 @@ import yaml
 from drift import charts, cli, tables
 from drift.accounts import benchmark_rows, cost_table, ledger_flows
 from drift.metrics import (
-    BENCHMARK_METRICS,
-    PAIR_METRICS,
     TRAINING_CURVES,
     Metric,
     duration,
+    in_order,
     percent,
-    points,
     round_name,
-    signed,
     size,
     whole,
 )
+from drift.scoreboard import HELDOUT_PAIRS, comparison_tables, judge_notices, places, refusals, score_tables
+from drift.trials import judge_table, judged_by
 
 SAMPLED_PAIRS = 12
 EXCERPT, LONGEST = 500, 5000  # characters of a text that are open, and that are in the page at all
-HELDOUT_PAIRS = "heldout-pairs"
 
 
 # -------------------------------------------------------------------------------------------------------------- catalog
@@ -85,10 +83,10 @@ def configured(rows: list[dict], config: dict) -> list[dict]:
 def notices(config: dict, gates: dict) -> list[dict]:
     """What a reader must know before any number."""
     found = []
-    judge = config["evaluation"].get("judge")
-    if judge is not None and not config["evaluation"]["judges"][judge].get("trusted", True):
-        text = "The verdicts of this judge mean nothing by themselves: they show that the machinery works."
-        found.append({"title": f"Judge {judge}", "text": text, "kind": "warning"})
+    for judge in sorted({judge for _, judge in judged_by(config)}):
+        if not config["evaluation"]["judges"][judge]["trusted"]:
+            text = "The verdicts of this judge mean nothing by themselves: they show that the machinery works."
+            found.append({"title": f"Judge {judge}", "text": text, "kind": "warning"})
     if config["data"]["labelers"][config["data"]["labeler"]]["kind"] == "lexical":
         text = "Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model."
         found.append({"title": "Labels", "text": text, "kind": "note"})
@@ -109,7 +107,7 @@ def facts(config: dict) -> list[tuple[str, str]]:
         ("Iterations", f"{config['iterations']} (K), after a warm-up on the seed corrections"),
         ("Sources", ", ".join(f"{name} ({source['kind']})" for name, source in data["sources"].items())),
         ("Labels", f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"),
-        ("Judge", config["evaluation"].get("judge") or "none"),
+        ("Judges", ", ".join(sorted({judge for _, judge in judged_by(config)}))),
         ("Sampling", chosen_settings(sampling, ("temperature", "top_p", "max_tokens", "context"))),
         ("Training", chosen_settings(training, ("beta", "learning_rate", "epochs", "global_batch", "max_length"))),
         ("Seed", str(config["seed"])),
@@ -128,48 +126,6 @@ def versions(manifests: list[dict]) -> list[tuple[str, str]]:
         for name, version in json.loads(manifest["versions"] or "{}").items():
             found.setdefault(name, set()).add(str(version))
     return [(name, ", ".join(sorted(all_of))) for name, all_of in sorted(found.items())]
-
-
-def score_groups(config: dict) -> list[tuple[str, str, tuple[Metric, ...]]]:
-    """The column groups of the score table: benchmark, its title, its metrics."""
-    asked = [(name, f"{name} prompts", BENCHMARK_METRICS) for name in config["evaluation"]["benchmarks"]]
-    return [*asked, (HELDOUT_PAIRS, "held-out corrections", PAIR_METRICS)]
-
-
-def score_table(scores: list[dict], config: dict) -> dict:
-    """One row a policy, one column a benchmark's metric; columns that no policy has a row for are left out."""
-    present = {(score["benchmark"], score["metric"]) for score in scores}
-    groups = []
-    for benchmark, title, metrics in score_groups(config):
-        if kept := [metric for metric in metrics if (benchmark, metric.name) in present]:
-            groups.append({"benchmark": benchmark, "title": title, "metrics": kept})
-    cells: dict[tuple, dict] = {}
-    for score in scores:
-        policy = (score["model"], score["method"], score["iteration"])
-        cells.setdefault(policy, {})[score["benchmark"], score["metric"]] = score
-    rows = [
-        {
-            "model": model,
-            "method": method,
-            "iteration": iteration,
-            **charts.style(method, config["methods"]),
-            "cells": [score_cell(of.get((group["benchmark"], m.name)), m) for group in groups for m in group["metrics"]],
-        }
-        for (model, method, iteration), of in cells.items()
-    ]
-    return {"groups": groups, "rows": rows}
-
-
-def score_cell(score: dict | None, metric: Metric) -> dict | None:
-    """A score as it is shown; None where it is not defined."""
-    if score is None or score["value"] is None:
-        return None
-    cell = {"value": score["value"], "text": metric.text(score["value"]), "n": score["n"], "interval": None, "sign": ""}
-    if score["low"] is not None:
-        cell["interval"] = f"{metric.text(score['low']).rstrip('%')} to {metric.text(score['high']).rstrip('%')}"
-        if metric.text in (points, signed):
-            cell["sign"] = "up" if score["low"] > 0 else "down" if score["high"] < 0 else ""
-    return cell
 
 
 def training_points(catalog: Catalog, column: str) -> list[dict]:
@@ -196,14 +152,18 @@ def figure(rows: list[dict], metric: Metric, title: str, config: dict, joined: b
 def model_figures(model: str, scores: list[dict], margins: dict[str, list[dict]], config: dict) -> list[dict]:
     """The curves of one model, the most telling first."""
     found = []
-    groups = score_groups(config)
-    for benchmark, _, metrics in groups:
-        for metric in metrics:
-            rows = [row for row in scores if (row["model"], row["benchmark"], row["metric"]) == (model, benchmark, metric.name)]
-            # With several benchmarks a title must say whose curve it is.
-            title = metric.label if benchmark == HELDOUT_PAIRS or len(groups) == 2 else f"{metric.label} · {benchmark}"
+    mine = [row for row in scores if row["model"] == model]
+    listed = places(mine, config)
+    several = len({benchmark for benchmark, _ in listed}) > 2
+    for benchmark, judge in listed:
+        here = [row for row in mine if (row["benchmark"], row["judge"]) == (benchmark, judge)]
+        # With several benchmarks or judges a title must say whose curve it is.
+        judges = sum(bool(name) for of, name in listed if of == benchmark)
+        whose = [benchmark] * (several and benchmark != HELDOUT_PAIRS) + [judge] * (bool(judge) and judges > 1)
+        for metric in in_order({row["metric"] for row in here}):
             if metric.curve:
-                found.append(figure(rows, metric, title, config, joined=True))
+                rows = [row for row in here if row["metric"] == metric.name]
+                found.append(figure(rows, metric, " · ".join([metric.label, *whose]), config, joined=True))
     for metric in TRAINING_CURVES:
         rows = [row for row in margins[metric.name] if row["model"] == model]
         found.append(figure(rows, metric, metric.label, config, joined=False))
@@ -322,15 +282,24 @@ def names(config: dict) -> tuple[list[str], list[str]]:
     return list(config["models"]), config["methods"]
 
 
-# ------------------------------------------------------------------------------------------------------------- the cost
-
-
 # ------------------------------------------------------------------------------------------------------------- the page
 
 
 def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> dict:
     """Everything that the template shows."""
-    scores = configured(catalog.query("SELECT * FROM scores"), config)
+    asked = catalog.query(
+        "SELECT DISTINCT benchmark, judge, method, iteration, policy_hash FROM completions "
+        "WHERE judge IS NOT NULL AND method IS NOT NULL AND error IS NULL ORDER BY ALL"
+    )
+    refused = refusals(asked)
+    scores, comparisons = (
+        [
+            row
+            for row in configured(catalog.query(f"SELECT * FROM {view}"), config)
+            if (row["benchmark"], row["judge"]) not in refused
+        ]
+        for view in ("scores", "comparisons")
+    )
     gates = gate_summary(configured(catalog.query("SELECT * FROM gates"), config))
     margins = {metric.name: configured(training_points(catalog, metric.name), config) for metric in TRAINING_CURVES}
     training = training_table(catalog, config)
@@ -338,12 +307,14 @@ def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> 
         "run": config["run"],
         "results": results,
         "catalog": catalog.path,
-        "notices": notices(config, gates),
+        "notices": notices(config, gates) + judge_notices(scores, refused),
         "facts": facts(config),
         "versions": versions(training),
         "settings": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        "scores": score_table(scores, config),
+        "scores": score_tables(scores, config),
+        "comparisons": comparison_tables(comparisons, config),
         "figures": [{"model": model, "figures": model_figures(model, scores, margins, config)} for model in config["models"]],
+        "judges": judge_table(catalog.query("SELECT * FROM validation"), config),
         "legend": legend(config),
         "ledger": ledger_flows(catalog.query("SELECT * FROM ledger ORDER BY flow, step")),
         "gates": gates,

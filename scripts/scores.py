@@ -1,142 +1,165 @@
-"""Turn what policies answered, how they were judged, and their log-probabilities into scores with intervals.
+"""Turn what policies answered, how they were judged, and their log-probabilities into scores with intervals, and compare them.
 
-Reads:  under every --policy folder, eval/BENCHMARK/responses.parquet, eval/BENCHMARK/judge/JUDGE/judgments.parquet and
+Reads:  the Tasks of every benchmark (--tasks, BENCHMARK.parquet), AlpacaEval's regularising rows where they are given (--gamed),
+        and under every --policy folder eval/BENCHMARK/responses.parquet, eval/BENCHMARK/judge/JUDGE/judgments.parquet and
         eval/heldout-pairs/logps.parquet.
-Writes: one Scores table (--scores).
+Writes: Scores (--scores) and Comparisons (--comparisons).
 
-Settings: benchmarks (names), bootstrap (number of resamples), seed (of the bootstrap), beta (of the loss, for the margin).
+Settings: benchmarks (by name: kind, judges), bootstrap (number of resamples), seed (of all resampling), beta (of the loss, for
+the margin).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from drift import cli, stats, tables
+from drift import alpacaeval, cli, elo, judged, stats, tables
+from drift.contrasts import Policy, Scored, contrasts
 
 HELDOUT_PAIRS = "heldout-pairs"
+NOBODY = ""  # the judge of what nobody judged
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A policy by its name in the results: iteration -1 is the base model, 0 the warm-up."""
-
-    model: str
-    method: str
-    iteration: int
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """How an interval is made."""
-
-    resamples: int
-    seed: int
+def summarise(scored: Scored, total: int, samples: list[float]) -> dict:
+    """The figure's value with its interval, how many of `total` items are behind it, and its spread over `samples`' values."""
+    value = scored.figure.value() if len(scored.figure.keys) else np.nan
+    defined = not np.isnan(value)
+    low, high = (stats.interval(scored.replicates) if defined else None) or (None, None)
+    return {
+        "value": value if defined else None,
+        "low": low,
+        "high": high,
+        "n": len(scored.figure.keys),
+        "total": total,
+        "samples": len(samples),
+        "spread": float(np.std(samples, ddof=1)) if len(samples) > 1 else None,
+    }
 
 
-def summarise(metric: str, values: np.ndarray, bootstrap: Bootstrap, judge: str | None = None) -> dict:
-    """One score: the mean over items, its bootstrap interval, and how many items there are; null where there are none."""
-    low, high = stats.bootstrap_interval(values, resamples=bootstrap.resamples, seed=bootstrap.seed) or (None, None)
-    value = float(np.mean(values)) if len(values) else None
-    return {"metric": metric, "value": value, "low": low, "high": high, "n": len(values), "judge": judge}
+def by_sample(rows: pl.DataFrame, figures: Callable[[pl.DataFrame], dict[str, stats.Figure]]) -> dict[str, tuple]:
+    """Each figure of `rows` together with its values for each sample of the answers by itself."""
+    samples = rows["sample"].unique().sort()
+    alone = [figures(rows.filter(sample=sample)) for sample in samples] if len(samples) > 1 else []
+    return {
+        name: (figure, [one[name].value() for one in alone if name in one] if alone else [figure.value()])
+        for name, figure in figures(rows).items()
+    }
 
 
-def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
-    """Per item judged in both orders: its preference (the mean of the orders), whether the verdict flips, the verdict's mass.
-
-    An item seen in one order only is left out: its preference would hold the judge's position bias.
-    """
-    order = [pl.col("preference").filter(pl.col("order") == order).mean().alias(order) for order in ("AB", "BA")]
-    return (
-        judgments.group_by("prompt_id")
-        .agg(*order, pl.col("mass").mean())
-        .drop_nulls(["AB", "BA"])
-        .select(
-            "prompt_id",
-            "mass",
-            ((pl.col("AB") + pl.col("BA")) / 2).alias("preference"),
-            ((pl.col("AB") > 0.5) != (pl.col("BA") > 0.5)).cast(pl.Float64).alias("flips"),
-        )
-        .sort("prompt_id")
-    )
+def response_figures(responses: pl.DataFrame) -> dict[str, stats.Figure]:
+    """Length in tokens, and share cut by the token limit; an item's samples are averaged first."""
+    return {
+        "response_tokens": stats.mean(responses["prompt_id"], responses["completion_tokens"]),
+        "cut_by_limit": stats.mean(responses["prompt_id"], responses["finish_reason"] == "length"),
+    }
 
 
-def judged_scores(items: pl.DataFrame, base: pl.DataFrame | None, bootstrap: Bootstrap, judge: str) -> list[dict]:
-    """Win rate, its gain over the base model on the same items, and how far the judge can be believed."""
-    scores = [
-        summarise("win_rate", items["preference"].to_numpy(), bootstrap, judge),
-        summarise("position_flip_rate", items["flips"].to_numpy(), bootstrap, judge),
-        summarise("verdict_mass", items["mass"].to_numpy(), bootstrap, judge),
-    ]
-    if base is not None:
-        columns = [frame[name].to_numpy() for frame in (items, base) for name in ("prompt_id", "preference")]
-        scores.append(summarise("win_rate_gain", stats.paired_differences(*columns), bootstrap, judge))
-    return scores
-
-
-def response_scores(responses: pl.DataFrame, bootstrap: Bootstrap) -> list[dict]:
-    """Length in tokens and share cut by the token limit; an item's samples are averaged first."""
-    items = responses.group_by("prompt_id", maintain_order=True).agg(
-        pl.col("completion_tokens").mean(), (pl.col("finish_reason") == "length").mean().alias("cut")
-    )
-    return [
-        summarise("response_tokens", items["completion_tokens"].to_numpy(), bootstrap),
-        summarise("cut_by_limit", items["cut"].to_numpy(), bootstrap),
-    ]
-
-
-def pair_scores(logps: pl.DataFrame, base: pl.DataFrame | None, beta: float, bootstrap: Bootstrap) -> list[dict]:
+def pair_figures(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dict[str, stats.Figure]:
     """How a policy ranks held-out corrections: s = beta [(lc - lc_base) - (lr - lr_base)] (Rafailov et al. 2023, section 4).
 
-    `base` holds the base model's log-probabilities (nats, summed over tokens) of the same pairs; None for the base model
-    itself, whose s is 0 by definition.
+    `base` holds the base model's log-probabilities (nats, summed over tokens) of the same pairs.
     """
-    likelier = (logps["chosen_logp"] > logps["rejected_logp"]).cast(pl.Float64).to_numpy()
-    scores = [summarise("likelihood_accuracy", likelier, bootstrap)]
-    if base is None:
-        undefined = {"value": None, "low": None, "high": None, "n": len(logps), "judge": None}
-        names = ("preference_accuracy", "margin", "chosen_logp_change", "rejected_logp_change")
-        return scores + [{"metric": name, **undefined} for name in names]
     both = logps.join(base, on="pair_id", how="inner", suffix="_base", maintain_order="left")
     if len(both) != len(logps) or len(both) != len(base):
         raise cli.StageError(
             f"{HELDOUT_PAIRS}: {len(logps)} pairs under the policy, {len(base)} under the base model, {len(both)} in both. "
             "They were scored on different splits: delete both logps.parquet and run again."
         )
-    chosen = (both["chosen_logp"] - both["chosen_logp_base"]).to_numpy()
-    rejected = (both["rejected_logp"] - both["rejected_logp_base"]).to_numpy()
+    chosen, rejected = ((both[f"{side}_logp"] - both[f"{side}_logp_base"]).to_numpy() for side in ("chosen", "rejected"))
     s = beta * (chosen - rejected)
-    return [
-        *scores,
-        summarise("preference_accuracy", (s > 0).astype(np.float64), bootstrap),
-        summarise("margin", s, bootstrap),
-        summarise("chosen_logp_change", chosen, bootstrap),
-        summarise("rejected_logp_change", rejected, bootstrap),
-    ]
+    values = {
+        "likelihood_accuracy": logps["chosen_logp"] > logps["rejected_logp"],
+        "preference_accuracy": s > 0,
+        "margin": s,
+        "chosen_logp_change": chosen,
+        "rejected_logp_change": rejected,
+    }
+    return {name: stats.mean(logps["pair_id"], each) for name, each in values.items()}
 
 
-def score_policy(policy: Policy, base: Policy, judge: str | None, settings: dict) -> list[dict]:
-    """All scores of one policy; `base` is the base model it came from."""
-    bootstrap = Bootstrap(settings["bootstrap"], settings["seed"])
-    key = {"model": policy.model, "method": policy.method, "iteration": policy.iteration}
-    rows = []
-    for benchmark in settings["benchmarks"]:
-        folder, base_folder = policy.folder / "eval" / benchmark, base.folder / "eval" / benchmark
-        scores = response_scores(tables.read_table(tables.Responses, folder / "responses.parquet"), bootstrap)
-        if judge is not None:
-            items, base_items = (
-                by_item(tables.read_table(tables.Judgments, place / "judge" / judge / "judgments.parquet"))
-                for place in (folder, base_folder)
-            )
-            scores += judged_scores(items, None if policy == base else base_items, bootstrap, judge)
-        rows += [{**key, "benchmark": benchmark, **score} for score in scores]
+def policy_figures(policy: Policy, base: Policy, tasks: dict[str, pl.DataFrame], gamed: dict, settings: dict) -> list[tuple]:
+    """Everything that is known of one policy: (benchmark, judge, metric), the figure with replicates, the items that there are,
+    and the values of each sample."""
+    found = []
+    for benchmark, how in settings["benchmarks"].items():
+        folder, known = policy.folder / "eval" / benchmark, tasks[benchmark]
+        responses = tables.read_table(tables.Responses, folder / "responses.parquet")
+        of_judges = {NOBODY: by_sample(responses, response_figures)}
+        for judge in how["judges"]:
+            judgments = tables.read_table(tables.Judgments, folder / "judge" / judge / "judgments.parquet")
+            figures = partial(judged.figures, how["kind"], tasks=known, gamed=gamed.get(benchmark))
+            of_judges[judge] = by_sample(judgments, figures) if len(judgments) else {}
+        found += [
+            ((benchmark, judge, name), len(known), *figure)
+            for judge, figures in of_judges.items()
+            for name, figure in figures.items()
+        ]
     logps, base_logps = (
         tables.read_table(tables.Logps, place.folder / "eval" / HELDOUT_PAIRS / "logps.parquet") for place in (policy, base)
     )
-    scores = pair_scores(logps, None if policy == base else base_logps, settings["beta"], bootstrap)
-    return rows + [{**key, "benchmark": HELDOUT_PAIRS, **score} for score in scores]
+    for name, figure in pair_figures(logps, base_logps, settings["beta"]).items():
+        found.append(((HELDOUT_PAIRS, NOBODY, name), len(logps), figure, [figure.value()]))
+    return [
+        (place, Scored(figure, stats.bootstrap(figure, settings["bootstrap"], settings["seed"])), total, samples)
+        for place, total, figure, samples in found
+    ]
+
+
+def elo_rows(policies: list[Policy], benchmark: str, judge: str, tasks: pl.DataFrame, settings: dict) -> list[dict]:
+    """Ratings of all policies of the run by one judge's scores; none where there is nobody to compare with."""
+    keys, columns = tasks.select("prompt_id").sort("prompt_id"), []
+    for policy in policies:
+        judgments = tables.read_table(
+            tables.Judgments, policy.folder / "eval" / benchmark / "judge" / judge / "judgments.parquet"
+        ).filter(kind="score")
+        # Of several samples of an answer the mean score and the mean length vote.
+        answers = judged.mean_scores(judgments).group_by("prompt_id").agg(pl.col("score", "policy_chars").mean())
+        columns.append(keys.join(answers, on="prompt_id", how="left", maintain_order="left"))
+    scores, lengths = (
+        np.column_stack([column[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns])
+        for name in ("score", "policy_chars")
+    )
+    earned = elo.votes(scores, lengths)
+    there = ~np.isnan(earned).all(axis=(1, 2))
+    if not there.any():
+        return []
+    published = elo.sequential(earned, settings["seed"]).mean(axis=0)
+    counts = stats.resampled(int(there.sum()), settings["bootstrap"], settings["seed"])
+    value = elo.bradley_terry(earned[there], np.ones((1, counts.shape[1])))[0]
+    replicates = elo.bradley_terry(earned[there], counts)
+    rows = []
+    for at, policy in enumerate(policies):
+        low, high = stats.interval(replicates[:, at]) or (None, None)
+        n = int((~np.isnan(earned[:, at])).any(axis=1).sum())
+        shared = {**named(policy), "benchmark": benchmark, "judge": judge, "n": n, "total": len(tasks), "samples": 1}
+        rows.append({**shared, "metric": "elo", "value": float(published[at])})
+        rows.append({**shared, "metric": "elo_bradley_terry", "value": float(value[at]), "low": low, "high": high})
+    return rows
+
+
+def named(policy: Policy) -> dict:
+    """A policy's key columns."""
+    return {"model": policy.model, "method": policy.method, "iteration": policy.iteration}
+
+
+def score(policies: list[Policy], tasks: dict[str, pl.DataFrame], gamed: dict, settings: dict) -> tuple[list[dict], list[dict]]:
+    """Rows of Scores and of Comparisons."""
+    rows, scored = [], {}
+    for policy in policies:
+        base = base_of(policy, policies)
+        for (benchmark, judge, metric), figure, total, samples in policy_figures(policy, base, tasks, gamed, settings):
+            scored[policy, benchmark, judge, metric] = figure
+            row = summarise(figure, total, samples)
+            if policy == base and benchmark == HELDOUT_PAIRS and metric != "likelihood_accuracy":
+                row |= dict.fromkeys(("value", "low", "high"))  # measured from the base model: 0 by definition, or nothing
+            rows.append({**named(policy), "benchmark": benchmark, "judge": judge, "metric": metric, **row})
+    for benchmark, how in settings["benchmarks"].items():
+        for judge in how["judges"] if how["kind"] == "wildbench" else ():
+            rows += elo_rows(policies, benchmark, judge, tasks[benchmark], settings)
+    return rows, contrasts(policies, scored, settings["bootstrap"], settings["seed"])
 
 
 def base_of(policy: Policy, policies: list[Policy]) -> Policy:
@@ -168,16 +191,24 @@ def main() -> None:
         metavar=("MODEL", "METHOD", "ITERATION", "FOLDER"),
         help="a policy to score; once for each. METHOD is base for iteration -1 and warmup for 0",
     )
-    command.add_argument("--judge", help="whose judgments to use; without it only what needs no judge is scored")
+    command.add_argument("--tasks", nargs="+", type=Path, default=[], help="BENCHMARK.parquet of every benchmark")
+    command.add_argument(
+        "--gamed", nargs=2, action="append", default=[], metavar=("BENCHMARK", "FILE"), help="df_gamed.csv of an alpacaeval"
+    )
     command.add_argument("--scores", required=True, help="Scores table to write")
+    command.add_argument("--comparisons", required=True, help="Comparisons table to write")
     arguments = command.parse_args()
-    policies = [policy_argument(*values) for values in arguments.policy]
-    rows = [
-        row
-        for policy in policies
-        for row in score_policy(policy, base_of(policy, policies), arguments.judge, arguments.settings)
-    ]
-    tables.write_table(pl.DataFrame(rows, schema=tables.Scores.create_empty().schema), tables.Scores, arguments.scores)
+    rows, compared = score(
+        [policy_argument(*values) for values in arguments.policy],
+        {path.stem: tables.read_table(tables.Tasks, path) for path in arguments.tasks},
+        {benchmark: alpacaeval.read_gamed(Path(path)) for benchmark, path in arguments.gamed},
+        arguments.settings,
+    )
+    for made, schema, path in (
+        (rows, tables.Scores, arguments.scores),
+        (compared, tables.Comparisons, arguments.comparisons),
+    ):
+        tables.write_table(pl.DataFrame(made, schema=schema.create_empty().schema), schema, path)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,104 @@
-"""Make the held-out benchmark: the test split's DSAT prompts, each with the reply that disappointed its user.
+"""Make a benchmark's tasks.
 
-Reads dsat.parquet; writes a Tasks table.
+Reads the benchmark's file or folder of files (--source; of the kind heldout: dsat.parquet), files of other models' answers to its
+tasks (--baseline, --reference NAME=PATH) and AlpacaEval's estimates of difficulty (--difficulty); writes a Tasks table. What a
+file of each kind holds is said in scripts/drift/benchmarks/.
+
+Settings: kind, max_tasks (the first by seeded hash; null: all), seed.
 """
 
 import hashlib
+from pathlib import Path
 
 import polars as pl
 
 from drift import cli
-from drift.tables import Dsat, Tasks, read_table, write_table
+from drift.benchmarks import KINDS, Reader
+from drift.benchmarks.records import answer_text
+from drift.cli import StageError
+from drift.tables import Tasks, write_table
+from drift.task_files import keyed
+
+LISTED = 3  # tasks that a message names
 
 
-def heldout_tasks(dsat: pl.DataFrame, max_tasks: int | None, seed: int) -> pl.DataFrame:
-    """The test rows of `dsat` as tasks; at most `max_tasks`, those of the smallest seeded hash."""
-    test = dsat.filter(split="test")
-    order = pl.Series(
-        [hashlib.md5(f"{seed}|{prompt_id}".encode()).hexdigest() for prompt_id in test["prompt_id"]], dtype=pl.String
+def answers(path: Path, reader: Reader, tasks: dict, name: str) -> dict[str, str]:
+    """The answers of one file by task; StageError where none is to a task of the benchmark."""
+    found = keyed(path, reader.key, answer_text)
+    absent = [task for task in tasks if task not in found]
+    if len(absent) == len(tasks):
+        raise StageError(f"{path}: no answer is to a task of this benchmark. Is it a file of answers to these tasks?")
+    if absent:
+        print(f"{name} has no answer to {len(absent)} of {len(tasks)} tasks ({', '.join(absent[:LISTED])} ...)")
+    return found
+
+
+def collect(
+    reader: Reader, source: Path, baseline: Path | None, references: dict[str, Path], difficulty: list[float] | None
+) -> pl.DataFrame:
+    """All tasks of `source` with what else is known of them; `difficulty` is in the order of the task file."""
+    tasks = keyed(source, reader.key, reader.task)
+    if difficulty is not None and len(difficulty) != len(tasks):
+        raise StageError(
+            f"{len(difficulty)} difficulties for the {len(tasks)} tasks of {source}: they are for another list of tasks."
+        )
+    by_baseline = answers(baseline, reader, tasks, "the baseline") if baseline else {}
+    by_model = {model: answers(path, reader, tasks, model) for model, path in references.items()}
+    rows = [
+        task
+        | {"prompt_id": name, "difficulty": difficulty[place] if difficulty is not None else None}
+        | ({"baseline": by_baseline.get(name)} if baseline else {})
+        | {"references": [{"model": model, "response": by[name]} for model, by in by_model.items() if name in by] or None}
+        for place, (name, task) in enumerate(tasks.items())
+    ]
+    return pl.DataFrame(rows, schema=Tasks.create_empty().schema)
+
+
+def pick(tasks: pl.DataFrame, max_tasks: int | None, seed: int) -> pl.DataFrame:
+    """At most `max_tasks` of the tasks: those of the smallest seeded hash."""
+    order = [hashlib.md5(f"{seed}|{prompt_id}".encode()).hexdigest() for prompt_id in tasks["prompt_id"]]
+    return (
+        tasks.with_columns(order=pl.Series(order, dtype=pl.String)).sort("order").head(max_tasks or tasks.height).drop("order")
     )
-    picked = test.with_columns(order=order).sort("order").head(max_tasks or test.height)
-    return picked.select("prompt_id", "prompt", "feedback", baseline="rejected")
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """A --reference of the command line."""
+    name, _, path = text.partition("=")
+    return name, Path(path)
 
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--dsat", required=True)
+    command.add_argument("--source", required=True, type=Path)
+    command.add_argument("--baseline", type=Path)
+    command.add_argument("--reference", nargs="*", type=named_path, default=[], metavar="NAME=PATH")
+    command.add_argument("--difficulty", type=Path, help="a CSV file, or the folder that holds it")
     command.add_argument("--tasks", required=True, help="table to write")
     arguments = command.parse_args()
-    tasks = heldout_tasks(read_table(Dsat, arguments.dsat), arguments.settings["max_tasks"], arguments.settings["seed"])
+    kind, reader = arguments.settings["kind"], KINDS[arguments.settings["kind"]]
+    difficulty = None
+    if arguments.difficulty:
+        from drift.alpacaeval import read_difficulty
+
+        difficulty = read_difficulty(only_file(arguments.difficulty, "*.csv")).tolist()
+    tasks = collect(reader, arguments.source, arguments.baseline, dict(arguments.reference), difficulty)
     if tasks.is_empty():
-        raise cli.StageError(f"{arguments.dsat} has no test rows to evaluate on; raise data.test_conversations or add data")
-    write_table(tasks, Tasks, arguments.tasks)
+        cure = "raise data.test_conversations or add data" if kind == "heldout" else "check the path of the benchmark"
+        raise StageError(f"{arguments.source} has no tasks to evaluate on; {cure}")
+    if reader.SIZE not in (None, tasks.height):
+        print(
+            f"{arguments.source} has {tasks.height} tasks, where {kind} is published with {reader.SIZE}: do not compare the two"
+        )
+    write_table(pick(tasks, arguments.settings["max_tasks"], arguments.settings["seed"]), Tasks, arguments.tasks)
+
+
+def only_file(path: Path, pattern: str) -> Path:
+    """`path` itself, or the one file under the folder `path` that fits `pattern`."""
+    files = sorted(path.rglob(pattern)) if path.is_dir() else [path]
+    if len(files) != 1:
+        raise StageError(f"{path}: one {pattern} file is needed there, and there are {len(files)}.")
+    return files[0]
 
 
 if __name__ == "__main__":

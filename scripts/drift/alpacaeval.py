@@ -6,14 +6,14 @@ this is what the published leaderboard does; scripts/check_golden.py recomputes 
 Rates are in per cent, as published. A preference lies in [1, 2]: 1, the baseline's answer is better; 2, the model's.
 """
 
-import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from drift import published, stats
+from drift import published
 from drift.cli import StageError
 
 GAMED_WEIGHT = 0.1  # of a gamed row in the fit, where a row of the model counts 1: half the published lambda of 0.2
@@ -23,17 +23,10 @@ _CLIP = 1e-15  # probabilities are kept this far from 0 and 1 before their logar
 _NEWTON_STEPS = 200
 _SWEEPS = 1000
 _STEP_TOLERANCE = 1e-10
+_RESAMPLED_TOLERANCE = 1e-6  # of a fit to a resample, whose own spread is a hundredth or more
 
 
 # ------------------------------------------------------------------------------------------------ preferences, win rate
-
-
-def is_switched(instruction: str, seed: int = 0) -> bool:
-    """Whether the published annotator shows the model's answer first, as m, and the baseline's as M.
-
-    A coin that `instruction` (the exact text) and `seed` determine, so that all models are judged in the same orders.
-    """
-    return random.Random(f"is_switched_outputs{instruction}{seed}").choices([False, True], k=1)[0]
 
 
 def preferences(first: np.ndarray, second: np.ndarray, switched: np.ndarray) -> np.ndarray:
@@ -160,7 +153,9 @@ class LengthControlled:
     """A length-controlled win rate, and the fit that it is from."""
 
     win_rate: float  # per cent
-    standard_error: float | None  # per cent, over items; blind to the fit's uncertainty, so far too small: see `interval`
+    standard_error: (
+        float | None
+    )  # per cent, over items; blind to the fit's uncertainty, so far too small: resample `LengthControl`
     beta: np.ndarray  # (3,): of length, difficulty, and the model itself
     c: float | None  # None: nothing was fitted
 
@@ -191,18 +186,19 @@ def _difficulty(items: Items) -> np.ndarray:
     return np.zeros(len(items.won)) if items.difficulty is None else items.difficulty
 
 
-def fit(rows: Rows, c: float, start: np.ndarray | None = None) -> np.ndarray:
+def fit(rows: Rows, c: float, start: np.ndarray | None = None, tolerance: float = _STEP_TOLERANCE) -> np.ndarray:
     """beta, (3,), that minimises |beta|_1 + c sum_i w_i [log(1 + e^z_i) - y_i z_i] with z = features @ beta.
 
     liblinear's L1-regularised logistic regression (Fan et al. 2008) without intercept, where a share y of a win stands for a won
     row of weight y w and a lost one of (1 - y) w. Solved by proximal Newton steps: the quadratic model plus the L1 norm by
-    coordinate descent, then a backtracking line search (Lee, Sun and Saunders 2014), until a step is below 1e-10.
+    coordinate descent, then a backtracking line search (Lee, Sun and Saunders 2014), until a step is below `tolerance`.
     """
     x, y, w = rows.features, rows.won, rows.weights
     beta = np.zeros(x.shape[1]) if start is None else np.asarray(start, dtype=np.float64)
 
     def objective(at: np.ndarray, z: np.ndarray) -> float:
-        return float(np.abs(at).sum() + c * (w @ (np.logaddexp(0, z) - y * z)))
+        loss = np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0) - y * z
+        return float(np.abs(at).sum() + c * (w @ loss))
 
     z = x @ beta
     value = objective(beta, z)
@@ -222,13 +218,20 @@ def fit(rows: Rows, c: float, start: np.ndarray | None = None) -> np.ndarray:
                 break
             size /= 2
         beta, value = candidate, reached
-        if np.abs(size * step).max() < _STEP_TOLERANCE:
+        if np.abs(size * step).max() < tolerance:
             return beta
     raise ArithmeticError(f"the logistic regression did not converge in {_NEWTON_STEPS} steps at C = {c:g}")
 
 
 def _newton_step(beta: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    """d that minimises gradient d + d hessian d / 2 + |beta + d|_1, by coordinate descent. All of it in 3 dimensions."""
+    """d that minimises gradient d + d hessian d / 2 + |beta + d|_1. All of it in 3 dimensions.
+
+    Where no weight is 0 or would change its sign the norm is linear, and d solves a linear system; else by coordinate descent.
+    """
+    if beta.all():
+        d = np.linalg.solve(hessian + 1e-12 * np.eye(len(beta)), -gradient - np.sign(beta))
+        if np.array_equal(np.sign(beta + d), np.sign(beta)):
+            return d
     at, g, h = beta.tolist(), gradient.tolist(), hessian.tolist()
     d = [0.0] * len(at)
     for _ in range(_SWEEPS):
@@ -297,19 +300,96 @@ def length_controlled(items: Items, gamed: Rows | None, c: float | None = None) 
     return from_weights(fit(rows, c), items, c)
 
 
-def interval(
-    items: Items, gamed: Rows | None, fitted: LengthControlled, resamples: int = 1000, seed: int = 0
-) -> tuple[float, float] | None:
-    """The 95% percentile bootstrap interval of `fitted`, in per cent: items are drawn anew and the fit repeated at its C.
+@dataclass(frozen=True)
+class LengthControl:
+    """The length-controlled win rate as a figure of items whose keys are `keys`, (n,): the mean over samples of their fits."""
 
-    C itself is not chosen anew, and `gamed` stays as it is: neither is a sample of what the interval is about. None where the win
-    rate was not fitted (the baseline itself, or published weights).
+    keys: np.ndarray
+    samples: tuple[Items, ...]  # one per sample of the answers, each in the order of `keys`
+    gamed: Rows | None
+    fits: tuple[LengthControlled, ...]
+
+    @classmethod
+    def fitted(cls, keys: np.ndarray, samples: Sequence[Items], gamed: Rows | None) -> "LengthControl":
+        """Fits of each sample, with C of their own."""
+        return cls(keys, tuple(samples), gamed, tuple(length_controlled(items, gamed) for items in samples))
+
+    def value(self) -> float:
+        return float(np.mean([one.win_rate for one in self.fits])) / 100
+
+    def replicates(self, counts: np.ndarray) -> np.ndarray:
+        """The fit is repeated on every sample of items, at its C and with `gamed` as it is: these are no sample of anything."""
+        at, drawn = np.arange(len(self.keys)), counts.astype(np.int64)
+        return np.mean([[self._refit(number, np.repeat(at, of)) for of in drawn] for number in range(len(self.fits))], axis=0)
+
+    def _refit(self, number: int, at: np.ndarray) -> float:
+        items, fitted = self.samples[number].take(at), self.fits[number]
+        if fitted.c is None:  # the baseline itself
+            return fitted.win_rate / 100
+        rows = training_rows(items, self.gamed)
+        return (
+            from_weights(fit(rows, fitted.c, fitted.beta, _RESAMPLED_TOLERANCE), items).win_rate / 100
+            if len(rows.won)
+            else np.nan
+        )
+
+    def take(self, at: np.ndarray) -> "LengthControl":
+        samples = tuple(items.take(at) for items in self.samples)
+        again = (length_controlled(items, self.gamed, one.c) for items, one in zip(samples, self.fits, strict=True))
+        return LengthControl(self.keys[at], samples, self.gamed, tuple(again))
+
+    def permuted(self, other: "LengthControl", swapped: np.ndarray) -> np.ndarray:
+        """The linearised difference of two Newton steps from the fit to both sides together, which no exchange moves.
+
+        A refit for each of thousands of exchanges would take minutes; an exchange moves the fit little, so this nearly is it.
+        """
+        sides = [_stacked(side.samples) for side in (self, other)]
+        won, shorter_by = (np.stack([getattr(side, name) for side in sides]) for name in ("won", "shorter_by"))
+        judged, n = ~np.isnan(won), len(self.keys)
+        spread = np.std(shorter_by, ddof=1)
+        length = np.tanh(shorter_by / spread) if spread > 0 else np.zeros_like(shorter_by)
+        difficulty = _difficulty(self.samples[0])
+        x = np.stack([length, np.broadcast_to(difficulty, length.shape), np.ones_like(length)], axis=-1)  # (2, samples, n, 3)
+        fitted = [one.c for side in (self, other) for one in side.fits if one.c is not None]
+        c = float(np.exp(np.mean(np.log(fitted)))) if fitted else 1.0
+        weight = np.broadcast_to(1 / np.array([len(side.samples) for side in (self, other)])[:, None, None], won.shape)
+        gamed = self.gamed or Rows(np.empty((0, 3)), np.empty(0), np.empty(0))
+        of_gamed = gamed.features if self.samples[0].difficulty is not None else gamed.features * [1, 0, 1]
+        pooled = Rows(
+            np.vstack([of_gamed, x[judged]]),
+            np.concatenate([gamed.won, won[judged]]),
+            np.concatenate([gamed.weights, weight[judged] / 2]),
+        )
+        beta = fit(pooled, c)
+        own = _slopes(x.reshape(-1, 3), np.nan_to_num(won).ravel(), (weight * judged).ravel(), beta)
+        own = own.reshape(2, -1, n, own.shape[-1]).sum(axis=1)
+        fixed, both = _slopes(of_gamed, gamed.won, gamed.weights, beta).sum(axis=0), own.sum(axis=(0, 1))
+        mine = own[0].sum(axis=0) + swapped @ (own[1] - own[0])
+        steps = [_newton_steps(sums + fixed, beta, c) for sums in (mine, both - mine)]
+        p = _sigmoid(beta[1] * difficulty + beta[2])
+        slope = np.array([0.0, np.mean(p * (1 - p) * difficulty), np.mean(p * (1 - p))])
+        return (steps[0] - steps[1]) @ slope
+
+
+def _stacked(samples: Sequence[Items]) -> Items:
+    """Several samples' items as one, of shape (samples, n)."""
+    return Items(np.stack([items.won for items in samples]), np.stack([items.shorter_by for items in samples]), None)
+
+
+def _slopes(x: np.ndarray, won: np.ndarray, weights: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    """What each row adds to the gradient of the loss at `beta` and to its Hessian: (n, 3 + 9)."""
+    p = _sigmoid(x @ beta)
+    hessian = (weights * p * (1 - p))[:, None] * (x[:, :, None] * x[:, None, :]).reshape(-1, 9)
+    return np.hstack([(weights * (p - won))[:, None] * x, hessian])
+
+
+def _newton_steps(sums: np.ndarray, beta: np.ndarray, c: float) -> np.ndarray:
+    """The Newton step, (p, 3), from `beta` for each of the sums, (p, 3 + 9), of `_slopes`.
+
+    A weight that the L1 norm holds at 0 stays there; of the others the norm's slope is their sign.
     """
-    if fitted.c is None:
-        return None
-
-    def refitted(samples: np.ndarray, axis: int) -> np.ndarray:
-        draws = (items.take(sample) for sample in samples.astype(np.int64))
-        return np.array([from_weights(fit(training_rows(draw, gamed), fitted.c, fitted.beta), draw).win_rate for draw in draws])
-
-    return stats.bootstrap_interval(np.arange(len(items.won)), refitted, resamples, seed)
+    free, steps = beta != 0, np.zeros((len(sums), 3))
+    gradient = sums[:, :3][:, free] + np.sign(beta[free]) / c
+    hessian = sums[:, 3:].reshape(-1, 3, 3)[:, free][:, :, free] + 1e-12 * np.eye(int(free.sum()))
+    steps[:, free] = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+    return steps

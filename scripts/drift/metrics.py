@@ -1,6 +1,7 @@
 """What the report shows of each score: its name, how its numbers are written, and the sentence that explains its curve."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 FIRST = {-1: "base", 0: "warm-up"}
 
@@ -17,6 +18,23 @@ def points(value: float) -> str:
 def minus(text: str) -> str:
     """`text` with a minus as long as its plus."""
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def tenths(value: float) -> str:
+    return minus(f"{value:.1f}")
+
+
+def signed_tenths(value: float) -> str:
+    return minus(f"{value:+.1f}")
+
+
+def hundredths(value: float) -> str:
+    return minus(f"{value:.2f}")
+
+
+def probability(value: float) -> str:
+    """A p-value."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def whole(value: float) -> str:
@@ -49,32 +67,93 @@ class Metric:
 
     name: str
     label: str
-    text: object
+    text: Callable[[float], str]
     axis: str = ",~r"
     help: str = ""
     curve: str = ""
     rule: float | None = None
+    detail: bool = False  # shown on demand only
+
+    def difference(self, value: float) -> str:
+        """A difference of two values, with its sign; of shares in percentage points."""
+        return {percent: points, tenths: signed_tenths}.get(self.text, signed)(value)
 
 
-BENCHMARK_METRICS = (
+JUDGED_METRICS = (
     Metric(
         "win_rate",
         "Win rate",
         percent,
         "%",
-        "share of verdicts for the policy's answer against the reply that disappointed the user; both orders, averaged",
-        "Rising: the judge more often prefers the policy's answer to the reply that disappointed a real user. "
-        "50% (dashed) is a draw.",
+        "share of verdicts for the policy's answer against the one that it is compared with; over the orders, averaged",
+        "Rising: the judge more often prefers the policy's answer to the one that it is compared with. 50% (dashed) is a draw.",
         0.5,
     ),
-    Metric("win_rate_gain", "Gain over base", points, help="win rate less the base model's on the same items, points"),
+    Metric(
+        "length_controlled_win_rate",
+        "Win rate, length-controlled",
+        percent,
+        "%",
+        "the win rate that a logistic model predicts were both answers of one length (AlpacaEval 2)",
+        "Rising less than the win rate: part of its gain came from longer answers. 50% (dashed) is the baseline.",
+        0.5,
+    ),
+    Metric("discrete_win_rate", "Win rate, discrete", percent, help="an item counts for whoever has more than half of it"),
+    Metric("standard_error", "Standard error", percent, help="of the win rate, over items", detail=True),
+    Metric(
+        "wb_score_task_macro",
+        "WB-Score, task-weighted",
+        tenths,
+        ",~r",
+        "weighted mean of the groups' scores, -80 to 100: what is reported as WildBench's task score",
+        "Rising: the judge scores the answers higher over the groups of tasks; 0 is a score of 5 of 10.",
+    ),
+    Metric("wb_score", "WB-Score", tenths, help="mean score over all tasks, -80 to 100; 0 is a score of 5 of 10"),
+    Metric("wb_score_raw", "WB-Score, 1 to 10", hundredths, help="mean score as the judge gives it", detail=True),
+    Metric("wb_score_adjusted", "WB-Score, adjusted", hundredths, help="the same less 5, doubled", detail=True),
+    Metric(
+        "wb_reward_task_macro_k500",
+        "WB-Reward, task-weighted, K = 500",
+        tenths,
+        ",~r",
+        "as WB-Reward with K = 500, as the weighted mean of the groups",
+        "Rising: against the references' answers the judge more often prefers the policy's; slight wins by over 500 characters "
+        "count as draws. 0 (dashed) is a draw.",
+        0.0,
+    ),
+    Metric(
+        "wb_reward_k500", "WB-Reward, K = 500", tenths, help="WB-Reward where a slight win by over 500 characters is a draw"
+    ),
+    Metric(
+        "wb_reward_task_macro", "WB-Reward, task-weighted", tenths, help="without a penalty on length, by groups", detail=True
+    ),
+    Metric("wb_reward", "WB-Reward", tenths, help="without a penalty on length", detail=True),
+    Metric(
+        "elo_bradley_terry",
+        "Rating (Bradley-Terry)",
+        whole,
+        ",~r",
+        "of this run's policies among each other, from their scores on the same tasks; their mean is 1,000",
+        "Rising: scored at least two points higher than the run's other policies on more tasks.",
+    ),
+    Metric("elo", "Elo", whole, help="the same by sequential Elo, as WildBench has it, over random orders of the votes"),
+    Metric(
+        "judge_score", "Judge's score", hundredths, ",~r", "mean score, 1 to 10", "Rising: the judge scores the answers higher."
+    ),
+    Metric(
+        "position_flip_rate", "Verdict flips", percent, help="share of items whose verdict changes with the order of answers"
+    ),
+    Metric("parse_failure_rate", "No verdict", percent, help="share of the questions to the judge that gave no verdict"),
+    Metric("verdict_mass", "Verdict mass", percent, help="how much of the judge's first token was a verdict at all"),
+)
+ANSWER_METRICS = (
     Metric(
         "response_tokens",
         "Answer length",
         whole,
         "~s",
         "mean tokens of an answer",
-        "Rising together with the win rate: part of the gain may be that the judge likes longer answers.",
+        "Rising together with the scores: part of the gain may be that the judge likes longer answers.",
     ),
     Metric(
         "cut_by_limit",
@@ -84,10 +163,6 @@ BENCHMARK_METRICS = (
         "share of answers that the token limit cut",
         "Rising: more answers do not come to an end before the token limit; they are judged as they are.",
     ),
-    Metric(
-        "position_flip_rate", "Verdict flips", percent, help="share of items whose verdict changes with the order of answers"
-    ),
-    Metric("verdict_mass", "Verdict mass", percent, help="how much of the judge's first token was a verdict at all"),
 )
 PAIR_METRICS = (
     Metric(
@@ -130,6 +205,21 @@ PAIR_METRICS = (
         0.0,
     ),
 )
+KNOWN = {metric.name: (place, metric) for place, metric in enumerate(JUDGED_METRICS + ANSWER_METRICS + PAIR_METRICS)}
+
+
+def metric_named(name: str) -> Metric:
+    """How the scores' metric of this name is shown. NAME:X is NAME against the reference X, or over the group X: a detail."""
+    stem, _, part = name.partition(":")
+    known = KNOWN[stem][1]
+    return replace(known, name=name, label=f"{known.label}: {part}", curve="", detail=True) if part else known
+
+
+def in_order(names: Iterable[str]) -> list[Metric]:
+    """The metrics of these names, the most telling first."""
+    return [metric_named(name) for name in sorted(names, key=lambda name: (KNOWN[name.partition(":")[0]][0], name))]
+
+
 TRAINING_CURVES = (
     Metric(
         "s",

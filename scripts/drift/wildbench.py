@@ -7,11 +7,11 @@ A task counts in every group that one of its tags belongs to. Judge scores are 1
 subset is in it) is absent from the mappings, and None stands for a figure that is not defined.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from drift import stats
 from drift.cli import StageError
 
 INFORMATION, CODING, PLANNING = "Information/Advice seeking", "Coding & Debugging", "Planning & Reasoning"
@@ -39,9 +39,10 @@ GROUP_WEIGHTS = {
 }
 LATEST = "v2.0625"
 
+GROUPS = tuple(GROUP_WEIGHTS[LATEST])
+
 REWARD_OF_OUTCOME = {"win_much": 1.0, "win": 0.5, "tie": 0.0, "lose": -0.5, "lose_much": -1.0}
-_OUTCOME_OF_CHOICE = {"A++": "win_much", "A+": "win", "A=B": "tie", "B+": "lose", "B++": "lose_much"}
-_MIRRORED = dict(zip(REWARD_OF_OUTCOME, reversed(REWARD_OF_OUTCOME), strict=True))
+PENALTY = 500  # characters: the length penalty of the published board
 
 
 def groups_of(tags: Iterable[str]) -> frozenset[str]:
@@ -52,16 +53,37 @@ def groups_of(tags: Iterable[str]) -> frozenset[str]:
         raise StageError(f"WildBench has no tag {error}: correct it to one of {', '.join(GROUP_OF_TAG)}.") from error
 
 
+def macro(figures: np.ndarray, version: str = LATEST) -> np.ndarray:
+    """The weighted mean, (...), of figures by group, (..., 5) in the order of GROUPS.
+
+    A group that is NaN is not there: the others are divided by their weights alone. NaN where none is there.
+    """
+    weights = np.where(np.isnan(figures), 0.0, [GROUP_WEIGHTS[version][group] for group in GROUPS])
+    total = weights.sum(axis=-1)
+    summed = (weights * np.nan_to_num(figures)).sum(axis=-1)
+    return np.divide(summed, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
 def task_macro(by_group: Mapping[str, float], version: str = LATEST) -> float | None:
-    """The weighted mean of figures by group, over the groups that are there and divided by their weights alone."""
-    weights = {group: GROUP_WEIGHTS[version][group] for group in by_group}
-    return sum(weights[group] * by_group[group] for group in by_group) / sum(weights.values()) if weights else None
+    """`macro` of figures by group's name; None where there is no group."""
+    return float(macro(np.array([by_group.get(group, np.nan) for group in GROUPS]), version)) if by_group else None
+
+
+def membership(groups: Sequence[Collection[str]]) -> np.ndarray:
+    """Which task, (n,), is in which of GROUPS: (n, 5) of 0 and 1."""
+    return np.array([[group in of_task for group in GROUPS] for of_task in groups], dtype=np.float64).reshape(-1, len(GROUPS))
+
+
+def group_means(sums: np.ndarray) -> np.ndarray:
+    """Means by group, (..., 5), of the sums of values and then of counts by group, (..., 10); NaN where nothing counts."""
+    values, counts = sums[..., : len(GROUPS)], sums[..., len(GROUPS) :]
+    return np.divide(values, counts, out=np.full(values.shape, np.nan), where=counts > 0)
 
 
 # ------------------------------------------------------------------------------------------------------------- WB-Score
 
 
-def adjusted(score: float) -> float:
+def adjusted(score: float | np.ndarray) -> float | np.ndarray:
     """A mean judge score, 1 to 10, on the scale where 5 is 0: -8 to 10."""
     return (score - 5) * 2
 
@@ -88,33 +110,39 @@ def wb_score(scores: np.ndarray, lengths: np.ndarray, truncated: np.ndarray) -> 
     }
 
 
-def group_scores(scores: np.ndarray, counts: np.ndarray, groups: Sequence[Collection[str]]) -> dict[str, float]:
-    """Adjusted mean score by group, -8 to 10. `counts`, (n,), is `usable`; `groups`, n sets, holds each task's groups."""
-    members = {
-        group: [score for score, counted, of_task in zip(scores, counts, groups, strict=True) if counted and group in of_task]
-        for group in GROUP_WEIGHTS[LATEST]
+def score_figures(keys: Sequence[str], scores: np.ndarray, lengths: np.ndarray, member: np.ndarray) -> dict[str, stats.Figure]:
+    """A policy's figures from its judge scores, (n,), NaN without one; `lengths`, (n,) characters; `member` as `membership`.
+
+    wb_score_raw is on 1 to 10, wb_score_adjusted on -8 to 10; the others are ten times the latter, as the leaderboard shows them.
+    """
+    scores, counted = np.asarray(scores, dtype=np.float64), usable(lengths, np.zeros(len(lengths)))[:, None] * member
+    each = np.column_stack([scores, np.ones(len(scores))])
+    grouped = np.hstack([scores[:, None] * counted, counted])
+
+    def figure(parts: np.ndarray, follows: Callable) -> stats.Figure:
+        return stats.by_item(keys, parts, follows)
+
+    found = {
+        "wb_score_task_macro": figure(grouped, lambda sums: 10 * macro(adjusted(group_means(sums)))),
+        "wb_score": figure(each, lambda sums: 10 * adjusted(stats.ratio(sums))),
+        "wb_score_raw": figure(each, stats.ratio),
+        "wb_score_adjusted": figure(each, lambda sums: adjusted(stats.ratio(sums))),
     }
-    return {group: adjusted(float(np.mean(values))) for group, values in members.items() if values}
+    # A lambda of a loop would see the last group in all of them.
+    of = {f"wb_score:{group}": lambda sums, at=at: 10 * adjusted(group_means(sums)[..., at]) for at, group in enumerate(GROUPS)}
+    return found | {name: figure(grouped, follows) for name, follows in of.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------ WB-Reward
 
 
-def outcome(choice: str, model_is_a: bool) -> str:
-    """What a judge's choice (A++, A+, A=B, B+, B++) is for the model: win_much, win, tie, lose or lose_much."""
-    if choice not in _OUTCOME_OF_CHOICE:
-        raise StageError(f"a WildBench judge chose {choice!r}: ask again for one of {', '.join(_OUTCOME_OF_CHOICE)}.")
-    of_a = _OUTCOME_OF_CHOICE[choice]
-    return of_a if model_is_a else _MIRRORED[of_a]
+def penalised(outcomes: np.ndarray, lengths: np.ndarray, reference_lengths: np.ndarray, k: int) -> np.ndarray:
+    """Outcomes, (n,) of -2 to 2, under length penalty `k`: a slight win by more than k characters more is a tie.
 
-
-def penalised(of_model: str, model_length: int, reference_length: int, k: int) -> str:
-    """The outcome under length penalty `k`: a slight win by more than k characters more is a tie. Below 0 there is none.
-
-    Lengths in characters. It holds for either side; what was much better or much worse stays so.
+    Lengths, (n,), in characters. It holds for either side; what was much better or much worse stays so. Below 0: no penalty.
     """
-    longer = {"win": model_length - reference_length, "lose": reference_length - model_length}
-    return "tie" if k >= 0 and of_model in longer and longer[of_model] > k else of_model
+    longer = np.sign(outcomes) * (np.asarray(lengths) - np.asarray(reference_lengths))
+    return np.where((k >= 0) & (np.abs(outcomes) == 1) & (longer > k), 0, outcomes)
 
 
 def reward(counts: Mapping[str, int], total: int) -> float | None:
@@ -128,17 +156,28 @@ def group_rewards(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     return {group: reward(counts[group], total) for group, total in totals.items() if total}
 
 
-def count_outcomes(
-    outcomes: Sequence[str], counts: Sequence[bool], groups: Sequence[Collection[str]]
-) -> tuple[Counter, dict[str, Counter]]:
-    """Tasks by outcome, overall and by group, where `counts`: both answers, the model's and the reference's, are usable.
+def reward_figures(
+    keys: Sequence[str], rewards: np.ndarray, counts: np.ndarray, member: np.ndarray
+) -> tuple[stats.Figure, stats.Figure]:
+    """Reward, overall and task-weighted, times 100: the plain mean of those against each reference.
 
-    For the overall reward divide by all tasks: one that does not count here earns nothing there, as published.
+    `rewards`, (n, references): -1 to 1, NaN without a verdict. `counts`, (n, references): both answers are usable. An item that
+    does not count earns nothing and stays in the overall denominator, and is left out of its groups, as published.
     """
-    kept = [(of_task, name) for name, counted, of_task in zip(outcomes, counts, groups, strict=True) if counted]
-    return Counter(name for _, name in kept), {
-        group: Counter(name for of_task, name in kept if group in of_task) for group in GROUP_WEIGHTS[LATEST]
-    }
+    judged = ~np.isnan(rewards)
+    earned, counted = np.nan_to_num(rewards) * counts, (judged & counts).astype(np.float64)
+    references = rewards.shape[1]
+    overall = np.hstack([earned, judged])
+    grouped = [np.hstack([earned[:, [at]] * member, counted[:, [at]] * member]) for at in range(references)]
+
+    def mixed(sums: np.ndarray) -> np.ndarray:
+        of_each = [stats.ratio(sums[..., [at, references + at]]) for at in range(references)]
+        return 100 * sum(of_each) / references
+
+    def mixed_macro(sums: np.ndarray) -> np.ndarray:
+        return 100 * sum(macro(group_means(part)) for part in np.split(sums, references, axis=-1)) / references
+
+    return stats.by_item(keys, overall, mixed), stats.by_item(keys, np.hstack(grouped), mixed_macro)
 
 
 def mix(rewards: Sequence[float | None]) -> float | None:

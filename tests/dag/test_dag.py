@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -33,6 +34,7 @@ def plan(tmp_path_factory):
             known[key] = planned(snakemake(folder, base | changes, "-n", *targets))
         return {rule: count for rule, count in known[key].items() if rule != "total"}
 
+    dry_run.folder = folder
     return dry_run
 
 
@@ -103,6 +105,68 @@ def test_policies_can_be_made_without_their_evaluation(plan):
     jobs = plan("policies_all")
     assert jobs["train"] == 3
     assert not {"diagnostics", "respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
+
+
+def with_benchmark(row: dict, **changes) -> dict:
+    """An evaluation with a second benchmark."""
+    evaluation = tiny_config(Path("model"), Path("logs.jsonl"))["evaluation"]
+    evaluation["benchmarks"]["mine"] = {"path": "mine.jsonl", "decoding": {"max_tokens": 48}} | row
+    evaluation["judges"]["far"] = {"endpoint": {"url": "http://localhost:1/v1", "model": "x"}}
+    evaluation["judges"]["tiny"]["path"] = evaluation["judges"]["tiny"]["path"].replace("model", "other-model")
+    return evaluation | changes
+
+
+@pytest.fixture
+def two_benchmarks(plan):
+    """Dry-run with a second benchmark; jobs beyond those of the first alone."""
+    (plan.folder / "other-model").mkdir(exist_ok=True)
+    for name in ("mine.jsonl", "published.jsonl", "gpt.jsonl"):
+        (plan.folder / name).touch()
+
+    def beyond(row: dict, **changes) -> dict[str, int]:
+        one = with_benchmark(row)
+        del one["benchmarks"]["mine"]
+        return difference(plan(evaluation=with_benchmark(row, **changes)), plan(evaluation=one))
+
+    return beyond
+
+
+def test_a_second_benchmark_adds_its_own_jobs_only(two_benchmarks):
+    policies = 4
+    per_policy = dict.fromkeys(("respond", "responses", "judge_requests", "judge", "judgments"), policies)
+    shared = {"tasks": 1, "benchmark_prompts": 1, "benchmark_requests": 1}
+    row = {"kind": "wildbench", "references": {"gpt": "gpt.jsonl"}}
+    assert two_benchmarks(row) == per_policy | shared
+    # Several judges see the same answers.
+    both = two_benchmarks(row | {"judge": ["tiny", "far"]})
+    assert both == per_policy | shared | dict.fromkeys(("judge_requests", "judge", "judgments"), 2 * policies)
+
+
+def test_judges_are_tried_once_for_each_way_in_which_they_judge(two_benchmarks):
+    tried = {"published": 1, "published_requests": 1, "judge_published": 1, "published_judgments": 1, "validation": 1}
+
+    def trials(row: dict) -> dict[str, int]:
+        return {rule: count for rule, count in two_benchmarks(row, validation="published.jsonl").items() if rule in tried}
+
+    assert trials({"kind": "prompts"}) == tried, "both benchmarks are judged by letters, in both orders"
+    twice = tried | {"published_requests": 2, "judge_published": 2, "published_judgments": 2}
+    assert trials({"kind": "alpacaeval"}) == twice, "other letters and another order"
+    assert trials({"kind": "wildbench"}) == twice | {"published": 2}, "scores and preferences"
+
+
+def test_an_endpoint_that_judges_alone_needs_no_model(plan, two_benchmarks):
+    jobs = plan(evaluation=with_benchmark({"kind": "prompts"}, judge="far"))
+    assert "judge_base" not in jobs
+    assert jobs["judge"] == 8
+
+
+def test_a_judge_prompt_that_is_not_there_stops_snakemake_with_its_name(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "logs.jsonl").touch()
+    config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl")
+    config["evaluation"]["judges"]["tiny"]["template"] = "mine.txt"
+    done = snakemake(tmp_path, config, "-n", check=False)
+    assert "evaluation.judges.tiny.template: mine.txt cannot be read" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

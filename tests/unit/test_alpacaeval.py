@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drift import alpacaeval, cli
+from drift import alpacaeval, cli, seeds, stats
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 GOLDEN = SHARED / "golden/alpacaeval"
@@ -62,11 +62,11 @@ def test_no_verdict_among_the_tokens_is_no_preference():
 
 @given(st.text(), st.integers(0, 1000))
 def test_order_depends_on_instruction_and_seed_alone(instruction, seed):
-    assert alpacaeval.is_switched(instruction, seed) is alpacaeval.is_switched(instruction, seed)
+    assert seeds.is_switched(instruction, seed) is seeds.is_switched(instruction, seed)
 
 
 def test_orders_are_a_fair_coin_that_the_seed_turns():
-    orders = np.array([[alpacaeval.is_switched(f"Question {n}", seed) for n in range(2000)] for seed in (0, 1)])
+    orders = np.array([[seeds.is_switched(f"Question {n}", seed) for n in range(2000)] for seed in (0, 1)])
     assert abs(orders.mean(axis=1) - 0.5).max() < 0.04
     assert 0.45 < (orders[0] == orders[1]).mean() < 0.55
 
@@ -75,7 +75,7 @@ def test_orders_are_a_fair_coin_that_the_seed_turns():
 @pytest.mark.skipif(not INSTRUCTIONS.is_file(), reason="the AlpacaEval instructions are not on this machine")
 def test_orders_are_the_published_ones():
     instructions = [json.loads(line)["instruction"] for line in INSTRUCTIONS.read_text(encoding="utf-8").splitlines()]
-    orders = np.array([alpacaeval.is_switched(instruction) for instruction in instructions])
+    orders = np.array([seeds.is_switched(instruction) for instruction in instructions])
     judged = golden_items()
     assert len(judged) > 20_000
     assert (orders[judged["instruction_index"].to_numpy()] == judged["switched"].cast(pl.Boolean).to_numpy()).all()
@@ -302,7 +302,9 @@ def test_baseline_itself_is_worth_50():
     itself = items([0.5] * 6, [0.0] * 6, np.linspace(-1, 1, 6))
     found = alpacaeval.length_controlled(itself, gamed_rows())
     assert (found.win_rate, found.beta.tolist()) == (50.0, [0, 0, 0])
-    assert alpacaeval.interval(itself, gamed_rows(), found) is None
+    figure = alpacaeval.LengthControl.fitted(np.arange(6), [itself], gamed_rows())
+    assert interval(figure, 10) == (0.5, 0.5)
+    assert figure.permuted(figure, np.eye(6)) == pytest.approx(np.zeros(6))
 
 
 def test_nothing_judged_is_refused():
@@ -340,37 +342,78 @@ def test_subset_is_fitted_on_its_own():
 # ------------------------------------------------------------------------------------------------------------- interval
 
 
+def controlled(won: alpacaeval.Items, gamed: alpacaeval.Rows | None = None, c: float = 20.0) -> alpacaeval.LengthControl:
+    return alpacaeval.LengthControl(np.arange(len(won.won)), (won,), gamed, (alpacaeval.length_controlled(won, gamed, c),))
+
+
+def interval(figure: alpacaeval.LengthControl, resamples: int, seed: int = 0) -> tuple[float, float]:
+    return stats.interval(stats.bootstrap(figure, resamples, seed))
+
+
 def test_interval_is_repeatable_and_about_the_estimate():
-    won = drawn(150, 1)
-    fitted = alpacaeval.length_controlled(won, gamed_rows(), 20.0)
-    low, high = alpacaeval.interval(won, gamed_rows(), fitted, resamples=200, seed=3)
-    assert low < fitted.win_rate < high
-    assert high - low > 2 * 1.96 * fitted.standard_error, "the standard error over items leaves out the fit's uncertainty"
-    assert alpacaeval.interval(won, gamed_rows(), fitted, resamples=200, seed=3) == (low, high)
-    assert alpacaeval.interval(won, gamed_rows(), fitted, resamples=200, seed=4) != (low, high)
+    figure = controlled(drawn(150, 1), gamed_rows())
+    low, high = interval(figure, 200, 3)
+    assert low < figure.value() < high
+    error = figure.fits[0].standard_error / 100
+    assert high - low > 2 * 1.96 * error, "the standard error over items leaves out the fit's uncertainty"
+    assert interval(figure, 200, 3) == (low, high)
+    assert interval(figure, 200, 4) != (low, high)
 
 
 def test_interval_covers_the_truth():
     """95% intervals of 40 samples: fewer than 34 that cover would have a probability of 0.002 were they right."""
     beta = np.array([-1.0, 0.8, -0.5])
-    many = alpacaeval.from_weights(beta, drawn(100_000, 99)).win_rate
+    many = alpacaeval.from_weights(beta, drawn(100_000, 99)).win_rate / 100
     covered, widths = 0, []
     for seed in range(40):
-        sample = drawn(150, seed, beta=tuple(beta))
-        fitted = alpacaeval.length_controlled(sample, None, 100.0)
-        low, high = alpacaeval.interval(sample, None, fitted, resamples=100, seed=seed)
+        low, high = interval(controlled(drawn(150, seed, beta=tuple(beta)), None, 100.0), 100, seed)
         covered += low <= many <= high
         widths.append(high - low)
     assert covered >= 34
-    assert 10 < np.mean(widths) < 20, "per cent: a mean of 150 wins has about 15"
+    assert 0.10 < np.mean(widths) < 0.20, "a mean of 150 wins has about 0.15"
 
 
 def test_unjudged_items_do_not_break_the_interval():
     won = drawn(120, 2)
     won.won[::10] = NAN
-    fitted = alpacaeval.length_controlled(won, None, 20.0)
-    low, high = alpacaeval.interval(won, None, fitted, resamples=50)
-    assert low < fitted.win_rate < high
+    figure = controlled(won)
+    low, high = interval(figure, 50)
+    assert low < figure.value() < high
+
+
+def test_refit_of_a_resample_is_the_fit_of_its_items():
+    won = drawn(100, 5)
+    figure, counts = controlled(won, gamed_rows()), stats.resampled(100, 5, 1)
+    for value, of in zip(figure.replicates(counts), counts, strict=True):
+        again = alpacaeval.length_controlled(won.take(np.repeat(np.arange(100), of.astype(int))), gamed_rows(), 20.0)
+        assert value == pytest.approx(again.win_rate / 100, abs=1e-6)
+
+
+def test_samples_are_averaged():
+    one, other = drawn(100, 5), drawn(100, 6)
+    figure = alpacaeval.LengthControl.fitted(np.arange(100), (one, other), gamed_rows())
+    alone = [alpacaeval.length_controlled(items, gamed_rows()).win_rate / 100 for items in (one, other)]
+    assert figure.value() == pytest.approx(np.mean(alone))
+
+
+def test_exchanges_move_length_control_as_a_refit_would():
+    """The linearised difference that is tested against the one of two fits, for exchanges from none to all."""
+    a, b = drawn(400, 1), drawn(400, 2, beta=(-1.0, 0.8, -0.1))
+    b = alpacaeval.Items(b.won, b.shorter_by, a.difficulty)
+    swapped = np.vstack([np.zeros(400), np.ones(400), stats.exchanges(400, 6, 3)])
+    found = controlled(a, gamed_rows()).permuted(controlled(b, gamed_rows()), swapped)
+
+    def refitted(swap: np.ndarray) -> float:
+        sides = [
+            alpacaeval.Items(np.where(at, y.won, x.won), np.where(at, y.shorter_by, x.shorter_by), a.difficulty)
+            for x, y, at in ((a, b, swap > 0), (b, a, swap > 0))
+        ]
+        rates = [alpacaeval.length_controlled(side, gamed_rows(), 20.0).win_rate / 100 for side in sides]
+        return rates[0] - rates[1]
+
+    expected = np.array([refitted(swap) for swap in swapped])
+    assert found[0] == pytest.approx(-found[1])
+    assert found == pytest.approx(expected, abs=0.1 * np.abs(expected).max())
 
 
 # --------------------------------------------------------------------------------------------------- published figures
@@ -425,7 +468,7 @@ def test_own_fit_chooses_the_published_c_and_meets_the_published_figure(model, c
 @needs_golden
 def test_interval_of_a_published_model_is_no_narrower_than_its_win_rate_s():
     model = golden_model("claude-2.1")
-    fitted = alpacaeval.length_controlled(model, golden_gamed())
-    low, high = alpacaeval.interval(model, golden_gamed(), fitted, resamples=200)
-    assert low < golden_figure("claude-2.1") < high
-    assert 4 < high - low < 9, "the plain win rate's is 4.4 wide"
+    figure = alpacaeval.LengthControl.fitted(np.arange(len(model.won)), (model,), golden_gamed())
+    low, high = interval(figure, 200)
+    assert low < golden_figure("claude-2.1") / 100 < high
+    assert 0.04 < high - low < 0.09, "the plain win rate's is 0.044 wide"

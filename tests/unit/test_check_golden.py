@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 import check_golden
-from drift import alpacaeval, cli
+from drift import alpacaeval, cli, golden
 from drift.wildbench import CODING, CREATIVE, INFORMATION, MATH, PLANNING
 from tests.conftest import REPOSITORY
 
@@ -181,7 +181,7 @@ def test_command_ends_well_or_with_one_line(folder):
 def test_right_figures_pass_and_what_cannot_be_checked_is_counted(folder):
     done = check(folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    for metric in check_golden.TOLERANCES:
+    for metric in golden.TOLERANCES:
         assert row_of(done.stdout, metric)[3] == "ok", metric
     assert row_of(done.stdout, "preference")[0] == str(3 * N - 2)
     assert row_of(done.stdout, "win_rate")[0] == "2"
@@ -206,21 +206,21 @@ def test_right_figures_pass_and_what_cannot_be_checked_is_counted(folder):
         ("leaderboard.csv", "whole", "n_wins", lambda x: x + 1, {"counts"}),
         ("leaderboard.csv", "whole", "n_total", lambda x: x + 1, {"counts"}),
         ("leaderboard.csv", "whole", "avg_length", lambda x: x + 1, {"avg_length"}),
-        ("leaderboard.csv", "whole", "lc_standard_error", lambda x: x + 1e-5, {check_golden.LC_ERROR}),
-        ("leaderboard.csv", "short", "length_controlled_winrate", lambda x: x + 0.001, {check_golden.LC_WEIGHTS}),
+        ("leaderboard.csv", "whole", "lc_standard_error", lambda x: x + 1e-5, {golden.LC_ERROR}),
+        ("leaderboard.csv", "short", "length_controlled_winrate", lambda x: x + 0.001, {golden.LC_WEIGHTS}),
         (
             "leaderboard.csv",
             "short",
             "length_controlled_winrate",
             lambda x: x + 0.3,
-            {check_golden.LC_WEIGHTS, check_golden.LC_OWN, check_golden.LC_CV},
+            {golden.LC_WEIGHTS, golden.LC_OWN, golden.LC_CV},
         ),
         (
             "lc_weights.csv",
             "whole",
             check_golden.WEIGHT_COLUMNS[1],
             lambda x: x + 1e-3,
-            {check_golden.LC_WEIGHTS, check_golden.LC_ERROR},
+            {golden.LC_WEIGHTS, golden.LC_ERROR},
         ),
     ],
 )
@@ -228,7 +228,7 @@ def test_planted_alpacaeval_figure_is_named(folder, file, model, column, change,
     edit_csv(folder / "alpacaeval" / file, model, column, change)
     done = check(folder)
     assert done.returncode == 1
-    failed = {metric for metric in check_golden.TOLERANCES if row_of(done.stdout, metric)[3] == "FAILED"}
+    failed = {metric for metric in golden.TOLERANCES if row_of(done.stdout, metric)[3] == "FAILED"}
     assert failed == metrics
     for metric in metrics:
         assert re.search(rf"error: published figures are not met: .*{re.escape(metric)} is off by [^;]* \({model}", done.stderr)
@@ -268,7 +268,7 @@ def test_planted_wildbench_figure_is_named(folder, file, change, metrics):
     edit_json(folder / f"wildbench/{file}.json", change)
     done = check(folder)
     assert done.returncode == 1
-    assert {metric for metric in check_golden.TOLERANCES if row_of(done.stdout, metric)[3] == "FAILED"} == metrics
+    assert {metric for metric in golden.TOLERANCES if row_of(done.stdout, metric)[3] == "FAILED"} == metrics
     for metric in metrics:
         assert f"{metric} is off by" in done.stderr
 
@@ -278,7 +278,7 @@ def test_model_without_weights_is_still_fitted(folder):
     pl.read_csv(path).filter(pl.col("") != "whole").write_csv(path)
     done = check(folder)
     assert done.returncode == 0, done.stderr
-    assert [row_of(done.stdout, metric)[0] for metric in (check_golden.LC_WEIGHTS, check_golden.LC_CV)] == ["1", "2"]
+    assert [row_of(done.stdout, metric)[0] for metric in (golden.LC_WEIGHTS, golden.LC_CV)] == ["1", "2"]
     assert "1  LC from published weights: no weights are published (whole)" in done.stdout
 
 
@@ -317,9 +317,12 @@ def test_model_compared_with_one_reference_has_no_mix(folder):
     assert "1  WB-Reward mix: not compared with every reference (m)" in done.stdout
 
 
-def test_files_elsewhere_are_taken_by_option(folder, tmp_path):
+def test_files_elsewhere_are_taken_by_option_or_by_default(folder, tmp_path, monkeypatch):
     for name in ("instruction_difficulty.csv", "df_gamed.csv"):
         shutil.move(folder / "alpacaeval" / name, tmp_path / name)
+    monkeypatch.setattr(check_golden, "DEFAULTS", tmp_path)
+    assert check(folder).returncode == 0
+    monkeypatch.setattr(check_golden, "DEFAULTS", tmp_path / "nowhere")
     without = check(folder)
     assert without.returncode == 1
     assert re.search(r"error: .*instruction_difficulty\*\.csv: 0 such files.*--difficulty FILE", without.stderr)
@@ -401,10 +404,10 @@ needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published fig
 def test_published_figures_are_met():
     done = check(GOLDEN)
     assert done.returncode == 0, done.stdout + done.stderr
-    for metric in check_golden.TOLERANCES:
+    for metric in golden.TOLERANCES:
         assert row_of(done.stdout, metric)[3] == "ok", metric
     assert int(row_of(done.stdout, "preference")[0]) > 20_000
-    assert [row_of(done.stdout, name)[0] for name in ("win_rate", check_golden.LC_OWN, check_golden.LC_CV)] == [
+    assert [row_of(done.stdout, name)[0] for name in ("win_rate", golden.LC_OWN, golden.LC_CV)] == [
         "29",
         "28",
         "29",
@@ -420,5 +423,5 @@ def test_figure_planted_among_published_ones_is_found(tmp_path):
     edit_csv(copied / "alpacaeval/leaderboard.csv", "claude-2.1", "length_controlled_winrate", lambda x: x + 0.05)
     done = check(copied)
     assert done.returncode == 1
-    assert f"{check_golden.LC_OWN} is off by 0.054 (claude-2.1; tolerance 0.02)" in done.stderr
-    assert f"{check_golden.LC_WEIGHTS} is off by 0.05 (claude-2.1" in done.stderr
+    assert f"{golden.LC_OWN} is off by 0.054 (claude-2.1; tolerance 0.02)" in done.stderr
+    assert f"{golden.LC_WEIGHTS} is off by 0.05 (claude-2.1" in done.stderr

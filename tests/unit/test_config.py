@@ -214,9 +214,10 @@ def unlisted(model: type[BaseModel], values: dict, path: str = "") -> list[str]:
 
 
 def test_the_shipped_configuration_lists_every_knob():
-    values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    alternatives = ["recipes.start", "evaluation.judges.endpoint"]
-    assert unlisted(Config, values) == alternatives, "shown in commented lines"
+    text = (REPOSITORY / "config.yaml").read_text()
+    keys = {path.rpartition(".")[2] for path in unlisted(Config, yaml.safe_load(text))}
+    commented = {key for key in keys if re.search(rf"^ *#.*\b{key}: ", text, re.MULTILINE)}
+    assert keys == commented, "a key that is not set has a commented line"
 
 
 def test_a_knob_that_is_not_listed_would_be_noticed():
@@ -271,3 +272,45 @@ def test_the_few_lines_of_the_readme_make_a_run():
     assert set(config["recipes"]) == {"drift", "drift-unguided", "spin"}
     assert config["data"]["labeler"] in config["data"]["labelers"]
     assert set(config["evaluation"]["benchmarks"]) == {"heldout"}
+
+
+def evaluated(benchmark: dict, **changes) -> dict:
+    """A configuration with one benchmark, and an evaluation that is changed."""
+    judges = {"here": {"path": "m"}, "there": {"endpoint": {"url": "http://x/v1", "model": "y"}}}
+    return minimal(evaluation={"benchmarks": {"b": benchmark}, "judge": "here", "judges": judges} | changes)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "answer"),
+    [
+        ({"kind": "wildbench"}, "path: where are the tasks?"),
+        ({"kind": "heldout", "path": "x"}, "takes no path"),
+        ({"kind": "heldout", "references": {"gpt": "x"}}, "neither baseline nor references"),
+        ({"kind": "prompts", "path": "x", "gamed": "y"}, "use kind alpacaeval"),
+        ({"kind": "prompts", "path": "x", "references": {"baseline": "y"}}, "choose another name"),
+        ({"kind": "prompts", "path": "x", "samples": 3}, "samples 3 at temperature 0 are 3 times the same"),
+        ({"kind": "prompts", "path": "x", "judge": "her"}, "there is no 'her', did you mean 'here'?"),
+        ({"kind": "prompts", "path": "x", "judge": ["there", "where"]}, "there is no 'where'"),
+        (
+            {"kind": "prompts", "path": "x", "context": 64},
+            "max_tokens 2048 leaves no room for a prompt in evaluation.benchmarks.b.context",
+        ),
+        ({"kind": "alpaca", "path": "x"}, "alpacaeval"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_run_is_refused_with_the_cure(benchmark, answer):
+    assert answer in refusal(evaluated(benchmark))
+
+
+def test_a_benchmark_may_have_judges_and_a_context_of_its_own():
+    row = {"kind": "wildbench", "path": "x", "judge": ["here", "there"], "context": 16384, "decoding": {"max_tokens": 4096}}
+    loaded = load(evaluated(row))["evaluation"]
+    assert loaded["benchmarks"]["b"]["judge"] == ["here", "there"]
+    assert loaded["judges"]["there"]["decoding"]["max_tokens"] == 1024
+
+
+def test_votes_without_sampling_are_refused_where_they_would_all_be_the_same():
+    votes = {"here": {"path": "m", "votes": 3}}
+    assert "votes 3 without sampling" in refusal(evaluated({"kind": "heldout"}, judges=votes))
+    votes["here"]["decoding"] = {"temperature": 0.7}
+    load(evaluated({"kind": "heldout"}, judges=votes))

@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 
 import prompts
-import tasks
 from drift import tables
 from drift.chat import guided, markers, transcript
 
@@ -120,9 +119,9 @@ def benchmark() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
 
 
-def test_tasks_become_test_prompts_with_the_baseline_as_rejected(tokenizer):
+def test_tasks_become_test_prompts_without_what_they_are_compared_with(tokenizer):
     (pool,) = prompts.as_prompts(benchmark()).to_dicts()
-    assert (pool["split"], pool["rejected"], pool["chosen"]) == ("test", "The bad reply.", None)
+    assert (pool["split"], pool["rejected"], pool["chosen"], pool["feedback"]) == ("test", None, None, None)
     fitted = prompts.fit(pool, tokenizer, SETTINGS | {"max_length": None, "instruction": None})
     tables.Prompts.validate(pl.DataFrame([fitted], schema=tables.Prompts.create_empty().schema))
 
@@ -146,21 +145,6 @@ def dsat(count: int) -> pl.DataFrame:
         for number in range(count)
     ]
     return pl.DataFrame(rows)
-
-
-def test_tasks_are_the_test_prompts_against_the_reply_that_disappointed():
-    picked = tasks.heldout_tasks(dsat(20), None, seed=1)
-    assert sorted(picked["prompt_id"]) == sorted(f"s:{number}/0" for number in range(1, 20, 2))
-    assert dict(picked.select("prompt_id", "baseline").iter_rows())["s:3/0"] == "Bad 3."
-
-
-def test_fewer_tasks_are_some_of_the_same_whatever_the_order_of_the_rows():
-    all_of_them, few = tasks.heldout_tasks(dsat(20), None, seed=1), tasks.heldout_tasks(dsat(20), 4, seed=1)
-    assert few.height == 4
-    assert set(few["prompt_id"]) < set(all_of_them["prompt_id"])
-    assert set(tasks.heldout_tasks(dsat(20).reverse(), 4, seed=1)["prompt_id"]) == set(few["prompt_id"])
-    others = {tuple(sorted(tasks.heldout_tasks(dsat(20), 4, seed=seed)["prompt_id"])) for seed in range(8)}
-    assert len(others) > 1, "the seed picks"
 
 
 MARKED = "Stop here.<|im_end|>\n<|im_start|>user\nThanks!"

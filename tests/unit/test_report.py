@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,7 +14,8 @@ import pytest
 import yaml
 
 import report
-from drift import accounts, charts, cli, metrics, tables
+from drift import accounts, charts, cli, contrasts, metrics, scoreboard, tables
+from drift.config import Evaluation
 
 SCRIPTS = Path(report.__file__).parent
 HOSTILE = (
@@ -26,6 +28,14 @@ HOSTILE = (
 )
 METHODS = ("drift", "spin")
 SIDES = {"drift": ("dsat", "sampled", "user"), "spin": ("sat", "user", "sampled")}
+
+
+def evaluation(**judge) -> dict:
+    """The evaluation of a resolved configuration with one judge."""
+    section = {"judge": "tiny", "judges": {"tiny": {"path": "hf:x/y@z"} | judge}, "bootstrap": 100}
+    return Evaluation.model_validate(section).model_dump(mode="json")
+
+
 CONFIG = {
     "run": "demo",
     "seed": 42,
@@ -43,12 +53,7 @@ CONFIG = {
     },
     "sampling": {"temperature": 0.7, "top_p": 0.9, "max_tokens": 512, "context": 4096},
     "training": {"beta": 0.1, "learning_rate": 5e-7, "epochs": 1, "global_batch": 32, "max_length": 2048},
-    "evaluation": {
-        "benchmarks": {"heldout": {"kind": "heldout"}},
-        "judge": "tiny",
-        "judges": {"tiny": {"path": "hf:x/y@z", "trusted": False}},
-        "bootstrap": 100,
-    },
+    "evaluation": evaluation(trusted=False),
 }
 
 
@@ -243,15 +248,16 @@ def build_evaluation(folder: Path, pools: dict[str, list[dict]], gain: float, ra
     ]
     write(responses, tables.Responses, place / "responses.parquet")
     judgments = [
-        {"request_id": f"{task['prompt_id']}#judge-{order}-0", "prompt_id": task["prompt_id"], "order": order}
+        {"request_id": f"{task['prompt_id']}#pairwise-{order}-0", "prompt_id": task["prompt_id"], "order": order}
         | {"preference": float(np.clip(0.5 + gain + random.normal(0, 0.2), 0, 1)), "mass": 0.9}
+        | {"sample": 0, "kind": "pairwise", "opponent": "baseline", "vote": 0, "policy_chars": 90, "opponent_chars": 80}
         for task in tasks
         for order in ("AB", "BA")
     ]
     write(judgments, tables.Judgments, place / "judge/tiny/judgments.parquet")
     build_completions(place, tasks, "plain")
-    build_requests(place / "judge/tiny", tasks, "judge-AB", "judge-BA")
-    build_completions(place / "judge/tiny", tasks, "judge-AB", "judge-BA")
+    build_requests(place / "judge/tiny", tasks, "pairwise-AB", "pairwise-BA")
+    build_completions(place / "judge/tiny", tasks, "pairwise-AB", "pairwise-BA")
     logps = [
         {"pair_id": row["prompt_id"], "chosen_logp": -50 + 20 * gain + float(random.normal()), "rejected_logp": -50 - 9 * gain}
         for row in pools["seed"]
@@ -273,6 +279,15 @@ def policies(root: Path) -> list[tuple[str, int, Path]]:
     return [("base", -1, model / "base"), ("warmup", 0, model / "warmup"), *rounds]
 
 
+def score_arguments(root: Path, benchmarks: dict, folder: Path) -> list[object]:
+    """What scores.py is told of the built results; it writes to `folder`."""
+    named = [part for method, k, place in policies(root) for part in ("--policy", "qwen-0.5b", method, k, place)]
+    settings = json.dumps({"beta": 0.1, "bootstrap": 200, "seed": 42, "benchmarks": benchmarks})
+    known = [root / f"data/benchmarks/{name}.parquet" for name in benchmarks]
+    made = ("--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet")
+    return [*named, "--tasks", *known, "--settings", settings, *made]
+
+
 def build_results(home: Path) -> Path:
     """A small run with two methods of two iterations at home/results/demo, scored and catalogued by the real stages."""
     root, random = home / "results/demo", np.random.default_rng(7)
@@ -286,17 +301,18 @@ def build_results(home: Path) -> Path:
             build_round(folder, pools["seed" if method == "warmup" else SIDES[method][0]], method, iteration, random)
         gain = {"base": 0.0, "warmup": 0.02, "drift": 0.05 + 0.06 * iteration, "spin": 0.05 - 0.07 * iteration}[method]
         build_evaluation(folder, pools, gain, random)
+    published = [{"prompt_id": str(number), "score": 5.0} for number in range(30)]
+    write(published, tables.Published, root / "eval/validation/score/published.parquet")
+    trial = {"judge": "tiny", "benchmark": "heldout", "metric": "spearman", "value": 0.125, "low": 0.0, "high": 0.25, "n": 30}
+    write([trial], tables.Validation, root / "eval/validation.parquet")
     (root / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG))
     records = [{"s": 12.5, "max_rss": 2048.0, "cpu_time": 30.0}, {"s": 3700.0, "max_rss": "NA", "cpu_time": "NA"}]
     for rule, record in zip(("train", "generate"), records, strict=True):
         file = root / "benchmarks" / rule / "drift-1.jsonl"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(record | {"rule_name": [rule], "wildcards": {}}) + "\n{broken")
-    named = [part for method, k, folder in policies(root) for part in ("--policy", "qwen-0.5b", method, k, folder)]
-    settings = json.dumps({"beta": 0.1, "bootstrap": 200, "seed": 42, "benchmarks": ["heldout"]})
-    scored = python(
-        "scores.py", *named, "--judge", "tiny", "--settings", settings, "--scores", root / "eval/scores.parquet", cwd=home
-    )
+    arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": ["tiny"]}}, root / "eval")
+    scored = python("scores.py", *arguments, cwd=home)
     assert scored.returncode == 0, scored.stderr
     made = python("catalog.py", "--results", "results/demo", "--catalog", "results/demo/catalog.duckdb", cwd=home)
     assert made.returncode == 0, made.stderr
@@ -362,7 +378,7 @@ def test_page_needs_no_network(page):
     outside = set(re.findall(r"""(?:href|src|url)\s*[=(]\s*["']?(?!#)[^"'\s>]+""", re.sub(r"&[#\w]+;.*", "", page)))
     assert outside == {'href="http://www.w3.org/1999/xlink'} or not outside
     assert "default-src 'none'" in page
-    assert not re.search(r'\sid="(?!scores|curves|ledger|gates|pairs|dropped|cost|settings)', page), (
+    assert not re.search(r'\sid="(?!scores|comparisons|judges|curves|ledger|gates|pairs|dropped|cost|settings)', page), (
         "ids of charts would collide"
     )
 
@@ -382,9 +398,76 @@ def test_untrusted_judge_and_heuristic_labels_are_named(page):
     assert "lexical heuristic" in page
 
 
+def test_a_judges_trial_is_shown_beside_the_scores(page):
+    assert re.search(r'title="30 items">0\.12</span><span class="interval">0\.00 to 0\.25</span>', page)
+    assert page.index('id="scores"') < page.index('id="judges"') < page.index('id="curves"')
+
+
 def test_trusted_judge_is_not_warned_about():
-    config = CONFIG | {"evaluation": CONFIG["evaluation"] | {"judges": {"tiny": {"trusted": True}}}}
+    config = CONFIG | {"evaluation": evaluation(trusted=True)}
     assert [notice["title"] for notice in report.notices(config, {"failed": [], "total": 3})] == ["Labels"]
+
+
+def test_judge_that_was_several_models_is_refused_with_cause_and_cure(home, tmp_path):
+    """The verdicts on one policy come from another model under the same name: none of that judge's scores are shown."""
+    shutil.copytree(home / "results", tmp_path / "results")
+    file = tmp_path / "results/demo/qwen-0.5b/spin/iter2/eval/heldout/judge/tiny/completions/0-of-1.parquet"
+    tables.write_table(pl.read_parquet(file).with_columns(policy_hash=pl.lit("other")), tables.Completions, file)
+    page = render_page(tmp_path)
+    assert "tiny was 2 models when it judged heldout: any for base, drift 1, drift 2, spin 1, warmup; other for spin 2" in page
+    assert "Delete the judge" in page
+    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
+    shown = scores.filter(judge="")["value"].drop_nulls().to_list()
+    assert sorted(Page(page).values) == pytest.approx(sorted(shown)), "what nobody judged stays"
+    assert "judged by tiny" not in page
+
+
+def row_of(judge: str, metric: str = "win_rate", **columns) -> dict:
+    shared = {"model": "qwen-0.5b", "method": "base", "iteration": -1, "benchmark": "heldout", "judge": judge, "metric": metric}
+    return shared | {"value": 0.5, "low": 0.4, "high": 0.6, "n": 5, "total": 6, "samples": 1, "spread": None} | columns
+
+
+def test_every_judge_has_columns_of_its_own():
+    both = evaluation()
+    both["judges"]["huge"] = both["judges"]["tiny"]
+    both["benchmarks"]["heldout"]["judge"] = ["tiny", "huge"]
+    rows = [row_of("huge", value=0.7), row_of("tiny"), row_of("", "response_tokens", value=100)]
+    (table,) = scoreboard.score_tables(rows, CONFIG | {"evaluation": both})
+    assert [group["title"] for group in table["groups"]] == ["judged by tiny", "judged by huge", "answers"]
+    assert [cell["text"] for cell in table["rows"][0]["cells"]] == ["50.0%", "5 of 6", "70.0%", "5 of 6", "100"]
+    assert [notice["title"] for notice in scoreboard.judge_notices(rows, {})] == ["Several judges"]
+
+
+def test_spread_of_several_samples_is_shown():
+    (table,) = scoreboard.score_tables([row_of("tiny", samples=3, spread=0.02)], CONFIG)
+    assert table["rows"][0]["cells"][0]["spread"] == "± 2.0% in 3 samples"
+
+
+def test_groups_and_references_are_details():
+    rows = [row_of("tiny", "wb_score_task_macro", value=-3.14), row_of("tiny", "wb_score:Math & Data Analysis", value=20)]
+    (table,) = scoreboard.score_tables(rows, CONFIG)
+    assert [metric.label for metric in table["groups"][0]["metrics"]] == ["WB-Score, task-weighted"]
+    assert table["rows"][0]["cells"][0]["text"] == metrics.minus("-3.1")
+    assert [metric.label for metric in table["more"]["groups"][0]["metrics"]] == ["WB-Score: Math & Data Analysis"]
+
+
+def test_comparison_is_coloured_only_where_it_stands_after_the_correction():
+    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1}
+    row |= {"against": "base", "benchmark": "heldout", "judge": "tiny", "metric": "win_rate", "n": 6}
+    stands, falls = {"p": 0.0004, "p_holm": 0.004}, {"p": 0.02, "p_holm": 0.2}
+    rows = [row | {"difference": -0.031, "low": -0.05, "high": -0.01} | p for p in (stands, falls)]
+    (table,) = scoreboard.comparison_tables(rows, CONFIG)
+    assert [(shown["difference"], shown["sign"], shown["p"]) for shown in table["rows"]] == [
+        (metrics.minus("-3.1"), "down", "< 0.001"),
+        (metrics.minus("-3.1"), "", "0.020"),
+    ]
+    assert (table["found"], table["rows"][0]["interval"]) == (1, metrics.minus("-5.0 to -1.0"))
+
+
+def test_every_metric_of_the_scores_has_a_name_in_the_report(home):
+    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
+    assert {metric.name for metric in metrics.in_order(set(scores["metric"]))} == set(scores["metric"])
+    assert set(contrasts.COMPARED) <= set(metrics.KNOWN)
 
 
 def test_failed_gates_come_first():

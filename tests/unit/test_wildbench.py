@@ -72,57 +72,46 @@ def test_ends_of_the_scale():
     assert (wildbench.adjusted(1), wildbench.adjusted(5), wildbench.adjusted(10)) == (-8, 0, 10)
 
 
-def test_group_means_leave_empty_and_cut_answers_out():
-    counts = wildbench.usable(np.array([10, 10, 0, 10]), np.array([0, 0, 0, 1]))
-    groups = [{MATH}, {MATH, CODING}, {MATH, CREATIVE}, {CODING}]
-    assert wildbench.group_scores(np.array([5, 8, 1, 1]), counts, groups) == {MATH: 3.0, CODING: 6.0}
+def test_groups_leave_empty_answers_out_and_the_overall_score_keeps_them():
+    member = wildbench.membership([{MATH}, {MATH, CODING}, {MATH, CREATIVE}, {CODING}])
+    found = wildbench.score_figures(list("abcd"), np.array([5, 8, 1, 2]), np.array([10, 10, 0, 10]), member)
+    values = {name: figure.value() for name, figure in found.items()}
+    assert values["wb_score_raw"] == 4.0
+    assert (values["wb_score_adjusted"], values["wb_score"]) == (-2.0, -20.0)
+    assert (values[f"wb_score:{MATH}"], values[f"wb_score:{CODING}"]) == (30.0, 0.0)
+    assert np.isnan(values[f"wb_score:{CREATIVE}"]), "its one answer is empty"
+    assert values["wb_score_task_macro"] == pytest.approx(30 * 1 / (1 + 1.25))
 
 
-def test_group_means_take_one_set_of_groups_per_score():
-    with pytest.raises(ValueError, match="zip"):
-        wildbench.group_scores(np.array([5, 8]), np.array([True, True]), [{MATH}])
+def test_resampling_takes_tasks_so_that_one_stays_in_all_its_groups():
+    member = wildbench.membership([{MATH, CODING}, {MATH}])
+    found = wildbench.score_figures(list("ab"), np.array([9, 5]), np.array([10, 10]), member)
+    replicates = found["wb_score_task_macro"].replicates(np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
+    assert replicates == pytest.approx([80.0, 0.0, (1 * 40 + 1.25 * 80) / 2.25])
 
 
 # ------------------------------------------------------------------------------------------------------------ WB-Reward
 
 
 @pytest.mark.parametrize(
-    ("choice", "as_a", "as_b"),
-    [
-        ("A++", "win_much", "lose_much"),
-        ("A+", "win", "lose"),
-        ("A=B", "tie", "tie"),
-        ("B+", "lose", "win"),
-        ("B++", "lose_much", "win_much"),
-    ],
-)
-def test_choice_is_an_outcome_for_the_model_on_either_side(choice, as_a, as_b):
-    assert (wildbench.outcome(choice, True), wildbench.outcome(choice, False)) == (as_a, as_b)
-
-
-def test_unknown_choice_is_refused():
-    with pytest.raises(cli.StageError, match=r"chose 'A\+\+\+'"):
-        wildbench.outcome("A+++", True)
-
-
-@pytest.mark.parametrize(
     ("of_model", "model", "reference", "k", "expected"),
     [
-        ("win", 1501, 1000, 500, "tie"),
-        ("win", 1500, 1000, 500, "win"),
-        ("win", 1000, 9000, 500, "win"),
-        ("lose", 1000, 1501, 500, "tie"),
-        ("lose", 1000, 1500, 500, "lose"),
-        ("lose", 9000, 1000, 500, "lose"),
-        ("win_much", 9000, 1000, 500, "win_much"),
-        ("lose_much", 1000, 9000, 500, "lose_much"),
-        ("tie", 9000, 1000, 500, "tie"),
-        ("win", 9000, 1000, -1, "win"),
-        ("win", 1001, 1000, 0, "tie"),
+        (1, 1501, 1000, 500, 0),
+        (1, 1500, 1000, 500, 1),
+        (1, 1000, 9000, 500, 1),
+        (-1, 1000, 1501, 500, 0),
+        (-1, 1000, 1500, 500, -1),
+        (-1, 9000, 1000, 500, -1),
+        (2, 9000, 1000, 500, 2),
+        (-2, 1000, 9000, 500, -2),
+        (0, 9000, 1000, 500, 0),
+        (1, 9000, 1000, -1, 1),
+        (1, 1001, 1000, 0, 0),
     ],
 )
 def test_length_penalty_makes_a_slight_win_of_a_longer_answer_a_tie(of_model, model, reference, k, expected):
-    assert wildbench.penalised(of_model, model, reference, k) == expected
+    found = wildbench.penalised(np.array([of_model]), np.array([model]), np.array([reference]), k)
+    assert found.tolist() == [expected]
 
 
 def test_rewards_from_counts():
@@ -134,23 +123,27 @@ def test_rewards_from_counts():
 
 def test_rewards_from_outcomes():
     """Five tasks, of which one has an answer that does not count: it stays in the overall total, and in no group."""
-    outcomes = ["win_much", "win", "lose", "tie", "win_much"]
-    counted = [True, True, True, True, False]
-    overall, by_group = wildbench.count_outcomes(outcomes, counted, [{MATH}, {MATH, CODING}, {CODING}, {CREATIVE}, {PLANNING}])
-    assert wildbench.reward(overall, len(outcomes)) == pytest.approx((1 + 0.5 - 0.5) / 5)
-    rewards = wildbench.group_rewards(by_group)
-    assert rewards == {MATH: 0.75, CODING: 0.0, CREATIVE: 0.0}
-    assert wildbench.task_macro(rewards) == pytest.approx(0.75 / (1 + 1.25 + 0.5))
+    rewards = np.array([[1.0], [0.5], [-0.5], [0.0], [1.0]])
+    counts = np.array([[True], [True], [True], [True], [False]])
+    member = wildbench.membership([{MATH}, {MATH, CODING}, {CODING}, {CREATIVE}, {PLANNING}])
+    overall, macro = wildbench.reward_figures(list("abcde"), rewards, counts, member)
+    assert overall.value() == pytest.approx(100 * (1 + 0.5 - 0.5) / 5)
+    assert macro.value() == pytest.approx(100 * 0.75 / (1 + 1.25 + 0.5))
 
 
-@given(st.lists(st.sampled_from(["A++", "A+", "A=B", "B+", "B++"]), min_size=1))
-def test_reward_is_a_zero_sum_game(choices):
-    groups = [{MATH}] * len(choices)
-    mine, theirs = (
-        wildbench.count_outcomes([wildbench.outcome(choice, side) for choice in choices], [True] * len(choices), groups)[0]
-        for side in (True, False)
-    )
-    assert wildbench.reward(mine, len(choices)) == pytest.approx(-wildbench.reward(theirs, len(choices)))
+def test_reward_against_several_references_is_the_mean_of_each_over_its_own_verdicts():
+    rewards = np.array([[1.0, np.nan], [0.0, -1.0]])
+    member = wildbench.membership([{MATH}, {MATH}])
+    overall, macro = wildbench.reward_figures(list("ab"), rewards, np.ones((2, 2), dtype=bool), member)
+    assert overall.value() == macro.value() == pytest.approx(100 * (0.5 - 1) / 2)
+
+
+@given(st.lists(st.sampled_from([-1, -0.5, 0, 0.5, 1]), min_size=1))
+def test_reward_is_a_zero_sum_game(rewards):
+    keys, member = [str(at) for at in range(len(rewards))], wildbench.membership([{MATH}] * len(rewards))
+    column = np.array(rewards, dtype=float)[:, None]
+    mine, theirs = (wildbench.reward_figures(keys, side, column == column, member)[0].value() for side in (column, -column))
+    assert mine == pytest.approx(-theirs)
 
 
 def test_mix_is_the_mean_over_references_and_undefined_where_one_is_missing():
@@ -172,9 +165,6 @@ def test_published_scores_from_items(model):
     assert found["total"] == published["total"] > 1000
     for figure in ("score", "adjusted_score", "avg_len"):
         assert found[figure] == pytest.approx(published[figure], abs=1e-9)
-    every_task = [set(wildbench.GROUP_WEIGHTS["v2.0625"])] * len(items)
-    by_group = wildbench.group_scores(columns[0], wildbench.usable(*columns[1:]), every_task)
-    assert by_group[MATH] >= found["adjusted_score"], "without its empty answers a model scores no worse"
 
 
 @needs_golden
