@@ -136,6 +136,8 @@ def hub(monkeypatch):
     """A hub on this machine, which HF_ENDPOINT points to. Nobody waits before trying again."""
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # fetching changes it; put back after the test
+    # The client looks at that once, and another test may have had it look before.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with Hub(REVISION) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
@@ -266,6 +268,7 @@ def test_a_branch_is_told_from_a_commit(tmp_path, hub, capsys):
 
 def test_a_hub_out_of_reach_is_answered_with_the_ways_around(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(StageError, match="org/name@0123abcd could not be fetched") as error:
