@@ -77,7 +77,7 @@ class FaultyEndpoint:
             headers = {"Retry-After": "0.3"} if status == 429 else {}
             return web.json_response({"error": {"message": message, "code": None}}, status=status, headers=headers)
         if fault == "timeout":
-            await asyncio.sleep(30)
+            await asyncio.sleep(60)
         if fault == "empty":
             return web.Response(body=b"", content_type="application/json")
         if fault == "html":

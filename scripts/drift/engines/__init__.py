@@ -27,7 +27,7 @@ def load_engine(policy: Path | None, settings: dict, here: dict, state: Path | N
 
     `settings` shape the result: backend, context, decoding, choices (allowed answers, judged by their first token; null for
     free text), schema (JSON schema that a reply has to follow), endpoint (url, model). `here` does not: tensor_parallel,
-    gpu_memory, cpu_cache_gib, and an endpoint's key, concurrency, prices and so on. `policy` is the folder of a model that
+    gpu_memory, prefix_caching, cpu_cache_gib, and an endpoint's key, concurrency, prices and so on. `policy` is the folder of a model that
     runs here; an endpoint has none, and keeps its replies under `state`.
     """
     if settings["backend"] == "openai":

@@ -272,10 +272,12 @@ class EndpointEngine:
         message = choice["message"]
         if message.get("refusal"):
             return f"the model refused: {message['refusal'][:200]}"
-        if not message.get("content"):
+        if self.settings["choices"]:
+            # What counts is the first token's distribution; the token itself may well be the end of the turn.
+            if not (choice.get("logprobs") or {}).get("content"):
+                return "the reply has no logprobs: this endpoint cannot judge by the first token"
+        elif not message.get("content"):
             return f"the model wrote nothing (finish_reason {choice.get('finish_reason')})"
-        if self.settings["choices"] and not (choice.get("logprobs") or {}).get("content"):
-            return "the reply has no logprobs: this endpoint cannot judge by the first token"
         return None
 
     def _row(self, request: dict, reply: dict | None, error: str | None) -> dict:
@@ -283,7 +285,7 @@ class EndpointEngine:
         choice = reply["choices"][0] if reply else {}
         return {
             "request_id": request["request_id"],
-            "text": "" if error else choice["message"]["content"],
+            "text": "" if error else choice["message"].get("content") or "",
             "finish_reason": "error" if error else choice.get("finish_reason") or "unknown",
             "error": error,
             "prompt_tokens": read,

@@ -8,7 +8,7 @@ from drift.progress import Progress
 
 
 class TransformersEngine:
-    """Hugging Face generate: slower, no per-request seeds; a batch takes the seed of its first request."""
+    """Hugging Face generate, in batches of similar length. A reply is drawn with its request's own seed, whatever the batch."""
 
     BATCH = 16
 
@@ -49,20 +49,36 @@ class TransformersEngine:
                 logits = self.model(ids.to(self.device), attention_mask=mask.to(self.device), logits_to_keep=1).logits[:, -1]
             logprobs = logits.float().log_softmax(-1).cpu()
             return [self._verdict(request, row) for request, row in zip(requests, logprobs, strict=True)]
-        greedy = decoding["temperature"] == 0
-        drawn = {} if greedy else {name: decoding[name] for name in ("temperature", "top_p", "top_k")}
         config = GenerationConfig(
-            do_sample=not greedy,
+            do_sample=False,
             repetition_penalty=decoding["repetition_penalty"],
             max_new_tokens=decoding["max_tokens"],
             eos_token_id=self.tokenizer.eos_token_id,
             pad_token_id=pad,
-            **drawn,
         )
-        torch.manual_seed(requests[0]["seed"])
+        draw = [] if decoding["temperature"] == 0 else self._draw(decoding, [request["seed"] for request in requests])
         with torch.no_grad():
-            output = self.model.generate(ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config)
+            output = self.model.generate(
+                ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config, logits_processor=draw
+            )
         return [self._completion(request, row.tolist()) for request, row in zip(requests, output[:, width:], strict=True)]
+
+    def _draw(self, decoding: dict, seeds: list[int]) -> list:
+        """What makes the likeliest token a drawn one: temperature, top_k and top_p, then Gumbel noise of each row's own seed.
+        The largest of log p + Gumbel noise is distributed as p (Gumbel-max)."""
+        import torch
+        from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+        generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
+
+        def noise(_, scores):
+            drawn = torch.stack(
+                [torch.empty_like(row).exponential_(generator=g) for row, g in zip(scores, generators, strict=True)]
+            )
+            return scores - drawn.log()
+
+        top_k = [TopKLogitsWarper(decoding["top_k"])] if decoding["top_k"] else []
+        return [TemperatureLogitsWarper(decoding["temperature"]), *top_k, TopPLogitsWarper(decoding["top_p"]), noise]
 
     def _completion(self, request: dict, tokens: list[int]) -> dict:
         end = self.tokenizer.eos_token_id

@@ -37,6 +37,7 @@ class VllmEngine:
             generation_config="vllm",
             tensor_parallel_size=here["tensor_parallel"],
             gpu_memory_utilization=here["gpu_memory"],
+            enable_prefix_caching=here["prefix_caching"],
             **(options if on_cpu else {}),
         )
         self.choices = choice_tokens(self.llm.get_tokenizer(), settings["choices"])
