@@ -198,12 +198,12 @@ def template_of(benchmark, judge):
 
 def question_settings(benchmark, judge):
     """What shapes the questions to a judge."""
-    row = config["evaluation"]["judges"][judge]
+    row, how = config["evaluation"]["judges"][judge], judging_of(benchmark, judge)
     return settings(
         seed=config["seed"],
         context=row["context"],
-        max_tokens=row["decoding"]["max_tokens"],
-        judging=judging_of(benchmark, judge),
+        max_tokens=1 if how["verdict"] == "letter" else row["decoding"]["max_tokens"],
+        judging=how,
         template_sha256=template_of(benchmark, judge)[1],
     )
 

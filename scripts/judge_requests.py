@@ -34,7 +34,7 @@ def build(
     how, requests, counts = settings["judging"], [], Counter()
     turns = judging.read_template(template, how["verdict"], settings["template"])
     plain = judging.breaker(turns, how["letters"], None if tokenizer is None else markers(tokenizer))
-    fits = fits_context(tokenizer, settings["context"] - (1 if how["verdict"] == "letter" else settings["max_tokens"]))
+    fits = fits_context(tokenizer, settings["context"] - settings["max_tokens"])
     for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
         prompt = [message | {"content": plain(message["content"])} for message in row["prompt"]]
         checklist = row["checklist"] and [plain(item) for item in row["checklist"]]

@@ -1,6 +1,7 @@
 """What runs again after a change: for every key of the configuration, every module, and what else happens to a results folder."""
 
 import copy
+import itertools
 import modulefinder
 import os
 import re
@@ -71,7 +72,19 @@ KEYS = {
     "training.precision": ("fp32", {"train"}),
     "training.gradient_checkpointing": (True, NOTHING),
     "training.checkpoint_steps": (3, NOTHING),
-    "evaluation.benchmarks.*.kind": (None, NOTHING),
+    "evaluation.benchmarks.*.kind": (
+        "arena-hard",
+        {"tasks", "scores", "judge_requests", "judge", "judgments"},
+    ),  # other verdicts, too
+    "evaluation.benchmarks.*.path": ("other.jsonl", {"tasks"}),
+    "evaluation.benchmarks.*.baseline": ("other.jsonl", {"tasks"}),
+    "evaluation.benchmarks.*.references": ({"gpt": "other.jsonl"}, {"tasks"}),
+    "evaluation.benchmarks.*.difficulty": ("other.jsonl", {"tasks"}),
+    "evaluation.benchmarks.*.gamed": ("other.jsonl", {"scores"}),
+    "evaluation.benchmarks.*.judge": ("second", {"judge_base", "judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.benchmarks.*.order": ("both", {"judge_requests", "judgments"}),
+    "evaluation.benchmarks.*.context": (500, {"benchmark_prompts", "respond"}),
+    "evaluation.benchmarks.*.samples": (2, {"benchmark_requests"}),
     "evaluation.benchmarks.*.max_tasks": (3, {"tasks"}),
     "evaluation.benchmarks.*.decoding.temperature": (0.5, {"respond"}),
     "evaluation.benchmarks.*.decoding.top_p": (0.5, {"respond"}),
@@ -83,6 +96,30 @@ KEYS = {
     "evaluation.judges.*.path": ("other", {"judge_base", "judge_requests", "judge"}),
     "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
     "evaluation.judges.*.trusted": (True, NOTHING),
+    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments"}),
+    "evaluation.judges.*.template": ("template.txt", {"judge_requests"}),
+    "evaluation.judges.*.order": ("random", {"judge_requests", "judgments"}),
+    "evaluation.judges.*.votes": (2, {"judge_requests", "judgments"}),
+    "evaluation.judges.*.decoding.temperature": (0.5, {"judge"}),
+    "evaluation.judges.*.decoding.top_p": (0.5, {"judge"}),
+    "evaluation.judges.*.decoding.top_k": (5, {"judge"}),
+    "evaluation.judges.*.decoding.repetition_penalty": (1.2, {"judge"}),
+    "evaluation.judges.*.decoding.max_tokens": (100, {"judge_requests", "judge"}),
+    "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
+    "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
+    "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
+    "evaluation.judges.*.endpoint.key": ("OTHER_KEY", NOTHING),
+    "evaluation.judges.*.endpoint.concurrency": (2, NOTHING),
+    "evaluation.judges.*.endpoint.timeout": (2.0, NOTHING),
+    "evaluation.judges.*.endpoint.attempts": (2, NOTHING),
+    "evaluation.judges.*.endpoint.input_price": (2.0, NOTHING),
+    "evaluation.judges.*.endpoint.output_price": (2.0, NOTHING),
+    "evaluation.judges.*.endpoint.budget": (2.0, NOTHING),
+    "evaluation.judges.*.endpoint.max_failed": (0.5, NOTHING),
+    "evaluation.validation": (
+        "other.jsonl",
+        {"published", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
+    ),
     "evaluation.bootstrap": (300, {"scores"}),
     "engine.backend": ("transformers", {"sample", "respond", "judge"}),
     "engine.tensor_parallel": (2, NOTHING),
@@ -124,12 +161,18 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     for name in ("model", "other"):
         (folder / name).mkdir()
-    for name in ("logs.jsonl", "other.jsonl"):
+    for name in ("logs.jsonl", "other.jsonl", "template.txt"):
         (folder / name).write_text("{}\n")
     config = tiny_config(folder / "model", folder / "logs.jsonl")
     config["sampling"]["shards"] = 2
     config["data"]["labelers"]["again"] = {"kind": "lexical"}
+    # Sampled, in words, by judges of all kinds: every knob of theirs counts.
+    config["evaluation"]["judges"]["tiny"] |= {"verdict": "choice", "decoding": {"temperature": 1.0}, "context": 1200}
     config["evaluation"]["judges"]["second"] = {"path": str(folder / "other")}
+    config["evaluation"]["judges"]["far"] = {"endpoint": {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}}
+    alpaca = {"kind": "alpacaeval", "path": "logs.jsonl", "judge": ["tiny", "far"]}
+    alpaca["decoding"] = {"temperature": 0.7, "max_tokens": 48}
+    config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"]
     return FinishedRun(folder, config).play()
 
 
@@ -138,9 +181,12 @@ def changed(run: FinishedRun, key: str, value) -> dict:
     config = copy.deepcopy(run.config)
     *sections, last = key.split(".")
     place = config
-    for name in sections:
-        place = place[next(iter(place))] if name == "*" else place.setdefault(name, {})
-    place[last] = str(run.folder / value) if last == "path" else value
+    for name, after in itertools.pairwise([*sections, last]):
+        if name == "*":  # the first row that has what follows, or the first of all
+            place = next((row for row in place.values() if after in row), next(iter(place.values())))
+        else:
+            place = place.setdefault(name, {})
+    place[last] = str(run.folder / value) if last == "path" and "benchmarks" not in sections else value
     return config
 
 

@@ -173,3 +173,49 @@ def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
     one, _ = generate(tmp_path / "first", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": decoding})
     other, _ = generate(tmp_path / "second", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": decoding})
     assert [row["text"] for row in one.values()] == [row["text"] for row in other.values()]
+
+
+def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_server, tmp_path):
+    """The stages as the rules call them. One answer is the baseline's own, one is too long for the server."""
+    texts = ["They are old.", "It depends.", "Many people use them.", "The same words.", "river " * 500]
+    tasks = [
+        {
+            "prompt_id": str(number),
+            "prompt": [{"role": "user", "content": f"Tell me of {number}."}],
+            "baseline": "The same words.",
+        }
+        for number in range(len(texts))
+    ]
+    responses = [
+        {"prompt_id": str(number), "sample": 0, "response": text, "finish_reason": "stop", "completion_tokens": 5}
+        for number, text in enumerate(texts)
+    ]
+    for name, schema, rows in (("tasks", tables.Tasks, tasks), ("responses", tables.Responses, responses)):
+        tables.write_table(pl.DataFrame(rows, schema=schema.create_empty().schema), schema, tmp_path / f"{name}.parquet")
+    # Words that the tiny model has learned to begin with stand in for A and B.
+    how = {"verdict": "letter", "order": "both", "letters": VERDICT["choices"], "votes": 1}
+
+    def stage(script: str, *arguments, **settings) -> None:
+        command = [str(STAGE_PYTHON), str(REPOSITORY / f"scripts/{script}.py"), "--tasks", "tasks.parquet"]
+        command += ["--responses", "responses.parquet", "--settings", json.dumps({"seed": 42, "judging": how} | settings)]
+        done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    template = REPOSITORY / "scripts/templates/judge-letter.txt"
+    stage("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
+    requests = tables.read_table(tables.Requests, tmp_path / "asked.parquet").to_dicts()
+    _, account = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
+    assert (account["calls"], account["answered"], account["failed"]) == (8, 6, 2)
+    stage(
+        "judgments",
+        *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),
+        *("--judgments", "judgments.parquet"),
+    )
+    judged = tables.read_table(tables.Judgments, tmp_path / "judgments.parquet")
+    assert judged.height == 10
+    by_task = {name: rows.to_dicts() for (name,), rows in judged.group_by("prompt_id")}
+    assert [row["preference"] for row in by_task["3"]] == [0.5, 0.5]
+    assert all("context" in row["error"] for row in by_task["4"])
+    for row in by_task["0"] + by_task["1"] + by_task["2"]:
+        assert 0 < row["preference"] < 1
+        assert 0 < row["mass"] <= 1.001
