@@ -43,12 +43,17 @@ SHARES = {"training_share": 0.40, "prefill_share": 0.50, "bandwidth_share": 0.60
 MACHINE_KEYS = {"gpus", "memory", "tflops", "bandwidth", "host_memory", "disk", "price", *SHARES}
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
-ROWS = {"dsat": 11000, "sat": 4500, "seed": 491}
+ROWS = {"dsat": 11000, "sat": 4500, "seed": 491, "replies": 89000}
 # Mean lengths in tokens. WildFeedback's records of prompt, reply and feedback have 10 kB, some 2,400 tokens.
 TOKENS = {"prompt": 1200, "reply": 400, "feedback": 60}
-# Tasks of published benchmarks, and what a verdict's request holds besides prompt and answers.
+# Tasks of published benchmarks; what a verdict is, and how often a task is asked, where neither benchmark nor judge says so.
 TASKS = {"wildbench": 1024, "alpacaeval": 805, "arena-hard": 500}
-JUDGE_TEMPLATE = 250
+VERDICTS = {"wildbench": "score", "arena-hard": "choice"}
+ORDERS = {"wildbench": "random", "alpacaeval": "alpacaeval"}
+# Tokens: what a judge's request holds besides prompt and answers, and what it writes (a reasoned verdict by the published usage
+# of WildBench's judge); the same of a rubric's labels.
+JUDGE_READS, JUDGE_WRITES = 250, {"letter": 1, "choice": 220, "score": 220}
+RUBRIC_READS, RUBRIC_WRITES = 600, 80
 ENGINE_START = 90  # seconds until vLLM answers on a GPU
 
 
@@ -132,7 +137,7 @@ def trainings(config: dict, rows: dict) -> list[dict]:
 
 
 def generations(config: dict, rows: dict, tokens: dict) -> list[dict]:
-    """What engines and endpoints are asked for one model: rule, who answers (model, or a judge's row), rounds it is repeated,
+    """What engines and endpoints are asked for one model: rule, who answers (the model, or the row of another `answerer`), rounds it is repeated,
     requests and tokens of each round, the reader's context and the jobs."""
     limit = config["sampling"]["context"] - config["sampling"]["max_tokens"]
     prompt = min(tokens["prompt"], limit)
@@ -157,14 +162,25 @@ def generations(config: dict, rows: dict, tokens: dict) -> list[dict]:
         named = benchmark.get("judge") or evaluation["judge"]
         for name in [named] if isinstance(named, str) else named:
             judge = evaluation["judges"][name]
-            # Asked in both orders; a letter is one token, a reasoned verdict some hundred.
-            asked = 2 * tasks * judge.get("votes", 1)
-            verdict = 1 if judge.get("verdict", "letter") == "letter" else 220
-            read = min(prompt + 2 * answer + JUDGE_TEMPLATE, judge["context"])
-            work.append(
-                _asked("judge", policies, asked, read, verdict, judge["context"])
-                | {"judge": judge | {"name": name}, "shards": benchmark["shards"]}
+            verdict = judge.get("verdict") or VERDICTS.get(benchmark["kind"], "letter")
+            order = judge.get("order") or benchmark.get("order") or ORDERS.get(benchmark["kind"], "both")
+            times = (2 if order == "both" and verdict != "score" else 1) * judge.get("votes", 1)
+            read = prompt + (1 if verdict == "score" else 2) * answer + JUDGE_READS
+            asked = _asked(
+                "judge", policies, times * tasks, min(read, judge["context"]), JUDGE_WRITES[verdict], judge["context"]
             )
+            work.append(asked | {"answerer": judge | {"name": name}, "shards": benchmark["shards"]})
+    return work
+
+
+def labelling(config: dict, rows: dict, tokens: dict) -> list[dict]:
+    """What rubric labelers are asked, once for all models; as `generations`."""
+    work = []
+    for name, labeler in config["data"]["labelers"].items():
+        if labeler["kind"] == "rubric":
+            read = min(tokens["prompt"] + tokens["reply"] + tokens["feedback"] + RUBRIC_READS, labeler["context"])
+            asked = _asked("label", 1, labeler["max_replies"] or rows["replies"], read, RUBRIC_WRITES, labeler["context"])
+            work.append(asked | {"answerer": labeler | {"name": name}, "shards": labeler["shards"]})
     return work
 
 
@@ -239,9 +255,13 @@ class Plan:
         self.longest = 0.0
         for name, model in config["models"].items():
             self._model(name, find_shape(model["path"], parameters))
-        for name, judge in config["evaluation"]["judges"].items():
-            if judge["path"] and judge["path"] not in [model["path"] for model in config["models"].values()]:
-                self._keep(f"judge {name}", estimate.policy_bytes(find_shape(judge["path"], parameters)))
+        for work in labelling(config, rows, tokens):
+            self._generate("", None, work)
+        here = {model["path"] for model in config["models"].values()}
+        for name, row in (config["evaluation"]["judges"] | config["data"]["labelers"]).items():
+            if row.get("path") and row["path"] not in here:
+                here.add(row["path"])
+                self._keep(f"model of {name}", estimate.policy_bytes(find_shape(row["path"], parameters)))
         self._check_disk()
 
     @property
@@ -311,17 +331,17 @@ class Plan:
         self._stage("train", name, one["pairs"] * one["epochs"], tokens * one["epochs"], 0, hours)
         return hours / training["gpus"]
 
-    def _generate(self, name: str, shape: Shape, work: dict) -> float:
+    def _generate(self, name: str, shape: Shape | None, work: dict) -> float:
         """Book what an engine or an endpoint is asked; returns the wall hours of one round."""
         requests = work["rounds"] * work["requests"]
         read, written = requests * work["read"], requests * work["written"]
-        judge = work.get("judge")
-        if judge and judge.get("endpoint"):
-            self._ask_endpoint(name, judge, work, read, written)
+        row = work.get("answerer")
+        if row and row.get("endpoint"):
+            self._ask_endpoint(row, work, read, written)
             return 0.0
-        answerer = name
-        if judge:
-            answerer, shape = judge["name"], find_shape(judge["path"], self.parameters)
+        answerer = row["name"] if row else name
+        if row:
+            shape = find_shape(row["path"], self.parameters)
         parallel = self.config["engine"]["tensor_parallel"]
         memory = estimate.engine_memory(shape, work["context"], parallel)
         room = self.machine["memory"] * GIB * self.config["engine"]["gpu_memory"]
@@ -349,15 +369,15 @@ class Plan:
             knobs = engine_knobs(shape, context, self.machine, self.config) or ["a GPU with more memory"]
             self.problems.append(f"{what}: {_needs(memory, room / GIB)}. It fits with {'; or '.join(knobs)}")
 
-    def _ask_endpoint(self, name: str, judge: dict, work: dict, read: float, written: float) -> None:
-        endpoint = judge["endpoint"]
+    def _ask_endpoint(self, row: dict, work: dict, read: float, written: float) -> None:
+        endpoint = row["endpoint"]
         cost = (read * endpoint["input_price"] + written * endpoint["output_price"]) / 1e6
         self.bill += cost
-        self._stage(work["rule"], f"{judge['name']} (endpoint)", work["rounds"] * work["requests"], read, written, 0.0, cost)
+        self._stage(work["rule"], f"{row['name']} (endpoint)", work["rounds"] * work["requests"], read, written, 0.0, cost)
         job = cost / work["rounds"] / work["shards"]
         if endpoint["budget"] is not None and job > endpoint["budget"]:
             self.problems.append(
-                f"{work['rule']} {judge['name']}: a job costs about {job:.2f} USD and may spend {endpoint['budget']:.2f}; raise its "
+                f"{work['rule']} {row['name']}: a job costs about {job:.2f} USD and may spend {endpoint['budget']:.2f}; raise its "
                 "endpoint.budget, lower max_tasks, or split it into more shards"
             )
 
@@ -456,7 +476,7 @@ def main() -> None:
     config = read_config(arguments.configfile)
     overrides = {"gpus": arguments.gpus, "disk": arguments.disk, "host_memory": arguments.host_memory, "price": arguments.price}
     machine = read_machine(arguments.machine, overrides)
-    limits = {table: config["data"][f"max_{table}"] for table in ROWS}
+    limits = {table: config["data"].get(f"max_{table}") for table in ROWS}
     rows = {table: rows.get(table) or limits[table] or count for table, count in ROWS.items()}
     plan = Plan(config, machine, rows, TOKENS | tokens, arguments.parameters)
     jobs = None if arguments.no_jobs else count_jobs(arguments.configfile)

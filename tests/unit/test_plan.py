@@ -124,6 +124,12 @@ def test_activations_of_a_layer_are_what_pytorch_keeps():
     assert estimate.layer_activations(SMALL, wide=4) == pytest.approx(measured, rel=0.15)
 
 
+def test_a_policy_on_disk_is_as_large_as_planned(tmp_path):
+    real_model(SMALL).to(torch.bfloat16).save_pretrained(tmp_path)
+    written = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
+    assert estimate.policy_bytes(SMALL) == pytest.approx(written, rel=0.02)
+
+
 @pytest.mark.parametrize("name", ["rmsprop", "adamw_torch", "adafactor", "sgd"])
 def test_the_optimizer_keeps_what_the_formula_says(name):
     from transformers import Adafactor
@@ -206,6 +212,24 @@ def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_
     assert expensive.bill == pytest.approx(stage["read"] * 5e-6 + stage["written"] * 15e-6)
     assert stage["requests"] == 6 * 2 * 100, "six policies, two orders, a hundred held-out prompts"
     assert any("may spend 0.01" in problem for problem in expensive.problems)
+
+
+def test_a_rubric_is_asked_about_every_reply_once():
+    run = config()
+    endpoint = {"input_price": 1.0, "output_price": 0.0, "budget": None}
+    rubric = {"kind": "rubric", "path": None, "endpoint": endpoint, "context": 4096, "max_replies": 500, "shards": 2}
+    run["data"]["labelers"]["rubric"] = rubric
+    (stage,) = [stage for stage in planned(run).stages if stage["rule"] == "label"]
+    assert stage["requests"] == 500
+    assert stage["cost"] == pytest.approx(stage["read"] * 1e-6)
+
+
+def test_a_score_reads_one_answer_once():
+    run = config()
+    benchmark = run["evaluation"]["benchmarks"]["heldout"]
+    run["evaluation"]["benchmarks"] = {"wild": benchmark | {"kind": "wildbench"}}
+    (judged,) = [work for work in plan.generations(run, plan.ROWS, plan.TOKENS) if work["rule"] == "judge"]
+    assert (judged["requests"], judged["read"], judged["written"]) == (1024, 1200 + 400 + 250, 220)
 
 
 def test_a_7b_samples_as_fast_as_is_published():
