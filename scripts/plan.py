@@ -142,13 +142,21 @@ def generations(config: dict, rows: dict, tokens: dict) -> list[dict]:
     limit = config["sampling"]["context"] - config["sampling"]["max_tokens"]
     prompt = min(tokens["prompt"], limit)
     reply = min(tokens["reply"], config["sampling"]["max_tokens"])
+    samples = config["sampling"]["n"]
     work = []
     for method in config["methods"]:
         recipe = config["recipes"][method]
         for kind in sorted({recipe["chosen"], recipe["rejected"]} & {"plain", "guided"}):
             shown = prompt if kind == "plain" else min(prompt + tokens["reply"] + tokens["feedback"], limit)
             work.append(
-                _asked("sample", config["iterations"], rows[recipe["prompts"]], shown, reply, config["sampling"]["context"])
+                _asked(
+                    "sample",
+                    config["iterations"],
+                    samples * rows[recipe["prompts"]],
+                    shown,
+                    reply,
+                    config["sampling"]["context"],
+                )
                 | {"shards": config["sampling"]["shards"]}
             )
     policies = 2 + len(config["methods"]) * config["iterations"]

@@ -177,7 +177,7 @@ def planned(run: dict, name: str = "h100-80", **machine) -> plan.Plan:
 
 
 def test_a_full_7b_on_one_80_gb_gpu_is_refused_with_knobs_that_make_it_fit():
-    refused = planned(config())
+    refused = planned(config(training__launcher="single"))
     (problem,) = refused.problems
     assert "train qwen2.5-7b (single, 1 GPU)" in problem
     assert "training.lora: {rank: 64}" in problem
