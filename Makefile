@@ -1,5 +1,8 @@
 # make demo   the whole pipeline on a laptop: two CPU cores, a real small chat model, real conversations
 # make test   unit tests, and the whole DAG end to end on a tiny model
+# make plan   what the run of CONFIG takes on MACHINE (scripts/plan.py --help): jobs, GPU memory and hours, disk, bills
+# make bench-generate, make bench-train   our two heavy stages against the released code's way, on this machine
+# make test-gpu   generate and train on a GPU, with their speed and memory; in an environment with a CUDA build of torch
 # make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
@@ -18,7 +21,14 @@ PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no
 
 PROFILE ?= slurm
 
-.PHONY: demo test lint why prune bench-data bench-scores envs envs-gpu locks
+# Of `make plan`.
+CONFIG ?= config.yaml
+MACHINE ?= h100-80
+PLAN_OPTIONS ?= --gpus 8
+# The environment of `make test-gpu`.
+GPU_PYTHON ?= .venv/gpu/bin/python
+
+.PHONY: demo test test-gpu lint why prune plan bench-data bench-scores bench-generate bench-train envs envs-gpu locks
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -28,6 +38,23 @@ test: envs lint
 
 bench-scores: .venv/cpu/installed
 	$(STAGE_PYTHON) tests/bench_scores.py
+
+test-gpu:
+	$(GPU_PYTHON) -m pytest tests/gpu -s
+
+plan: .venv/snakemake/installed
+	.venv/snakemake/bin/python scripts/plan.py --configfile $(CONFIG) --machine $(MACHINE) $(PLAN_OPTIONS)
+
+BENCH = results/bench/smollm2-135m
+bench-generate bench-train: export PYTHONPATH = scripts
+
+bench-generate: envs
+	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
+	$(STAGE_PYTHON) benchmarks/generate_rates.py
+
+bench-train: envs
+	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/warmup/pairs.parquet
+	$(STAGE_PYTHON) benchmarks/train_rates.py
 
 lint: envs
 	.venv/snakemake/bin/ruff check .

@@ -29,6 +29,12 @@ class VllmEngine:
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(settings["context"], 2048),
         }
+        self.decoding = settings["decoding"]
+        if on_cpu and self.decoding and self.decoding["temperature"] and (self.decoding["top_k"] or self.decoding["top_p"] < 1):
+            from drift import nucleus
+
+            options["logits_processors"] = [nucleus.processor(self.decoding["top_k"], self.decoding["top_p"])]
+            self.decoding = self.decoding | {"top_k": 0, "top_p": 1.0}
         self.llm = LLM(
             str(policy),
             dtype="bfloat16",
@@ -61,7 +67,7 @@ class VllmEngine:
         # White space is legal anywhere in JSON, and a small model can fill its whole reply with it.
         schema = self.settings["schema"]
         structure = schema and StructuredOutputsParams(json=schema, disable_any_whitespace=True)
-        return SamplingParams(seed=seed, structured_outputs=structure, **self.settings["decoding"])
+        return SamplingParams(seed=seed, structured_outputs=structure, **self.decoding)
 
     def _completion(self, request: dict, output) -> dict:
         if list(output.prompt_token_ids) != request["prompt_token_ids"]:

@@ -1,0 +1,269 @@
+"""The plan before paying: its formulas against real models, and what it refuses."""
+
+import subprocess
+
+import pytest
+import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+import plan
+from drift import config as configuration
+from drift import estimate
+from drift.cli import StageError
+from drift.estimate import GIB, SHAPES, Shape
+from tests.conftest import REPOSITORY, SNAKEMAKE
+
+DRIVER_PYTHON = SNAKEMAKE.parent / "python"
+TRAINING = {
+    "optimizer": "rmsprop",
+    "precision": "bf16",
+    "device_batch": 4,
+    "max_length": 2048,
+    "gradient_checkpointing": True,
+    "launcher": "single",
+    "lora": None,
+    "gpus": 1,
+}
+SMALL = Shape(hidden=128, layers=3, heads=4, key_value_heads=2, intermediate=352, vocabulary=512, query_bias=True)
+
+
+def real_model(shape: Shape, device: str = "cpu", **options):
+    """A randomly initialised model of `shape`."""
+    kind, model = (Qwen2Config, Qwen2ForCausalLM) if shape.query_bias else (LlamaConfig, LlamaForCausalLM)
+    config = kind(
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        intermediate_size=shape.intermediate,
+        vocab_size=shape.vocabulary,
+        tie_word_embeddings=shape.tied,
+        **options,
+    )
+    with torch.device(device):
+        return model(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("qwen2.5-0.5b", 494_032_768),
+        ("qwen2.5-7b", 7_615_616_512),
+        ("qwen2.5-14b", 14_770_033_664),
+        ("qwen2.5-32b", 32_763_876_352),
+        ("llama-3.1-8b", 8_030_261_248),
+        ("smollm2-135m", 134_515_008),
+    ],
+)
+def test_parameters_are_those_of_the_published_model(name, parameters):
+    assert SHAPES[name].parameters == parameters
+    assert sum(weights.numel() for weights in real_model(SHAPES[name], device="meta").parameters()) == parameters
+
+
+def test_a_shape_is_read_from_a_models_folder(tmp_path):
+    real_model(SMALL, device="meta").config.save_pretrained(tmp_path)
+    assert plan.find_shape(str(tmp_path), None).parameters == SMALL.parameters
+
+
+def test_a_shape_is_found_by_the_name_in_the_address_or_by_size():
+    assert plan.find_shape("hf:Qwen/Qwen2.5-14B-Instruct@abc", None) == SHAPES["qwen2.5-14b"]
+    assert plan.find_shape("/data/secret", 7.6e9).parameters == pytest.approx(7.6e9, rel=0.05)
+    with pytest.raises(StageError, match="give --parameters"):
+        plan.find_shape("/data/secret-72bit", None)
+
+
+def test_adapters_are_as_many_as_peft_makes():
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(real_model(SMALL), LoraConfig(r=8, target_modules="all-linear"))
+    assert SMALL.lora_parameters(8) == sum(weights.numel() for weights in adapted.parameters() if weights.requires_grad)
+
+
+def test_the_cache_of_a_token():
+    assert SHAPES["qwen2.5-7b"].key_value_bytes() == 57_344
+    assert SHAPES["llama-3.1-8b"].key_value_bytes() == 131_072
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_arithmetic_is_what_pytorch_counts(checkpointing):
+    model = real_model(SMALL, attn_implementation="eager").train()
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    ids = torch.zeros(2, 32, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(ids, labels=ids).loss.backward()
+    # TRL's head makes its scores again too; that of a bare model is outside the checkpoints.
+    head = 2 * ids.numel() * SMALL.embedding_parameters if checkpointing else 0
+    predicted = ids.numel() * estimate.training_flops(SMALL, 32, checkpointing)
+    assert predicted == pytest.approx(counter.get_total_flops() + head, rel=0.05)
+
+
+def kept_bytes(shape: Shape, tokens: int) -> int:
+    """Bytes of what a forward pass under autocast keeps for the backward pass, weights and their copies apart."""
+    model = real_model(shape, attn_implementation="sdpa").train()
+    weights = {parameter.numel() for parameter in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        if tensor.numel() not in weights:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    ids = torch.zeros(1, tokens, dtype=torch.long)
+    with torch.autocast("cpu", torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.model(ids)
+    return sum(size for size, _ in kept.values())
+
+
+def test_activations_of_a_layer_are_what_pytorch_keeps():
+    deeper = Shape(**vars(SMALL) | {"layers": SMALL.layers + 2})
+    measured = (kept_bytes(deeper, 200) - kept_bytes(SMALL, 200)) / 2 / 200
+    assert estimate.layer_activations(SMALL, wide=4) == pytest.approx(measured, rel=0.15)
+
+
+def test_a_policy_on_disk_is_as_large_as_planned(tmp_path):
+    real_model(SMALL).to(torch.bfloat16).save_pretrained(tmp_path)
+    written = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
+    assert estimate.policy_bytes(SMALL) == pytest.approx(written, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adamw_torch", "adafactor", "sgd"])
+def test_the_optimizer_keeps_what_the_formula_says(name):
+    from transformers import Adafactor
+
+    kinds = {"rmsprop": torch.optim.RMSprop, "adamw_torch": torch.optim.AdamW, "sgd": torch.optim.SGD, "adafactor": Adafactor}
+    weights = torch.nn.Parameter(torch.randn(256, 128))
+    options = {"relative_step": False, "lr": 1e-3} if name == "adafactor" else {"lr": 1e-3}
+    optimizer = kinds[name]([weights], **options)
+    weights.sum().backward()
+    optimizer.step()
+    state = optimizer.state[weights].values()
+    kept = sum(value.numel() * 4 for value in state if torch.is_tensor(value) and value.numel() > 1)
+    assert kept / weights.numel() == pytest.approx(estimate.OPTIMIZER_BYTES[name], abs=0.01)
+
+
+def test_a_sharded_training_holds_twelve_bytes_a_parameter():
+    # 16-bit weights and gradients, fp32 master weights and one average: 11.4 GB of a 7B on each of 8 GPUs.
+    memory = estimate.training_memory(SHAPES["qwen2.5-7b"], TRAINING | {"launcher": "zero3"}, gpus=8)
+    assert sum(memory[part] for part in ("weights", "gradients", "optimizer")) / 1e9 == pytest.approx(11.4, abs=0.05)
+
+
+def test_a_smaller_batch_more_gpus_and_adapters_need_less():
+    def peak(**change):
+        training = TRAINING | change
+        return sum(estimate.training_memory(SHAPES["qwen2.5-7b"], training, training["gpus"]).values())
+
+    alone = peak()
+    assert peak(device_batch=1) < alone
+    assert peak(gradient_checkpointing=False) > alone
+    assert peak(launcher="fsdp2", gpus=8) < peak(launcher="fsdp2", gpus=4) < alone
+    assert peak(launcher="ddp", gpus=8) > alone
+    assert peak(lora={"rank": 64}) < alone / 2
+
+
+def config(**change) -> dict:
+    values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    for key, value in change.items():
+        section, _, name = key.partition("__")
+        values[section] |= {name: value}
+    return configuration.load(values)
+
+
+def planned(run: dict, name: str = "h100-80", **machine) -> plan.Plan:
+    return plan.Plan(run, plan.read_machine(name, machine), plan.ROWS, plan.TOKENS)
+
+
+def test_a_full_7b_on_one_80_gb_gpu_is_refused_with_knobs_that_make_it_fit():
+    refused = planned(config(training__launcher="single"))
+    (problem,) = refused.problems
+    assert "train qwen2.5-7b (single, 1 GPU)" in problem
+    assert "training.lora: {rank: 64}" in problem
+    assert "2 GPUs" in problem
+
+
+def test_the_knobs_name_what_the_machine_has():
+    shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("h100-80", {"gpus": 8})
+    for knob in plan.training_knobs(shape, TRAINING, machine):
+        assert "GPUs" not in knob, "eight are there"
+    assert (
+        plan.training_knobs(SHAPES["qwen2.5-0.5b"], TRAINING | {"device_batch": 64}, machine)[0] == "training.device_batch: 32"
+    )
+
+
+def test_a_judge_too_large_for_its_gpu_is_refused_with_a_knob():
+    problems = planned(config(), "a100-40", gpus=4).problems
+    assert any("judge qwen2.5-32b" in problem and "engine.tensor_parallel: 2" in problem for problem in problems)
+
+
+def test_too_small_a_disk_is_refused():
+    assert not any("disk" in problem for problem in planned(config(), disk=10_000).problems)
+    assert any("disk: " in problem and "200 are there" in problem for problem in planned(config(), disk=200).problems)
+
+
+def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_budget():
+    run = config()
+    endpoint = {"input_price": 5.0, "output_price": 15.0, "budget": 0.01}
+    run["evaluation"]["judges"]["qwen2.5-32b"] |= {"endpoint": endpoint, "path": None}
+    expensive = planned(run)
+    (stage,) = [stage for stage in expensive.stages if stage["rule"] == "judge"]
+    assert expensive.bill == pytest.approx(stage["read"] * 5e-6 + stage["written"] * 15e-6)
+    assert stage["requests"] == 6 * 2 * 100, "six policies, two orders, a hundred held-out prompts"
+    assert any("may spend 0.01" in problem for problem in expensive.problems)
+
+
+def test_a_rubric_is_asked_about_every_reply_once():
+    run = config()
+    endpoint = {"input_price": 1.0, "output_price": 0.0, "budget": None}
+    rubric = {"kind": "rubric", "path": None, "endpoint": endpoint, "context": 4096, "max_replies": 500, "shards": 2}
+    run["data"]["labelers"]["rubric"] = rubric
+    (stage,) = [stage for stage in planned(run).stages if stage["rule"] == "label"]
+    assert stage["requests"] == 500
+    assert stage["cost"] == pytest.approx(stage["read"] * 1e-6)
+
+
+def test_a_score_reads_one_answer_once():
+    run = config()
+    benchmark = run["evaluation"]["benchmarks"]["heldout"]
+    run["evaluation"]["benchmarks"] = {"wild": benchmark | {"kind": "wildbench"}}
+    (judged,) = [work for work in plan.generations(run, plan.ROWS, plan.TOKENS) if work["rule"] == "judge"]
+    assert (judged["requests"], judged["read"], judged["written"]) == (1024, 1200 + 400 + 250, 220)
+
+
+def test_a_7b_samples_as_fast_as_is_published():
+    # Published rates of one H100 and 8B models in bf16, by input and output: 3,000 to 12,500 tokens written a second.
+    shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("h100-80", {})
+    written = 400 * estimate.decoding_rate(shape, machine, 1, 50 * GIB, prompt=600, reply=400)
+    assert 3_000 < written < 12_500
+
+
+def test_a_7b_trains_as_fast_as_is_published():
+    # zephyr-7b-dpo-full, 61,135 pairs of about 1,100 tokens, 8 GPUs: 2.95 to 17.3 pairs a second in three published runs.
+    shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("a100-80", {})
+    per_pair = 1100 * (estimate.training_flops(shape, 550, True) + estimate.forward_flops(shape, 550))
+    pairs = 8 * machine["tflops"] * 1e12 * machine["training_share"] / per_pair
+    assert 2.95 < pairs < 17.3
+
+
+def test_a_machine_is_read_from_a_file_and_its_faults_are_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("{memory: 24, tflops: 100, bandwidth: 1.0, gpus: 2}")
+    assert plan.read_machine(str(tmp_path / "mine.yaml"), {"gpus": 4})["gpus"] == 4
+    (tmp_path / "wrong.yaml").write_text("{memory: 24, flops: 100}")
+    with pytest.raises(StageError, match="unknown keys \\['flops'\\]"):
+        plan.read_machine(str(tmp_path / "wrong.yaml"), {})
+    with pytest.raises(StageError, match="one of a100-40"):
+        plan.read_machine("h1000", {})
+
+
+def test_the_program_counts_jobs_as_snakemake_does_and_fails_where_the_run_cannot_fit():
+    command = [str(DRIVER_PYTHON), str(REPOSITORY / "scripts/plan.py"), "--configfile", str(REPOSITORY / "config.yaml")]
+    refused = subprocess.run([*command, "--gpus", "1", "--price", "2"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "train 5" in refused.stdout, "the warm-up and two rounds of two methods"
+    assert "GPUs at 2.00 USD an hour" in refused.stdout
+    assert refused.stderr.startswith("error: this run cannot be:\n  - train qwen2.5-7b")
+    demo = REPOSITORY / "demo/run.yaml"
+    fits = subprocess.run([*command, "--no-jobs", "--configfile", str(demo)], capture_output=True, text=True, check=False)
+    assert fits.returncode == 0, fits.stderr
