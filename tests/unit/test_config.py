@@ -204,7 +204,7 @@ def unlisted(model: type[BaseModel], values: dict, path: str = "") -> list[str]:
             continue
         kinds = [field.annotation, *typing.get_args(field.annotation)]
         section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if section is None:
+        if section is None or values[name] is None:
             continue
         is_table = typing.get_origin(field.annotation) is dict
         rows = values[name].values() if is_table else [values[name]]
@@ -314,3 +314,36 @@ def test_votes_without_sampling_are_refused_where_they_would_all_be_the_same():
     assert "votes 3 without sampling" in refusal(evaluated({"kind": "heldout"}, judges=votes))
     votes["here"]["decoding"] = {"temperature": 0.7}
     load(evaluated({"kind": "heldout"}, judges=votes))
+
+
+@pytest.mark.parametrize(
+    ("training", "answer"),
+    [
+        ({"losses": {"sft": 1.0}}, "sft alone has no use for rejected replies"),
+        ({"losses": {"robust": 1.0}}, "robust needs label_smoothing above 0"),
+        ({"losses": {"exo_pair": 1.0}}, "exo_pair needs label_smoothing above 0"),
+        ({"label_smoothing": 0.1}, "label_smoothing has no effect on sigmoid, sft"),
+        ({"losses": {"aot": 1.0}, "device_batch": 1}, "device_batch must be at least 2"),
+        ({"processes": 2}, "launcher: single is one process, not 2"),
+        ({"launcher": "ddp", "processes": 3}, "global_batch 32 is no multiple of device_batch 4 x processes 3"),
+        ({"launcher": "fsdp2", "lora": {}}, "fsdp2 with lora: adapters need no sharding"),
+        ({"lora": {"rnk": 8}}, "training.lora.rnk: unknown key: there is no 'rnk', did you mean 'rank'?"),
+    ],
+)
+def test_what_a_training_lacks_is_said_before_a_gpu_is_asked_for(training, answer):
+    assert answer in refusal(minimal(training=training))
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"losses": {"robust": 1.0}, "label_smoothing": 0.1},
+        {"losses": {"sppo_hard": 1.0}},
+        {"lora": {"rank": 8, "targets": ["q_proj", "v_proj"]}, "launcher": "ddp"},
+        {"launcher": "zero3", "processes": 8},
+    ],
+)
+def test_losses_adapters_and_launchers_are_taken_by_name(training):
+    loaded = load(minimal(training=training))["training"]
+    assert loaded["losses"] == training.get("losses", {"sigmoid": 1.0, "sft": 0.001})
+    assert (loaded["lora"] or {}).get("rank") == training.get("lora", {}).get("rank")
