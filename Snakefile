@@ -19,6 +19,11 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 
 
+from drift import slurm_guard
+
+slurm_guard.install(RESULTS)
+
+
 pathvars:
     results=RESULTS,
     logs=f"{RESULTS}/logs",

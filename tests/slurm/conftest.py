@@ -1,0 +1,99 @@
+"""A Slurm for the tests, and a snakemake that submits to it."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, SNAKEMAKE
+from tests.slurm.cluster import Cluster, missing_packages
+
+
+def _cluster(*, accounting: bool):
+    if os.geteuid() != 0:
+        pytest.skip("a private Slurm needs root")
+    if missing := missing_packages(accounting=accounting):
+        pytest.skip(f"not installed: {' '.join(missing)} (make test-slurm installs them where it may)")
+    with Cluster(accounting=accounting) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Slurm without an accounting database, where sacct exists but cannot answer."""
+    yield from _cluster(accounting=False)
+
+
+@pytest.fixture(scope="module")
+def accounting_cluster():
+    """A Slurm with slurmdbd and MariaDB."""
+    yield from _cluster(accounting=True)
+
+
+def wait_for(condition, seconds: float = 60, what: str = "it"):
+    """The first true value of `condition()`; fails where none comes in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.2)
+    return value
+
+
+class Driver:
+    """A running `snakemake` that submits to a cluster."""
+
+    def __init__(self, cluster: Cluster, folder: Path, *arguments: str):
+        self.cluster, self.log = cluster, folder / f"driver-{time.monotonic_ns()}.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                [str(SNAKEMAKE), "--directory", str(folder), "--slurm-init-seconds-before-status-checks", "1", *arguments],
+                cwd=REPOSITORY,
+                env=cluster.env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def printed(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+    def wait(self, seconds: float = 120) -> int:
+        """Its exit status, once it has ended. Fails, and kills it, where it does not end in time."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"snakemake did not end in {seconds} s:\n{self.printed()[-4000:]}")
+
+    def succeeds(self, seconds: float = 120) -> str:
+        """What it printed, once it has ended well."""
+        status = self.wait(seconds)
+        assert status == 0, self.printed()[-8000:]
+        return self.printed()
+
+    def fails(self, seconds: float = 120) -> str:
+        """What it printed, once it has ended with an error."""
+        assert self.wait(seconds) != 0, self.printed()[-4000:]
+        return self.printed()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal, SIGKILL by default."""
+        os.kill(self.process.pid, number)
+        if number == signal.SIGKILL:
+            self.process.wait()
+
+    def running(self, seconds: float = 60) -> str:
+        """Id of its job, once one runs."""
+        return wait_for(lambda: [row["id"] for row in queue(self.cluster) if row["state"] == "RUNNING"], seconds, "a job")[0]
+
+
+def queue(cluster: Cluster) -> list[dict]:
+    """The jobs that wait or run."""
+    columns = {"id": "%i", "state": "%T", "node": "%N", "comment": "%k", "name": "%j", "partition": "%P"}
+    lines = cluster.run("squeue", "--noheader", f"--format={'|'.join(columns.values())}").splitlines()
+    return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
