@@ -25,6 +25,7 @@ from drift import cli, policies
 from drift.chat import load_tokenizer
 from drift.gates import Gates
 from drift.lmhead import score_replies_only
+from drift.locks import hold
 from drift.progress import Progress
 from drift.tables import Margins, Pairs, Prompts, TrainLog, read_table, write_table
 
@@ -243,6 +244,7 @@ def main() -> None:
     pairs_sha256 = hashlib.sha256(arguments.pairs.read_bytes()).hexdigest()
     identity = json.dumps([settings, arguments.code, parent["weights_sha256"], pairs_sha256], sort_keys=True)
     state = arguments.state / f"train-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    hold(Path(f"{state}.lock"), f"training {settings['name']}")
 
     tokenizer = load_tokenizer(arguments.start)
     # fp32 master weights: steps of a small learning rate are lost to rounding in bf16.

@@ -8,8 +8,8 @@ import ast
 import hashlib
 from pathlib import Path
 
-# How a stage is called and what it prints shapes no result: a reworded error must not retrain a policy.
-NO_RESULT = ("drift/cli.py", "drift/progress.py")
+# How a stage is called, what it prints and whom it waits for shapes no result: a reworded error must not retrain a policy.
+NO_RESULT = ("drift/cli.py", "drift/locks.py", "drift/progress.py")
 
 
 def fingerprint(program: Path, *data: Path) -> str:

@@ -57,6 +57,7 @@ MpiDefault=none
 ReturnToService=2
 MinJobAge={min_job_age}
 SlurmdTimeout=10
+MessageTimeout=5
 KillWait=5
 GresTypes=gpu
 {accounting}

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import REPOSITORY, SNAKEMAKE
+from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.slurm.cluster import Cluster, missing_packages
 
 
@@ -97,3 +98,26 @@ def queue(cluster: Cluster) -> list[dict]:
     columns = {"id": "%i", "state": "%T", "node": "%N", "comment": "%k", "name": "%j", "partition": "%P"}
     lines = cluster.run("squeue", "--noheader", f"--format={'|'.join(columns.values())}").splitlines()
     return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
+
+
+def profile_run(cluster: Cluster, folder: Path, config: dict, *arguments: str) -> Driver:
+    """`snakemake --profile slurm` as a user starts it, with another folder for the results."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    configuration = ["--configfile", str(folder / "config.yaml"), "--replace-workflow-config"]
+    # What runs is two cores, whatever the nodes declare: a stage must not start a thread per declared core.
+    return Driver(cluster, folder, "--profile", "slurm", *configuration, *arguments)
+
+
+@pytest.fixture(scope="session")
+def reference(cluster, tiny_model, logs_file, tmp_path_factory):
+    """An undisturbed run of the whole DAG through the shipped profile: folder, configuration, jobs as the queue showed them."""
+    folder = tmp_path_factory.mktemp("reference")
+    config = tiny_config(tiny_model, logs_file) | {"methods": ["drift"], "iterations": 1}
+    config["sampling"] |= {"shards": 2}
+    driver = profile_run(cluster, folder, config)
+    seen = {}
+    while driver.process.poll() is None:
+        seen |= {row["id"]: row for row in queue(cluster) if row["state"] == "RUNNING"}
+        time.sleep(1)
+    driver.succeeds(1)
+    return folder, config, list(seen.values())
