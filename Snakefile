@@ -48,6 +48,7 @@ include: "rules/generate.smk"
 include: "rules/iterate.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/preflight.smk"
 
 
 localrules:

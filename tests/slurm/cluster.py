@@ -67,7 +67,7 @@ NodeName=c2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[c2]}
 NodeName=g1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[g1]} Gres=gpu:h100:2
 NodeName=g2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[g2]} Gres=gpu:h100:2
 PartitionName=cpu Nodes=c1,c2 Default=YES
-PartitionName=gpu Nodes=g1,g2 PriorityTier=1
+PartitionName=gpu Nodes=g1,g2 PriorityTier=1 LLN=YES
 PartitionName=gpu-spot Nodes=g1,g2 PriorityTier=1 PreemptMode=CANCEL
 PartitionName=gpu-high Nodes=g1,g2 PriorityTier=2
 """

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -90,7 +91,14 @@ class Driver:
 
     def running(self, seconds: float = 60) -> str:
         """Id of its job, once one runs."""
-        return wait_for(lambda: [row["id"] for row in queue(self.cluster) if row["state"] == "RUNNING"], seconds, "a job")[0]
+        return self._first("RUNNING", seconds)
+
+    def held(self, seconds: float = 60) -> str:
+        """Id of its job, once one waits for its release."""
+        return self._first("PENDING", seconds)
+
+    def _first(self, state: str, seconds: float) -> str:
+        return wait_for(lambda: [row["id"] for row in queue(self.cluster) if row["state"] == state], seconds, state)[0]
 
 
 def queue(cluster: Cluster) -> list[dict]:
@@ -100,24 +108,24 @@ def queue(cluster: Cluster) -> list[dict]:
     return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
 
 
-def profile_run(cluster: Cluster, folder: Path, config: dict, *arguments: str) -> Driver:
+def profile_run(cluster: Cluster, folder: Path, config: dict, *arguments: str, profile: str = "slurm") -> Driver:
     """`snakemake --profile slurm` as a user starts it, with another folder for the results."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     configuration = ["--configfile", str(folder / "config.yaml"), "--replace-workflow-config"]
-    # What runs is two cores, whatever the nodes declare: a stage must not start a thread per declared core.
-    return Driver(cluster, folder, "--profile", "slurm", *configuration, *arguments)
+    return Driver(cluster, folder, "--profile", profile, *configuration, *arguments)
 
 
 @pytest.fixture(scope="session")
 def reference(cluster, tiny_model, logs_file, tmp_path_factory):
-    """An undisturbed run of the whole DAG through the shipped profile: folder, configuration, jobs as the queue showed them."""
+    """An undisturbed run of the whole DAG through the shipped profile: its folder, its configuration, and what the queue
+    showed each second."""
     folder = tmp_path_factory.mktemp("reference")
     config = tiny_config(tiny_model, logs_file) | {"methods": ["drift"], "iterations": 1}
     config["sampling"] |= {"shards": 2}
     driver = profile_run(cluster, folder, config)
-    seen = {}
+    looks = []
     while driver.process.poll() is None:
-        seen |= {row["id"]: row for row in queue(cluster) if row["state"] == "RUNNING"}
+        looks.append(queue(cluster))
         time.sleep(1)
     driver.succeeds(1)
-    return folder, config, list(seen.values())
+    return SimpleNamespace(folder=folder, config=config, looks=looks)

@@ -53,7 +53,9 @@ def test_a_living_holder_is_named_with_what_to_do(holder, tmp_path, monkeypatch)
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     process = holder()
     assert held(process)
-    with pytest.raises(StageError, match=rf"training c: already done by .*, process {process.pid} on .*Slurm job 77.*scancel 77"):
+    with pytest.raises(
+        StageError, match=rf"training c: already done by .*, process {process.pid} on .*Slurm job 77.*scancel 77"
+    ):
         locks.hold(tmp_path / "lock", "training c")
 
 

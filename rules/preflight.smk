@@ -1,0 +1,140 @@
+"""`snakemake --profile slurm preflight`: what would otherwise fail after hours, checked in a minute.
+
+Included last, as it looks at what the other rules ask for. It checks anew each time, and never says more than once.
+"""
+
+import time
+
+# What of a stage's resources decides where it runs and with which GPUs.
+PLACE = ("slurm_partition", "slurm_account", "qos", "constraint", "slurm_extra", "gpu", "gpu_model", "gres")
+
+
+def place_of(rule):
+    """Where a rule runs, as the profile says it."""
+    resources = workflow.get_rule(rule).resources
+    return {name: resources[name].raw for name in PLACE if name in resources}
+
+
+def gpus_of(resources):
+    """How many GPUs a job was asked to have, as --gpus or as --gres."""
+    gres = re.search(r"gpu(?::[^:]+)?:(\d+)", str(resources.get("gres", "")))
+    return int(gres[1]) if gres else resources.get("gpu", 0)
+
+
+def node_settings(kind):
+    """What a job checks: its own environment and GPUs, and what it must see."""
+    python = {"cpu": CPU, "gpu": GPU}[kind]
+    rows = {name: judge.get("endpoint") for name, judge in config["evaluation"]["judges"].items()}
+    addresses = [
+        *(row["path"] for row in config["models"].values()),
+        *(row["path"] for row in config["data"]["sources"].values()),
+    ]
+    return lambda wildcards, resources: settings(
+        kind=kind,
+        python=str(python),
+        lock=str(Path(workflow.basedir) / f"envs/{'cpu' if python == CPU else kind}.lock"),
+        results=RESULTS,
+        gpus=gpus_of(resources),
+        paths=[str(Path(address).resolve()) for address in addresses if not is_remote(address)],
+        endpoints={name: row for name, row in rows.items() if row},
+    )
+
+
+localrules:
+    preflight,
+    preflight_here,
+
+
+rule preflight:
+    """Print what was checked, and fail if something has to be mended."""
+    input:
+        parts=expand("<results>/preflight/{place}.json", place=["here", "cpu", "generate", "train"]),
+    log:
+        "<logs>/preflight/report.log",
+    benchmark:
+        "<benchmarks>/preflight/report.jsonl"
+    retries: 0
+    shell:
+        "{CPU:q} {SCRIPTS:q}/preflight.py report --parts {input.parts:q} > {log:q} 2>&1 && cat {log:q}"
+
+
+rule preflight_here:
+    """Check what can be seen from where snakemake runs: partitions, models and data, disk."""
+    output:
+        checks="<results>/preflight/here.json",
+    params:
+        settings=lambda wildcards: settings(
+            partitions=sorted(
+                {place["slurm_partition"] for rule in workflow.rules if "slurm_partition" in (place := place_of(rule.name))}
+            ),
+            addresses=sorted(
+                {
+                    row["path"]
+                    for row in [
+                        *config["models"].values(),
+                        *config["evaluation"]["judges"].values(),
+                        *config["data"]["sources"].values(),
+                    ]
+                    if row.get("path")
+                }
+            ),
+            models={name: {"path": row["path"], "policies": len(policies_of(name))} for name, row in config["models"].items()},
+            now=time.time(),
+        ),
+    log:
+        "<logs>/preflight/here.log",
+    benchmark:
+        "<benchmarks>/preflight/here.jsonl"
+    retries: 0
+    shell:
+        "{sys.executable:q} {SCRIPTS:q}/preflight.py here --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
+
+
+rule preflight_cpu:
+    """Check a node without a GPU: interpreter, packages, folders, endpoints."""
+    input:
+        here="<results>/preflight/here.json",
+    output:
+        checks="<results>/preflight/cpu.json",
+    params:
+        settings=node_settings("cpu"),
+        now=lambda wildcards: time.time(),
+    log:
+        "<logs>/preflight/cpu.log",
+    benchmark:
+        "<benchmarks>/preflight/cpu.jsonl"
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    retries: 0
+    shell:
+        "{sys.executable:q} {SCRIPTS:q}/preflight.py node --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
+
+
+use rule preflight_cpu as preflight_generate with:
+    output:
+        checks="<results>/preflight/generate.json",
+    params:
+        settings=node_settings("gpu"),
+        now=lambda wildcards: time.time(),
+    log:
+        "<logs>/preflight/generate.log",
+    benchmark:
+        "<benchmarks>/preflight/generate.jsonl"
+    resources:
+        **place_of("sample"),
+        mem_mb=8000,
+        runtime=10,
+
+
+use rule preflight_generate as preflight_train with:
+    output:
+        checks="<results>/preflight/train.json",
+    log:
+        "<logs>/preflight/train.log",
+    benchmark:
+        "<benchmarks>/preflight/train.jsonl"
+    resources:
+        **place_of("train"),
+        mem_mb=8000,
+        runtime=10,
