@@ -1,5 +1,6 @@
 # make demo   the whole pipeline on a laptop: two CPU cores, a real small chat model, real conversations
 # make test   unit tests, and the whole DAG end to end on a tiny model
+# make test-slurm   the pipeline on a real Slurm of its own, and through its faults; make bench-slurm: what Slurm jobs cost
 # make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make locks  resolve envs/*.in anew into envs/*.lock
@@ -12,13 +13,28 @@ SNAKEMAKE = .venv/snakemake/bin/snakemake
 STAGE_PYTHON = .venv/cpu/bin/python
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo test lint envs envs-gpu locks
+.PHONY: demo test test-slurm bench-slurm slurm-packages lint envs envs-gpu locks
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
 
 test: envs lint
-	$(STAGE_PYTHON) -m pytest tests
+	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm
+
+# Installed in containers alone, as where systemd runs the packages would start a database and a Slurm of their own. Where they
+# are missing, the tests skip and say so.
+SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
+test-slurm: envs slurm-packages
+	$(STAGE_PYTHON) -m pytest tests/slurm
+
+bench-slurm: envs slurm-packages
+	$(STAGE_PYTHON) -m tests.slurm.bench
+
+slurm-packages:
+	@if [ "$$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get > /dev/null && ! dpkg -s $(SLURM_PACKAGES) > /dev/null 2>&1; then \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)) \
+			> /dev/null 2>&1 || echo "the packages of Slurm could not be installed"; \
+	fi
 
 lint: envs
 	.venv/snakemake/bin/ruff check .

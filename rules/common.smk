@@ -42,6 +42,11 @@ def code(program, *data):
     return fingerprint(SCRIPTS / f"{program}.py", *(path for pattern in data for path in SCRIPTS.glob(pattern)))
 
 
+def grows(amount):
+    """A resource of the first attempt; each further attempt gets as much again. Of `runtime`, minutes."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def policies_of(model):
     """The policies of a model in the order of their making: base, warm-up, then each method's iterations."""
     iterations = range(1, config["iterations"] + 1)

@@ -19,8 +19,8 @@ rule judge_base:
         "<benchmarks>/judge_base/{judge}.jsonl"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
@@ -84,8 +84,8 @@ rule responses:
     benchmark:
         "<benchmarks>/responses/{model}/{policy}/{benchmark}.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/responses.py --requests {input.requests:q} --completions {input.completions:q}"
         " --responses {output.responses:q} > {log:q} 2>&1"
@@ -110,8 +110,8 @@ rule judge_requests:
     benchmark:
         "<benchmarks>/judge_requests/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/judge_requests.py --prompts {input.prompts:q} --responses {input.responses:q} --judge {input.judge:q}"
         " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
@@ -134,8 +134,8 @@ rule judgments:
     benchmark:
         "<benchmarks>/judgments/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/judgments.py --requests {input.requests:q} --completions {input.completions:q}"
         " --judgments {output.judgments:q} > {log:q} 2>&1"
@@ -157,8 +157,8 @@ rule logps:
         "<benchmarks>/logps/{model}/{policy}.jsonl"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{GPU:q} {SCRIPTS:q}/logps.py --prompts {input.prompts:q} --policy {input.policy:q} --logps {output.logps:q}"
         " 2>&1 | tee {log:q}"
@@ -199,8 +199,8 @@ rule scores:
     benchmark:
         "<benchmarks>/scores/all.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --judge {params.judge:q} --settings {params.settings:q}"
         " --scores {output.scores:q} > {log:q} 2>&1"

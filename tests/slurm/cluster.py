@@ -20,8 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 
-PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
-ACCOUNTING_PACKAGES = ("slurmdbd", "slurm-wlm-mysql-plugin", "mariadb-server")
 CLIENTS = ("sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare")
 NODES = ("c1", "c2", "g1", "g2")
 

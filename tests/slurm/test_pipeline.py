@@ -95,15 +95,13 @@ def test_preflight_names_what_nodes_lack(cluster, small, tmp_path):
     assert f"this node does not see {tmp_path}/moved.jsonl" in printed
 
 
-def test_jobs_ask_for_what_the_profile_says_and_more_after_a_failure(cluster, small, tmp_path):
-    small["environments"]["cpu"] = "/bin/false"
-    profile = site(tmp_path, lambda text: text.replace("slurm_partition: cpu", "slurm_partition: cpu\n    slurm_extra: --hold"))
-    driver = profile_run(cluster, tmp_path, small, "results/tiny/data/turns.parquet", profile=profile)
-    asked = []
-    for _ in range(3):
-        job = driver.held()
-        fields = cluster.run("scontrol", "show", "job", job)
-        asked.append((re.search(r"MinMemoryNode=(\S+)", fields)[1], re.search(r"TimeLimit=(\S+)", fields)[1]))
-        cluster.run("scontrol", "release", job)
-    driver.fails()
-    assert asked == [("8000M", "01:00:00"), ("16000M", "02:00:00"), ("24000M", "03:00:00")]
+def test_a_stage_that_raises_is_tried_thrice_with_more_and_its_log_is_shown(cluster, small, tmp_path):
+    (tmp_path / "logs.jsonl").write_text("no JSON\n")
+    driver = profile_run(cluster, tmp_path, small, "results/tiny/data/turns.parquet")
+    printed = driver.fails()
+    jobs = re.findall(r"submitted with SLURM jobid (\d+)", printed)
+    fields = [cluster.run("scontrol", "show", "job", job) for job in jobs]
+    asked = [[re.search(rf"{name}=(\S+)", text)[1] for name in ("MinMemoryNode", "TimeLimit")] for text in fields]
+    assert asked == [["8000M", "01:00:00"], ["16000M", "02:00:00"], ["24000M", "03:00:00"]]
+    assert printed.count("Slurm job") == 3
+    assert "no exchange in 1 lines" in printed, "the stage's own words"
