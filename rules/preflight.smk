@@ -5,40 +5,6 @@ Included last, as it looks at what the other rules ask for. It checks anew each 
 
 import time
 
-# What of a stage's resources decides where it runs and with which GPUs.
-PLACE = ("slurm_partition", "slurm_account", "qos", "constraint", "slurm_extra", "gpu", "gpu_model", "gres")
-
-
-def place_of(rule):
-    """Where a rule runs, as the profile says it."""
-    resources = workflow.get_rule(rule).resources
-    return {name: resources[name].raw for name in PLACE if name in resources}
-
-
-def gpus_of(resources):
-    """How many GPUs a job was asked to have, as --gpus or as --gres."""
-    gres = re.search(r"gpu(?::[^:]+)?:(\d+)", str(resources.get("gres", "")))
-    return int(gres[1]) if gres else resources.get("gpu", 0)
-
-
-def node_settings(kind):
-    """What a job checks: its own environment and GPUs, and what it must see."""
-    python = {"cpu": CPU, "gpu": GPU}[kind]
-    rows = {name: judge.get("endpoint") for name, judge in config["evaluation"]["judges"].items()}
-    addresses = [
-        *(row["path"] for row in config["models"].values()),
-        *(row["path"] for row in config["data"]["sources"].values()),
-    ]
-    return lambda wildcards, resources: settings(
-        kind=kind,
-        python=str(python),
-        lock=str(Path(workflow.basedir) / f"envs/{'cpu' if python == CPU else kind}.lock"),
-        results=RESULTS,
-        gpus=gpus_of(resources),
-        paths=[str(Path(address).resolve()) for address in addresses if not is_remote(address)],
-        endpoints={name: row for name, row in rows.items() if row},
-    )
-
 
 localrules:
     preflight,
@@ -49,13 +15,15 @@ rule preflight:
     """Print what was checked, and fail if something has to be mended."""
     input:
         parts=expand("<results>/preflight/{place}.json", place=["here", "cpu", "generate", "train"]),
+    params:
+        python=sys.executable,
     log:
         "<logs>/preflight/report.log",
     benchmark:
         "<benchmarks>/preflight/report.jsonl"
     retries: 0
     shell:
-        "{CPU:q} {SCRIPTS:q}/preflight.py report --parts {input.parts:q} > {log:q} 2>&1 && cat {log:q}"
+        "{params.python:q} {SCRIPTS:q}/preflight.py report --parts {input.parts:q} > {log:q} 2>&1 && cat {log:q}"
 
 
 rule preflight_here:
@@ -81,13 +49,14 @@ rule preflight_here:
             models={name: {"path": row["path"], "policies": len(policies_of(name))} for name, row in config["models"].items()},
             now=time.time(),
         ),
+        python=sys.executable,
     log:
         "<logs>/preflight/here.log",
     benchmark:
         "<benchmarks>/preflight/here.jsonl"
     retries: 0
     shell:
-        "{sys.executable:q} {SCRIPTS:q}/preflight.py here --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
+        "{params.python:q} {SCRIPTS:q}/preflight.py here --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
 
 
 rule preflight_cpu:
@@ -99,6 +68,7 @@ rule preflight_cpu:
     params:
         settings=node_settings("cpu"),
         now=lambda wildcards: time.time(),
+        python=sys.executable,
     log:
         "<logs>/preflight/cpu.log",
     benchmark:
@@ -108,7 +78,7 @@ rule preflight_cpu:
         runtime=10,
     retries: 0
     shell:
-        "{sys.executable:q} {SCRIPTS:q}/preflight.py node --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
+        "{params.python:q} {SCRIPTS:q}/preflight.py node --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
 
 
 use rule preflight_cpu as preflight_generate with:
@@ -117,6 +87,7 @@ use rule preflight_cpu as preflight_generate with:
     params:
         settings=node_settings("gpu"),
         now=lambda wildcards: time.time(),
+        python=sys.executable,
     log:
         "<logs>/preflight/generate.log",
     benchmark:

@@ -115,6 +115,17 @@ def profile_run(cluster: Cluster, folder: Path, config: dict, *arguments: str, p
     return Driver(cluster, folder, "--profile", profile, *configuration, *arguments)
 
 
+def site(tmp_path: Path, edit) -> str:
+    """A copy of the shipped profile with its block of site values edited, as a user does."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    text = (REPOSITORY / "slurm/config.yaml").read_text()
+    edited = edit(text)
+    assert edited != text, "the shipped profile reads otherwise"
+    (folder / "config.yaml").write_text(edited)
+    return str(folder)
+
+
 @pytest.fixture(scope="session")
 def reference(cluster, tiny_model, logs_file, tmp_path_factory):
     """An undisturbed run of the whole DAG through the shipped profile: its folder, its configuration, and what the queue

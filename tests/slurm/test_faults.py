@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.conftest import profile_run, queue, wait_for
+from tests.slurm.conftest import profile_run, queue, site, wait_for
 
 WARMUP = "results/tiny/tiny/warmup"
 POLICY = f"{WARMUP}/policy.json"
@@ -79,12 +79,13 @@ def began_at(folder: Path) -> int:
     return int(re.search(r"train: .*?\| (\d+)/\d+", (folder / "results/tiny/logs/train/tiny/warmup.log").read_text())[1])
 
 
-def test_one_training_through_many_faults(cluster, reference, run, record_property):
+def test_one_training_through_many_faults(cluster, reference, run, tmp_path, record_property):
     """Too little memory, SIGKILL, scancel, preemption, a lost node, and a controller that is away for a minute."""
     folder, config = run
     without_policy(folder)
-    memory = ["--set-resources", "train:mem_mb=600 * attempt", "--retries", "4"]
-    driver = profile_run(cluster, folder, config, *memory, POLICY)
+    # More attempts than the profile has; and a first one without enough memory.
+    little = site(tmp_path, lambda text: text.replace("mem_mb: 128000 * attempt", "mem_mb: 600 * attempt"))
+    driver = profile_run(cluster, folder, config, "--retries", "4", POLICY, profile=little)
     lost = {}
 
     def fault(name: str, steps: int, strike) -> None:

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from tests.conftest import REPOSITORY, tiny_config
-from tests.slurm.conftest import profile_run
+from tests.conftest import tiny_config
+from tests.slurm.conftest import profile_run, site
 
 GPU_STAGES = {"sample", "respond", "judge", "logps", "train"}
 
@@ -43,17 +43,6 @@ def small(tmp_path):
     (tmp_path / "model/model.safetensors").write_bytes(b"0" * 1000)
     (tmp_path / "logs.jsonl").write_text("")
     return tiny_config(tmp_path / "model", tmp_path / "logs.jsonl")
-
-
-def site(tmp_path, edit) -> str:
-    """A copy of the shipped profile with its block of site values edited, as a user does."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    text = (REPOSITORY / "slurm/config.yaml").read_text()
-    edited = edit(text)
-    assert edited != text
-    (folder / "config.yaml").write_text(edited)
-    return str(folder)
 
 
 def with_gres(text: str) -> str:
