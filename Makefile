@@ -3,6 +3,7 @@
 # make plan   what the run of CONFIG takes on MACHINE (scripts/plan.py --help): jobs, GPU memory and hours, disk, bills
 # make bench-generate, make bench-train   our two heavy stages against the released code's way, on this machine
 # make test-gpu   generate and train on a GPU, with their speed and memory; in an environment with a CUDA build of torch
+# make test-slurm   the pipeline on a real Slurm of its own, and through its faults; make bench-slurm: what Slurm jobs cost
 # make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
@@ -28,13 +29,29 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-gpu lint why prune plan bench-data bench-scores bench-generate bench-train envs envs-gpu locks
+.PHONY: demo test test-slurm test-gpu slurm-packages lint why prune plan bench-data bench-scores bench-generate bench-train \
+	bench-slurm envs envs-gpu locks
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
 
 test: envs lint
-	$(STAGE_PYTHON) -m pytest tests
+	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm
+
+# Installed in containers alone, as where systemd runs the packages would start a database and a Slurm of their own. Where they
+# are missing, the tests skip and say so.
+SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
+test-slurm: envs slurm-packages
+	$(STAGE_PYTHON) -m pytest tests/slurm
+
+bench-slurm: envs slurm-packages
+	$(STAGE_PYTHON) -m tests.slurm.bench
+
+slurm-packages:
+	@if [ "$$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get > /dev/null && ! dpkg -s $(SLURM_PACKAGES) > /dev/null 2>&1; then \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)) \
+			> /dev/null 2>&1 || echo "the packages of Slurm could not be installed"; \
+	fi
 
 bench-scores: .venv/cpu/installed
 	$(STAGE_PYTHON) tests/bench_scores.py

@@ -19,6 +19,11 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 
 
+from drift import slurm_guard
+
+slurm_guard.install(RESULTS)
+
+
 pathvars:
     results=RESULTS,
     logs=f"{RESULTS}/logs",
@@ -43,6 +48,7 @@ include: "rules/generate.smk"
 include: "rules/iterate.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/preflight.smk"
 
 
 localrules:

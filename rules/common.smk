@@ -46,6 +46,11 @@ def code(program, *data):
     return fingerprint(SCRIPTS / f"{program}.py", *(path for pattern in data for path in SCRIPTS.glob(pattern)))
 
 
+def grows(amount):
+    """A resource of the first attempt; each further attempt gets as much again. Of `runtime`, minutes."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def policies_of(model):
     """The policies of a model in the order of their making: base, warm-up, then each method's iterations."""
     iterations = range(1, config["iterations"] + 1)
@@ -320,3 +325,36 @@ def training_run(resources):
 # measured of it afterwards is another rule's.
 TRAINING_RUN = {"checkpoint_steps", "gradient_checkpointing", "launcher", "processes", "tracker"}
 TRAINING = set(config["training"]) - TRAINING_RUN - {"epochs", "warmup_epochs", "reference", "diagnostics"}
+# What of a stage's resources decides where it runs and with which GPUs.
+PLACE = ("slurm_partition", "slurm_account", "qos", "constraint", "slurm_extra", "gpu", "gpu_model", "gres")
+
+
+def place_of(rule):
+    """Where a rule runs, as the profile says it."""
+    resources = workflow.get_rule(rule).resources
+    return {name: resources[name].raw for name in PLACE if name in resources}
+
+
+def endpoints_of(section):
+    """Every endpoint in a section of the configuration, by the name of its row."""
+    rows = {name: row for name, row in section.items() if isinstance(row, dict)}
+    found = {name: row["endpoint"] for name, row in rows.items() if row.get("endpoint")}
+    return found | {name: endpoint for row in rows.values() for name, endpoint in endpoints_of(row).items()}
+
+
+def node_settings(kind):
+    """What a job checks: its own environment and GPUs, and what it must see."""
+    python = {"cpu": CPU, "gpu": GPU}[kind]
+    addresses = [
+        *(row["path"] for row in config["models"].values()),
+        *(path for row in config["data"]["sources"].values() for path in (row["path"], row["conversations"]) if path),
+    ]
+    return lambda wildcards, resources: settings(
+        kind=kind,
+        python=str(python),
+        lock=str(Path(workflow.basedir) / f"envs/{'cpu' if python == CPU else kind}.lock"),
+        results=RESULTS,
+        gpus=gpus(resources) or 0,
+        paths=[str(Path(address).resolve()) for address in addresses if not is_remote(address)],
+        endpoints=endpoints_of(config),
+    )

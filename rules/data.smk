@@ -45,8 +45,8 @@ rule turns:
         "<benchmarks>/turns/all.jsonl"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/turns.py --source {params.sources:q} --beside {params.beside:q} --settings {params.settings:q}"
         " --turns {output.turns:q} --ledger {output.ledger:q} > {log:q} 2>&1"
@@ -73,8 +73,8 @@ rule pools:
         "<benchmarks>/pools/all.jsonl"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --settings {params.settings:q}"
         " --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q} --ledger {output.ledger:q} > {log:q} 2>&1"
@@ -98,8 +98,8 @@ rule tasks:
     benchmark:
         "<benchmarks>/tasks/{benchmark}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/tasks.py --source {input.source:q} {params.options:q} --settings {params.settings:q}"
         " --tasks {output.tasks:q} > {log:q} 2>&1"

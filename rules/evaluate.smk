@@ -19,8 +19,8 @@ rule judge_base:
         "<benchmarks>/judge_base/{judge}.jsonl"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
@@ -89,8 +89,8 @@ rule responses:
     benchmark:
         "<benchmarks>/responses/{model}/{policy}/{benchmark}.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/responses.py --requests {input.requests:q} --completions {input.completions:q}"
         " --responses {output.responses:q} > {log:q} 2>&1"
@@ -116,8 +116,8 @@ rule judge_requests:
     benchmark:
         "<benchmarks>/judge_requests/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/judge_requests.py --tasks {input.tasks:q} --responses {input.responses:q}"
         " --template {params.template:q} {params.tokenizer:q} --settings {params.settings:q} --requests {output.requests:q}"
@@ -146,8 +146,8 @@ rule judgments:
     benchmark:
         "<benchmarks>/judgments/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/judgments.py --tasks {input.tasks:q} --responses {input.responses:q}"
         " --requests {input.requests:q} --completions {input.completions:q} --min-verdicts {params.least:q}"
@@ -171,8 +171,8 @@ rule published:
     benchmark:
         "<benchmarks>/published/{kind}.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/validation_tasks.py --source {input.source:q} --kind {wildcards.kind:q} --tasks {output.tasks:q}"
         " --responses {output.responses:q} --published {output.published:q} > {log:q} 2>&1"
@@ -225,8 +225,8 @@ rule validation:
     benchmark:
         "<benchmarks>/validation/all.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="30m",
+        mem_mb=grows(2000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/validation.py {params.trials:q} --settings {params.settings:q} --validation {output.validation:q}"
         " > {log:q} 2>&1"
@@ -248,8 +248,8 @@ rule logps:
         "<benchmarks>/logps/{model}/{policy}.jsonl"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{GPU:q} {SCRIPTS:q}/logps.py --prompts {input.prompts:q} --policy {input.policy:q} --logps {output.logps:q}"
         " 2>&1 | tee {log:q}"
@@ -302,8 +302,8 @@ rule scores:
     benchmark:
         "<benchmarks>/scores/all.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --tasks {input.tasks:q} {params.gamed:q}"
         " --settings {params.settings:q} --scores {output.scores:q} --comparisons {output.comparisons:q} > {log:q} 2>&1"

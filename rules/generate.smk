@@ -26,8 +26,8 @@ rule sample:
         "<benchmarks>/sample/{model}/{trained}/{i}-of-{n}.jsonl"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime="4h",
+        mem_mb=grows(8000),
+        runtime=grows(240),
     priority: 10
     shell:
         "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} {params.model:q}"

@@ -21,8 +21,8 @@ rule base:
         "<benchmarks>/base/{model}.jsonl"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
@@ -55,8 +55,8 @@ rule prompts:
     benchmark:
         "<benchmarks>/prompts/{model}/{table}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=grows(4000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/prompts.py --kind {params.kind:q} --pool {input.pool:q} --policy {input.policy:q}"
         " --settings {params.settings:q} --prompts {output.prompts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
@@ -85,8 +85,8 @@ rule requests:
     benchmark:
         "<benchmarks>/requests/{model}/{trained}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/policy_requests.py --prompts {input.prompts:q} --policy {input.policy:q}"
         " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
@@ -119,8 +119,8 @@ rule pairs:
     benchmark:
         "<benchmarks>/pairs/{model}/{trained}.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/pairs.py --prompts {input.prompts:q} --policy {input.policy:q} {params.sampled:q}"
         " --settings {params.settings:q} --pairs {output.pairs:q} --dropped {output.dropped:q} --ledger {output.ledger:q}"
@@ -164,8 +164,8 @@ rule train:
         "<benchmarks>/train/{model}/{trained}.jsonl"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime="8h",
+        mem_mb=grows(16000),
+        runtime=grows(480),
     priority: 10
     # tee outlives a SIGTERM, or the training could not say, nor finish, what it does then.
     shell:
@@ -207,8 +207,8 @@ rule diagnostics:
         "<benchmarks>/diagnostics/{model}/{trained}.jsonl"
     threads: 8
     resources:
-        mem_mb=16000,
-        runtime="4h",
+        mem_mb=grows(16000),
+        runtime=grows(240),
     shell:
         "{GPU:q} {SCRIPTS:q}/diagnostics.py --pairs {input.pairs:q} --reference-logps {input.reference_logps:q}"
         " --heldout {input.heldout:q} --policies {input.folders:q} --settings {params.settings:q}"

@@ -17,8 +17,8 @@ rule labels:
         "<benchmarks>/labels/all.jsonl"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime="1h",
+        mem_mb=grows(8000),
+        runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/labels.py --turns {input.turns:q} --settings {params.settings:q}"
         " --labels {output.labels:q} --ledger {output.ledger:q} > {log:q} 2>&1"

@@ -40,8 +40,8 @@ rule ledger:
     benchmark:
         "<benchmarks>/ledger/all.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/ledger.py --parts {input.parts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
@@ -64,8 +64,8 @@ rule catalog:
     benchmark:
         "<benchmarks>/catalog/all.jsonl"
     resources:
-        mem_mb=2000,
-        runtime="10m",
+        mem_mb=grows(2000),
+        runtime=grows(10),
     shell:
         "{CPU:q} {SCRIPTS:q}/catalog.py --results {params.results:q} --catalog {output.catalog:q} > {log:q} 2>&1"
 
@@ -89,8 +89,8 @@ rule report:
     benchmark:
         "<benchmarks>/report/all.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/report.py --results {params.results:q} --config {input.config:q} --catalog {input.catalog:q}"
         " --benchmarks {params.benchmarks:q} --report {output.report:q} > {log:q} 2>&1"

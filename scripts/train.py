@@ -24,6 +24,7 @@ from drift import cli, launch, policies
 from drift.chat import load_tokenizer
 from drift.deadline import Deadline
 from drift.gates import Gates
+from drift.locks import hold
 from drift.logps import base_dtype, score_pairs, token_rows
 from drift.tables import Logps, Pairs, Prompts, TrainLog, read_table, write_table
 from drift.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
@@ -230,6 +231,8 @@ def main() -> None:
     state = arguments.state / f"train-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]}"
     if run["launcher"] != "single" and not launch.in_worker():
         launch.relaunch(run["launcher"], count, training["precision"], state / "accelerate.yaml")
+    if launch.is_main():
+        hold(Path(f"{state}.lock"), f"training {settings['name']}")
 
     tokenizer = load_tokenizer(arguments.start)
     rows = token_rows(pairs.iter_rows(named=True), tokenizer)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# How a stage is called, when it stops and what it prints shapes no result: a reworded error must not retrain a policy.
-NO_RESULT = ("drift/cli.py", "drift/deadline.py", "drift/progress.py")
+# How a stage is called, when it stops, whom it waits for and what it prints shapes no result: a reworded error must not retrain a policy.
+NO_RESULT = ("drift/cli.py", "drift/deadline.py", "drift/locks.py", "drift/progress.py")
 
 # A function or class with another decorator than these may be known elsewhere by what the decorator did (a registry).
 _HARMLESS = {"cache", "contextmanager", "dataclass", "lru_cache"}

@@ -1,0 +1,235 @@
+"""What would otherwise fail after hours, checked in a minute.
+
+`here` checks where snakemake runs: partitions, models and data, disk. `node` checks inside a job: interpreter and packages, GPUs,
+folders, endpoints. Both write a list of checks as JSON, and fail only where no job could start. `report` prints all of them and
+fails if one failed. Runs under the driver's Python, so that a missing stage interpreter is a finding, too.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from drift import cli
+from drift.fetch import folder_name, is_remote
+
+# A checkpoint holds fp32 weights and the optimizer's state: six times the bytes of bf16 weights.
+CHECKPOINT = 6
+
+PROBE = """
+import importlib.metadata, json, sys
+versions = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}
+gpus, cuda = [], None
+if "torch" in versions and sys.argv[1] == "gpu":
+    import torch
+    cuda = torch.version.cuda
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+print(json.dumps({"python": sys.version.split()[0], "versions": versions, "cuda": cuda, "gpus": gpus}))
+"""
+
+
+def check(name: str, fault: str | None, detail: str, *, warning: bool = False) -> dict:
+    """One line of the report: `fault` says what is wrong and how to mend it, None that all is well."""
+    state = "ok" if fault is None else "warn" if warning else "FAIL"
+    return {"name": name, "state": state, "text": detail if fault is None else fault}
+
+
+def partitions(asked: list[str]) -> dict:
+    """Whether Slurm has the partitions that the profile asks for, and they are up."""
+    try:
+        lines = subprocess.run(
+            ["sinfo", "--noheader", "--format=%R|%a"], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        words = (getattr(error, "stderr", None) or str(error)).strip()
+        return check("partitions", f"Slurm does not answer ({words}): run this where sbatch works", "")
+    there = dict(line.split("|") for line in lines.splitlines())
+    faults = [f"there is no partition {name}" for name in asked if name not in there]
+    faults += [f"partition {name} is {there[name]}" for name in asked if there.get(name, "up") != "up"]
+    cure = f"{'; '.join(faults)}; there are: {', '.join(there)}. Change the SITE block of slurm/config.yaml"
+    return check("partitions", cure if faults else None, ", ".join(asked))
+
+
+def located(address: str) -> tuple[dict, int | None]:
+    """Whether a model or source is here already or can be fetched, and how many bytes of weights it has, where that is known."""
+    name = f"{address.split('#')[0][:60]}"
+    folder = Path("downloads", folder_name(address)) if is_remote(address) else Path(address)
+    if folder.exists():
+        return check(name, None, f"is in {folder}"), sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
+    if not is_remote(address):
+        return check(name, f"{address} does not exist: mend its path in the configuration", ""), None
+    kind, rest = address.split(":", 1)
+    if kind == "pypi":
+        index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
+        url = f"{index}/{rest.split('==')[0]}/"
+    else:
+        repository, revision = rest.split("@")
+        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        folder = "datasets" if kind == "hf-dataset" else "models"
+        url = f"{hub}/api/{folder}/{repository}/revision/{revision.split('/')[0]}?blobs=true"
+    try:
+        body = get(url, os.environ.get("HF_TOKEN") if kind != "pypi" else None)
+    except urllib.error.HTTPError as error:
+        cure = "accept its terms on its page and set HF_TOKEN" if error.code in (401, 403) else "check the address"
+        return check(name, f"{url} answers {error.code}: {cure}", ""), None
+    except OSError as error:
+        cure = "set HF_ENDPOINT or PIP_INDEX_URL to a mirror, or fetch it elsewhere and give a local path"
+        return check(name, f"{url} cannot be reached from here ({error}): {cure}", ""), None
+    # Of a data set's or a package's size nothing is made.
+    files = json.loads(body)["siblings"] if kind == "hf" else []
+    weights = sum(file["size"] for file in files if file["rfilename"].endswith(".safetensors"))
+    return check(name, None, "can be fetched"), weights or None
+
+
+def get(url: str, token: str | None = None) -> bytes:
+    """What an address answers. Raises HTTPError or OSError."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+        return answer.read()
+
+
+def disk(weights: dict[str, tuple[int | None, int]], folder: Path) -> dict:
+    """Whether all policies and one checkpoint fit; `weights` has a model's bytes and how many policies come of it."""
+    free = shutil.disk_usage(folder).free
+    unknown = [model for model, (size, _) in weights.items() if size is None]
+    need = sum(size * (policies + CHECKPOINT) for size, policies in weights.values() if size)
+    said = f"about {need / 1e9:.1f} GB for policies and a checkpoint, {free / 1e9:.1f} GB free in {folder.resolve()}"
+    said += f" (size of {', '.join(unknown)} unknown)" if unknown else ""
+    return check("disk", None if need < free else f"{said}: free some, or put the results elsewhere with --directory", said)
+
+
+def environment(python: str, kind: str, lock: Path) -> tuple[list[dict], dict | None]:
+    """Whether a stage's interpreter runs and has the locked packages, and what it says of itself."""
+    name = f"{kind} environment"
+    try:
+        done = subprocess.run([python, "-c", PROBE, kind], capture_output=True, text=True, check=True, timeout=300)
+    except (OSError, subprocess.SubprocessError) as error:
+        words = (getattr(error, "stderr", None) or str(error)).strip()[-300:]
+        cure = f"make envs{'-gpu' if kind == 'gpu' else ''}, or set environments.{kind} to an interpreter that this node sees"
+        return [check(name, f"{python} does not run here ({words}): {cure}", "")], None
+    found = json.loads(done.stdout)
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(), re.MULTILINE))
+    pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
+    missing = sorted(pins.keys() - found["versions"].keys())
+    other = [
+        f"{n} {found['versions'][n]}" for n, v in pins.items() if n not in missing and found["versions"][n].split("+")[0] != v
+    ]
+    fault = (f"not installed: {', '.join(missing[:5])}. " if missing else "") + (
+        f"other versions than {lock.name}: {', '.join(other[:5])}. " if other else ""
+    )
+    said = f"Python {found['python']}, {len(pins)} packages as in {lock.name}"
+    return [check(name, f"{fault}make envs envs-gpu" if fault else None, said, warning=not missing)], found
+
+
+def gpus(asked: int, found: dict | None) -> list[dict]:
+    """Whether a job has the GPUs that it asked for, and PyTorch sees them."""
+    visible = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    cure = "gpu or gres of this stage in slurm/config.yaml, and that its partition has such nodes (sinfo -o '%P %G')"
+    fault = f"asked for {asked}, CUDA_VISIBLE_DEVICES names {len(visible)}: check {cure}"
+    checks = [check("GPUs given", fault if len(visible) != asked else None, f"{asked} ({','.join(visible)})")]
+    if found and found["cuda"] is None:
+        fault = "this PyTorch is a CPU build: make envs-gpu, and set environments.gpu to it"
+        checks.append(check("GPUs seen", fault, "", warning=True))
+    elif found:
+        fault = f"asked for {asked}, PyTorch (CUDA {found['cuda']}) sees {len(found['gpus'])}: is the node's driver too old?"
+        checks.append(check("GPUs seen", fault if len(found["gpus"]) != asked else None, ", ".join(found["gpus"])))
+    return checks
+
+
+def writable(folders: list[Path]) -> dict:
+    """Whether files can be made in these folders."""
+    faults = []
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x")
+        except OSError as error:
+            faults.append(f"{folder}: {error.strerror}")
+    cure = f"{'; '.join(faults)}. Nodes must be able to write there; --directory, HF_HOME and TMPDIR choose other places"
+    return check("folders", cure if faults else None, ", ".join(map(str, folders)))
+
+
+def endpoint(name: str, row: dict) -> dict:
+    """Whether an OpenAI-compatible endpoint answers and knows its model."""
+    key = os.environ.get(row["key"] or "")
+    if row["key"] and not key:
+        return check(f"endpoint of {name}", f"the environment variable {row['key']} is not set: export it before snakemake", "")
+    url = f"{row['url'].rstrip('/')}/models"
+    try:
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            models = [model["id"] for model in json.load(answer)["data"]]
+    except urllib.error.HTTPError as error:
+        return check(f"endpoint of {name}", f"{url} answers {error.code}: is the key in {row['key']} right?", "")
+    except (OSError, ValueError, KeyError) as error:
+        fault = f"{url} does not answer from this node ({error}): is it up, and may nodes reach it?"
+        return check(f"endpoint of {name}", fault, "")
+    fault = f"{url} has no model {row['model']}; it has {', '.join(models[:10])}"
+    return check(f"endpoint of {name}", fault if row["model"] not in models else None, f"{row['model']} at {row['url']}")
+
+
+def here(settings: dict) -> list[dict]:
+    """The checks where snakemake runs."""
+    checks = [partitions(settings["partitions"])] if settings["partitions"] else []
+    sizes = {}
+    for address in settings["addresses"]:
+        line, sizes[address] = located(address)
+        checks.append(line)
+    weights = {name: (sizes[model["path"]], model["policies"]) for name, model in settings["models"].items()}
+    return [*checks, disk(weights, Path("."))]
+
+
+def node(settings: dict) -> list[dict]:
+    """The checks inside a job."""
+    checks, found = environment(settings["python"], settings["kind"], Path(settings["lock"]))
+    if settings["kind"] == "gpu":
+        checks += gpus(settings["gpus"], found)
+    cache = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
+    checks.append(writable([Path(settings["results"]).resolve(), cache, Path(tempfile.gettempdir())]))
+    hidden = [path for path in settings["paths"] if not Path(path).exists()]
+    checks.append(
+        check(
+            "local paths", f"this node does not see {', '.join(hidden)}: put them on shared storage" if hidden else None, "seen"
+        )
+    )
+    return checks + [endpoint(name, row) for name, row in settings["endpoints"].items()]
+
+
+def report(parts: dict[str, list[dict]]) -> str:
+    """All checks as text, by where they were made."""
+    lines = []
+    for place, checks in parts.items():
+        lines.append(f"{place}")
+        lines += [f"  {line['state']:<4}  {line['name']}: {line['text']}" for line in checks]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("mode", choices=["here", "node", "report"])
+    command.add_argument("--parts", nargs="*", default=[], type=Path, help="what the other two modes wrote")
+    command.add_argument("--checks", type=Path, help="JSON to write")
+    arguments = command.parse_args()
+    if arguments.mode == "report":
+        parts = {path.stem: json.loads(path.read_text()) for path in arguments.parts}
+        print(report(parts))
+        failed = sum(line["state"] == "FAIL" for checks in parts.values() for line in checks)
+        if failed:
+            sys.exit(f"{failed} checks failed; mend them and run the preflight again")
+        print("ready")
+    else:
+        checks = {"here": here, "node": node}[arguments.mode](arguments.settings)
+        arguments.checks.write_text(json.dumps(checks))
+        if any(line["name"] == "partitions" and line["state"] == "FAIL" for line in checks):
+            sys.exit(f"{report({'here': checks})}\nno job was submitted; mend this and run the preflight again")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What the machinery costs: 100 one-second jobs on a test Slurm, and the plan of a large run. `make bench-slurm` prints it."""
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import REPOSITORY, SNAKEMAKE
+from tests.slurm.cluster import Cluster
+from tests.slurm.conftest import Driver
+
+JOBS, AT_ONCE = 100, 8
+
+
+def measured(work) -> tuple[float, float, object]:
+    """Seconds that passed, seconds of CPU that child processes used, and what `work()` returned."""
+    before, began = os.times(), time.monotonic()
+    value = work()
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.monotonic() - began, used, value
+
+
+def jobs(folder: Path) -> str:
+    """Run the jobs, and say what each cost beyond its second."""
+    with Cluster() as cluster:
+        config = ["--config", f"scripts={REPOSITORY / 'scripts'}", "seconds=1"]
+        options = ["--snakefile", "tests/slurm/guard.smk", "--executor", "slurm", "--jobs", str(AT_ONCE), "--nolock"]
+        targets = [f"{number}.txt" for number in range(JOBS)]
+        seconds, used, _ = measured(lambda: Driver(cluster, folder, *options, *config, "--", *targets).succeeds(1800))
+    return (
+        f"{JOBS} one-second jobs, {AT_ONCE} at once: {seconds:.0f} s, {seconds * AT_ONCE / JOBS - 1:.1f} s a job from submission to "
+        f"being seen as finished, beyond its second; the driver used {used:.0f} s of CPU"
+    )
+
+
+def plan(folder: Path) -> str:
+    """Dry-run 2 models x 4 methods x 5 iterations x 8 shards, and say how long that took."""
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    (path,) = [model["path"] for model in config["models"].values()]
+    config["models"] = {"first": {"path": path}, "second": {"path": path}}
+    config["recipes"]["other"] = {"prompts": "dsat", "chosen": "plain", "rejected": "user", "start": "base"}
+    config |= {"methods": ["drift", "drift-unguided", "spin", "other"], "iterations": 5}
+    config["sampling"]["shards"] = 8
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [
+        str(SNAKEMAKE),
+        "--snakefile",
+        str(REPOSITORY / "Snakefile"),
+        "--directory",
+        str(folder),
+        "-n",
+        "--quiet",
+        "rules",
+    ]
+    command += ["--configfile", str(folder / "config.yaml"), "--replace-workflow-config"]
+    seconds, used, done = measured(lambda: subprocess.run(command, capture_output=True, text=True, check=True))
+    (total,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("total")][:1]
+    return (
+        f"snakemake -n of 2 models x 4 methods x 5 iterations x 8 shards ({total} jobs): {seconds:.1f} s, {used:.1f} s of CPU"
+    )
+
+
+def main() -> None:
+    """Measure both."""
+    print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for measure in (plan, jobs):
+        with tempfile.TemporaryDirectory() as folder:
+            print(measure(Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

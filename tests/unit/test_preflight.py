@@ -1,0 +1,139 @@
+"""The preflight: what is wrong is named with its cure, and what is right passes."""
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+import preflight
+from tests.conftest import REPOSITORY, STAGE_PYTHON
+
+LOCK = REPOSITORY / "envs/cpu.lock"
+
+
+@pytest.fixture
+def server():
+    """An HTTP server with answers by path; a path that it does not know is 404, and a key that is not 'right' 401."""
+    answers = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            refused = self.headers.get("Authorization", "Bearer right") != "Bearer right"
+            body = None if refused else answers.get(self.path.split("?")[0])
+            self.send_response(401 if refused else 404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", answers=answers)
+    server.shutdown()
+
+
+def test_an_interpreter_with_the_locked_packages_passes():
+    (line,), found = preflight.environment(str(STAGE_PYTHON), "cpu", LOCK)
+    assert line["state"] == "ok", line
+    assert found["gpus"] == []
+
+
+def test_an_interpreter_that_is_not_there_or_lacks_packages_fails_with_the_cure():
+    (line,), found = preflight.environment("/nowhere/python", "gpu", LOCK)
+    assert line["state"] == "FAIL"
+    assert "/nowhere/python does not run here" in line["text"]
+    assert "make envs-gpu" in line["text"]
+    assert found is None
+    (line,), _ = preflight.environment(str(REPOSITORY / ".venv/snakemake/bin/python"), "cpu", LOCK)
+    assert line["state"] == "FAIL"
+    assert "not installed: " in line["text"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "visible", "seen", "states"),
+    [
+        (2, "0,1", ["H100", "H100"], ["ok", "ok"]),
+        (2, "0", ["H100"], ["FAIL", "FAIL"]),
+        (1, "0", [], ["ok", "FAIL"]),
+        (1, None, [], ["FAIL", "FAIL"]),
+    ],
+)
+def test_gpus_are_as_many_as_asked(monkeypatch, asked, visible, seen, states):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [line["state"] for line in preflight.gpus(asked, {"cuda": "13.0", "gpus": seen})] == states
+
+
+def test_a_model_on_the_hub_is_sized_and_one_that_is_not_there_fails(server, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    files = [{"rfilename": "model.safetensors", "size": 2_000_000_000}, {"rfilename": "README.md", "size": 9}]
+    server.answers["/api/models/org/name/revision/abc"] = {"siblings": files}
+    line, size = preflight.located("hf:org/name@abc")
+    assert (line["state"], size) == ("ok", 2_000_000_000)
+    line, size = preflight.located("hf:org/other@abc")
+    assert (line["state"], size) == ("FAIL", None)
+    assert "404: check the address" in line["text"]
+    monkeypatch.setenv("HF_TOKEN", "wrong")
+    assert "set HF_TOKEN" in preflight.located("hf:org/name@abc")[0]["text"]
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    assert "cannot be reached from here" in preflight.located("hf:org/name@abc")[0]["text"]
+
+
+def test_a_local_path_is_there_or_not(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"1234")
+    line, size = preflight.located(str(tmp_path))
+    assert (line["state"], size) == ("ok", 4)
+    assert preflight.located(str(tmp_path / "other"))[0]["state"] == "FAIL"
+
+
+def test_disk_has_to_hold_every_policy_and_a_checkpoint(tmp_path):
+    assert preflight.disk({"small": (1000, 5)}, tmp_path)["state"] == "ok"
+    line = preflight.disk({"big": (10**15, 5)}, tmp_path)
+    assert line["state"] == "FAIL"
+    assert "about 11000000.0 GB" in line["text"]
+    assert "size of odd unknown" in preflight.disk({"odd": (None, 5)}, tmp_path)["text"]
+
+
+def test_folders_that_cannot_be_written_fail(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert preflight.writable([tmp_path / "new"])["state"] == "ok"
+    line = preflight.writable([tmp_path / "file" / "below"])
+    assert line["state"] == "FAIL"
+    assert "Not a directory" in line["text"]
+
+
+def test_an_endpoint_answers_with_its_model_and_the_right_key(server, monkeypatch):
+    server.answers["/v1/models"] = {"data": [{"id": "judge-1"}]}
+    row = {"url": f"{server.url}/v1", "model": "judge-1", "key": "TEST_KEY"}
+    monkeypatch.delenv("TEST_KEY", raising=False)
+    assert "TEST_KEY is not set" in preflight.endpoint("big", row)["text"]
+    monkeypatch.setenv("TEST_KEY", "wrong")
+    assert "401: is the key in TEST_KEY right?" in preflight.endpoint("big", row)["text"]
+    monkeypatch.setenv("TEST_KEY", "right")
+    assert preflight.endpoint("big", row)["state"] == "ok"
+    assert "has no model judge-2; it has judge-1" in preflight.endpoint("big", row | {"model": "judge-2"})["text"]
+    assert "does not answer" in preflight.endpoint("big", row | {"url": "http://127.0.0.1:1/v1"})["text"]
+
+
+def test_the_report_fails_where_a_check_failed(tmp_path):
+    for name, fault in (("here", None), ("train", "asked for 2, got 1")):
+        (tmp_path / f"{name}.json").write_text(json.dumps([preflight.check("GPUs given", fault, "2")]))
+
+    def report(*names):
+        parts = [str(tmp_path / f"{name}.json") for name in names]
+        command = [sys.executable, str(REPOSITORY / "scripts/preflight.py"), "report", "--parts", *parts]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert report("here").stdout == "here\n  ok    GPUs given: 2\nready\n"
+    failed = report("here", "train")
+    assert failed.returncode != 0
+    assert "train\n  FAIL  GPUs given: asked for 2, got 1" in failed.stdout
+    assert "1 checks failed" in failed.stderr
