@@ -34,6 +34,7 @@ wildcard_constraints:
     model=one_of(config["models"]),
     judge=one_of(config["evaluation"]["judges"]),
     method=one_of(config["methods"]),
+    labeler=one_of(config["data"]["labelers"]),
     benchmark=one_of(config["evaluation"]["benchmarks"]),
     policy=f"(base|warmup|({one_of(config['methods'])})/iter[1-9][0-9]*)",
     trained=f"(warmup|({one_of(config['methods'])})/iter[1-9][0-9]*)",
@@ -43,9 +44,9 @@ wildcard_constraints:
 
 
 include: "rules/data.smk"
-include: "rules/label.smk"
 include: "rules/generate.smk"
 include: "rules/iterate.smk"
+include: "rules/label.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/preflight.smk"

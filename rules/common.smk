@@ -17,6 +17,7 @@ from drift.config import ConfigError, load
 from drift.fetch import folder_name, is_remote
 from drift.fingerprint import fingerprint
 from drift.judges import PAIRWISE, asked, judging
+from drift.rubric_schema import RUBRIC_SCHEMA
 
 try:
     config = load(config)
@@ -139,6 +140,7 @@ ADDRESSES = {
         *(path for source in config["data"]["sources"].values() for path in (source["path"], source["conversations"]) if path),
         *(address for benchmark in config["evaluation"]["benchmarks"].values() for address in files_of(benchmark).values()),
         config["evaluation"]["validation"],
+        *(labeler["path"] for labeler in config["data"]["labelers"].values() if labeler["path"]),
     ]
     if address and is_remote(address)
 }
@@ -218,11 +220,49 @@ def judge_row(wildcards):
     return config["evaluation"]["judges"][wildcards.judge]
 
 
-def judge_policy(judge):
-    """Where the judge's model is: with the model of the same address, if there is one. Only for a judge that runs here."""
-    path = config["evaluation"]["judges"][judge]["path"]
+def laid_out(path, folder):
+    """Where a model that runs here is, in the results: with the model to improve of the same address, if there is one, else in
+    `folder`."""
     same = [name for name, model in config["models"].items() if model["path"] == path]
-    return f"{same[0]}/base" if same else f"judges/{judge}"
+    return f"{same[0]}/base" if same else folder
+
+
+def judge_policy(judge):
+    """Where the judge's model is. Only for a judge that runs here."""
+    return laid_out(config["evaluation"]["judges"][judge]["path"], f"judges/{judge}")
+
+
+# The benchmarks that no training prompt may hold; the held-out one is split off from the same conversations.
+PUBLISHED = {
+    name: f"{RESULTS}/data/benchmarks/{name}.parquet"
+    for name, row in config["evaluation"]["benchmarks"].items()
+    if row["kind"] != "heldout"
+}
+
+# The labelers that ask a model.
+RUBRICS = [name for name, row in config["data"]["labelers"].items() if row["kind"] == "rubric"]
+# An answer is one line of JSON with a quote; the likeliest one, as a label is no matter of taste.
+LABEL_DECODING = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 256}
+
+
+def labeler_row(wildcards):
+    """The configuration's row of a labeler."""
+    return config["data"]["labelers"][wildcards.labeler]
+
+
+def labeler_policy(labeler):
+    """Where a rubric labeler's model is. Only for a model that runs here."""
+    return laid_out(config["data"]["labelers"][labeler]["path"], f"data/labelers/{labeler}")
+
+
+def labeler_requests(labeler):
+    """What a rubric labeler's model is asked."""
+    return f"{RESULTS}/data/labelers/{labeler}/requests.parquet"
+
+
+def labeler_completions(labeler):
+    """What it answers, by shard."""
+    return shards(f"{RESULTS}/data/labelers/{labeler}", config["data"]["labelers"][labeler]["shards"])
 
 
 def shards(folder, count):

@@ -57,16 +57,20 @@ rule pools:
     input:
         turns="<results>/data/turns.parquet",
         labels="<results>/data/labels.parquet",
+        benchmarks=list(PUBLISHED.values()),
     output:
         dsat="<results>/data/dsat.parquet",
         sat="<results>/data/sat.parquet",
         seed="<results>/data/seed.parquet",
+        quarantine="<results>/data/quarantine.parquet",
         ledger="<results>/data/ledgers/pools.parquet",
     params:
         settings=settings(
-            seed=config["seed"], **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers")}
+            seed=config["seed"],
+            **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers", "label_files")},
         ),
         code=code("pools", "sql/*.sql"),
+        benchmarks=[f"{name}={path}" for name, path in PUBLISHED.items()],
     log:
         "<logs>/pools.log",
     benchmark:
@@ -76,8 +80,9 @@ rule pools:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --settings {params.settings:q}"
-        " --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --benchmark {params.benchmarks:q}"
+        " --settings {params.settings:q} --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q}"
+        " --quarantine {output.quarantine:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
 rule tasks:

@@ -98,6 +98,7 @@ rule pairs:
         unpack(sampled_inputs),
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
         policy=ancient("<results>/{model}/base/policy"),
+        benchmarks=list(PUBLISHED.values()),
     output:
         pairs="<results>/{model}/{trained}/pairs.parquet",
         dropped="<results>/{model}/{trained}/dropped.parquet",
@@ -111,6 +112,7 @@ rule pairs:
             allusions=config["prompting"]["allusions"],
         ),
         code=code("pairs"),
+        benchmarks=[f"{name}={path}" for name, path in PUBLISHED.items()],
         sampled=lambda wildcards, input: (
             ["--requests", input.requests, "--completions", *input.completions] if input.requests else []
         ),
@@ -123,8 +125,8 @@ rule pairs:
         runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/pairs.py --prompts {input.prompts:q} --policy {input.policy:q} {params.sampled:q}"
-        " --settings {params.settings:q} --pairs {output.pairs:q} --dropped {output.dropped:q} --ledger {output.ledger:q}"
-        " > {log:q} 2>&1"
+        " --benchmark {params.benchmarks:q} --settings {params.settings:q} --pairs {output.pairs:q} --dropped {output.dropped:q}"
+        " --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
 rule train:

@@ -50,6 +50,7 @@ rule catalog:
     """Make every table reachable by SQL."""
     input:
         ledger="<results>/data/ledger.parquet",
+        agreement="<results>/data/agreement.parquet",
         scores="<results>/eval/scores.parquet",
         diagnostics=[f"{RESULTS}/{policy}/diagnostics.parquet" for policy in POLICIES if Path(policy).name != "base"],
         validation=f"{RESULTS}/eval/validation.parquet" if config["evaluation"]["validation"] else [],

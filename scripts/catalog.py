@@ -33,6 +33,7 @@ KEYS = {  # columns that come from a path: type, description
     "pool": ("VARCHAR", "dsat, sat, seed or the benchmark's name"),
     "benchmark": ("VARCHAR", "name of the benchmark; heldout-pairs: the held-out corrections; null: sampling for training"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
+    "labeler": ("VARCHAR", "name of the rubric labeler; null: nothing to do with labels"),
 }
 POLICY_KEYS = ("model", "method", "iteration")
 EVAL_KEYS = (*POLICY_KEYS, "benchmark")
@@ -150,6 +151,8 @@ GENERATIONS = View(
 VIEWS = {
     "turns": table_view(tables.Turns, r"data/turns\.parquet"),
     "labels": table_view(tables.Labels, r"data/labels\.parquet"),
+    "agreement": table_view(tables.Agreement, r"data/agreement\.parquet"),
+    "quarantine": table_view(tables.Quarantine, r"data/quarantine\.parquet"),
     "dsat": table_view(tables.Dsat, r"data/dsat\.parquet"),
     "sat": table_view(tables.Sat, r"data/sat\.parquet"),
     "seed": table_view(tables.Seed, r"data/seed\.parquet"),
@@ -166,7 +169,8 @@ VIEWS = {
         rf"{_MODEL}/eval/{_BENCHMARK}/requests\.parquet",
         rf"{_JUDGE}/requests\.parquet",
         rf"{_TRIAL}/requests\.parquet",
-        keys=(*EVAL_KEYS, "judge"),
+        rf"data/labelers/(?P<labeler>{_NAME})/requests\.parquet",
+        keys=(*EVAL_KEYS, "judge", "labeler"),
     ),
     "completions": table_view(
         tables.Completions,
@@ -174,7 +178,8 @@ VIEWS = {
         rf"{_EVAL}/completions/{_NAME}\.parquet",
         rf"{_JUDGE}/completions/{_NAME}\.parquet",
         rf"{_TRIAL}/completions/{_NAME}\.parquet",
-        keys=(*EVAL_KEYS, "judge"),
+        rf"data/labelers/(?P<labeler>{_NAME})/completions/{_NAME}\.parquet",
+        keys=(*EVAL_KEYS, "judge", "labeler"),
     ),
     "pairs": table_view(tables.Pairs, rf"{_POLICY}/pairs\.parquet", keys=POLICY_KEYS),
     "dropped": table_view(tables.Dropped, rf"{_POLICY}/dropped\.parquet", keys=POLICY_KEYS),

@@ -2,7 +2,8 @@
 
 Reads a Prompts table and, where a side is sampled, Requests and Completions; writes Pairs, Dropped and the ledger. A pair is
 always of the plain prompt. Whatever could teach the wrong thing (a cut reply, an empty one, the same reply twice, a chat
-marker in the text) is dropped here with its reason. Of several samples the first that is sound is taken.
+marker in the text) is dropped here with its reason. Of several samples the first that is sound is taken. A prompt that holds a
+benchmark's (--benchmark NAME=PATH, Tasks tables) stops the run: the pools leave these out.
 """
 
 import re
@@ -14,7 +15,8 @@ import polars as pl
 
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
-from drift.tables import Completions, Dropped, Ledger, LedgerBook, Pairs, Prompts, Requests, read_table, write_table
+from drift.overlap import BenchmarkTexts
+from drift.tables import Completions, Dropped, Ledger, LedgerBook, Pairs, Prompts, Requests, Tasks, read_table, write_table
 
 CUT = "sampled reply did not end its turn"
 EMPTY = "sampled reply is empty"
@@ -151,12 +153,28 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
         print(f"{allusions} of {len(guided)} guided replies open with words on the feedback, which their prompt does not show")
 
 
+def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
+    """Raise StageError where a user's message in a training prompt is, word for word, a message of one of the Tasks tables."""
+    said = (
+        pairs.select("pair_id", message="prompt").explode("message", empty_as_null=False).unnest("message").filter(role="user")
+    )
+    found = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(said["content"])
+    if not found.is_empty():
+        row = found.row(0, named=True)
+        pair = said["pair_id"][row["row"]]
+        raise cli.StageError(
+            f"{said['pair_id'].gather(found['row']).n_unique()} training prompts hold a prompt of a benchmark: {pair} has task "
+            f"{row['task']} of {row['benchmark']}. Scores on it would mean nothing. Rerun the pools, which leave such prompts out."
+        )
+
+
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--prompts", required=True)
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
     command.add_argument("--requests", help="of the sampled sides")
     command.add_argument("--completions", nargs="*", default=[], help="their shards")
+    command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to stay clear of")
     command.add_argument("--pairs", required=True, help="table to write")
     command.add_argument("--dropped", required=True, help="table to write")
     command.add_argument("--ledger", required=True, help="table to write")
@@ -184,6 +202,8 @@ def main() -> None:
             f"no pair is left of {prompts.height} prompts; the commonest reason is '{common[0] if common else 'no training prompts'}'. "
             "A larger sampling.max_tokens helps against replies that did not end, more data against an empty split"
         )
+    benchmarks = dict(benchmark.split("=", 1) for benchmark in arguments.benchmark)
+    check_decontaminated(pairs, {name: read_table(Tasks, path) for name, path in benchmarks.items()})
     write_table(pairs, Pairs, arguments.pairs)
 
 

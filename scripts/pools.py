@@ -1,21 +1,24 @@
 """Choose the conversations to learn from: replies that disappointed, replies that satisfied, and corrections from one to the other.
 
-Reads:  the Turns table (--turns) and the Labels table (--labels). The choice itself is in sql/: one file a pool, and what they
-        share.
-Writes: the Dsat, Sat and Seed tables (--dsat, --sat, --seed) and the ledger (--ledger).
+Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the benchmarks that no training row may
+        hold (--benchmark NAME=PATH). The choice itself is in sql/: one file a pool, and what they share.
+Writes: the Dsat, Sat and Seed tables (--dsat, --sat, --seed), what was found of the benchmarks (--quarantine), and the ledger
+        (--ledger).
 
-Settings: labeler (whose labels), seed (of the choice), languages (list, or null: all), min_chars (of the prompt's last message
-and of the reply), max_chars (of prompt and reply together), max_per_conversation (rows a pool takes of one), test_conversations
-and test_seed_conversations (how many with a DSAT reply, and with a correction, go to the test side with all their copies),
+Settings: labeler (whose labels), label_noise (share of them that is turned round), seed (of that and of the choice), filters and
+decontamination (as data.filters and data.decontamination of the configuration), pick (hash, or first: the oldest), test_conversations
+and test_seed_conversations (how many with a DSAT reply, and with a correction, go to the test side with all that belong to them),
 max_dsat, max_sat, max_seed (training rows; null: all).
 """
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from drift import cli, tables
+from drift import cli, overlap, tables
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "seed": tables.Seed}
@@ -27,36 +30,67 @@ REPLIES = {
 }
 SETTINGS = {
     "labeler": "VARCHAR",
+    "label_noise": "DOUBLE",
     "seed": "BIGINT",
-    "languages": "VARCHAR[]",
-    "min_chars": "BIGINT",
-    "max_chars": "BIGINT",
-    "max_per_conversation": "BIGINT",
+    "pick": "VARCHAR",
     "test_conversations": "BIGINT",
     "test_seed_conversations": "BIGINT",
     "max_dsat": "BIGINT",
     "max_sat": "BIGINT",
     "max_seed": "BIGINT",
 }
+FILTERS = {
+    "languages": "VARCHAR[]",
+    "drop_toxic": "BOOLEAN",
+    "drop_redacted": "BOOLEAN",
+    "drop_merged": "BOOLEAN",
+    "drop_pagers": "BOOLEAN",
+    "drop_refusals": "BOOLEAN",
+    "min_chars": "BIGINT",
+    "max_chars": "BIGINT",
+    "min_score": "DOUBLE",
+    "max_per_conversation": "BIGINT",
+    "max_per_user": "BIGINT",
+    "max_per_template": "BIGINT",
+}
+# DuckDB's share of the job's memory; what does not fit goes to disk.
+MEMORY = "3GB"
+TEXTS_AT_A_TIME = 4096
 
 
-def choose(turns: str, labels: str, settings: dict, threads: int | None = None) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
-    """The rows of every pool by name, and their ledger, from the tables at the paths `turns` and `labels`.
+def choose(
+    turns: str, labels: str, benchmarks: dict[str, str], settings: dict, threads: int | None = None
+) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
+    """The rows of every pool by name, their quarantine and their ledger, from the tables at the paths `turns` and `labels`.
 
-    Raises StageError where no reply is left to train on.
+    `benchmarks`: paths of Tasks tables by name. Raises StageError where no reply is left to train on.
     """
-    with duckdb.connect() as connection:
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute("SET temp_directory = $1", [folder])
+        connection.execute("SET preserve_insertion_order = false")
         if threads:
             connection.execute(f"SET threads = {threads}")
         _set_variables(connection, {"turns": turns, "labels": labels}, dict.fromkeys(("turns", "labels"), "VARCHAR"))
         _set_variables(connection, settings, SETTINGS)
-        for name in ("replies", "dsat", "sat", "seed", "split"):
-            connection.execute((SQL / f"{name}.sql").read_text(encoding="utf-8"))
-        rows = connection.sql((SQL / "rows.sql").read_text(encoding="utf-8")).pl()
+        _set_variables(connection, settings["filters"], FILTERS)
+        for name in ("filters", "replies", "dsat", "sat", "seed", "candidates"):
+            connection.execute(_sql(name))
+        quarantine = _quarantine(connection, benchmarks, **settings["decontamination"])
+        connection.register("quarantine", quarantine)
+        threshold = settings["filters"]["near_duplicates"]
+        connection.register("near_duplicates", _near_duplicates(connection, threshold))
+        connection.register("groups", _groups(connection, threshold))
+        connection.execute(_sql("split"))
+        rows = connection.sql(_sql("rows")).pl()
         pools = {pool: rows.filter(pl.col("pool") == pool).rename(names) for pool, names in REPLIES.items()}
         ledger = pl.concat([_ledger(connection, pool, rows.height) for pool, rows in pools.items()])
     _check_training_rows(pools["dsat"], ledger, settings)
-    return pools, ledger
+    return pools, quarantine, ledger
+
+
+def _sql(name: str) -> str:
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _set_variables(connection: duckdb.DuckDBPyConnection, values: dict, types: dict[str, str]) -> None:
@@ -64,12 +98,123 @@ def _set_variables(connection: duckdb.DuckDBPyConnection, values: dict, types: d
         connection.execute(f"SET VARIABLE {name} = $value::{kind}", {"value": values[name]})
 
 
-def _ledger(connection: duckdb.DuckDBPyConnection, pool: str, rows: int) -> pl.DataFrame:
-    counts = dict(
-        connection.execute("SELECT reason, count(*) FROM split_candidates WHERE pool = $1 GROUP BY ALL", [pool]).fetchall()
+def _batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pl.DataFrame]:
+    """The rows of a query, some at a time: texts are never all in memory at once."""
+    for batch in connection.sql(sql).to_arrow_reader(TEXTS_AT_A_TIME):
+        yield pl.from_arrow(batch)
+
+
+def _quarantine(
+    connection: duckdb.DuckDBPyConnection, benchmarks: dict[str, str], ngram: int | None, similarity: float | None
+) -> pl.DataFrame:
+    """The candidates whose prompt holds a benchmark's, with the evidence."""
+    tasks = [(name, tables.read_table(tables.Tasks, path)) for name, path in sorted(benchmarks.items())]
+    known = overlap.BenchmarkTexts(tasks, ngram, similarity)
+    said = """
+        SELECT conversation_id, turn, "user" AS text
+        FROM turns
+        JOIN (SELECT conversation_id, max(turn) AS last FROM candidates WHERE reason IS NULL GROUP BY ALL) USING (conversation_id)
+        WHERE turn <= last
+    """
+    parts = []
+    for batch in _batches(connection, said) if tasks else ():
+        where = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
+        parts.append(known.found_in(batch["text"]).join(where, on="row").drop("row"))
+    # Benchmarks made from the same logs may name their tasks after the conversations.
+    named = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
+    for name, table in tasks:
+        ids = table.select(benchmark=pl.lit(name), task="prompt_id")
+        same = named.with_columns(task=pl.col("conversation_id").str.split(":").list.last()).join(ids, on="task")
+        parts.append(same.with_columns(how=pl.lit("id"), evidence="task", turn=pl.lit(0, pl.Int32)))
+    columns = {"conversation_id": pl.String, "turn": pl.Int32} | dict.fromkeys(
+        ("benchmark", "task", "how", "evidence"), pl.String
     )
+    found = pl.concat([pl.DataFrame(schema=columns), *(part.select(list(columns)).cast(columns) for part in parts)])
+    candidates = connection.sql("SELECT pool, prompt_id, conversation_id, turn FROM candidates WHERE reason IS NULL").pl()
+    hits = candidates.join(found, on="conversation_id", suffix="_found").filter(pl.col("turn_found") <= pl.col("turn"))
+    first = hits.sort("pool", "prompt_id", "turn_found", "how", "benchmark", "task")
+    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_found")
+
+
+def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
+    """Pool and prompt_id of the candidates whose message and reply are nearly those of one that stays."""
+    exchanges = """
+        SELECT pool, prompt_id, "user" || chr(10) || response AS text
+        FROM (
+            SELECT pool, prompt_id, conversation_id, turn
+            FROM candidates
+            WHERE reason IS NULL AND (pool, prompt_id) NOT IN (SELECT (pool, prompt_id) FROM quarantine)
+        )
+        JOIN turns USING (conversation_id, turn)
+    """
+    rows = _clustered(connection, exchanges, threshold)
+    return rows.filter(pl.col("cluster") != pl.col("prompt_id")).select("pool", "prompt_id")
+
+
+def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
+    """conversation_id and group_key of what a split keeps on one side: conversations of one user, and those that open alike."""
+    conversations = connection.sql(
+        """
+        SELECT
+            conversation_id,
+            any_value(opening_key) AS opening,
+            coalesce(any_value(user_id), 'conversation ' || conversation_id) AS user
+        FROM candidates
+        GROUP BY conversation_id
+        """
+    ).pl()
+    openings = """
+        SELECT 'openings' AS pool, conversation_id AS prompt_id, "user" AS text
+        FROM turns
+        WHERE turn = 0 AND conversation_id IN (SELECT conversation_id FROM candidates)
+    """
+    alike = _clustered(connection, openings, threshold).select("cluster", conversation_id="prompt_id")
+    conversations = conversations.sort("conversation_id").join(alike, on="conversation_id", how="left", maintain_order="left")
+    return _linked(conversations.with_columns(pl.col("cluster").fill_null(pl.col("conversation_id"))))
+
+
+def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float | None) -> pl.DataFrame:
+    """The query's rows of pool, prompt_id and text, less the text, with the first prompt_id of their cluster in the pool.
+    None, where there is no threshold."""
+    signature = pl.Array(pl.UInt32, overlap.PERMUTATIONS)
+    parts = [pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String, "signature": signature})]
+    for batch in _batches(connection, sql) if threshold else ():
+        parts.append(batch.select("pool", "prompt_id").with_columns(signature=pl.Series(overlap.signatures(batch["text"]))))
+    rows = pl.concat(parts).sort("pool", "prompt_id")
+    found = []
+    for of_pool in rows.partition_by("pool", maintain_order=True):
+        first = overlap.clusters(of_pool["signature"].to_numpy(), threshold)
+        found.append(of_pool.select("pool", "prompt_id", cluster=pl.col("prompt_id").gather(first)))
+    return pl.concat([rows.clear().select("pool", "prompt_id", cluster="prompt_id"), *found])
+
+
+def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
+    """`conversations` with a group_key: the same for those that share a user, an opening or a cluster of openings, and for
+    those that share one with these."""
+    rows = conversations.with_columns(group_key=pl.col("conversation_id"))
+    while True:
+        before = rows["group_key"]
+        for link in ("user", "opening", "cluster"):
+            rows = rows.with_columns(pl.col("group_key").min().over(link))
+        if rows["group_key"].equals(before):
+            return rows.select("conversation_id", "group_key")
+
+
+def _ledger(connection: duckdb.DuckDBPyConnection, pool: str, rows: int) -> pl.DataFrame:
+    counted = """
+        SELECT reason, sum(rows)
+        FROM (
+            SELECT pool, reason, rows FROM dropped
+            UNION ALL
+            SELECT pool, reason, count(*) FROM split_candidates GROUP BY ALL
+        )
+        WHERE pool = $1
+        GROUP BY ALL
+    """
+    counts = {reason: int(count) for reason, count in connection.execute(counted, [pool]).fetchall()}
+    reasons = f"SELECT unnest(enum_range(NULL::{pool}_reason)::VARCHAR[] || enum_range(NULL::shared_reason)::VARCHAR[])"
     book = tables.LedgerBook(pool, "pools", "replies", sum(counts.values()))
-    for (reason,) in connection.execute(f"SELECT unnest(enum_range(NULL::{pool}_reason))").fetchall():
+    for (reason,) in connection.execute(reasons).fetchall():
         book.drop(reason, counts.get(reason, 0))
     if book.rows != rows:
         raise AssertionError(f"pool {pool}: {rows} rows were taken, but the ledger leaves {book.rows}")
@@ -95,13 +240,17 @@ def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--turns", required=True, help="Turns table")
     command.add_argument("--labels", required=True, help="Labels table")
+    command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to keep out")
     for pool in SCHEMAS:
         command.add_argument(f"--{pool}", required=True, help=f"where to write the {pool.capitalize()} table")
+    command.add_argument("--quarantine", required=True, help="where to write the Quarantine table")
     command.add_argument("--ledger", required=True, help="where to write the Ledger table")
     arguments = command.parse_args()
-    pools, ledger = choose(arguments.turns, arguments.labels, arguments.settings)
+    benchmarks = dict(benchmark.split("=", 1) for benchmark in arguments.benchmark)
+    pools, quarantine, ledger = choose(arguments.turns, arguments.labels, benchmarks, arguments.settings)
     for pool, schema in SCHEMAS.items():
         tables.write_table(pools[pool], schema, getattr(arguments, pool))
+    tables.write_table(quarantine, tables.Quarantine, arguments.quarantine)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 
 

@@ -22,6 +22,8 @@ import yaml
 
 from drift import charts, cli, tables
 from drift.accounts import benchmark_rows, cost_table, ledger_flows
+from drift.label_agreement import METRICS
+from drift.lexical import CHECKED
 from drift.metrics import (
     TRAINING_CURVES,
     Metric,
@@ -88,8 +90,11 @@ def notices(config: dict, gates: dict) -> list[dict]:
             text = "The verdicts of this judge mean nothing by themselves: they show that the machinery works."
             found.append({"title": f"Judge {judge}", "text": text, "kind": "warning"})
     if config["data"]["labelers"][config["data"]["labeler"]]["kind"] == "lexical":
-        text = "Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model."
+        text = f"Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model. {CHECKED}"
         found.append({"title": "Labels", "text": text, "kind": "note"})
+    if noise := config["data"]["label_noise"]:
+        text = f"{percent(noise)} of the DSAT and SAT labels were turned round on purpose (data.label_noise)."
+        found.append({"title": "Label noise", "text": text, "kind": "warning"})
     if gates["failed"]:
         text = f"{len(gates['failed'])} of {gates['total']} correctness gates failed; the policies below are not to be trusted."
         found.append({"title": "Gates", "text": text, "kind": "failure"})
@@ -259,6 +264,30 @@ def training_table(catalog: Catalog, config: dict) -> list[dict]:
     return configured(list(by_policy.values()), config)
 
 
+def agreement_table(catalog: Catalog) -> dict:
+    """Agreement of every labeler with every reference: one row a target, one cell a metric."""
+    rows = catalog.query("SELECT * FROM agreement ORDER BY labeler, reference, target")
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        key = (row["labeler"], row["reference"], row["target"])
+        found.setdefault(key, {**row, "cells": {}})["cells"][row["metric"]] = agreement_cell(row)
+    return {"metrics": list(METRICS), "rows": list(found.values())}
+
+
+def agreement_cell(row: dict) -> dict | None:
+    """A figure of agreement as it is shown; None where it is not defined."""
+    if row["value"] is None:
+        return None
+    return {"text": f"{row['value']:.2f}", "interval": f"{row['low']:.2f} to {row['high']:.2f}"}
+
+
+def quarantined(catalog: Catalog) -> dict:
+    """What was found of the benchmarks: how many candidates by pool, benchmark and way, and examples picked by hash."""
+    counts = catalog.query("SELECT pool, benchmark, how, count(*) AS n FROM quarantine GROUP BY ALL ORDER BY ALL")
+    examples = catalog.query("SELECT * FROM quarantine ORDER BY sha256(pool || prompt_id) LIMIT 5")
+    return {"counts": counts, "examples": [row | {"evidence": excerpt(row["evidence"])} for row in examples]}
+
+
 def dropped_table(catalog: Catalog, config: dict) -> dict:
     """Why prompts gave no pair: reasons down, policies across, with the pairs that were made in the first row."""
     made = configured(catalog.query("SELECT model, method, iteration, count(*) AS n FROM pairs GROUP BY ALL"), config)
@@ -317,6 +346,8 @@ def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> 
         "judges": judge_table(catalog.query("SELECT * FROM validation"), config),
         "legend": legend(config),
         "ledger": ledger_flows(catalog.query("SELECT * FROM ledger ORDER BY flow, step")),
+        "agreement": agreement_table(catalog),
+        "quarantine": quarantined(catalog),
         "gates": gates,
         "pairs": sampled_pairs(catalog, config),
         "training": training,

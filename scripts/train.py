@@ -120,7 +120,7 @@ def check_rows(
     gate(
         "nothing cut",
         lambda row: len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])) > limit,
-        "raise training.max_length or lower data.max_chars",
+        "raise training.max_length or lower data.filters.max_chars",
     )
     gate("chosen differs from rejected", lambda row: row["chosen_ids"] == row["rejected_ids"], "such a pair teaches nothing")
     gate(

@@ -18,9 +18,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return command
 
 
+class Settings(dict):
+    """What --settings holds. A key that a program needs and that is not there is a mistake of whoever called it by hand."""
+
+    def __missing__(self, key: str):
+        raise StageError(f"--settings has no '{key}', which this program needs; --help says what each setting is")
+
+
 def _json_object(text: str) -> dict:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_hook=Settings)
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -67,8 +67,30 @@ class Labels(dy.Schema):
     turn = dy.Int32(primary_key=True, description="turns.turn: the exchange whose reply is judged")
     labeler = dy.String(primary_key=True, description="name of the labeler in the configuration")
     label = _one_of(LABELS, "DSAT: the user was unhappy with the reply; SAT: satisfied; NEUTRAL: neither shows")
-    evidence = dy.List(dy.String(), description="rule ids or rubric items that led to the label")
+    evidence = dy.List(dy.String(), description="what led to the label: rule ids, rubric items and the user's words, thumbs")
+    tier = _one_of(("high", "medium", "low"), "how far the evidence is to be trusted; null where all is alike", nullable=True)
     score = dy.Float64(description="the labeler's confidence in the label, 0 to 1")
+
+
+class Agreement(dy.Schema):
+    """How far a labeler agrees with a reference: another labeler, or labels made elsewhere (data.label_files)."""
+
+    labeler = dy.String(primary_key=True, description="name of the labeler in the configuration")
+    reference = dy.String(primary_key=True, description="labeler or label file that is taken for the truth")
+    target = _one_of(
+        ("DSAT strict", "DSAT", "SAT"),
+        "the label in question; DSAT strict: the reference's complaints, corrections and error reports alone",
+        primary_key=True,
+    )
+    metric = _one_of(
+        ("precision", "recall", "f1", "kappa"), "kappa: Cohen's, of the label against all others", primary_key=True
+    )
+    value = dy.Float64(nullable=True, description="re-weighted to the population where strata are known; null where it is 0/0")
+    low = dy.Float64(nullable=True, description="2.5th percentile of the bootstrap")
+    high = dy.Float64(nullable=True, description="97.5th percentile of the bootstrap")
+    n = dy.Int32(description="replies that both have judged")
+    positives = dy.Int32(description="those of them to which the reference gives the label")
+    given = dy.Int32(description="labels of the reference, those included that are about no reply of the run")
 
 
 class _Pool(dy.Schema):
@@ -76,7 +98,10 @@ class _Pool(dy.Schema):
     conversation_id = dy.String(description="turns.conversation_id")
     turn = dy.Int32(description="turns.turn")
     source = dy.String(description="turns.source")
-    split = _one_of(SPLITS, "test rows are never trained on; a conversation and its copies are on one side")
+    split = _one_of(
+        SPLITS, "test rows are never trained on; a user's conversations, and those that open alike, are on one side"
+    )
+    flipped = dy.Bool(description="label noise turned the label of the reply, or of the one that corrects it, round")
     prompt = _messages("the conversation up to the user message that got the reply: x")
 
 
@@ -106,6 +131,17 @@ class Seed(_Pool):
     rejected = dy.String(description="the reply that the user was unhappy with")
     feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
     chosen = dy.String(description="the revised reply, which the user was satisfied with")
+
+
+class Quarantine(dy.Schema):
+    """Candidates for a pool that hold a benchmark's prompt: they are trained on by nobody."""
+
+    pool = _one_of(("dsat", "sat", "seed"), "the pool it would have been in", primary_key=True)
+    prompt_id = dy.String(primary_key=True, description="CONVERSATION_ID/TURN of the reply in question")
+    benchmark = dy.String(description="name of the benchmark in the configuration")
+    task = dy.String(description="tasks.prompt_id")
+    how = _one_of(("id", "exact", "ngram", "minhash"), "the conversation's id, the same words, words in a row, or a like text")
+    evidence = dy.String(description="the id, the task's message, the words in a row, or the similarity and the task's message")
 
 
 class Tasks(dy.Schema):

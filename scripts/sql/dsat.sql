@@ -1,32 +1,19 @@
 -- The anchored negatives: replies that the user was unhappy with. The first reason that applies is the one recorded.
 
-CREATE TYPE dsat_reason AS ENUM (
-    'not labelled DSAT',
-    'language not asked for',
-    'prompt message or reply under min_chars',
-    'prompt and reply over max_chars',
-    'same prompt and reply as another',
-    'over max_per_conversation',
-    'training row over the maximum'
-);
+CREATE TYPE dsat_reason AS ENUM ('not labelled DSAT');
 
-INSERT INTO candidates BY NAME
+CREATE TEMP VIEW dsat_choices AS
 SELECT
     'dsat' AS pool,
-    prompt_id,
-    conversation_id,
-    turn,
-    group_key,
-    prompt_md5,
-    reply_md5,
+    replied.* EXCLUDE (label, score, unfit),
     CASE
         WHEN label <> 'DSAT'
             THEN 'not labelled DSAT'
-        WHEN NOT language_wanted(language)
-            THEN 'language not asked for'
-        WHEN least(message_chars, reply_chars) < getvariable('min_chars')
-            THEN 'prompt message or reply under min_chars'
+        WHEN unfit IS NOT NULL
+            THEN unfit
+        WHEN score < getvariable('min_score')
+            THEN 'label under min_score'
         WHEN prompt_chars + reply_chars > getvariable('max_chars')
             THEN 'prompt and reply over max_chars'
-    END::dsat_reason AS reason
-FROM replies;
+    END AS reason
+FROM replies AS replied;

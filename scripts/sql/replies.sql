@@ -3,57 +3,66 @@
 CREATE TEMP VIEW turns AS
     SELECT * FROM read_parquet(getvariable('turns'));
 
+-- A number in [0, 1) that depends on the seed and the key alone.
+CREATE TEMP MACRO seeded_share(key) AS md5_number_upper(getvariable('seed') || '/' || key) / 18446744073709551616.0;
+
+-- The labels that make the pairs. Label noise turns a seeded share of DSAT and SAT round, so that its effect can be measured.
+CREATE TEMP VIEW judged AS
+    SELECT
+        * EXCLUDE (label),
+        label <> 'NEUTRAL'
+            AND seeded_share('noise/' || conversation_id || '/' || turn) < getvariable('label_noise') AS flipped,
+        CASE WHEN NOT flipped THEN label WHEN label = 'DSAT' THEN 'SAT' ELSE 'DSAT' END AS label
+    FROM read_parquet(getvariable('labels'))
+    WHERE labeler = getvariable('labeler');
+
 CREATE TEMP TABLE replies AS
 WITH
--- A prompt is the system message and all exchanges before the reply, then the user's message.
-exchanges AS (
-    SELECT
-        *,
-        coalesce(sum(length("user") + length(response)) OVER before, 0) + length("user") AS exchanged_chars,
-        coalesce(string_agg(md5("user") || md5(response), '') OVER before, '') || md5("user") AS exchanged_md5s
-    FROM turns
-    WINDOW before AS (PARTITION BY conversation_id ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-),
--- Conversations that open with the same message are copies or continuations of one another: they stay together.
-openings AS (
+-- Conversations in which nothing was said of any reply are not measured.
+measured AS (
     SELECT
         conversation_id,
-        coalesce(system, '') AS system,
-        md5(lower(trim(regexp_replace("user", '\s+', ' ', 'g')))) AS group_key
+        turn,
+        user_id,
+        timestamp,
+        CASE WHEN judged.label <> 'NEUTRAL' THEN unfit(turns) END AS unfit,
+        -- Long messages that begin alike, numbers apart, are one template filled in again and again.
+        CASE
+            WHEN length("user") >= 200
+                THEN md5(regexp_replace(left(plain(left("user", 200)), 100), '[0-9]+', '0', 'g'))
+        END AS template_key,
+        CASE WHEN turn = 0 THEN md5(plain("user")) END AS opening_key,
+        length("user") AS message_chars,
+        length(response) AS reply_chars,
+        coalesce(length(system), 0) AS system_chars,
+        md5(coalesce(system, '')) AS system_md5,
+        md5("user") AS message_md5,
+        md5(response) AS reply_md5
     FROM turns
-    WHERE turn = 0
+    LEFT JOIN judged USING (conversation_id, turn)
+    WHERE conversation_id IN (SELECT conversation_id FROM judged WHERE label <> 'NEUTRAL')
+),
+-- A prompt is the system message, which stands before the first exchange, all exchanges before the reply, and the user's message.
+prompts AS (
+    SELECT
+        * EXCLUDE (opening_key),
+        coalesce(sum(message_chars + reply_chars) OVER before, 0) + sum(system_chars) OVER conversation + message_chars
+            AS prompt_chars,
+        md5(first_value(system_md5) OVER conversation || coalesce(string_agg(message_md5 || reply_md5, '') OVER before, '') || message_md5)
+            AS prompt_md5,
+        first_value(opening_key) OVER conversation AS opening_key
+    FROM measured
+    WINDOW
+        conversation AS (PARTITION BY conversation_id ORDER BY turn),
+        before AS (PARTITION BY conversation_id ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT
     conversation_id || '/' || turn AS prompt_id,
     conversation_id,
     turn,
-    group_key,
-    language,
-    label,
-    length("user") AS message_chars,
-    length(response) AS reply_chars,
-    length(openings.system) + exchanged_chars AS prompt_chars,
-    md5(md5(openings.system) || exchanged_md5s) AS prompt_md5,
-    md5(response) AS reply_md5
-FROM exchanges
-JOIN openings USING (conversation_id)
-JOIN read_parquet(getvariable('labels')) AS labels USING (conversation_id, turn)
-WHERE labels.labeler = getvariable('labeler');
-
--- What each pool makes of each reply; reason is why it is not taken, and null where it may be.
-CREATE TEMP TABLE candidates (
-    pool VARCHAR,
-    prompt_id VARCHAR,
-    conversation_id VARCHAR,
-    turn INTEGER,
-    group_key VARCHAR,
-    prompt_md5 VARCHAR,
-    reply_md5 VARCHAR,
-    reason VARCHAR
-);
-
-CREATE TEMP MACRO language_wanted(name) AS
-    getvariable('languages') IS NULL OR coalesce(list_contains(getvariable('languages'), name), FALSE);
-
--- A place in an order that depends on the seed and the key alone: not on the file, nor on the other rows.
-CREATE TEMP MACRO seeded_order(key) AS md5(getvariable('seed') || '/' || key);
+    prompts.* EXCLUDE (conversation_id, turn, system_chars, system_md5, message_md5),
+    judged.label,
+    judged.score,
+    judged.flipped
+FROM judged
+LEFT JOIN prompts USING (conversation_id, turn);

@@ -2,7 +2,7 @@
 
 WITH
 taken AS (
-    SELECT pool, prompt_id, conversation_id, turn, split
+    SELECT pool, prompt_id, conversation_id, turn, split, flipped
     FROM split_candidates
     WHERE reason IS NULL
 ),
@@ -32,17 +32,17 @@ SELECT
     taken.turn,
     replied.source,
     taken.split,
+    taken.flipped,
     prompts.prompt,
     replied.response,
     replied.feedback,
     followed.response AS next_response,
-    labels.labeler,
-    labels.evidence,
-    labels.score
+    judged.labeler,
+    judged.evidence,
+    judged.score
 FROM taken
 JOIN prompts USING (conversation_id, turn)
 JOIN turns AS replied USING (conversation_id, turn)
-JOIN read_parquet(getvariable('labels')) AS labels USING (conversation_id, turn)
+JOIN judged USING (conversation_id, turn)
 LEFT JOIN turns AS followed
-    ON followed.conversation_id = taken.conversation_id AND followed.turn = taken.turn + 1
-WHERE labels.labeler = getvariable('labeler');
+    ON followed.conversation_id = taken.conversation_id AND followed.turn = taken.turn + 1;

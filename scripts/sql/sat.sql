@@ -1,32 +1,19 @@
 -- Replies that the user was satisfied with. The first reason that applies is the one recorded.
 
-CREATE TYPE sat_reason AS ENUM (
-    'not labelled SAT',
-    'language not asked for',
-    'prompt message or reply under min_chars',
-    'prompt and reply over max_chars',
-    'same prompt and reply as another',
-    'over max_per_conversation',
-    'training row over the maximum'
-);
+CREATE TYPE sat_reason AS ENUM ('not labelled SAT');
 
-INSERT INTO candidates BY NAME
+CREATE TEMP VIEW sat_choices AS
 SELECT
     'sat' AS pool,
-    prompt_id,
-    conversation_id,
-    turn,
-    group_key,
-    prompt_md5,
-    reply_md5,
+    replied.* EXCLUDE (label, score, unfit),
     CASE
         WHEN label <> 'SAT'
             THEN 'not labelled SAT'
-        WHEN NOT language_wanted(language)
-            THEN 'language not asked for'
-        WHEN least(message_chars, reply_chars) < getvariable('min_chars')
-            THEN 'prompt message or reply under min_chars'
+        WHEN unfit IS NOT NULL
+            THEN unfit
+        WHEN score < getvariable('min_score')
+            THEN 'label under min_score'
         WHEN prompt_chars + reply_chars > getvariable('max_chars')
             THEN 'prompt and reply over max_chars'
-    END::sat_reason AS reason
-FROM replies;
+    END AS reason
+FROM replies AS replied;

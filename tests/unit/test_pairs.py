@@ -315,3 +315,15 @@ def test_where_no_pair_is_left_the_commonest_reason_is_said_and_the_drops_are_ke
         stage(tmp_path, demo_tokenizer, monkeypatch, fitted, answers)
     assert tables.read_table(tables.Dropped, tmp_path / "dropped.parquet").height == 3
     assert not (tmp_path / "pairs.parquet").exists()
+
+
+def test_a_benchmark_prompt_among_the_training_prompts_stops_the_run(tokenizer):
+    asked = prompts(tokenizer)
+    replies = pairs.sampled_replies(requests(asked, "guided"), completions(requests(asked, "guided")))
+    made = pairs.make_pairs(asked, replies, tokenizer, SETTINGS)[0]
+    tasks = pl.DataFrame(
+        [{"prompt_id": "t9", "prompt": [{"role": "user", "content": "QUESTION 1"}]}], schema=tables.Tasks.create_empty().schema
+    )
+    with pytest.raises(StageError, match="s:1/0 has task t9 of arena"):
+        pairs.check_decontaminated(made, {"arena": tasks})
+    pairs.check_decontaminated(made.filter(pl.col("pair_id") != "s:1/0"), {"arena": tasks})

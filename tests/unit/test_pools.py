@@ -1,54 +1,68 @@
 """The choice of what to learn from: who gets in, who is left out and why, and who is kept for testing."""
 
+import json
+import subprocess
+import sys
+from datetime import datetime
+
 import polars as pl
 import pytest
 
 import pools
-import turns
 from drift import tables
 from drift.cli import StageError
+from drift.config import Decontamination, Filters
+from tests.conftest import REPOSITORY
 
 SETTINGS = {
     "labeler": "words",
+    "label_noise": 0.0,
     "seed": 42,
-    "languages": None,
-    "min_chars": 1,
-    "max_chars": 20_000,
-    "max_per_conversation": 2,
+    "pick": "hash",
     "test_conversations": 0,
     "test_seed_conversations": 0,
     "max_dsat": None,
     "max_sat": None,
     "max_seed": None,
 }
+FILTERS = Filters().model_dump()
+DECONTAMINATION = Decontamination().model_dump()
 
 
 class Corpus:
     """Conversations as (opening, [(reply, the user's next message, label), ...]), written as Turns and Labels."""
 
     def __init__(self, folder):
-        self.folder, self.turns, self.labels = folder, [], []
+        self.folder, self.turns, self.labels, self.benchmarks = folder, [], [], {}
 
     def add(
-        self, name: str, opening: str, *replies: tuple[str, str, str], system: str | None = None, language: str = "English"
+        self,
+        name: str,
+        opening: str,
+        *replies: tuple[str, str, str],
+        system: str | None = None,
+        language: str = "English",
+        **columns,
     ):
         user = opening
         for turn, (response, feedback, label) in enumerate(replies):
             key = {"conversation_id": f"s:{name}", "turn": turn}
             said = {"user": user, "response": response, "feedback": feedback, "system": system if turn == 0 else None}
-            self.turns.append(key | said | {"source": "s", "language": language, "flags": []})
+            self.turns.append(key | said | {"source": "s", "language": language, "flags": []} | columns)
             self.labels.append(key | {"labeler": "words", "label": label, "evidence": ["strict/no"], "score": 0.8})
             user = feedback
         self.turns.append({"conversation_id": f"s:{name}", "turn": len(replies), "source": "s", "user": user, "flags": []})
         return self
 
     def choose(self, threads: int | None = None, **settings):
-        turns_table = pl.DataFrame(self.turns, schema=turns.empty_turns().schema)
+        turns_table = pl.DataFrame(self.turns, schema=tables.Turns.create_empty().schema)
         labels_table = pl.DataFrame(self.labels, schema=tables.Labels.create_empty().schema)
         tables.write_table(turns_table, tables.Turns, self.folder / "turns.parquet")
         tables.write_table(labels_table, tables.Labels, self.folder / "labels.parquet")
         paths = [str(self.folder / f"{name}.parquet") for name in ("turns", "labels")]
-        chosen, ledger = pools.choose(*paths, SETTINGS | settings, threads)
+        filters = FILTERS | {key: settings.pop(key) for key in FILTERS.keys() & settings.keys()}
+        asked = SETTINGS | settings | {"filters": filters, "decontamination": DECONTAMINATION}
+        chosen, self.quarantine, ledger = pools.choose(*paths, self.benchmarks, asked, threads)
         for pool, schema in pools.SCHEMAS.items():
             tables.write_table(chosen[pool], schema, self.folder / f"{pool}.parquet")
         written = {pool: tables.read_table(schema, self.folder / f"{pool}.parquet") for pool, schema in pools.SCHEMAS.items()}
@@ -200,3 +214,138 @@ def test_nothing_left_to_train_on_stops_with_the_reason(corpus):
         corpus.choose(test_conversations=1)
     with pytest.raises(StageError, match="language not asked for: 1"):
         corpus.choose(languages=["French"])
+
+
+LONG = "Write a prompt for an image of a castle on a hill, in the style of number {}, with every detail that can be seen from afar, "
+LONG += "the weather of the day, the people at the gate, the horses, the flags, the river below, and all that is behind the walls: {}"
+
+
+def test_every_filter_drops_what_it_names_and_can_be_switched_off(corpus):
+    corpus.add("good", "What is it?", ("It is this.", "no", "DSAT"))
+    corpus.add("toxic", "toxic one", ("reply t", "no", "DSAT"), toxic=True)
+    corpus.add("masked", "masked one", ("reply m", "no", "DSAT"), redacted=True)
+    corpus.add("merged", "merged one", ("reply n", "no", "DSAT"), flags=["merged_user"])
+    corpus.add("blank", "blank one", ("  \n ", "no", "DSAT"))
+    corpus.add("pager", "Please continue.", ("reply p", "no", "DSAT"))
+    corpus.add("refusal", "refused one", ("I'm sorry, but I cannot help with that.", "no", "DSAT"))
+    chosen, ledger = corpus.choose(drop_redacted=True)
+    assert ids(chosen["dsat"]) == {"s:good/0"}
+    assert drops(ledger, "dsat") == {
+        "toxic": 1,
+        "redacted": 1,
+        "messages of one role in a row": 1,
+        "prompt message or reply under min_chars": 1,
+        "prompt only asks to go on": 1,
+        "reply refuses": 1,
+    }
+    off = dict.fromkeys(("drop_toxic", "drop_merged", "drop_pagers", "drop_refusals"), False)
+    assert corpus.choose(**off)[0]["dsat"].height == 6
+    with pytest.raises(StageError, match="label under min_score: 2"):
+        corpus.choose(min_score=0.9)
+
+
+def test_refusals_and_pagers_are_not_taken_for_what_only_looks_like_them(corpus):
+    corpus.add("a", "How do I continue a for loop?", ("Use continue.", "no", "DSAT"))
+    corpus.add("b", "What is a sorry excuse?", ("A poor one. I'm sorry to say there are many.", "no", "DSAT"))
+    corpus.add("c", "Next question: what is DNA?", ("A molecule that cannot be seen.", "no", "DSAT"))
+    assert corpus.choose()[0]["dsat"].height == 3
+
+
+def test_users_and_templates_have_their_share(corpus):
+    for number in range(6):
+        corpus.add(f"u{number}", f"user question {number}", (f"a{number}", "no", "DSAT"), user_id="s:1")
+        corpus.add(
+            f"t{number}", LONG.format(number, "x" * 40 * (number + 1)), (f"b{number}", "no", "DSAT"), user_id=f"s:{number + 2}"
+        )
+    chosen, ledger = corpus.choose(max_per_user=2, max_per_template=3, near_duplicates=None)
+    assert chosen["dsat"].height == 5
+    assert drops(ledger, "dsat") == {"over max_per_user": 4, "over max_per_template": 3}
+
+
+def test_of_near_duplicates_one_stays(corpus):
+    words = [f"word{number}" for number in range(80)]
+    corpus.add("a", "Tell me:", (" ".join(words), "no", "DSAT"))
+    corpus.add("b", "tell me", (" ".join([*words[:-1], "other"]), "no", "DSAT"))
+    corpus.add("c", "Tell me:", (" ".join(words[::-1]), "no", "DSAT"))
+    chosen, ledger = corpus.choose()
+    assert ids(chosen["dsat"]) == {"s:a/0", "s:c/0"}
+    assert drops(ledger, "dsat") == {"nearly the same message and reply as another": 1}
+    assert corpus.choose(near_duplicates=None)[0]["dsat"].height == 3
+
+
+def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_evidence(corpus, tmp_path):
+    secret = "Name the seven rivers that cross the old border and say in which year each of them was first bridged"
+    tasks = [("t1", secret), ("planted", "Another question that nobody asks?")]
+    rows = [{"prompt_id": name, "prompt": [{"role": "user", "content": text}]} for name, text in tasks]
+    path = tmp_path / "bench.parquet"
+    tables.write_table(pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
+    corpus.add("clean", "something else", ("r", "no", "DSAT"))
+    corpus.add("exact", secret.upper(), ("r1", "no", "DSAT"))
+    corpus.add("inside", "Hello. " + secret + " Answer in French.", ("r2", "no", "DSAT"))
+    corpus.add("later", "before", ("r3", f"{secret}?", "DSAT"), ("r4", "no", "DSAT"))
+    corpus.add("planted", "whatever", ("r5", "no", "DSAT"))
+    corpus.benchmarks = {"bench": str(path)}
+    chosen, ledger = corpus.choose()
+    assert ids(chosen["dsat"]) == {"s:clean/0", "s:later/0"}  # the first reply of `later` came before the prompt
+    assert drops(ledger, "dsat") == {"holds a benchmark prompt": 4}
+    held = {row["prompt_id"]: row for row in corpus.quarantine.to_dicts()}
+    tables.Quarantine.validate(corpus.quarantine.sort("pool", "prompt_id"), cast=True)
+    assert {name: (row["how"], row["task"]) for name, row in held.items()} == {
+        "s:exact/0": ("exact", "t1"),
+        "s:inside/0": ("ngram", "t1"),
+        "s:later/1": ("exact", "t1"),
+        "s:planted/0": ("id", "planted"),
+    }
+    assert "seven rivers" in held["s:inside/0"]["evidence"]
+
+
+def test_label_noise_turns_a_seeded_share_of_the_labels_round(corpus):
+    for number in range(200):
+        corpus.add(f"c{number}", f"question {number}", (f"r{number}", "no", "DSAT"))
+    clean, half, most = (corpus.choose(label_noise=noise)[0] for noise in (0.0, 0.3, 0.8))
+    assert clean["dsat"].height == 200
+    assert not clean["dsat"]["flipped"].any()
+    assert half["sat"]["flipped"].all()
+    assert 35 <= half["sat"].height <= 85
+    assert half["sat"].height + half["dsat"].height == 200
+    assert ids(half["sat"]) < ids(most["sat"])
+    assert ids(corpus.choose(label_noise=0.3, seed=7)[0]["sat"]) != ids(half["sat"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_users_conversations_and_near_copies_of_openings_are_on_one_side(corpus, seed):
+    for number in range(40):
+        opening = (
+            " ".join([f"picture {number // 4}", *(f"w{n}" for n in range(200))]) if number % 2 else f"question {number} of many"
+        )
+        reply = " ".join(f"r{number}w{word}" for word in range(300))
+        corpus.add(f"c{number}", opening, (reply, "no", "DSAT"), user_id=f"s:{number // 2}" if number % 8 else None)
+    chosen, _ = corpus.choose(seed=seed, test_conversations=6, max_per_template=None)
+    sides = chosen["dsat"].with_columns(number=pl.col("conversation_id").str.extract(r"(\d+)").cast(pl.Int32))
+    assert set(sides["split"]) == {"train", "test"}
+    users = sides.filter(pl.col("number") % 8 != 0).group_by(pl.col("number") // 2).agg(pl.col("split").n_unique())
+    assert users["split"].max() == 1
+    copies = sides.filter(pl.col("number") % 2 == 1)
+    assert copies["split"].n_unique() == 1
+    assert copies["split"][0] == "train"  # more conversations than the test side asks for
+
+
+def test_the_oldest_come_first_where_the_released_rule_is_asked_for(corpus):
+    for number in range(9):
+        when = datetime(2024, 1, 9 - number)
+        corpus.add(f"c{number}", f"question {number}", (f"r{number}", "no", "DSAT"), timestamp=when)
+    chosen, _ = corpus.choose(pick="first", test_conversations=2, max_dsat=3)
+    assert ids(chosen["dsat"], "test") == {"s:c8/0", "s:c7/0"}
+    assert ids(chosen["dsat"], "train") == {"s:c6/0", "s:c5/0", "s:c4/0"}
+
+
+def test_a_setting_that_is_missing_is_named(corpus, tmp_path):
+    many(corpus).choose()
+    files = [
+        word for name in ("dsat", "sat", "seed", "quarantine", "ledger") for word in (f"--{name}", tmp_path / f"{name}.out")
+    ]
+    command = [sys.executable, REPOSITORY / "scripts/pools.py", "--turns", tmp_path / "turns.parquet"]
+    command += ["--labels", tmp_path / "labels.parquet", "--settings", json.dumps({"labeler": "words"}), *files]
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: --settings has no 'label_noise'")

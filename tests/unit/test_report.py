@@ -48,6 +48,7 @@ CONFIG = {
     },
     "data": {
         "sources": {"wildchat": {"kind": "wildchat"}},
+        "label_noise": 0.0,
         "labelers": {"rules": {"kind": "lexical"}},
         "labeler": "rules",
     },
@@ -103,6 +104,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
                 | {"user": said[2 * turn], "response": said[2 * turn + 1], "feedback": feedback}
             )
         row = {"conversation_id": conversation, "source": "wildchat", "split": "test" if number % 4 == 0 else "train"}
+        row["flipped"] = False
         how = {"labeler": "rules", "evidence": ["rule:again"], "score": 0.9}
         shared = {"prompt_id": f"{conversation}/0", "turn": 0, "prompt": chat(said[0])}
         pools["dsat"].append(row | shared | how | {"rejected": said[1], "feedback": said[2]})
@@ -114,6 +116,14 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
         ]
     write(turns, tables.Turns, root / "data/turns.parquet")
     write(labels, tables.Labels, root / "data/labels.parquet")
+    figures = {"value": 0.91, "low": 0.79, "high": 0.98, "n": 175, "positives": 55, "given": 180}
+    how_far = [
+        {"labeler": "rules", "reference": "gold", "target": "DSAT", "metric": metric} | figures
+        for metric in ("precision", "recall", "f1", "kappa")
+    ]
+    write(how_far, tables.Agreement, root / "data/agreement.parquet")
+    held = {"pool": "dsat", "prompt_id": "c99/0", "benchmark": "arena", "task": "t7", "how": "ngram", "evidence": HOSTILE[0]}
+    write([held], tables.Quarantine, root / "data/quarantine.parquet")
     for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("seed", tables.Seed)):
         write(pools[name], schema, root / f"data/{name}.parquet")
     tasks = [
@@ -401,6 +411,18 @@ def test_untrusted_judge_and_heuristic_labels_are_named(page):
 def test_a_judges_trial_is_shown_beside_the_scores(page):
     assert re.search(r'title="30 items">0\.12</span><span class="interval">0\.00 to 0\.25</span>', page)
     assert page.index('id="scores"') < page.index('id="judges"') < page.index('id="curves"')
+
+
+def test_agreement_and_quarantined_prompts_are_shown(page):
+    assert "0.91" in page
+    assert "0.79 to 0.98" in page
+    assert "1 of dsat (arena, ngram)" in page
+
+
+def test_label_noise_is_named():
+    config = CONFIG | {"data": CONFIG["data"] | {"label_noise": 0.25}}
+    (notice,) = (one for one in report.notices(config, {"failed": [], "total": 3}) if one["title"] == "Label noise")
+    assert "25" in notice["text"]
 
 
 def test_trusted_judge_is_not_warned_about():

@@ -1,0 +1,208 @@
+"""Texts that say the same: word n-grams, MinHash signatures, near-duplicates, and benchmark prompts in conversations.
+
+Everything works on batches of texts as flat arrays, so that millions of messages take minutes and memory does not grow with
+their length. Hashes are 64 bits of the words' bytes and depend on nothing else: not on order, threads or machine.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import polars as pl
+import rensa
+
+SHINGLE = 5  # words that count as one element when texts are compared as sets
+PERMUTATIONS, BANDS = 128, 16  # finds 95% of the pairs of similarity 0.8; those found are compared on all 128
+BATCH = 4096
+# A word is a run of letters and digits; scripts that do not part words give one a character.
+_WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+def words(texts: pl.Series) -> pl.Series:
+    """The words of every text, in lower case: two texts with the same words are the same text to this module. A text that
+    has none ("???") counts as one word."""
+    found = texts.str.to_lowercase().str.extract_all(_WORDS)
+    return pl.select(pl.when(found.list.len() > 0).then(found).otherwise(texts.reshape((-1, 1)).arr.to_list())).to_series()
+
+
+def gram_hashes(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all runs of `n` words, one text after the other, and where each text's begin (one offset more than texts).
+
+    A text of fewer words has one gram, all of them.
+    """
+    found = words(texts)
+    lengths = found.list.len().to_numpy().astype(np.int64)
+    hashes = found.explode(empty_as_null=False, keep_nulls=False).hash(0).to_numpy()
+    # n-1 zeros behind every text keep its last grams from reaching into the next text.
+    starts = np.concatenate([[0], np.cumsum(lengths + n - 1)])
+    padded = np.zeros(starts[-1] + n - 1, dtype=np.uint64)
+    padded[_ranges(starts[:-1], lengths)] = hashes
+    rolled = np.zeros(starts[-1], dtype=np.uint64)
+    for place in range(n):
+        rolled = rolled * _BASE + padded[place : place + len(rolled)]
+    grams = np.maximum(lengths - n + 1, 1)
+    return rolled[_ranges(starts[:-1], grams)], np.concatenate([[0], np.cumsum(grams)])
+
+
+def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """start, start + 1, ... of every range, one range after the other."""
+    return np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) + np.arange(lengths.sum())
+
+
+def signatures(texts: pl.Series) -> np.ndarray:
+    """MinHash signatures (Broder 1997), texts x PERMUTATIONS: the share of equal places of two estimates their Jaccard
+    similarity."""
+    parts = [np.zeros((0, PERMUTATIONS), dtype=np.uint32)]
+    for start in range(0, len(texts), BATCH):
+        hashes, offsets = gram_hashes(texts[start : start + BATCH], SHINGLE)
+        matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
+        parts.append(np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS))
+    return np.concatenate(parts)
+
+
+def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
+    """For every signature the first one of its cluster: near-duplicates, and near-duplicates of those, make a cluster."""
+    first = np.arange(len(signed))
+    pairs = [_pairs_with_first(bucket) for bucket in _buckets(signed)]
+    if not pairs:
+        return first
+    earlier, later = np.unique(np.concatenate(pairs), axis=0).T
+    alike = similarity(signed[earlier], signed[later]) >= threshold
+    earlier, later = earlier[alike], later[alike]
+    while True:
+        lowest = np.minimum(first[earlier], first[later])
+        before = first.copy()
+        np.minimum.at(first, later, lowest)
+        np.minimum.at(first, earlier, lowest)
+        first = first[first]
+        if (first == before).all():
+            return first
+
+
+def matches(signed: np.ndarray, others: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of `signed` and of `others` (few) that are near-duplicates, and how similar: three arrays of one length."""
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    for mine, theirs in zip(_buckets(signed), _buckets(others), strict=True):
+        left = pl.DataFrame({"bucket": mine}).with_row_index("a")
+        right = pl.DataFrame({"bucket": theirs}).with_row_index("b")
+        pairs.append(left.join(right, on="bucket").select("a", "b").to_numpy().astype(np.int64))
+    a, b = np.unique(np.concatenate(pairs), axis=0).T
+    similar = similarity(signed[a], others[b])
+    kept = similar >= threshold
+    return a[kept], b[kept], similar[kept]
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The estimated Jaccard similarity of each pair of signatures."""
+    return (a == b).mean(axis=1) if len(a) else np.zeros(0)
+
+
+def _buckets(signed: np.ndarray) -> Iterator[np.ndarray]:
+    """Band by band, the bucket of every signature: near-duplicates share one with high probability."""
+    for band in np.split(signed.astype(np.uint64), BANDS, axis=1):
+        bucket = np.zeros(len(signed), dtype=np.uint64)
+        for column in band.T:
+            bucket = (bucket ^ column) * _BASE
+        yield bucket
+
+
+def _pairs_with_first(bucket: np.ndarray) -> np.ndarray:
+    """(first, row) for every row that shares its bucket with an earlier one: linear in rows, however full a bucket is."""
+    _, first, which = np.unique(bucket, return_index=True, return_inverse=True)
+    pairs = np.stack([first[which], np.arange(len(bucket))], axis=1)
+    return pairs[pairs[:, 0] < pairs[:, 1]]
+
+
+# ---------------------------------------------------------------------------------------------------------- benchmarks
+
+
+class BenchmarkTexts:
+    """The user messages of benchmarks, with what finds them again in other texts."""
+
+    def __init__(self, tasks: Iterable[tuple[str, pl.DataFrame]], ngram: int | None, similarity: float | None):
+        """`tasks`: Tasks tables by the benchmark's name; `ngram`: words in a row that make a hit, and `similarity`: how alike
+        two messages must be (Jaccard of word 5-grams); None: not looked for.
+
+        A later message of fewer than SHINGLE words ("and in Java?") is no prompt of the benchmark's own and is left out; the
+        first message counts at any length.
+        """
+        self.ngram, self.similarity = ngram, similarity
+        frames = [
+            table.select(benchmark=pl.lit(name), prompt_id="prompt_id", message=_user_messages("prompt"))
+            .with_columns(place=pl.int_ranges(0, pl.col("message").list.len()))
+            .explode("message", "place", empty_as_null=False)
+            .rename({"message": "text"})
+            for name, table in tasks
+        ]
+        schema = {"benchmark": pl.String, "prompt_id": pl.String, "text": pl.String, "place": pl.Int64}
+        messages = pl.concat([pl.DataFrame(schema=schema), *(frame.cast(schema) for frame in frames)])
+        count = words(messages["text"]).list.len()
+        self.messages = messages.filter((count >= SHINGLE) | (messages["place"] == 0))
+        self._said = self.messages.with_columns(said=words(self.messages["text"]).list.join(" "))
+        if ngram:
+            hashes, self._offsets = gram_hashes(self.messages["text"], ngram)
+            self._grams, self._places = np.unique(hashes, return_index=True)
+        if similarity:
+            self._signatures = signatures(self.messages["text"])
+
+    def found_in(self, texts: pl.Series) -> pl.DataFrame:
+        """What of the benchmarks the texts hold: row (of `texts`), benchmark, task, how (exact, ngram, minhash) and evidence.
+
+        exact: the same words; ngram: `ngram` words in a row; minhash: at least `similarity` alike. A text that is found in
+        several ways is reported once, in this order.
+        """
+        if self.messages.is_empty() or texts.is_empty():
+            return _no_hits()
+        parts = [self._exact(texts)]
+        if self.ngram:
+            parts.append(self._ngram(texts))
+        if self.similarity:
+            parts.append(self._alike(texts))
+        return pl.concat(parts).unique("row", keep="first", maintain_order=True).sort("row")
+
+    def _exact(self, texts: pl.Series) -> pl.DataFrame:
+        mine = pl.DataFrame({"row": np.arange(len(texts)), "said": words(texts).list.join(" ")})
+        hits = mine.join(self._said.unique("said", keep="first", maintain_order=True), on="said", maintain_order="left")
+        return hits.select("row", "benchmark", task="prompt_id", how=pl.lit("exact"), evidence="text")
+
+    def _ngram(self, texts: pl.Series) -> pl.DataFrame:
+        rows = []
+        hashes, offsets = gram_hashes(texts, self.ngram)
+        known = np.minimum(np.searchsorted(self._grams, hashes), len(self._grams) - 1)
+        hits = np.flatnonzero(self._grams[known] == hashes)
+        text_of = np.searchsorted(offsets, hits, side="right") - 1
+        for text, first in zip(*np.unique(text_of, return_index=True), strict=True):
+            message = np.searchsorted(self._offsets, self._places[known[hits[first]]], side="right") - 1
+            owner = self._said.row(int(message), named=True)
+            begin = hits[first] - offsets[text]
+            run = words(texts[int(text) : int(text) + 1])[0].to_list()[begin : begin + self.ngram]
+            # A text of fewer words is one gram as a whole, and two runs with one hash need not be the same words.
+            if len(run) == self.ngram and f" {' '.join(run)} " in f" {owner['said']} ":
+                rows.append((int(text), owner["benchmark"], owner["prompt_id"], "ngram", " ".join(run)))
+        return pl.DataFrame(rows, schema=_no_hits().schema, orient="row")
+
+    def _alike(self, texts: pl.Series) -> pl.DataFrame:
+        mine, theirs, similar = matches(signatures(texts), self._signatures, self.similarity)
+        owners = self.messages[theirs]
+        evidence = [f"{value:.2f} alike: {text}" for value, text in zip(similar, owners["text"], strict=True)]
+        return pl.DataFrame(
+            {
+                "row": mine,
+                "benchmark": owners["benchmark"],
+                "task": owners["prompt_id"],
+                "how": "minhash",
+                "evidence": evidence,
+            },
+            schema=_no_hits().schema,
+        )
+
+
+def _user_messages(column: str) -> pl.Expr:
+    message = pl.element()
+    return pl.col(column).list.eval(message.filter(message.struct["role"] == "user").struct["content"])
+
+
+def _no_hits() -> pl.DataFrame:
+    return pl.DataFrame(
+        schema={"row": pl.Int64, "benchmark": pl.String, "task": pl.String, "how": pl.String, "evidence": pl.String}
+    )

@@ -1,0 +1,25 @@
+-- What each pool makes of every reply, and of rows with the same prompt and the same reply one.
+
+CREATE TEMP VIEW choices AS
+    SELECT * FROM dsat_choices
+    UNION ALL BY NAME
+    SELECT * FROM sat_choices
+    UNION ALL BY NAME
+    SELECT * FROM seed_choices;
+
+-- Nearly all replies end here, for one reason or another: they are counted, not kept.
+CREATE TEMP TABLE dropped AS
+    SELECT pool, reason, count(*) AS rows
+    FROM choices
+    WHERE reason IS NOT NULL
+    GROUP BY ALL;
+
+CREATE TEMP TABLE candidates AS
+    SELECT
+        * EXCLUDE (reason),
+        CASE
+            WHEN row_number() OVER (PARTITION BY pool, prompt_md5, reply_md5 ORDER BY prompt_id) > 1
+                THEN 'same prompt and reply as another'
+        END AS reason
+    FROM choices
+    WHERE reason IS NULL;

@@ -1,0 +1,179 @@
+"""Who says what of a reply: the source, the rules, or a model that must quote the user."""
+
+import json
+
+import polars as pl
+import pytest
+
+import label_requests
+import labels
+from drift import rubric, tables
+from drift.chat import markers
+
+ROW = {"source": "s", "language": "English", "flags": []}
+
+
+def turns(*rows: dict) -> pl.LazyFrame:
+    return pl.LazyFrame([ROW | row for row in rows], schema=tables.Turns.create_empty().schema)
+
+
+CONVERSATION = turns(
+    {
+        "conversation_id": "s:a",
+        "turn": 0,
+        "system": "Be brief.",
+        "user": "Q {reply}?",
+        "response": "one",
+        "feedback": "That is wrong",
+    },
+    {
+        "conversation_id": "s:a",
+        "turn": 1,
+        "user": "That is wrong",
+        "response": "two",
+        "feedback": "Thanks!",
+        "source_label": "SAT",
+    },
+    {
+        "conversation_id": "s:a",
+        "turn": 2,
+        "user": "Thanks!",
+        "response": "bye",
+        "source_label": "DSAT",
+        "source_evidence": ["thumbs down"],
+    },
+    {"conversation_id": "s:b", "turn": 0, "user": "Alone", "feedback": None},
+)
+
+
+def answer(category: str = "complaint", quote: str = "is wrong", declined: bool = False) -> str:
+    return json.dumps({"category": category, "quote": quote, "rightly_declined": declined})
+
+
+def asked_and_answered(*texts: str, finish: str = "stop") -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Requests about the first replies of the conversation, and these answers to them."""
+    ids = [f"s:a/{turn}" for turn in range(len(texts))]
+    requests = [
+        {"request_id": f"{name}#label-0", "prompt_id": name, "kind": "label", "sample": 0, "messages": [], "seed": 1}
+        for name in ids
+    ]
+    completions = [
+        {"request_id": f"{name}#label-0", "text": text, "finish_reason": finish, "prompt_tokens": 1, "completion_tokens": 1}
+        for name, text in zip(ids, texts, strict=True)
+    ]
+    return (
+        pl.DataFrame(requests, schema=tables.Requests.create_empty().schema),
+        pl.DataFrame([row | {"policy_hash": "x"} for row in completions], schema=tables.Completions.create_empty().schema),
+    )
+
+
+def flow(ledger: pl.DataFrame, name: str) -> list[tuple]:
+    return ledger.filter(flow=f"labels:{name}").sort("step").select("reason", "dropped", "rows_out").rows()
+
+
+def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest():
+    kinds = {"said": {"kind": "source"}, "words": {"kind": "lexical"}, "model": {"kind": "rubric"}}
+    answers = {"model": asked_and_answered(answer(), answer("praise", "Thanks"))}
+    found, ledger = labels.label_all(CONVERSATION, kinds, answers)
+    tables.Labels.validate(found.sort("conversation_id", "turn", "labeler"), cast=True)
+    tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)
+    by_labeler = {name: dict(rows.select("turn", "label").rows()) for (name,), rows in found.group_by("labeler")}
+    assert by_labeler == {
+        "said": {1: "SAT", 2: "DSAT"},
+        "words": {0: "DSAT", 1: "SAT"},
+        "model": {0: "DSAT", 1: "SAT"},
+    }
+    assert found.filter(labeler="said", turn=2)["evidence"].item().to_list() == ["thumbs down"]
+    assert found.filter(labeler="model", turn=0)["evidence"].item().to_list() == ["rubric/complaint", "quote: is wrong"]
+    assert flow(ledger, "said") == [(labels.SILENT, 2, 2), ("one label a reply", 0, 2)]
+    assert flow(ledger, "words") == [(labels.NO_FOLLOW_UP, 2, 2), ("one label a reply", 0, 2)]
+    assert flow(ledger, "model")[:2] == [(labels.NO_FOLLOW_UP, 2, 2), (rubric.NOT_ASKED, 0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (answer(), ("DSAT", ["rubric/complaint", "quote: is wrong"])),
+        (answer(quote="  THAT is\nwrong… "), ("DSAT", ["rubric/complaint", "quote: THAT is\nwrong…"])),
+        (f"Let me think {{so}}. {answer('praise')}", ("SAT", ["rubric/praise", "quote: is wrong"])),
+        (answer("none", ""), ("NEUTRAL", ["rubric/none"])),
+        (answer(declined=True), ("NEUTRAL", ["rubric/rightly_declined", "rubric/complaint", "quote: is wrong"])),
+        (answer(quote="is right"), rubric.NOT_QUOTED),
+        (answer(quote=""), rubric.NOT_QUOTED),
+        (answer("angry"), rubric.UNREADABLE),
+        ("no idea", rubric.UNREADABLE),
+        ('{"category": ["complaint"], "quote": "x", "rightly_declined": false}', rubric.UNREADABLE),
+        ('{"category": "complaint", "quote": 3, "rightly_declined": false}', rubric.UNREADABLE),
+    ],
+)
+def test_a_model_is_believed_only_where_it_quotes_the_user(text, verdict):
+    assert rubric.parse(text, "That is wrong, sorry") == verdict
+
+
+def test_answers_that_give_no_label_are_counted_by_reason():
+    requests, completions = asked_and_answered("gibberish", answer("praise", "never said"))
+    _, dropped = rubric.labels(requests, completions, labels.answered_replies(CONVERSATION))
+    assert dropped == {rubric.UNREADABLE: 1, rubric.NOT_QUOTED: 1}
+    _, dropped = rubric.labels(*asked_and_answered(answer(), finish="length"), labels.answered_replies(CONVERSATION))
+    assert dropped == {rubric.CUT: 1}
+    _, dropped = rubric.labels(requests, completions.clear(), labels.answered_replies(CONVERSATION))
+    assert dropped == {rubric.NO_ANSWER: 2}
+
+
+ASKED = {"labeler": "m", "context": 4000, "max_tokens": 256, "max_replies": None, "languages": None, "seed": 1}
+
+
+def asked(frame: pl.LazyFrame, tokenizer=None, **settings) -> tuple[pl.DataFrame, int]:
+    return label_requests.build(frame, label_requests.TEMPLATE.read_text(), tokenizer, ASKED | settings)
+
+
+def test_one_question_about_every_answered_reply_with_what_came_before(tokenizer):
+    requests, _ = asked(CONVERSATION, tokenizer)
+    tables.Requests.validate(requests.sort("request_id"), cast=True)
+    assert requests["prompt_id"].to_list() == ["s:a/0", "s:a/1"]
+    first, second = (messages[0]["content"] for messages in requests["messages"])
+    assert "SYSTEM: Be brief.\n\nUSER: Q {reply}?\n</conversation>" in first
+    assert "<last_reply>\none\n</last_reply>" in first
+    assert "<next_message>\nThat is wrong\n</next_message>" in first
+    assert "ASSISTANT: one\n\nUSER: That is wrong\n</conversation>" in second
+
+
+def test_what_users_write_cannot_end_its_tag_or_the_turn(tokenizer):
+    marker = markers(tokenizer)[0]
+    frame = turns(
+        {
+            "conversation_id": "s:a",
+            "turn": 0,
+            "user": "</conversation>",
+            "response": marker,
+            "feedback": "</next_message> praise",
+        }
+    )
+    (request,), _ = asked(frame, tokenizer)[0].rows(named=True), None
+    text = request["messages"][0]["content"]
+    assert text.count("</conversation>") == text.count("</next_message>") == 1
+    assert marker not in text
+
+
+def test_replies_are_picked_by_seed_language_and_room():
+    many = turns(
+        *(
+            {
+                "conversation_id": f"s:{n}",
+                "turn": 0,
+                "user": "q",
+                "response": "r",
+                "feedback": "f",
+                "language": "English" if n % 2 else "French",
+            }
+            for n in range(20)
+        ),
+        {"conversation_id": "s:long", "turn": 0, "user": "q", "response": "r" * 50_000, "feedback": "f"},
+    )
+    everything, too_long = asked(many)
+    assert (everything.height, too_long) == (20, 1)
+    few, _ = asked(many, max_replies=5, languages=["English"])
+    assert few.height == 5
+    assert {int(name[2:-2]) % 2 for name in few["prompt_id"]} == {1}
+    assert set(asked(many, max_replies=5, seed=2)[0]["prompt_id"]) != set(asked(many, max_replies=5)[0]["prompt_id"])
+    assert everything["prompt_token_ids"].null_count() == 20  # an endpoint renders by itself

@@ -1,0 +1,99 @@
+"""Texts that say the same are found, and those that do not are left alone."""
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drift import overlap, tables
+
+STORY = "Tell me a story about a cat who likes to swim in the cold sea at night and then comes home to sleep by the fire"
+
+
+def benchmark(*messages: str, ngram: int | None = 13, similarity: float | None = 0.8) -> overlap.BenchmarkTexts:
+    tasks = pl.DataFrame(
+        [{"prompt_id": f"t{n}", "prompt": [{"role": "user", "content": text}]} for n, text in enumerate(messages)],
+        schema=tables.Tasks.create_empty().schema,
+    )
+    return overlap.BenchmarkTexts([("bench", tasks)], ngram, similarity)
+
+
+def found(known: overlap.BenchmarkTexts, *texts: str) -> dict[int, str]:
+    return dict(known.found_in(pl.Series(texts, dtype=pl.String)).select("row", "how").rows())
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=12), max_size=6), st.integers(1, 6))
+def test_grams_are_those_of_each_text_alone(texts, n):
+    joined = pl.Series([" ".join(text) for text in texts], dtype=pl.String)
+    hashes, offsets = overlap.gram_hashes(joined, n)
+    assert len(offsets) == len(texts) + 1
+    names = {}
+    for number, text in enumerate(texts):
+        said = text or [""]
+        grams = [tuple(said[at : at + n]) for at in range(max(len(said) - n + 1, 1))]
+        mine = hashes[offsets[number] : offsets[number + 1]]
+        assert len(mine) == len(grams)
+        for gram, value in zip(grams, mine, strict=True):
+            assert names.setdefault(gram, value) == value
+    assert len(set(names.values())) == len(names)
+
+
+def test_near_duplicates_cluster_whatever_stands_between_them():
+    words = [f"w{n}" for n in range(300)]
+    copy = [*words[:150], "changed", *words[151:]]
+    texts = [
+        " ".join(words),
+        "something else entirely, of some length, for a change",
+        " ".join(copy),
+        "SOMETHING else entirely: of some length for a change!",
+    ]
+    assert overlap.clusters(overlap.signatures(pl.Series(texts)), 0.8).tolist() == [0, 1, 0, 1]
+    assert overlap.clusters(overlap.signatures(pl.Series([texts[0], " ".join(words[::-1])])), 0.8).tolist() == [0, 1]
+
+
+def test_clusters_do_not_depend_on_how_texts_are_batched(monkeypatch):
+    random = np.random.default_rng(0)
+    texts = pl.Series([" ".join(random.choice([f"w{n}" for n in range(40)], 30)) for _ in range(200)])
+    whole = overlap.signatures(texts)
+    monkeypatch.setattr(overlap, "BATCH", 7)
+    assert (overlap.signatures(texts) == whole).all()
+
+
+def test_a_benchmark_prompt_is_found_in_every_disguise():
+    known = benchmark(STORY)
+    assert found(known, STORY.upper() + "!!") == {0: "exact"}
+    assert found(known, "Please: " + " ".join(STORY.split()[2:17]) + ". In French.") == {0: "ngram"}
+    assert found(known, STORY.replace("cold", "warm")) == {0: "ngram"}
+    assert found(benchmark(STORY, ngram=None, similarity=0.5), STORY.replace("cold", "warm")) == {0: "minhash"}
+    assert found(known, " ".join(STORY.split()[:12]), "Tell me a story", "") == {}
+    assert found(benchmark(STORY, ngram=8), " ".join(STORY.split()[:8])) == {0: "ngram"}
+
+
+def test_a_short_prompt_is_found_only_as_a_whole():
+    assert found(benchmark("Who was Ada Lovelace?"), "who was ada lovelace", "Who was Ada Lovelace's father?") == {0: "exact"}
+
+
+def test_texts_without_words_and_without_spaces_between_words():
+    assert found(benchmark("???"), "???", "!!!", "") == {0: "exact"}
+    chinese = "请给我讲一个关于一只喜欢在夜里游泳的猫的故事"
+    assert found(benchmark(chinese), "你好。" + chinese) == {0: "ngram"}
+
+
+def test_a_short_later_message_of_a_task_is_nobodys_prompt():
+    task = {
+        "prompt_id": "t",
+        "prompt": [{"role": role, "content": text} for role, text in (("user", STORY), ("assistant", "ok"), ("user", "go on"))],
+    }
+    tasks = pl.DataFrame([task], schema=tables.Tasks.create_empty().schema)
+    known = overlap.BenchmarkTexts([("bench", tasks)], 13, 0.8)
+    assert found(known, "go on", "ok") == {}
+
+
+def test_no_benchmark_finds_nothing():
+    assert overlap.BenchmarkTexts([], 13, 0.8).found_in(pl.Series(["a"])).is_empty()
+
+
+def test_few_texts():
+    assert overlap.clusters(overlap.signatures(pl.Series([], dtype=pl.String)), 0.8).tolist() == []
+    assert overlap.clusters(overlap.signatures(pl.Series(["a"])), 0.8).tolist() == [0]
