@@ -43,8 +43,8 @@ rule label_requests:
     benchmark:
         "<benchmarks>/label_requests/{labeler}.jsonl"
     resources:
-        mem_mb=8000,
-        runtime="2h",
+        mem_mb=grows(8000),
+        runtime=grows(120),
     shell:
         "{CPU:q} {SCRIPTS:q}/label_requests.py --turns {input.turns:q} {params.model:q} --settings {params.settings:q}"
         " --requests {output.requests:q} > {log:q} 2>&1"
@@ -128,8 +128,8 @@ rule agreement:
     benchmark:
         "<benchmarks>/agreement/all.jsonl"
     resources:
-        mem_mb=4000,
-        runtime="30m",
+        mem_mb=grows(4000),
+        runtime=grows(30),
     shell:
         "{CPU:q} {SCRIPTS:q}/agreement.py --turns {input.turns:q} --labels {input.labels:q} {params.files:q}"
         " --settings {params.settings:q} --agreement {output.agreement:q} > {log:q} 2>&1"

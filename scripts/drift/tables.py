@@ -119,7 +119,7 @@ class Sat(_Pool):
     """Real replies that users were satisfied with (the gold side of SPIN)."""
 
     chosen = dy.String(description="the reply that the user was satisfied with")
-    feedback = dy.String(description="the user's next message, which shows the satisfaction")
+    feedback = dy.String(nullable=True, description="what the user said of it; null for a thumb or a rating alone")
     labeler = dy.String(description="labels.labeler")
     evidence = dy.List(dy.String(), description="labels.evidence")
     score = dy.Float64(description="labels.score")

@@ -1,14 +1,17 @@
 -- The anchored negatives: replies that the user was unhappy with. The first reason that applies is the one recorded.
 
-CREATE TYPE dsat_reason AS ENUM ('not labelled DSAT');
+CREATE TYPE dsat_reason AS ENUM ('not labelled DSAT', 'the user said nothing of it');
 
 CREATE TEMP VIEW dsat_choices AS
 SELECT
     'dsat' AS pool,
-    replied.* EXCLUDE (label, score, unfit),
+    replied.* EXCLUDE (label, score, unfit, answered),
     CASE
         WHEN label <> 'DSAT'
             THEN 'not labelled DSAT'
+        -- A thumb alone: there is nothing to show to the policy that is to do better.
+        WHEN NOT answered
+            THEN 'the user said nothing of it'
         WHEN unfit IS NOT NULL
             THEN unfit
         WHEN score < getvariable('min_score')

@@ -32,6 +32,7 @@ measured AS (
                 THEN md5(regexp_replace(left(plain(left("user", 200)), 100), '[0-9]+', '0', 'g'))
         END AS template_key,
         CASE WHEN turn = 0 THEN md5(plain("user")) END AS opening_key,
+        feedback IS NOT NULL AS answered,
         length("user") AS message_chars,
         length(response) AS reply_chars,
         coalesce(length(system), 0) AS system_chars,

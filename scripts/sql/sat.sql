@@ -5,7 +5,7 @@ CREATE TYPE sat_reason AS ENUM ('not labelled SAT');
 CREATE TEMP VIEW sat_choices AS
 SELECT
     'sat' AS pool,
-    replied.* EXCLUDE (label, score, unfit),
+    replied.* EXCLUDE (label, score, unfit, answered),
     CASE
         WHEN label <> 'SAT'
             THEN 'not labelled SAT'

@@ -3,6 +3,7 @@
 
 CREATE TYPE seed_reason AS ENUM (
     'not labelled DSAT',
+    'the user said nothing of it',
     'the next reply is not labelled SAT',
     'the next reply is the same text'
 );
@@ -10,11 +11,13 @@ CREATE TYPE seed_reason AS ENUM (
 CREATE TEMP VIEW seed_choices AS
 SELECT
     'seed' AS pool,
-    first_reply.* EXCLUDE (label, score, unfit, flipped),
+    first_reply.* EXCLUDE (label, score, unfit, answered, flipped),
     first_reply.flipped OR coalesce(next_reply.flipped, FALSE) AS flipped,
     CASE
         WHEN first_reply.label <> 'DSAT'
             THEN 'not labelled DSAT'
+        WHEN NOT first_reply.answered
+            THEN 'the user said nothing of it'
         WHEN coalesce(next_reply.label, '') <> 'SAT'
             THEN 'the next reply is not labelled SAT'
         WHEN first_reply.reply_md5 = next_reply.reply_md5

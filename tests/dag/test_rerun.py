@@ -24,33 +24,100 @@ NOTHING: set[str] = set()
 # The rule of the last argument runs whatever the key: it keeps all of them.
 ALWAYS = {"resolved_config"}
 # What a round adds when it comes.
-ROUND = {"requests", "sample", "pairs", "train", "respond", "responses", "judge_requests", "judge", "judgments", "logps"}
+ROUND = {
+    "requests",
+    "sample",
+    "pairs",
+    "train",
+    "diagnostics",
+    "respond",
+    "responses",
+    "judge_requests",
+    "judge",
+    "judgments",
+    "logps",
+}
+
+# How an endpoint is asked, which shapes no answer.
+ENDPOINT_HERE = {
+    "key": "OTHER_KEY",
+    "concurrency": 2,
+    "timeout": 2.0,
+    "attempts": 2,
+    "input_price": 2.0,
+    "output_price": 2.0,
+    "budget": 2.0,
+    "max_failed": 0.5,
+}
 
 # Key: another value, and the rules whose own settings or inputs change with it. What follows from these follows.
 KEYS = {
-    "seed": (7, {"pools", "tasks", "requests", "benchmark_requests", "judge_requests", "train", "scores"}),
-    "iterations": (3, ROUND | {"ledger", "scores"}),
+    "seed": (
+        7,
+        {
+            "pools",
+            "tasks",
+            "label_requests",
+            "agreement",
+            "requests",
+            "benchmark_requests",
+            "judge_requests",
+            "train",
+            "diagnostics",
+            "scores",
+        },
+    ),
+    "iterations": (3, ROUND | {"ledger", "scores", "catalog"}),
     # The judge was the same model; now it is laid out by itself.
     "models.*.path": ("other", {"base", "judge_base", "judge_requests", "judge"}),
-    "methods": (["drift", "spin", "drift-unguided"], ROUND | {"ledger", "scores"}),
+    "methods": (["drift", "spin", "drift-unguided"], ROUND | {"ledger", "scores", "catalog"}),
     "recipes.*.prompts": ("seed", {"requests", "pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
-    "recipes.*.start": ("base", {"sample", "train"}),
+    "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
+    "recipes.*.replay": (1, {"train"}),
     "data.sources.*.kind": ("sharegpt", {"turns"}),
     "data.sources.*.path": ("other.jsonl", {"turns"}),
-    "data.labelers.*.kind": (None, NOTHING),  # there is one kind
+    "data.sources.*.conversations": ("other.jsonl", {"turns"}),
+    "data.sources.*.mask": (True, {"turns"}),
+    "data.labelers.*.kind": ("lexical", {"labels"}),
+    "data.labelers.*.path": ("other", {"labeler_base", "label_requests", "annotate"}),
+    "data.labelers.*.context": (2048, {"label_requests", "annotate"}),
+    "data.labelers.*.max_replies": (3, {"label_requests"}),
+    "data.labelers.*.shards": (2, {"annotate", "labels"}),
+    "data.labelers.*.endpoint.url": ("http://localhost:2/v1", {"annotate"}),
+    "data.labelers.*.endpoint.model": ("y", {"annotate"}),
+    **{f"data.labelers.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
     "data.labeler": ("again", {"pools"}),
-    "data.languages": (["English"], {"pools"}),
-    "data.min_chars": (2, {"pools"}),
-    "data.max_chars": (100, {"pools"}),
-    "data.max_per_conversation": (1, {"pools"}),
+    "data.label_files.*.path": ("other.jsonl", {"agreement"}),
+    "data.label_files.*.source": ("second", {"agreement"}),
+    "data.label_files.*.strata": ("other.jsonl", {"agreement"}),
+    "data.label_noise": (0.1, {"pools"}),
+    "data.filters.languages": (["English"], {"pools", "label_requests"}),
+    "data.filters.drop_toxic": (False, {"pools"}),
+    "data.filters.drop_redacted": (True, {"pools"}),
+    "data.filters.drop_merged": (False, {"pools"}),
+    "data.filters.drop_pagers": (False, {"pools"}),
+    "data.filters.drop_refusals": (False, {"pools"}),
+    "data.filters.min_chars": (2, {"pools"}),
+    "data.filters.max_chars": (100, {"pools"}),
+    "data.filters.min_score": (0.5, {"pools"}),
+    "data.filters.near_duplicates": (0.5, {"pools"}),
+    "data.filters.max_per_conversation": (1, {"pools"}),
+    "data.filters.max_per_user": (1, {"pools"}),
+    "data.filters.max_per_template": (1, {"pools"}),
+    "data.decontamination.ngram": (8, {"pools"}),
+    "data.decontamination.similarity": (0.5, {"pools"}),
+    "data.pick": ("first", {"pools"}),
     "data.max_dsat": (10, {"pools"}),
     "data.max_sat": (10, {"pools"}),
     "data.max_seed": (10, {"pools"}),
     "data.test_conversations": (9, {"pools"}),
     "data.test_seed_conversations": (9, {"pools"}),
+    "prompting.style": ("paper", {"prompts", "requests", "sample"}),
+    "prompting.allusions": ("drop", {"pairs"}),
     "prompting.instruction": ("Try again.", {"prompts", "requests", "pairs", "train"}),
+    "sampling.n": (2, {"requests"}),
     "sampling.temperature": (0.5, {"sample"}),
     "sampling.top_p": (0.5, {"sample"}),
     "sampling.top_k": (5, {"sample"}),
@@ -58,7 +125,18 @@ KEYS = {
     "sampling.max_tokens": (40, {"prompts", "sample"}),
     "sampling.context": (500, {"prompts", "benchmark_prompts", "sample", "respond"}),
     "sampling.shards": (3, {"sample", "pairs"}),
-    "training.beta": (0.2, {"train", "scores"}),
+    "training.beta": (0.2, {"train", "diagnostics", "scores"}),
+    "training.label_smoothing": (0.1, {"train"}),
+    "training.reference": ("initial", {"train", "diagnostics"}),
+    "training.lora.rank": (4, {"train", "diagnostics"}),
+    "training.lora.alpha": (4, {"train", "diagnostics"}),
+    "training.lora.dropout": (0.1, {"train", "diagnostics"}),
+    "training.lora.targets": (["q_proj"], {"train", "diagnostics"}),
+    "training.launcher": ("ddp", NOTHING),
+    "training.processes": (2, NOTHING),
+    "training.tracker": ("tensorboard", NOTHING),
+    "training.diagnostics.pairs": (3, {"diagnostics"}),
+    "training.diagnostics.prompts": (3, {"diagnostics"}),
     "training.losses": ({"sigmoid": 1.0}, {"train"}),
     "training.learning_rate": (2e-4, {"train"}),
     "training.schedule": ("cosine", {"train"}),
@@ -67,9 +145,9 @@ KEYS = {
     "training.epochs": (2, {"train"}),
     "training.warmup_epochs": (2, {"train"}),
     "training.global_batch": (8, {"train"}),
-    "training.device_batch": (4, {"train"}),
-    "training.max_length": (200, {"prompts", "pairs", "train"}),
-    "training.precision": ("fp32", {"train"}),
+    "training.device_batch": (4, {"train", "diagnostics"}),
+    "training.max_length": (200, {"prompts", "pairs", "train", "diagnostics"}),
+    "training.precision": ("fp32", {"train", "diagnostics"}),
     "training.gradient_checkpointing": (True, NOTHING),
     "training.checkpoint_steps": (3, NOTHING),
     "evaluation.benchmarks.*.kind": (
@@ -108,21 +186,15 @@ KEYS = {
     "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
     "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
     "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
-    "evaluation.judges.*.endpoint.key": ("OTHER_KEY", NOTHING),
-    "evaluation.judges.*.endpoint.concurrency": (2, NOTHING),
-    "evaluation.judges.*.endpoint.timeout": (2.0, NOTHING),
-    "evaluation.judges.*.endpoint.attempts": (2, NOTHING),
-    "evaluation.judges.*.endpoint.input_price": (2.0, NOTHING),
-    "evaluation.judges.*.endpoint.output_price": (2.0, NOTHING),
-    "evaluation.judges.*.endpoint.budget": (2.0, NOTHING),
-    "evaluation.judges.*.endpoint.max_failed": (0.5, NOTHING),
+    **{f"evaluation.judges.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
     "evaluation.validation": (
         "other.jsonl",
         {"published", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
     ),
     "evaluation.bootstrap": (300, {"scores"}),
-    "engine.backend": ("transformers", {"sample", "respond", "judge"}),
+    "engine.backend": ("transformers", {"sample", "respond", "judge", "annotate"}),
     "engine.tensor_parallel": (2, NOTHING),
+    "engine.prefix_caching": (False, NOTHING),
     "engine.gpu_memory": (0.5, NOTHING),
     "engine.cpu_cache_gib": (2, NOTHING),
     "environments.cpu": ("/other/python", NOTHING),
@@ -165,11 +237,18 @@ def run(tmp_path_factory):
         (folder / name).write_text("{}\n")
     config = tiny_config(folder / "model", folder / "logs.jsonl")
     config["sampling"]["shards"] = 2
-    config["data"]["labelers"]["again"] = {"kind": "lexical"}
+    rubric = {"kind": "rubric", "path": str(folder / "model"), "max_replies": 9}
+    far = {"endpoint": {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}}
+    config["data"]["labelers"] |= {"again": {"kind": "lexical"}, "model": rubric, "far": {"kind": "rubric"} | far}
+    config["data"]["sources"]["second"] = config["data"]["sources"]["chats"]
+    config["data"]["label_files"] = {"people": {"path": "logs.jsonl", "source": "chats"}}
+    config["training"]["lora"] = {"rank": 8, "alpha": 8}
+    config["training"]["losses"] = {"robust": 1.0}
+    config["training"]["label_smoothing"] = 0.2
     # Sampled, in words, by judges of all kinds: every knob of theirs counts.
     config["evaluation"]["judges"]["tiny"] |= {"verdict": "choice", "decoding": {"temperature": 1.0}, "context": 1200}
     config["evaluation"]["judges"]["second"] = {"path": str(folder / "other")}
-    config["evaluation"]["judges"]["far"] = {"endpoint": {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}}
+    config["evaluation"]["judges"]["far"] = far
     alpaca = {"kind": "alpacaeval", "path": "logs.jsonl", "judge": ["tiny", "far"]}
     alpaca["decoding"] = {"temperature": 0.7, "max_tokens": 48}
     config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"]

@@ -1,14 +1,11 @@
 """The example of the README, as it is: logs with feedback become pools."""
 
 import shutil
-from typing import get_args
 
-import pytest
 import yaml
 
 import turns
 from drift import tables
-from drift.config import Labeler
 from tests.conftest import REPOSITORY, STAGE_PYTHON, snakemake
 
 DSAT = {
@@ -31,9 +28,6 @@ def test_every_reply_of_the_example_has_what_its_user_left(tmp_path):
     assert {row["user_id"] for row in rows if row["conversation_id"] in ("support:1001", "support:1002")} == {"support:1"}
 
 
-@pytest.mark.skipif(
-    "source" not in get_args(Labeler.model_fields["kind"].annotation), reason="no labeler reads the source's word"
-)
 def test_the_example_runs_as_the_readme_says(tmp_path):
     shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")
     config = yaml.safe_load((REPOSITORY / "examples/logs.yaml").read_text())
