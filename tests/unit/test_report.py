@@ -228,6 +228,7 @@ def build_round(folder: Path, rows: list[dict], method: str, iteration: int, ran
         s = float(random.normal(0.4 if method == "drift" else 1.2 * iteration, 0.4))
         margins.append(
             {"pair_id": pair["pair_id"], "reference_chosen_logp": -50.0, "reference_rejected_logp": -60.0}
+            | {"start_chosen_logp": -50.0, "start_rejected_logp": -60.0, "s_before": 0.0, "sigma_minus_s_before": 0.5}
             | {"policy_chosen_logp": -50.0 + 5 * s, "policy_rejected_logp": -60.0 - 5 * s}
             | {"s": s, "sigma_minus_s": float(1 / (1 + np.exp(s)))}
         )
@@ -388,7 +389,7 @@ def test_page_needs_no_network(page):
     outside = set(re.findall(r"""(?:href|src|url)\s*[=(]\s*["']?(?!#)[^"'\s>]+""", re.sub(r"&[#\w]+;.*", "", page)))
     assert outside == {'href="http://www.w3.org/1999/xlink'} or not outside
     assert "default-src 'none'" in page
-    assert not re.search(r'\sid="(?!scores|comparisons|judges|curves|ledger|gates|pairs|dropped|cost|settings)', page), (
+    assert not re.search(r'\sid="(?!scores|comparisons|judges|curves|ledger|labels|gates|pairs|dropped|cost|settings)', page), (
         "ids of charts would collide"
     )
 
