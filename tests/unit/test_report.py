@@ -233,6 +233,12 @@ def build_round(folder: Path, rows: list[dict], method: str, iteration: int, ran
             | {"s": s, "sigma_minus_s": float(1 / (1 + np.exp(s)))}
         )
     write(margins, tables.Margins, folder / "margins.parquet")
+    gradients = [{"pair_id": pairs[0]["pair_id"], "moment": "before", "d_norm": 4.0, "gradient_norm": 0.2}]
+    write(gradients, tables.Gradients, folder / "gradients.parquet")
+    reference = [{"pair_id": pair["pair_id"], "chosen_logp": -50.0, "rejected_logp": -60.0} for pair in pairs]
+    write(reference, tables.Logps, folder / "reference.parquet")
+    diagnostics = [{"metric": "mean_gradient_norm", "moment": "before", "value": 0.2, "n": 1}]
+    write(diagnostics, tables.Diagnostics, folder / "diagnostics.parquet")
     write([{"step": 1, "metric": "loss", "value": 0.69}], tables.TrainLog, folder / "train.parquet")
     gates = [
         {"gate": name, "passed": True, "detail": f"{len(pairs)} pairs <checked>"}
