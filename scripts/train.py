@@ -232,7 +232,7 @@ def main() -> None:
     if run["launcher"] != "single" and not launch.in_worker():
         launch.relaunch(run["launcher"], count, training["precision"], state / "accelerate.yaml")
     if launch.is_main():
-        hold(Path(f"{state}.lock"), f"training {settings['name']}")
+        hold(state / "lock", f"training {settings['name']}")
 
     tokenizer = load_tokenizer(arguments.start)
     rows = token_rows(pairs.iter_rows(named=True), tokenizer)

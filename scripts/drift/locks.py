@@ -27,7 +27,8 @@ def hold(path: Path, work: str) -> None:
     """Take the lock `path` until this process ends; `work` names in messages what it is for.
 
     The lock of a dead holder is taken over: at once on the same machine, after MISSED beats elsewhere. Raises StageError where
-    the holder lives. A process whose lock was taken over while it could not run (a suspended machine) ends itself.
+    the holder lives. A process whose lock was taken over while it could not run (a suspended machine) ends itself. A lock that
+    is deleted with the folder that it guards is given up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     holder = {
@@ -41,6 +42,8 @@ def hold(path: Path, work: str) -> None:
     }
     while not _create(path, _text(holder, 0)):
         seen = _read(path)
+        if _same_process(seen, holder):
+            return
         if seen and _lives(path, seen):
             raise StageError(_refusal(path, work, seen))
         if seen:
@@ -76,6 +79,13 @@ def _is(text: str, holder: dict) -> bool:
     return holder["id"] in text
 
 
+def _same_process(text: str, holder: dict) -> bool:
+    with contextlib.suppress(json.JSONDecodeError):
+        other = json.loads(text)
+        return all(other[key] == holder[key] for key in ("machine", "pid", "started"))
+    return False
+
+
 def _lives(path: Path, seen: str) -> bool:
     with contextlib.suppress(json.JSONDecodeError):
         holder = json.loads(seen)
@@ -104,7 +114,10 @@ def _beat(path: Path, holder: dict, done: threading.Event, work: str) -> None:
         beat += 1
         # Storage that does not answer for a moment costs a beat, no more.
         with contextlib.suppress(OSError):
-            if not _is(_read(path), holder):
+            text = _read(path)
+            if not text:
+                continue
+            if not _is(text, holder):
                 print(
                     f"error: the lock {path} on {work} was taken over by another process; ending", file=sys.stderr, flush=True
                 )

@@ -40,7 +40,7 @@ def assert_same(reference, folder):
     """The policy and its tables are those of the undisturbed run."""
     ours, theirs = (json.loads((root / POLICY).read_text()) for root in (folder, reference.folder))
     assert ours["weights_sha256"] == theirs["weights_sha256"]
-    for table in ("pairs", "margins"):
+    for table in ("pairs", "reference"):
         path = f"{WARMUP}/{table}.parquet"
         assert (folder / path).read_bytes() == (reference.folder / path).read_bytes(), table
     state = folder / "results/tiny/state"
@@ -67,10 +67,14 @@ def checkpoint(folder: Path) -> int:
 
 
 def after_steps(folder: Path, steps: int) -> int:
-    """Wait until the training has a checkpoint of that many steps or more, and stop its clock; the process's id."""
+    """Wait until the training has a checkpoint of that many steps or more, and freeze its process; that one's id.
+
+    Slurm sends SIGCONT before it ends a job, so that only what is to go on undisturbed has to be woken by the test.
+    """
     wait_for(lambda: checkpoint(folder) >= steps, 180, f"step {steps}")
     pid = process(folder, "scripts/train.py")
     assert pid, "the training ended too early to test anything"
+    os.kill(pid, signal.SIGSTOP)
     return pid
 
 
@@ -80,12 +84,12 @@ def began_at(folder: Path) -> int:
 
 
 def test_one_training_through_many_faults(cluster, reference, run, tmp_path, record_property):
-    """Too little memory, SIGKILL, scancel, preemption, a lost node, and a controller that is away for a minute."""
+    """Too little memory, SIGKILL, scancel, preemption, a lost node, the time limit: each costs the steps since a checkpoint."""
     folder, config = run
     without_policy(folder)
     # More attempts than the profile has; and a first one without enough memory.
     little = site(tmp_path, lambda text: text.replace("mem_mb: 128000 * attempt", "mem_mb: 600 * attempt"))
-    driver = profile_run(cluster, folder, config, "--retries", "4", POLICY, profile=little)
+    driver = profile_run(cluster, folder, config, "--retries", "6", POLICY, profile=little)
     lost = {}
 
     def fault(name: str, steps: int, strike) -> None:
@@ -110,18 +114,24 @@ def test_one_training_through_many_faults(cluster, reference, run, tmp_path, rec
         ((job, node),) = [(row["id"], row["node"]) for row in queue(cluster)]
         cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         start_now(job)
-        cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+    def reach_limit(_):
+        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 2))
+        cluster.run("scontrol", "update", f"jobid={queue(cluster)[0]['id']}", f"EndTime={end}")
 
     fault("SIGKILL", 1, lambda pid: os.kill(pid, signal.SIGKILL))
     fault("scancel", 2, lambda _: cluster.run("scancel", queue(cluster)[0]["id"]))
     fault("preemption", 3, preempt)
     fault("node lost", 4, lose_node)
+    fault("time limit", 5, reach_limit)
     printed = driver.succeeds(400)
     record_property("lost", lost)
     print(lost)
     assert "OUT_OF_MEMORY" in printed or "Exceeded job memory limit" in printed
     assert "CANCELLED: somebody cancelled it" in printed
-    assert began_at(folder) >= 4
+    assert "TIMEOUT: it reached the time limit" in printed
+    assert "as the job was asked to end (SIGTERM); a checkpoint is in" in printed
+    assert began_at(folder) >= 5
     assert_same(reference, folder)
 
 
@@ -135,11 +145,12 @@ def test_a_driver_that_is_interrupted_or_killed_goes_on_with_the_same_command(cl
     wait_for(lambda: not queue(cluster), 30, "the jobs' end")
 
     driver = profile_run(cluster, folder, config, POLICY)
-    after_steps(folder, 2)
+    pid = after_steps(folder, 2)
     driver.kill()
     (job,) = [row["id"] for row in queue(cluster)]
     printed = profile_run(cluster, folder, config, POLICY).fails()
     assert f"{job}  RUNNING  rule_train_wildcards_tiny_warmup" in printed
+    os.kill(pid, signal.SIGCONT)
     wait_for(lambda: not queue(cluster), 180, "the job's end")
     assert began_at(folder) >= 1
     assert "Nothing to be done" in profile_run(cluster, folder, config, POLICY).succeeds()
@@ -162,6 +173,7 @@ def test_a_twin_of_a_training_is_refused(cluster, reference, run):
     twin = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert twin.returncode != 0
     assert "training tiny/warmup: already done by root" in twin.stderr
+    os.kill(pid, signal.SIGCONT)
     driver.succeeds(200)
     assert_same(reference, folder)
 

@@ -119,3 +119,8 @@ def test_a_holder_whose_lock_was_taken_over_ends(holder, tmp_path):
     assert held(holder())
     assert process.wait(10) == 1
     assert "was taken over by another process" in process.stderr.read()
+
+
+def test_a_process_may_take_its_own_lock_again(tmp_path):
+    locks.hold(tmp_path / "lock", "training a")
+    locks.hold(tmp_path / "lock", "training a")
