@@ -167,7 +167,7 @@ rule train:
     threads: 8
     resources:
         mem_mb=grows(16000),
-        runtime=grows(480),
+        runtime="8h",
     priority: 10
     # tee outlives a SIGTERM, or the training could not say, nor finish, what it does then.
     shell:
