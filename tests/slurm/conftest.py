@@ -14,13 +14,27 @@ from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.slurm.cluster import Cluster, missing_packages
 
 
+_CLUSTERS: list[Cluster] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_jobs_left():
+    """What a failed test left in a queue must not fail the next."""
+    yield
+    for cluster in _CLUSTERS:
+        if jobs := [row["id"] for row in queue(cluster)]:
+            cluster.run("scancel", *jobs)
+
+
 def _cluster(*, accounting: bool):
     if os.geteuid() != 0:
         pytest.skip("a private Slurm needs root")
     if missing := missing_packages(accounting=accounting):
         pytest.skip(f"not installed: {' '.join(missing)} (make test-slurm installs them in a container)")
     with Cluster(accounting=accounting) as cluster:
+        _CLUSTERS.append(cluster)
         yield cluster
+        _CLUSTERS.remove(cluster)
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +117,7 @@ class Driver:
 
 def queue(cluster: Cluster) -> list[dict]:
     """The jobs that wait or run."""
-    columns = {"id": "%i", "state": "%T", "node": "%N", "comment": "%k", "name": "%j", "partition": "%P"}
+    columns = {"id": "%i", "state": "%T", "node": "%N", "comment": "%k", "name": "%j", "partition": "%P", "reason": "%r"}
     lines = cluster.run("squeue", "--noheader", f"--format={'|'.join(columns.values())}").splitlines()
     return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
 

@@ -4,6 +4,7 @@ Each test starts from the undisturbed run without its warm-up policy, or without
 fault. `record_property` keeps how long it took.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -60,6 +61,15 @@ def process(folder: Path, program: str, job: str | None = None) -> int | None:
     return None
 
 
+def command_lines() -> list[str]:
+    """The command lines of all processes."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(entry.read_text())
+    return lines
+
+
 def checkpoint(folder: Path) -> int:
     """Steps of the newest complete checkpoint of the warm-up; 0 for none."""
     written = folder.glob("results/tiny/state/train-*/checkpoint-*/trainer_state.json")
@@ -71,9 +81,9 @@ def after_steps(folder: Path, steps: int) -> int:
 
     Slurm sends SIGCONT before it ends a job, so that only what is to go on undisturbed has to be woken by the test.
     """
-    wait_for(lambda: checkpoint(folder) >= steps, 180, f"step {steps}")
-    pid = process(folder, "scripts/train.py")
-    assert pid, "the training ended too early to test anything"
+    pid = wait_for(
+        lambda: checkpoint(folder) >= steps and process(folder, "scripts/train.py"), 180, f"a training with {steps} steps"
+    )
     os.kill(pid, signal.SIGSTOP)
     return pid
 
@@ -96,12 +106,20 @@ def test_one_training_through_many_faults(cluster, reference, run, tmp_path, rec
         pid = after_steps(folder, steps)
         began, reached = time.monotonic(), checkpoint(folder)
         strike(pid)
-        wait_for(lambda: process(folder, "scripts/train.py") not in (None, pid), 180, "another attempt")
+        wait_for(lambda: release() or process(folder, "scripts/train.py") not in (None, pid), 180, "another attempt")
         wait_for(lambda: checkpoint(folder) > reached, 180, "progress")
         lost[name] = f"{time.monotonic() - began:.0f} s"
 
+    def release() -> None:
+        """Started earlier than Slurm would have it, a job may meet its old self on the node and is held."""
+        for row in queue(cluster):
+            if "held" in row["reason"]:
+                cluster.run("scontrol", "release", row["id"])
+
     def start_now(job: str) -> None:
-        """A requeued job waits two minutes; an administrator's word spares the test that."""
+        """A requeued job waits two minutes, in which its old step ends; an administrator's word spares the test that."""
+        steps = f"slurmstepd: [{job}."
+        wait_for(lambda: not any(words.startswith(steps) for words in command_lines()), 60, "the old step's end")
         wait_for(lambda: [row for row in queue(cluster) if row["id"] == job and row["state"] == "PENDING"], 60, "a requeue")
         cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
 
@@ -157,10 +175,10 @@ def test_a_driver_that_is_interrupted_or_killed_goes_on_with_the_same_command(cl
     assert_same(reference, folder)
 
 
-def test_results_that_were_moved_are_still_done(cluster, run, tmp_path):
-    folder, config = run
+def test_results_that_were_moved_are_still_done(cluster, reference, run, tmp_path):
+    folder, _ = run
     moved = folder.rename(tmp_path / "moved")
-    assert "Nothing to be done" in profile_run(cluster, moved, config).succeeds()
+    assert "Nothing to be done" in profile_run(cluster, moved, reference.config).succeeds()
 
 
 def test_a_twin_of_a_training_is_refused(cluster, reference, run):
