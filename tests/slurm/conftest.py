@@ -13,7 +13,6 @@ import yaml
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.slurm.cluster import Cluster, missing_packages
 
-
 _CLUSTERS: list[Cluster] = []
 
 
