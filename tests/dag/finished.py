@@ -94,8 +94,8 @@ class FinishedRun:
         """What would run with `config` (the run's own by default), with a file edited."""
         return self.plans([(config or self.config, edit)])[0]
 
-    def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan]:
-        """What would run in each case. Cases that edit a file wait for each other."""
+    def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan | str]:
+        """What would run in each case, or what snakemake said where it refused. Cases that edit a file wait for each other."""
         asked = [
             {"arguments": self.arguments(config, f"case{number}"), "edit": edit and [str(edit[0]), edit[1]]}
             for number, (config, edit) in enumerate(cases)
@@ -105,9 +105,7 @@ class FinishedRun:
         with ThreadPoolExecutor(workers) as pool:
             for worker, part in enumerate(pool.map(_planned, [asked[worker::workers] for worker in range(workers)])):
                 answers[worker::workers] = part
-        for answer in answers:
-            assert isinstance(answer, list), answer
-        return [Plan(jobs) for jobs in answers]
+        return [Plan(answer) if isinstance(answer, list) else answer for answer in answers]
 
 
 def _planned(cases: list[dict]) -> list:

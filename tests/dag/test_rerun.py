@@ -17,7 +17,7 @@ import pytest
 from drift.config import Config, Section
 from drift.fingerprint import NO_RESULT
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
-from tests.dag.finished import FinishedRun
+from tests.dag.finished import FinishedRun, Plan
 from tests.dag.test_dag import BLOCKS
 
 NOTHING: set[str] = set()
@@ -80,7 +80,7 @@ KEYS = {
     "data.sources.*.path": ("other.jsonl", {"turns"}),
     "data.sources.*.conversations": ("other.jsonl", {"turns"}),
     "data.sources.*.mask": (True, {"turns"}),
-    "data.labelers.*.kind": ("lexical", {"labels"}),
+    "data.labelers.*.kind": ("source", {"labels"}),
     "data.labelers.*.path": ("other", {"labeler_base", "label_requests", "annotate"}),
     "data.labelers.*.context": (2048, {"label_requests", "annotate"}),
     "data.labelers.*.max_replies": (3, {"label_requests"}),
@@ -132,12 +132,12 @@ KEYS = {
     "training.lora.alpha": (4, {"train", "diagnostics"}),
     "training.lora.dropout": (0.1, {"train", "diagnostics"}),
     "training.lora.targets": (["q_proj"], {"train", "diagnostics"}),
-    "training.launcher": ("ddp", NOTHING),
+    "training.launcher": ("single", NOTHING),
     "training.processes": (2, NOTHING),
     "training.tracker": ("tensorboard", NOTHING),
     "training.diagnostics.pairs": (3, {"diagnostics"}),
     "training.diagnostics.prompts": (3, {"diagnostics"}),
-    "training.losses": ({"sigmoid": 1.0}, {"train"}),
+    "training.losses": ({"exo_pair": 1.0}, {"train"}),
     "training.learning_rate": (2e-4, {"train"}),
     "training.schedule": ("cosine", {"train"}),
     "training.schedule_warmup": (0.2, {"train"}),
@@ -240,11 +240,12 @@ def run(tmp_path_factory):
     rubric = {"kind": "rubric", "path": str(folder / "model"), "max_replies": 9}
     far = {"endpoint": {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}}
     config["data"]["labelers"] |= {"again": {"kind": "lexical"}, "model": rubric, "far": {"kind": "rubric"} | far}
-    config["data"]["sources"]["second"] = config["data"]["sources"]["chats"]
+    annotated = {"kind": "wildfeedback", "path": str(folder / "logs.jsonl"), "conversations": str(folder / "logs.jsonl")}
+    config["data"]["sources"]["second"] = annotated
     config["data"]["label_files"] = {"people": {"path": "logs.jsonl", "source": "chats"}}
     config["training"]["lora"] = {"rank": 8, "alpha": 8}
     config["training"]["losses"] = {"robust": 1.0}
-    config["training"]["label_smoothing"] = 0.2
+    config["training"] |= {"label_smoothing": 0.2, "launcher": "ddp"}
     # Sampled, in words, by judges of all kinds: every knob of theirs counts.
     config["evaluation"]["judges"]["tiny"] |= {"verdict": "choice", "decoding": {"temperature": 1.0}, "context": 1200}
     config["evaluation"]["judges"]["second"] = {"path": str(folder / "other")}
@@ -282,6 +283,7 @@ def test_a_finished_run_has_nothing_to_do(run):
 
 @pytest.mark.parametrize("key", [key for key, (value, _) in KEYS.items() if value is not None])
 def test_a_changed_key_reruns_what_it_shapes(plans, key):
+    assert isinstance(plans[key], Plan), plans[key]
     assert plans[key].changed_rules - ALWAYS == KEYS[key][1]
     assert plans[key].running == plans[key].following
 
