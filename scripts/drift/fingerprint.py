@@ -64,7 +64,7 @@ class _Outline:
 
 def _used(root: Path, programs: list[Path]) -> dict[Path, set[_Part]]:
     """The statements that count, by file."""
-    found, seen = defaultdict(set), set()
+    found, seen, outlines = defaultdict(set), set(), {}
     # A file and what is used of it: a name, all of it, or None for its import alone.
     waiting = [(path, _ALL) for path in programs]
     while waiting:
@@ -72,7 +72,9 @@ def _used(root: Path, programs: list[Path]) -> dict[Path, set[_Part]]:
             continue
         seen.add(item)
         path, name = item
-        outline = _outline(path.read_text(encoding="utf-8"), path.parent.relative_to(root).parts)
+        if path not in outlines:
+            outlines[path] = _outline(path.read_text(encoding="utf-8"), path.parent.relative_to(root).parts)
+        outline = outlines[path]
         if name == _ALL:
             parts = [*outline.effects, *(part for parts in outline.definitions.values() for part in parts)]
         elif name is None:
@@ -90,16 +92,18 @@ def _used(root: Path, programs: list[Path]) -> dict[Path, set[_Part]]:
     return found
 
 
-def _resolved(root: Path, dotted: str) -> Iterator[tuple[Path, str | None]]:
-    """The local files that a dotted name leads through, each with what is used of it."""
+@cache
+def _resolved(root: Path, dotted: str) -> tuple[tuple[Path, str | None], ...]:
+    """The local files that a dotted name leads through, each with what is used of it. Cached: the programs of a workflow share
+    most of their names, and modules do not come and go while it is read."""
     names = dotted.split(".")
     modules = [
         (count, path) for count in range(1, len(names) + 1) if (path := _module_file(root.joinpath(*names[:count]))) is not None
     ]
-    yield from ((path, None) for _, path in modules)
-    if modules:
-        count, path = modules[-1]
-        yield path, names[count] if count < len(names) else _ALL
+    if not modules:
+        return ()
+    count, path = modules[-1]
+    return (*((path, None) for _, path in modules), (path, names[count] if count < len(names) else _ALL))
 
 
 def _module_file(path: Path) -> Path | None:
@@ -111,16 +115,17 @@ def _module_file(path: Path) -> Path | None:
 def _outline(source: str, package: tuple[str, ...]) -> _Outline:
     """Cached by content: the rules of a workflow share most modules, and a file may change while a process lives."""
     body = ast.parse(source).body
+    imported = [_imports(statement, package) for statement in body]
     imports = {}
-    for statement in body:
+    for statement, own in zip(body, imported, strict=True):
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            imports |= _imports(statement, package)
+            imports |= own
     names = {name for statement in body for name in _defined(statement)} | imports.keys()
     effects, definitions = [], defaultdict(list)
-    for position, statement in enumerate(body):
+    for position, (statement, own) in enumerate(zip(body, imported, strict=True)):
         if isinstance(statement, ast.Import | ast.ImportFrom) or (position == 0 and _is_text(statement)):
             continue
-        part = _part(statement, names, imports | _imports(statement, package))
+        part = _part(statement, names, imports | own)
         for name in _defined(statement):
             definitions[name].append(part)
         if not _defined(statement):

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from types import UnionType
@@ -62,14 +63,18 @@ KEYS = {
             "requests",
             "benchmark_requests",
             "judge_requests",
+            "judgments",
             "train",
             "diagnostics",
             "scores",
         },
     ),
     "iterations": (3, ROUND | {"ledger", "scores", "catalog"}),
-    # The judge was the same model; now it is laid out by itself.
-    "models.*.path": ("other", {"base", "judge_base", "judge_requests", "judge"}),
+    # The judge and a labeler were the same model; now they are laid out by themselves.
+    "models.*.path": (
+        "other",
+        {"base", "judge_base", "judge_requests", "judge", "labeler_base", "label_requests", "annotate"},
+    ),
     "methods": (["drift", "spin", "drift-unguided"], ROUND | {"ledger", "scores", "catalog"}),
     "recipes.*.prompts": ("seed", {"requests", "pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
@@ -237,9 +242,10 @@ def run(tmp_path_factory):
         (folder / name).write_text("{}\n")
     config = tiny_config(folder / "model", folder / "logs.jsonl")
     config["sampling"]["shards"] = 2
-    rubric = {"kind": "rubric", "path": str(folder / "model"), "max_replies": 9}
-    far = {"endpoint": {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}}
-    config["data"]["labelers"] |= {"again": {"kind": "lexical"}, "model": rubric, "far": {"kind": "rubric"} | far}
+    rubric = {"kind": "rubric", "path": str(folder / "model"), "max_replies": 9, "context": 4096, "shards": 1}
+    endpoint = {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}
+    far = {"kind": "rubric", "endpoint": dict(endpoint)}
+    config["data"]["labelers"] |= {"again": {"kind": "lexical"}, "model": rubric, "far": far}
     annotated = {"kind": "wildfeedback", "path": str(folder / "logs.jsonl"), "conversations": str(folder / "logs.jsonl")}
     config["data"]["sources"]["second"] = annotated
     config["data"]["label_files"] = {"people": {"path": "logs.jsonl", "source": "chats"}}
@@ -249,7 +255,7 @@ def run(tmp_path_factory):
     # Sampled, in words, by judges of all kinds: every knob of theirs counts.
     config["evaluation"]["judges"]["tiny"] |= {"verdict": "choice", "decoding": {"temperature": 1.0}, "context": 1200}
     config["evaluation"]["judges"]["second"] = {"path": str(folder / "other")}
-    config["evaluation"]["judges"]["far"] = far
+    config["evaluation"]["judges"]["far"] = {"endpoint": endpoint}
     alpaca = {"kind": "alpacaeval", "path": "logs.jsonl", "judge": ["tiny", "far"]}
     alpaca["decoding"] = {"temperature": 0.7, "max_tokens": 48}
     config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"]
@@ -292,38 +298,62 @@ def test_a_changed_key_reruns_what_it_shapes(plans, key):
 def users() -> dict[str, set[str]]:
     """The rules whose programs import each module (relative to scripts/), found by Python's own machinery."""
     scripts, found = REPOSITORY / "scripts", {}
-    for rule, text in BLOCKS.items():
-        if program := re.search(r'code\("(\w+)"', text):
+    for rule in BLOCKS:
+        if program := program_of(rule):
             finder = modulefinder.ModuleFinder(path=[str(scripts)])
-            finder.run_script(str(scripts / f"{program[1]}.py"))
+            finder.run_script(str(scripts / f"{program}.py"))
             for loaded in finder.modules.values():
                 if loaded.__file__:
                     found.setdefault(os.path.relpath(loaded.__file__, scripts), set()).add(rule)
     return found
 
 
+def program_of(rule: str) -> str | None:
+    """The program whose code a rule carries, or the rule that it is made from; None where it has none."""
+    if program := re.search(r'code\("(\w+)"', BLOCKS[rule]):
+        return program[1]
+    model = re.match(r"use rule (\w+) as", BLOCKS[rule])
+    return model and program_of(model[1])
+
+
 MODULES = sorted(str(path.relative_to(REPOSITORY / "scripts")) for path in (REPOSITORY / "scripts").rglob("*.py"))
 
 
 @pytest.fixture(scope="module")
-def cloned(tmp_path_factory, run):
-    """The finished run, moved along with the workflow into another folder."""
-    workflow = tmp_path_factory.mktemp("clone")
-    for name in ("rules", "scripts"):
-        shutil.copytree(REPOSITORY / name, workflow / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "Snakefile", workflow)
-    shutil.copy(REPOSITORY / "config.yaml", workflow)
-    moved = tmp_path_factory.mktemp("moved") / "run"
-    shutil.copytree(run.folder, moved, symlinks=True)
-    return replace(run, folder=moved, workflow=workflow)
+def clone(tmp_path_factory, run):
+    """Call to get the finished run, moved along with the workflow into another folder."""
+
+    def copy() -> FinishedRun:
+        workflow = tmp_path_factory.mktemp("clone")
+        for name in ("rules", "scripts"):
+            shutil.copytree(REPOSITORY / name, workflow / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(REPOSITORY / "Snakefile", workflow)
+        shutil.copy(REPOSITORY / "config.yaml", workflow)
+        moved = tmp_path_factory.mktemp("moved") / "run"
+        shutil.copytree(run.folder, moved, symlinks=True)
+        return replace(run, folder=moved, workflow=workflow)
+
+    return copy
 
 
 @pytest.fixture(scope="module")
-def module_plans(cloned):
-    """What would run after each module did something more."""
-    scripts = cloned.workflow / "scripts"
-    cases = [(cloned.config, (scripts / module, (scripts / module).read_text() + "\nprint()\n")) for module in MODULES]
-    return dict(zip(MODULES, cloned.plans(cases), strict=True))
+def cloned(clone):
+    """One such run."""
+    return clone()
+
+
+@pytest.fixture(scope="module")
+def module_plans(clone):
+    """What would run after each module did something more. A workflow is edited for one plan at a time: each core has its own."""
+    clones = [clone() for _ in range(os.cpu_count())]
+
+    def plans(number: int) -> dict[str, Plan]:
+        mine, scripts = MODULES[number :: len(clones)], clones[number].workflow / "scripts"
+        cases = [(clones[number].config, (scripts / module, (scripts / module).read_text() + "\nprint()\n")) for module in mine]
+        return dict(zip(mine, clones[number].plans(cases), strict=True))
+
+    with ThreadPoolExecutor() as pool:
+        return {module: plan for part in pool.map(plans, range(len(clones))) for module, plan in part.items()}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -397,7 +427,7 @@ def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--set-resources", "train:gpu=4", "sample:gpu=2"),
+        ("--set-resources", "train:gpu=2", "sample:gpu=2"),
         ("--set-threads", "train=32"),
         ("--set-resources", "train:mem_mb=1", "train:runtime=9"),
     ],
