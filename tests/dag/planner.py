@@ -6,6 +6,7 @@ run), whether its params or its set of inputs differ from what was recorded, out
 Runs with the driver's Python.
 """
 
+import gc
 import json
 import os
 import sys
@@ -42,6 +43,7 @@ def plan(arguments: list[str]) -> list[dict] | str:
     """The jobs that snakemake plans for `arguments`; what it printed where it did not come to that."""
     read, write = os.pipe()
     if not (child := os.fork()):
+        gc.disable()  # The child ends with its plan; collecting costs a sixth of its time.
         os.dup2(write, 1)
         os.dup2(write, 2)
         snakemake.cli.main([*arguments, "--list-changes", "params"])
