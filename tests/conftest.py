@@ -158,24 +158,26 @@ def tiny_config(model: Path, logs: Path) -> dict:
     }
 
 
-def snakemake(folder: Path, config: dict, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run the pipeline with `config` in `folder`, as a user does from the repository, and return what it printed."""
+def snakemake_command(folder: Path, config: dict, *arguments: str) -> list[str]:
+    """The command that runs the pipeline with `config` in `folder`, as a user does from the repository."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    command = [
+    return [
         str(SNAKEMAKE),
         f"--snakefile={REPOSITORY / 'Snakefile'}",
         f"--directory={folder}",
         f"--configfile={path}",
         "--replace-workflow-config",
         "--cores=2",
-        "--rerun-triggers",
-        "mtime",
-        "params",
-        "input",
+        *("--rerun-triggers", "mtime", "params", "input"),
         "--show-failed-logs",
         *arguments,
     ]
+
+
+def snakemake(folder: Path, config: dict, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run that command and return what it printed."""
+    command = snakemake_command(folder, config, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     if check:
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-12000:]
