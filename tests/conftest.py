@@ -5,8 +5,13 @@ import os
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SNAKEMAKE = REPOSITORY / ".venv/snakemake/bin/snakemake"
