@@ -36,7 +36,7 @@ demo: envs
 	$(SNAKEMAKE) --profile demo
 
 test: envs lint
-	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm
+	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile
 
 # Installed in containers alone, as where systemd runs the packages would start a database and a Slurm of their own. Where they
 # are missing, the tests skip and say so.
