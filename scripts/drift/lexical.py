@@ -22,7 +22,11 @@ HEAD_CHARS = 160
 # A prompt that comes twice, word for word, is a second try, unless it is very short ("next one") or asks for more of the same.
 REPEAT = "strict/repeat"
 REPEAT_MIN_CHARS = 20
-_MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off|similar|again|further|going|go on|additional|new|random)\b"
+MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off|similar|again|further|going|go on|additional|new|random)\b"
+
+# A reply that holds code; one that ends with a question.
+CODE = r"(?m)```|^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
+QUESTION = r"\?[^.!?]{0,20}$"
 
 # About the shares of right labels among ShareGPT follow-ups that were checked; the rules are cruder elsewhere.
 SCORES = {"high": 0.9, "medium": 0.75, "low": 0.85}
@@ -287,9 +291,9 @@ RULES = (
         r"\b(?:that|this|it|which|code|everything)(?: now| has| really| all)? (?:work(?:s|ed)|fixed (?:it|the)|did (?:it|the trick)|helped|helps|solved|makes sense)\b|^(?:it )?work(?:s|ed)\b|^(?:that's|thats|yes,? (?:that|it)(?:'s| is)) (?:right|correct|exactly|it)\b|\b(?:very|really|so) helpful\b|^(?:exactly|correct)[.!]*$",
     ),
 )
-_SURE = {kind: [rule.id for rule in RULES if rule.tier == "high" and rule.id.startswith(kind)] for kind in ("strict", "sat")}
-_SURE["strict"].append(REPEAT)
-_QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
+SURE = {kind: [rule.id for rule in RULES if rule.tier == "high" and rule.id.startswith(kind)] for kind in ("strict", "sat")}
+SURE["strict"].append(REPEAT)
+QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
 
 
 def label(replies: pl.LazyFrame) -> pl.LazyFrame:
@@ -297,7 +301,7 @@ def label(replies: pl.LazyFrame) -> pl.LazyFrame:
     strict, sat = (pl.col("evidence").list.eval(pl.element().str.starts_with(kind)).list.any() for kind in ("strict/", "sat/"))
     labels = pl.when(strict).then(pl.lit("DSAT")).when(sat).then(pl.lit("SAT")).otherwise(pl.lit("NEUTRAL"))
     # Of the label's own rules: thanks beside a weak complaint make the complaint no surer.
-    own = pl.when(pl.col("label") == "SAT").then(pl.lit(_SURE["sat"])).otherwise(pl.lit(_SURE["strict"]))
+    own = pl.when(pl.col("label") == "SAT").then(pl.lit(SURE["sat"])).otherwise(pl.lit(SURE["strict"]))
     sure = pl.col("evidence").list.set_intersection(own).list.len() > 0
     # NEUTRAL rests on nothing but the absence of evidence.
     tiers = (
@@ -332,13 +336,13 @@ def _matches(rule: Rule) -> pl.Expr:
     if rule.unless:
         applies &= ~pl.col("_text").str.contains(rule.unless)
     if rule.id.startswith("sat/"):
-        applies &= ~pl.col("_text").str.contains(_QUALIFIED)
+        applies &= ~pl.col("_text").str.contains(QUALIFIED)
     return pl.when(applies).then(pl.lit(rule.id))
 
 
 def _is_repeat() -> pl.Expr:
     feedback = _normalised("feedback")
-    for_more = (feedback.str.len_chars() <= SHORT_CHARS) & feedback.str.contains(_MORE)
+    for_more = (feedback.str.len_chars() <= SHORT_CHARS) & feedback.str.contains(MORE)
     asks_again = (feedback.str.len_chars() >= REPEAT_MIN_CHARS) & ~for_more
     return pl.when((feedback == _normalised("user")) & asks_again).then(pl.lit(REPEAT))
 
@@ -358,10 +362,8 @@ def _short() -> pl.Expr:
 
 
 def _has_code() -> pl.Expr:
-    return pl.col("response").str.contains(
-        r"```|(?m)^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
-    )
+    return pl.col("response").str.contains(CODE)
 
 
 def _ends_with_question() -> pl.Expr:
-    return pl.col("response").str.contains(r"\?[^.!?]{0,20}$")
+    return pl.col("response").str.contains(QUESTION)

@@ -16,14 +16,14 @@ SHINGLE = 5  # words that count as one element when texts are compared as sets
 PERMUTATIONS, BANDS = 128, 16  # finds 95% of the pairs of similarity 0.8; those found are compared on all 128
 BATCH = 4096
 # A word is a run of letters and digits; scripts that do not part words give one a character.
-_WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
+WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def words(texts: pl.Series) -> pl.Series:
     """The words of every text, in lower case: two texts with the same words are the same text to this module. A text that
     has none ("???") counts as one word."""
-    found = texts.str.to_lowercase().str.extract_all(_WORDS)
+    found = texts.str.to_lowercase().str.extract_all(WORDS)
     return pl.select(pl.when(found.list.len() > 0).then(found).otherwise(texts.reshape((-1, 1)).arr.to_list())).to_series()
 
 

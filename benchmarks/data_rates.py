@@ -24,12 +24,13 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
+from tests.conftest import snakemake, tiny_config  # noqa: E402
+from tests.shards import wildchat_1m  # noqa: E402
+
 from drift.fetch import fetch, folder_name  # noqa: E402
 from drift.sources import sharegpt  # noqa: E402
 from drift.sources.conversations import frames  # noqa: E402
 from drift.sources.exchanges import exchanges  # noqa: E402
-from tests.conftest import snakemake, tiny_config  # noqa: E402
-from tests.shards import wildchat_1m  # noqa: E402
 
 SHARD = 50_000
 MEAN_TURNS = 2.5
