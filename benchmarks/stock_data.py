@@ -10,6 +10,7 @@ import hashlib
 import re
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,15 @@ REFUSAL = re.compile(
     r"|^i (can ?not|can'?t|won'?t|will not|am unable to|am not able to|'m unable to|'m not able to) "
     r"(assist|help|fulfil|provide|engage|comply|create|generate|write|do|discuss|continue|support|participate|produce|answer)"
 )
+TEXT = datasets.Value("string")
+CANDIDATE = dict.fromkeys(
+    ("pool", "prompt_id", "conversation_id", "user_id", "response", "next_response", "feedback", "template"), TEXT
+)
+CANDIDATE |= {
+    "prompt": datasets.List({"role": TEXT, "content": TEXT}),
+    "evidence": datasets.List(TEXT),
+    "score": datasets.Value("float64"),
+}
 
 # ------------------------------------------------------------------------------------------------ conversations, labels
 
@@ -105,9 +115,16 @@ def normalised(text: str) -> str:
 
 
 def candidates(batch: dict, filters: dict) -> dict:
-    """The rows that a batch of one conversation gives to the pools."""
-    rows = defaultdict(list)
-    conversation = {name: values[0] for name, values in batch.items()}
+    """The rows that conversations give to the pools."""
+    rows = {name: [] for name in CANDIDATE}
+    for values in zip(*batch.values(), strict=True):
+        for row in candidates_of(dict(zip(batch, values, strict=True)), filters):
+            for name in CANDIDATE:
+                rows[name].append(row[name])
+    return rows
+
+
+def candidates_of(conversation: dict, filters: dict) -> Iterator[dict]:
     exchanges, labels = conversation["exchanges"], conversation["labels"]
     unfit = [bool(said) and is_unfit(conversation, exchanges[turn], filters) for turn, said in enumerate(labels)]
     history: list[dict] = []
@@ -116,34 +133,35 @@ def candidates(batch: dict, filters: dict) -> dict:
         history.append({"role": "user", "content": exchange["user"]})
         chars += len(exchange["user"])
         if said is None:
-            break
+            return
         after = labels[turn + 1] if turn + 1 < len(labels) else None
-        pools = {"DSAT": ["dsat"], "SAT": ["sat"], "NEUTRAL": []}[said["label"]]
         follow = exchanges[turn + 1]["response"] if after else None
+        pools = {"DSAT": ["dsat"], "SAT": ["sat"], "NEUTRAL": []}[said["label"]]
         if said["label"] == "DSAT" and after and after["label"] == "SAT" and follow != exchange["response"]:
             pools = [*pools, "seed"]
         for pool in pools:
-            length = max(len(exchange["response"]), len(follow) if pool == "seed" else 0)
-            score = min(said["score"], after["score"]) if pool == "seed" else said["score"]
-            if unfit[turn] or (pool == "seed" and unfit[turn + 1]):
+            corrects = pool == "seed"
+            length = max(len(exchange["response"]), len(follow) if corrects else 0)
+            score = min(said["score"], after["score"]) if corrects else said["score"]
+            if unfit[turn] or (corrects and unfit[turn + 1]):
                 continue
             if score < filters["min_score"] or chars + length > filters["max_chars"]:
                 continue
-            rows["pool"].append(pool)
-            rows["prompt_id"].append(f"{conversation['conversation_id']}/{turn}")
-            rows["conversation_id"].append(conversation["conversation_id"])
-            rows["user_id"].append(conversation["hashed_ip"])
-            rows["prompt"].append(list(history))
-            rows["response"].append(exchange["response"])
-            rows["next_response"].append(follow)
-            rows["feedback"].append(exchange["feedback"])
-            rows["evidence"].append(said["evidence"])
-            rows["score"].append(said["score"])
-            rows["template"].append(template(exchange["user"]))
+            yield {
+                "pool": pool,
+                "prompt_id": f"{conversation['conversation_id']}/{turn}",
+                "conversation_id": conversation["conversation_id"],
+                "user_id": conversation["hashed_ip"],
+                "prompt": list(history),
+                "response": exchange["response"],
+                "next_response": follow,
+                "feedback": exchange["feedback"],
+                "evidence": said["evidence"],
+                "score": said["score"],
+                "template": template(exchange["user"]),
+            }
         history.append({"role": "assistant", "content": exchange["response"]})
         chars += len(exchange["response"])
-    names = ("pool", "prompt_id", "conversation_id", "user_id", "prompt", "response", "next_response", "feedback", "evidence")
-    return {name: rows[name] for name in (*names, "score", "template")}
 
 
 def is_unfit(conversation: dict, exchange: dict, filters: dict) -> bool:
@@ -335,7 +353,11 @@ def main() -> None:
         rows = rows.map(label)
         rows = rows.filter(lambda row: any(said and said["label"] != "NEUTRAL" for said in row["labels"]))
         chosen = rows.map(
-            candidates, batched=True, batch_size=1, remove_columns=rows.column_names, fn_kwargs={"filters": filters}
+            candidates,
+            batched=True,
+            remove_columns=rows.column_names,
+            features=datasets.Features(CANDIDATE),
+            fn_kwargs={"filters": filters},
         )
         chosen = chosen.sort(["pool", "prompt_id"])
         group_of = groups(chosen, filters["near_duplicates"])

@@ -18,8 +18,10 @@ from drift import cli, lexical, rubric, tables
 
 NO_FOLLOW_UP = "no reply, or no user message after it"
 SILENT = "the source says nothing of the reply"
-# Exchanges that are judged at once: some 80 megabytes of text.
-BATCH = 20_000
+# What is read of an exchange.
+COLUMNS = ["conversation_id", "turn", "user", "response", "feedback", "source_label", "source_evidence"]
+# Exchanges that are judged at once: some 200 megabytes of text.
+BATCH = 50_000
 
 
 def answered_replies(turns: pl.LazyFrame) -> pl.LazyFrame:
@@ -71,8 +73,7 @@ def write_labels(
     could, given = Counter(), Counter()
 
     def labelled() -> Iterator[pl.DataFrame]:
-        columns = [name for name in tables.Turns.column_names() if name != "system"]
-        for batch in pq.ParquetFile(turns).iter_batches(BATCH, columns=columns):
+        for batch in pq.ParquetFile(turns).iter_batches(BATCH, columns=COLUMNS):
             parts = []
             for name, labels, judged in label(pl.DataFrame(pl.from_arrow(batch)), labelers, asked):
                 could[name] += judged

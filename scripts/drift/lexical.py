@@ -308,14 +308,14 @@ def label(replies: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(pl.col("label") == "NEUTRAL").then(pl.lit("low")).when(sure).then(pl.lit("high")).otherwise(pl.lit("medium"))
     )
     return (
-        replies.with_columns(_normalised("feedback").alias("_text"))
+        replies.with_columns(_normalised("feedback").alias("_said"), _normalised("user").alias("_asked"))
         .with_columns(_short().alias("_short"), _has_code().alias("_code"), _ends_with_question().alias("_question"))
-        .with_columns(pl.when("_short").then("_text").otherwise(pl.col("_text").str.head(HEAD_CHARS)).alias("_text"))
+        .with_columns(pl.when("_short").then("_said").otherwise(pl.col("_said").str.head(HEAD_CHARS)).alias("_text"))
         .with_columns(_evidence().alias("evidence"))
         .with_columns(labels.alias("label"))
         .with_columns(tiers.alias("tier"))
         .with_columns(pl.col("tier").replace_strict(SCORES, return_dtype=pl.Float64).alias("score"))
-        .drop("_text", "_short", "_code", "_question")
+        .drop("_said", "_asked", "_text", "_short", "_code", "_question")
     )
 
 
@@ -341,24 +341,20 @@ def _matches(rule: Rule) -> pl.Expr:
 
 
 def _is_repeat() -> pl.Expr:
-    feedback = _normalised("feedback")
-    for_more = (feedback.str.len_chars() <= SHORT_CHARS) & feedback.str.contains(MORE)
-    asks_again = (feedback.str.len_chars() >= REPEAT_MIN_CHARS) & ~for_more
-    return pl.when((feedback == _normalised("user")) & asks_again).then(pl.lit(REPEAT))
+    for_more = pl.col("_short") & pl.col("_text").str.contains(MORE)
+    asks_again = (pl.col("_said").str.len_chars() >= REPEAT_MIN_CHARS) & ~for_more
+    return pl.when((pl.col("_said") == pl.col("_asked")) & asks_again).then(pl.lit(REPEAT))
 
 
 def _normalised(column: str) -> pl.Expr:
     text = (
-        pl.col(column)
-        .str.to_lowercase()
-        .str.replace_all(r"[\u2018\u2019`\u00b4]", "'")
-        .str.replace_all(r"\\", "", literal=True)
+        pl.col(column).str.to_lowercase().str.replace_all(r"[\u2018\u2019`\u00b4]", "'").str.replace_all("\\", "", literal=True)
     )
     return text.str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _short() -> pl.Expr:
-    return pl.col("_text").str.len_chars() <= SHORT_CHARS
+    return pl.col("_said").str.len_chars() <= SHORT_CHARS
 
 
 def _has_code() -> pl.Expr:
