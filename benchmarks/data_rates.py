@@ -63,8 +63,12 @@ def sharegpt_exchanges() -> tuple[pl.DataFrame, str]:
     address = yaml.safe_load((REPOSITORY / "demo/run.yaml").read_text())["data"]["sources"]["sharegpt"]["path"]
     folder = REPOSITORY / "downloads" / folder_name(address)
     if not folder.is_dir():
-        folder.mkdir(parents=True)
-        fetch(address, folder)
+        # Whole or not at all: the pipeline takes a folder that is there for fetched.
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            (Path(temporary) / "files").mkdir()
+            fetch(address, Path(temporary) / "files")
+            (Path(temporary) / "files").rename(folder)
     parts = [exchanges(frame)[0] for frame in frames(sharegpt.read_conversations(sorted(folder.glob("*.json")), Counter()))]
     numbered = [part.with_columns(conversation=pl.col("id")) for part in parts]
     return pl.concat(numbered).filter(pl.col("response").is_not_null()).select("conversation", "user", "response")
@@ -122,7 +126,11 @@ def configuration(folder: Path, shards: Path) -> dict:
         apart(write_prompts, prompts)
     config = tiny_config(folder / "no-model", folder / "no-logs")
     config["data"]["sources"] = {"wildchat": {"kind": "wildchat", "path": str(shards)}}
-    config["evaluation"]["benchmarks"]["sharegpt"] = {"kind": "prompts", "path": str(prompts)}
+    config["evaluation"]["benchmarks"]["sharegpt"] = {
+        **config["evaluation"]["benchmarks"]["heldout"],
+        "kind": "prompts",
+        "path": str(prompts),
+    }
     return config
 
 
@@ -189,7 +197,7 @@ def side_by_side(folder: Path, conversations: int) -> None:
     print(f"ratio                       {theirs['seconds'] / mine:7.1f}")
     for pool, names in REPLIES.items():
         stocked = pl.read_parquet(stock / f"{pool}.parquet")
-        rows = pl.read_parquet(table[pool]).rename(names)
+        rows = pl.read_parquet(table[pool]).rename({name: plain for plain, name in names.items()})
         shared = [name for name in stocked.columns if name in rows.columns]
         rows, stocked = (frame.select(shared).sort("prompt_id") for frame in (rows, stocked))
         same = rows.equals(stocked.cast(dict(rows.schema)))
