@@ -63,7 +63,7 @@ plan: .venv/snakemake/installed
 	.venv/snakemake/bin/python scripts/plan.py --configfile $(CONFIG) --machine $(MACHINE) $(PLAN_OPTIONS)
 
 BENCH = results/bench/smollm2-135m
-bench-generate bench-train: export PYTHONPATH = scripts
+bench-generate bench-train bench-data: export PYTHONPATH = scripts
 
 bench-generate: envs
 	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
@@ -82,7 +82,7 @@ why prune: envs
 	.venv/snakemake/bin/python scripts/$@.py --profile $(PROFILE)
 
 bench-data: envs
-	$(STAGE_PYTHON) tests/bench_data.py
+	$(STAGE_PYTHON) benchmarks/data_rates.py
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

@@ -7,12 +7,21 @@ Writes: one Labels table (--labels), a row per reply and labeler, and the ledger
 Settings: labelers (by name: kind).
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
 import polars as pl
+import pyarrow.parquet as pq
 
 from drift import cli, lexical, rubric, tables
 
 NO_FOLLOW_UP = "no reply, or no user message after it"
 SILENT = "the source says nothing of the reply"
+# What is read of an exchange.
+COLUMNS = ["conversation_id", "turn", "user", "response", "feedback", "source_label", "source_evidence"]
+# Exchanges that are judged at once: some 200 megabytes of text.
+BATCH = 50_000
 
 
 def answered_replies(turns: pl.LazyFrame) -> pl.LazyFrame:
@@ -31,33 +40,62 @@ def source_labels(turns: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def label_all(
-    turns: pl.LazyFrame, labelers: dict[str, dict], answers: dict[str, tuple[pl.DataFrame, pl.DataFrame]] | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of Labels, and the ledger of every labeler. `answers`: requests and completions of every rubric labeler."""
-    columns, parts, ledgers = tables.Labels.column_names(), [], []
-    rows, replies = (frame.select(pl.len()).collect().item() for frame in (turns, answered_replies(turns)))
+def label(
+    turns: pl.DataFrame, labelers: dict[str, dict], asked: dict[str, pl.DataFrame]
+) -> Iterator[tuple[str, pl.DataFrame, int]]:
+    """Every labeler's name, its labels of some exchanges, and how many of them it could have judged. `asked`: the labels of all
+    that rubric labelers were asked."""
+    replies = answered_replies(turns.lazy())
+    answered = replies.select(pl.len()).collect().item()
+    for name, options in labelers.items():
+        if options["kind"] == "rubric":
+            labels = asked[name].lazy().join(turns.lazy(), on=["conversation_id", "turn"], how="semi")
+        else:
+            labels = source_labels(turns.lazy()) if options["kind"] == "source" else lexical.label(replies)
+        labels = labels.with_columns(labeler=pl.lit(name)).select(tables.Labels.column_names())
+        yield name, labels.collect(engine="streaming"), turns.height if options["kind"] == "source" else answered
+
+
+def write_labels(
+    turns: str | Path,
+    labelers: dict[str, dict],
+    path: str | Path,
+    answers: dict[str, tuple[pl.DataFrame, pl.DataFrame]] | None = None,
+) -> pl.DataFrame:
+    """Write what every labeler says of the Turns table at `turns` to `path`, some exchanges at a time; returns the ledger.
+
+    `answers`: requests and completions of every rubric labeler.
+    """
+    asked, dropped = {}, {}
+    for name, (requests, completions) in (answers or {}).items():
+        found, dropped[name] = rubric.labels(requests, completions, answered_replies(pl.scan_parquet(turns)))
+        asked[name] = found.collect()
+    could, given = Counter(), Counter()
+
+    def labelled() -> Iterator[pl.DataFrame]:
+        for batch in pq.ParquetFile(turns).iter_batches(BATCH, columns=COLUMNS):
+            parts = []
+            for name, labels, judged in label(pl.DataFrame(pl.from_arrow(batch)), labelers, asked):
+                could[name] += judged
+                given[name] += labels.height
+                parts.append(labels)
+            yield pl.concat(parts).sort(tables.Labels.primary_key())
+
+    tables.write_batches(labelled(), tables.Labels, path)
+    rows, ledgers = pq.read_metadata(turns).num_rows, []
     for name, options in labelers.items():
         book = tables.LedgerBook(f"labels:{name}", "labels", "turns", rows)
-        if options["kind"] == "source":
-            labels = source_labels(turns)
-        else:
-            book.drop(NO_FOLLOW_UP, rows - replies)
-        if options["kind"] == "lexical":
-            labels = lexical.label(answered_replies(turns))
+        if options["kind"] != "source":
+            book.drop(NO_FOLLOW_UP, rows - could[name])
         if options["kind"] == "rubric":
-            requests, completions = answers[name]
-            labels, dropped = rubric.labels(requests, completions, answered_replies(turns))
-            book.drop(rubric.NOT_ASKED, replies - requests.height)
+            book.drop(rubric.NOT_ASKED, could[name] - answers[name][0].height)
             for reason in rubric.DROPS:
-                book.drop(reason, dropped[reason])
-        labels = labels.with_columns(pl.lit(name).alias("labeler")).select(columns).collect(engine="streaming")
+                book.drop(reason, dropped[name][reason])
         if options["kind"] == "source":
-            book.drop(SILENT, rows - labels.height)
-        book.regroup("one label a reply", "labels", labels.height)
-        parts.append(labels)
+            book.drop(SILENT, rows - given[name])
+        book.regroup("one label a reply", "labels", given[name])
         ledgers.append(book.table())
-    return pl.concat(parts), pl.concat(ledgers)
+    return pl.concat(ledgers)
 
 
 def main() -> None:
@@ -76,8 +114,7 @@ def main() -> None:
         name: (tables.read_table(tables.Requests, *paths), tables.read_table(tables.Completions, *answered.get(name, [])))
         for name, paths in asked.items()
     }
-    labels, ledger = label_all(pl.scan_parquet(arguments.turns), arguments.settings["labelers"], answers)
-    tables.write_table(labels, tables.Labels, arguments.labels)
+    ledger = write_labels(arguments.turns, arguments.settings["labelers"], arguments.labels, answers)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 
 

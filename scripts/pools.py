@@ -59,7 +59,7 @@ TEXTS_AT_A_TIME = 4096
 
 
 def choose(
-    turns: str, labels: str, benchmarks: dict[str, str], settings: dict, threads: int | None = None
+    turns: str, labels: str, benchmarks: dict[str, str], settings: dict
 ) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
     """The rows of every pool by name, their quarantine and their ledger, from the tables at the paths `turns` and `labels`.
 
@@ -69,8 +69,7 @@ def choose(
         connection.execute(f"SET memory_limit = '{MEMORY}'")
         connection.execute("SET temp_directory = $1", [folder])
         connection.execute("SET preserve_insertion_order = false")
-        if threads:
-            connection.execute(f"SET threads = {threads}")
+        connection.execute("SET threads = $1", [pl.thread_pool_size()])
         _set_variables(connection, {"turns": turns, "labels": labels}, dict.fromkeys(("turns", "labels"), "VARCHAR"))
         _set_variables(connection, settings, SETTINGS)
         _set_variables(connection, settings["filters"], FILTERS)

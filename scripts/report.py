@@ -347,6 +347,7 @@ def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> 
         "legend": legend(config),
         "ledger": ledger_flows(catalog.query("SELECT * FROM ledger ORDER BY flow, step")),
         "agreement": agreement_table(catalog),
+        "heuristics": {name: CHECKED for name, row in config["data"]["labelers"].items() if row["kind"] == "lexical"},
         "quarantine": quarantined(catalog),
         "gates": gates,
         "pairs": sampled_pairs(catalog, config),

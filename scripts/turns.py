@@ -51,6 +51,7 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
         numbers: dict[str, int] = {}
         for rows in read_source(name, paths[name], settings["sources"][name], beside.get(name), counts[name]):
             users = [numbers.setdefault(user, len(numbers)) if user else None for user in rows["user_key"].to_list()]
+            # polars' hash changes with its version: it tells texts apart, and decides only between texts of one id, time and model.
             said = pl.struct("turn", "system", "user", "response")
             table = (
                 rows.drop("user_key")

@@ -22,7 +22,11 @@ HEAD_CHARS = 160
 # A prompt that comes twice, word for word, is a second try, unless it is very short ("next one") or asks for more of the same.
 REPEAT = "strict/repeat"
 REPEAT_MIN_CHARS = 20
-_MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off|similar|again|further|going|go on|additional|new|random)\b"
+MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off|similar|again|further|going|go on|additional|new|random)\b"
+
+# A reply that holds code; one that ends with a question.
+CODE = r"(?m)```|^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
+QUESTION = r"\?[^.!?]{0,20}$"
 
 # About the shares of right labels among ShareGPT follow-ups that were checked; the rules are cruder elsewhere.
 SCORES = {"high": 0.9, "medium": 0.75, "low": 0.85}
@@ -287,9 +291,9 @@ RULES = (
         r"\b(?:that|this|it|which|code|everything)(?: now| has| really| all)? (?:work(?:s|ed)|fixed (?:it|the)|did (?:it|the trick)|helped|helps|solved|makes sense)\b|^(?:it )?work(?:s|ed)\b|^(?:that's|thats|yes,? (?:that|it)(?:'s| is)) (?:right|correct|exactly|it)\b|\b(?:very|really|so) helpful\b|^(?:exactly|correct)[.!]*$",
     ),
 )
-_SURE = {kind: [rule.id for rule in RULES if rule.tier == "high" and rule.id.startswith(kind)] for kind in ("strict", "sat")}
-_SURE["strict"].append(REPEAT)
-_QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
+SURE = {kind: [rule.id for rule in RULES if rule.tier == "high" and rule.id.startswith(kind)] for kind in ("strict", "sat")}
+SURE["strict"].append(REPEAT)
+QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
 
 
 def label(replies: pl.LazyFrame) -> pl.LazyFrame:
@@ -297,21 +301,21 @@ def label(replies: pl.LazyFrame) -> pl.LazyFrame:
     strict, sat = (pl.col("evidence").list.eval(pl.element().str.starts_with(kind)).list.any() for kind in ("strict/", "sat/"))
     labels = pl.when(strict).then(pl.lit("DSAT")).when(sat).then(pl.lit("SAT")).otherwise(pl.lit("NEUTRAL"))
     # Of the label's own rules: thanks beside a weak complaint make the complaint no surer.
-    own = pl.when(pl.col("label") == "SAT").then(pl.lit(_SURE["sat"])).otherwise(pl.lit(_SURE["strict"]))
+    own = pl.when(pl.col("label") == "SAT").then(pl.lit(SURE["sat"])).otherwise(pl.lit(SURE["strict"]))
     sure = pl.col("evidence").list.set_intersection(own).list.len() > 0
     # NEUTRAL rests on nothing but the absence of evidence.
     tiers = (
         pl.when(pl.col("label") == "NEUTRAL").then(pl.lit("low")).when(sure).then(pl.lit("high")).otherwise(pl.lit("medium"))
     )
     return (
-        replies.with_columns(_normalised("feedback").alias("_text"))
+        replies.with_columns(_normalised("feedback").alias("_said"), _normalised("user").alias("_asked"))
         .with_columns(_short().alias("_short"), _has_code().alias("_code"), _ends_with_question().alias("_question"))
-        .with_columns(pl.when("_short").then("_text").otherwise(pl.col("_text").str.head(HEAD_CHARS)).alias("_text"))
+        .with_columns(pl.when("_short").then("_said").otherwise(pl.col("_said").str.head(HEAD_CHARS)).alias("_text"))
         .with_columns(_evidence().alias("evidence"))
         .with_columns(labels.alias("label"))
         .with_columns(tiers.alias("tier"))
         .with_columns(pl.col("tier").replace_strict(SCORES, return_dtype=pl.Float64).alias("score"))
-        .drop("_text", "_short", "_code", "_question")
+        .drop("_said", "_asked", "_text", "_short", "_code", "_question")
     )
 
 
@@ -332,36 +336,30 @@ def _matches(rule: Rule) -> pl.Expr:
     if rule.unless:
         applies &= ~pl.col("_text").str.contains(rule.unless)
     if rule.id.startswith("sat/"):
-        applies &= ~pl.col("_text").str.contains(_QUALIFIED)
+        applies &= ~pl.col("_text").str.contains(QUALIFIED)
     return pl.when(applies).then(pl.lit(rule.id))
 
 
 def _is_repeat() -> pl.Expr:
-    feedback = _normalised("feedback")
-    for_more = (feedback.str.len_chars() <= SHORT_CHARS) & feedback.str.contains(_MORE)
-    asks_again = (feedback.str.len_chars() >= REPEAT_MIN_CHARS) & ~for_more
-    return pl.when((feedback == _normalised("user")) & asks_again).then(pl.lit(REPEAT))
+    for_more = pl.col("_short") & pl.col("_text").str.contains(MORE)
+    asks_again = (pl.col("_said").str.len_chars() >= REPEAT_MIN_CHARS) & ~for_more
+    return pl.when((pl.col("_said") == pl.col("_asked")) & asks_again).then(pl.lit(REPEAT))
 
 
 def _normalised(column: str) -> pl.Expr:
     text = (
-        pl.col(column)
-        .str.to_lowercase()
-        .str.replace_all(r"[\u2018\u2019`\u00b4]", "'")
-        .str.replace_all(r"\\", "", literal=True)
+        pl.col(column).str.to_lowercase().str.replace_all(r"[\u2018\u2019`\u00b4]", "'").str.replace_all("\\", "", literal=True)
     )
     return text.str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _short() -> pl.Expr:
-    return pl.col("_text").str.len_chars() <= SHORT_CHARS
+    return pl.col("_said").str.len_chars() <= SHORT_CHARS
 
 
 def _has_code() -> pl.Expr:
-    return pl.col("response").str.contains(
-        r"```|(?m)^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
-    )
+    return pl.col("response").str.contains(CODE)
 
 
 def _ends_with_question() -> pl.Expr:
-    return pl.col("response").str.contains(r"\?[^.!?]{0,20}$")
+    return pl.col("response").str.contains(QUESTION)

@@ -1,10 +1,12 @@
 """Texts that say the same: word n-grams, MinHash signatures, near-duplicates, and benchmark prompts in conversations.
 
 Everything works on batches of texts as flat arrays, so that millions of messages take minutes and memory does not grow with
-their length. Hashes are 64 bits of the words' bytes and depend on nothing else: not on order, threads or machine.
+their length. Hashes are 64 bits of the words' bytes and depend on nothing else: not on order, threads, machine or the version of a
+library. MinHash's permutations are rensa's, and change only with its version, which the environment pins.
 """
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
@@ -14,14 +16,14 @@ SHINGLE = 5  # words that count as one element when texts are compared as sets
 PERMUTATIONS, BANDS = 128, 16  # finds 95% of the pairs of similarity 0.8; those found are compared on all 128
 BATCH = 4096
 # A word is a run of letters and digits; scripts that do not part words give one a character.
-_WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
+WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def words(texts: pl.Series) -> pl.Series:
     """The words of every text, in lower case: two texts with the same words are the same text to this module. A text that
     has none ("???") counts as one word."""
-    found = texts.str.to_lowercase().str.extract_all(_WORDS)
+    found = texts.str.to_lowercase().str.extract_all(WORDS)
     return pl.select(pl.when(found.list.len() > 0).then(found).otherwise(texts.reshape((-1, 1)).arr.to_list())).to_series()
 
 
@@ -32,7 +34,7 @@ def gram_hashes(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
     """
     found = words(texts)
     lengths = found.list.len().to_numpy().astype(np.int64)
-    hashes = found.explode(empty_as_null=False, keep_nulls=False).hash(0).to_numpy()
+    hashes = _word_hashes(found.explode(empty_as_null=False, keep_nulls=False))
     # n-1 zeros behind every text keep its last grams from reaching into the next text.
     starts = np.concatenate([[0], np.cumsum(lengths + n - 1)])
     padded = np.zeros(starts[-1] + n - 1, dtype=np.uint64)
@@ -42,6 +44,13 @@ def gram_hashes(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
         rolled = rolled * _BASE + padded[place : place + len(rolled)]
     grams = np.maximum(lengths - n + 1, 1)
     return rolled[_ranges(starts[:-1], grams)], np.concatenate([[0], np.cumsum(grams)])
+
+
+def _word_hashes(found: pl.Series) -> np.ndarray:
+    """A hash of every word. Each distinct one is hashed once: polars' own hash is faster, but changes with its version."""
+    encoded = found.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    digests = b"".join(blake2b(word.encode(), digest_size=8).digest() for word in encoded.dictionary.to_pylist())
+    return np.frombuffer(digests, dtype="<u8")[encoded.indices.to_numpy()]
 
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -71,11 +71,14 @@ def flow(ledger: pl.DataFrame, name: str) -> list[tuple]:
     return ledger.filter(flow=f"labels:{name}").sort("step").select("reason", "dropped", "rows_out").rows()
 
 
-def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest():
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(labels, "BATCH", batch)
     kinds = {"said": {"kind": "source"}, "words": {"kind": "lexical"}, "model": {"kind": "rubric"}}
     answers = {"model": asked_and_answered(answer(), answer("praise", "Thanks"))}
-    found, ledger = labels.label_all(CONVERSATION, kinds, answers)
-    tables.Labels.validate(found.sort("conversation_id", "turn", "labeler"), cast=True)
+    tables.write_table(CONVERSATION.collect(), tables.Turns, tmp_path / "turns.parquet")
+    ledger = labels.write_labels(tmp_path / "turns.parquet", kinds, tmp_path / "labels.parquet", answers)
+    found = tables.read_table(tables.Labels, tmp_path / "labels.parquet")
     tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)
     by_labeler = {name: dict(rows.select("turn", "label").rows()) for (name,), rows in found.group_by("labeler")}
     assert by_labeler == {

@@ -110,6 +110,7 @@ def test_a_long_prompt_that_comes_again_word_for_word_is_a_repeat():
         "I already told you the name",
         "im getting an error here",
         "You're missing the imports",
+        "the current\\_tab doesnt exist",  # as pages that were copied escape underscores
     ],
 )
 def test_complaints_in_other_words(feedback):

@@ -1,12 +1,16 @@
 """The choice of what to learn from: who gets in, who is left out and why, and who is kept for testing."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pools
 from drift import tables
@@ -54,15 +58,18 @@ class Corpus:
         self.turns.append({"conversation_id": f"s:{name}", "turn": len(replies), "source": "s", "user": user, "flags": []})
         return self
 
-    def choose(self, threads: int | None = None, **settings):
+    def write(self):
         turns_table = pl.DataFrame(self.turns, schema=tables.Turns.create_empty().schema)
         labels_table = pl.DataFrame(self.labels, schema=tables.Labels.create_empty().schema)
         tables.write_table(turns_table, tables.Turns, self.folder / "turns.parquet")
         tables.write_table(labels_table, tables.Labels, self.folder / "labels.parquet")
+
+    def choose(self, **settings):
+        self.write()
         paths = [str(self.folder / f"{name}.parquet") for name in ("turns", "labels")]
         filters = FILTERS | {key: settings.pop(key) for key in FILTERS.keys() & settings.keys()}
         asked = SETTINGS | settings | {"filters": filters, "decontamination": DECONTAMINATION}
-        chosen, self.quarantine, ledger = pools.choose(*paths, self.benchmarks, asked, threads)
+        chosen, self.quarantine, ledger = pools.choose(*paths, self.benchmarks, asked)
         for pool, schema in pools.SCHEMAS.items():
             tables.write_table(chosen[pool], schema, self.folder / f"{pool}.parquet")
         written = {pool: tables.read_table(schema, self.folder / f"{pool}.parquet") for pool, schema in pools.SCHEMAS.items()}
@@ -192,12 +199,94 @@ def test_the_choice_depends_on_the_seed_alone(corpus):
     many(corpus)
     settings = {"test_conversations": 4, "max_dsat": 9}
     files = []
-    for threads in (1, 4):
+    for _ in range(2):
         corpus.turns.reverse()
-        corpus.choose(threads, **settings)
+        corpus.choose(**settings)
         files.append([(corpus.folder / f"{pool}.parquet").read_bytes() for pool in pools.SCHEMAS])
     assert files[0] == files[1]
     assert ids(corpus.choose(**settings)[0]["dsat"]) != ids(corpus.choose(**settings, seed=43)[0]["dsat"])
+
+
+def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, tmp_path):
+    """The programs as the rules call them: labels over several batches, pools with a benchmark and near-duplicates."""
+    random = np.random.default_rng(0)
+    words = [f"word{number}" for number in range(400)]
+    for number in range(4000):
+        said = " ".join(random.choice(words, 30)) if number % 3 else f"again and again {number // 30} " + " ".join(words[:30])
+        follow = ("That is wrong.", "Thanks, perfect!", "Now the next one.")[number // 3 % 3]
+        corpus.add(
+            f"c{number}", said, (f"{said} answered", follow, ""), (f"r{number}", "Thank you!", ""), user_id=f"s:{number % 900}"
+        )
+    corpus.labels = []
+    corpus.write()
+    tasks = [{"prompt_id": "t", "prompt": [{"role": "user", "content": corpus.turns[3]["user"]}]}]
+    tables.write_table(pl.DataFrame(tasks, schema=tables.Tasks.create_empty().schema), tables.Tasks, tmp_path / "tasks.parquet")
+    settings = SETTINGS | {"filters": FILTERS, "decontamination": DECONTAMINATION, "test_conversations": 20}
+    tables_written = ("labels", "dsat", "sat", "seed", "quarantine", "ledger")
+    seen = []
+    for threads in ("1", "4"):
+        file = {name: tmp_path / f"{name}-{threads}.out" for name in tables_written}
+        run = {"check": True, "env": os.environ | {"POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}}
+        command = [sys.executable, REPOSITORY / "scripts/labels.py", "--turns", tmp_path / "turns.parquet"]
+        command += ["--labels", file["labels"], "--ledger", tmp_path / "labels-ledger.out"]
+        subprocess.run([*command, "--settings", json.dumps({"labelers": {"words": {"kind": "lexical"}}})], **run)
+        command = [
+            sys.executable,
+            REPOSITORY / "scripts/pools.py",
+            "--turns",
+            tmp_path / "turns.parquet",
+            "--labels",
+            file["labels"],
+        ]
+        command += ["--benchmark", f"b={tmp_path / 'tasks.parquet'}", "--settings", json.dumps(settings)]
+        subprocess.run([*command, *(word for name in tables_written[1:] for word in (f"--{name}", file[name]))], **run)
+        seen.append({name: path.read_bytes() for name, path in file.items()})
+    assert [name for name in tables_written if seen[0][name] != seen[1][name]] == []
+    assert pl.read_parquet(tmp_path / "quarantine-1.out").height > 0
+    assert dict(pl.read_parquet(tmp_path / "dsat-1.out")["split"].value_counts().rows()).keys() == {"train", "test"}
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcdef"),
+            st.sampled_from([None, "u", "v", "w"]),
+            st.lists(st.sampled_from(["DSAT", "SAT"]), max_size=4),
+        ),
+        min_size=1,
+        max_size=14,
+    ),
+    st.integers(0, 5),
+    st.integers(0, 3),
+)
+def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(tmp_path_factory, conversations, tests, seed):
+    """Whatever users and openings conversations share, and however they are linked through others."""
+    corpus = Corpus(tmp_path_factory.mktemp("split"))
+    # One that shares nothing: there is always something to train on.
+    corpus.add("alone", "z", ("reply z", "no", "DSAT"))
+    for number, (opening, user, labels) in enumerate(conversations):
+        said = [(f"reply {number} {turn}", "no" if label == "DSAT" else "thanks", label) for turn, label in enumerate(labels)]
+        corpus.add(f"c{number}", opening, *said, user_id=user and f"s:{user}")
+    corpus.add("apart", "y", ("reply y", "no", "DSAT"))
+    try:
+        chosen, ledger = corpus.choose(seed=seed, test_conversations=tests, test_seed_conversations=tests, max_sat=3)
+    except StageError:
+        assert tests  # all that disappointed went to the test side: said, and nothing is written
+        return
+    labels = {(row["conversation_id"], row["turn"]): row["label"] for row in corpus.labels}
+    for pool, rows in chosen.items():
+        assert rows["prompt_id"].is_unique().all()
+        wanted = "SAT" if pool == "sat" else "DSAT"
+        assert {labels[key] for key in rows.select("conversation_id", "turn").rows()} <= {wanted}
+        steps = ledger.filter(flow=pool).sort("step")
+        assert steps["rows_in"][0] == len(labels) == steps["dropped"].sum() + rows.height
+    sides = pl.concat(rows.select("conversation_id", "split") for rows in chosen.values()).unique()
+    assert sides["conversation_id"].is_unique().all()
+    told = pl.DataFrame(corpus.turns, schema=tables.Turns.create_empty().schema).filter(turn=0)
+    shared = sides.join(told.select("conversation_id", "user_id", "user"), on="conversation_id")
+    for column in ("user_id", "user"):
+        assert (shared.drop_nulls(column).group_by(column).agg(pl.col("split").n_unique())["split"] == 1).all()
 
 
 def test_another_labeler_is_not_heard(corpus):

@@ -426,6 +426,13 @@ def test_agreement_and_quarantined_prompts_are_shown(page):
     assert "1 of dsat (arena, ngram)" in page
 
 
+def test_what_lexical_labels_are_worth_stands_beside_them_whoever_made_the_pairs(page):
+    section = page[page.index('id="labels"') : page.index('id="gates"')]
+    assert "precision 0.91" in section
+    assert "labels made by people" in section.lower()
+    assert "8 of 15" in section
+
+
 def test_label_noise_is_named():
     config = CONFIG | {"data": CONFIG["data"] | {"label_noise": 0.25}}
     (notice,) = (one for one in report.notices(config, {"failed": [], "total": 3}) if one["title"] == "Label noise")

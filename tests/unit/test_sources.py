@@ -1,5 +1,6 @@
 """From messages to exchanges, the readers of WildChat, LMSYS and your own logs, and the ledger of a source."""
 
+import io
 import json
 import os
 import subprocess
@@ -429,6 +430,58 @@ def test_every_record_of_every_source_is_accounted_for(tmp_path, two_sources):
     }
     last = ledger.group_by("flow").agg(pl.col("rows_out").sort_by("step").last()).sort("flow")
     assert last.rows() == [("source:ours", 3), ("source:theirs", 0)]
+
+
+def lines_of(*records: object) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def parquet_of(table: pa.Table) -> bytes:
+    pq.write_table(table, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+LMSYS = {"conversation_id": "c", "model": "m", "language": "English", "conversation": EXCHANGE}
+RATED = {"instruction": "q", "completions": [{"response": reply, "overall_score": n} for n, reply in enumerate("ab")]}
+ANNOTATED = [
+    {"UtteranceId": n, "Role": role, "Content": text, "Satisfaction": None, "Disatisfaction": n >= 2}
+    for n, (role, text) in enumerate((("User", "q"), ("Agent", "r"), ("User", "no"), ("Agent", "s")))
+]
+SAID = [("user", "q"), ("assistant", "r"), ("user", "no"), ("assistant", "s")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "content", "records", "rows"),
+    [
+        ("wildchat", "x.parquet", parquet_of(pa.concat_tables([wildchat_first(), wildchat_with(("user", None))])), 2, 1),
+        ("lmsys", "x.parquet", parquet_of(pa.Table.from_pylist([LMSYS, LMSYS | {"conversation": []}])), 2, 1),
+        ("logs", "x.jsonl", lines_of({"id": "1", "messages": EXCHANGE}, {"id": "2"}), 2, 1),
+        ("ultrafeedback", "x.jsonl", lines_of(RATED, 7), 2, 2),
+        (
+            "sharegpt",
+            "x.json",
+            json.dumps(
+                [7, {"id": "a_0", "conversations": [{"from": role, "value": "t"} for role in ("human", "gpt")]}]
+            ).encode(),
+            2,
+            1,
+        ),
+        ("wildfeedback", "x.json", json.dumps([*ANNOTATED, ANNOTATED[0] | {"Content": "elsewhere"}]).encode(), 2, 2),
+    ],
+)
+def test_the_ledger_of_every_kind_leads_from_its_records_to_its_turns(tmp_path, kind, file, content, records, rows):
+    (tmp_path / file).write_bytes(content)
+    beside = {}
+    if kind == "wildfeedback":
+        beside["s"] = tmp_path / "wildchat.parquet"
+        pq.write_table(wildchat_with(*SAID), beside["s"])
+    written = tmp_path / "turns.out"
+    ledger = turns.write_turns({"s": tmp_path / file}, {"sources": {"s": {"kind": kind}}}, written, beside).sort("step")
+    tables.Ledger.validate(ledger, cast=True)
+    assert ledger["rows_in"][0] == records
+    assert ledger["rows_in"][1:].to_list() == ledger["rows_out"][:-1].to_list()
+    assert ledger["dropped"].sum() == 1
+    assert ledger["rows_out"][-1] == tables.read_table(tables.Turns, written).height == rows
 
 
 def test_of_copies_the_one_that_the_source_has_labelled_is_kept(tmp_path):
