@@ -10,6 +10,7 @@ Settings: seed, judging (verdict, order, letters, votes), as the requests were m
 import polars as pl
 
 from drift import cli, judging
+from drift.judged import written_letters
 from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
 from drift.verdicts import verdict
 
@@ -27,7 +28,9 @@ def judge(
         raise cli.StageError(
             f"{len(unanswered)} requests have no reply, {unanswered[0]} the first: delete completions/ to ask again"
         )
-    how, rows = settings["judging"], []
+    # A letter and a probability are two measures: one without the other counts only where no reply has probabilities.
+    written = not any(reply["choice_logprobs"] for reply in replies.values())
+    how, rows = settings["judging"] | {"written": written}, []
     for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
         for question in judging.questions(row, how, settings["seed"]):
             rows.append(described(question) | found(question, replies.get(question.request_id), how))
@@ -74,6 +77,11 @@ def main() -> None:
     failed = judgments.drop_nulls("error")
     reasons = failed["error"].value_counts(sort=True).iter_rows()
     print(f"{len(judgments)} questions, {len(failed)} without a verdict" + "".join(f"; {n}: {why}" for why, n in reasons))
+    if written_letters(judgments).height:
+        print(
+            "the judge gives no probabilities: the letters that it wrote count, 0 or 1. Their share is called written_win_rate, as it "
+            "is another measure than a win_rate"
+        )
     for name, text in completions.join(failed, on="request_id").select("request_id", "text").head(SHOWN).iter_rows():
         print(f"{name} was answered: {text[:EXCERPT]!r}")
     if len(judgments) - len(failed) < arguments.min_verdicts * len(judgments):

@@ -5,7 +5,7 @@ Reads:  the Tasks of every benchmark (--tasks, BENCHMARK.parquet), AlpacaEval's 
         eval/heldout-pairs/logps.parquet.
 Writes: Scores (--scores) and Comparisons (--comparisons).
 
-Settings: benchmarks (by name: kind, judges), bootstrap (number of resamples), seed (of all resampling), beta (of the loss, for
+Settings: benchmarks (by name: kind, and judges, each with the SHA-256 of its judge prompt), bootstrap (number of resamples), seed (of all resampling), beta (of the loss, for
 the margin).
 """
 
@@ -159,6 +159,9 @@ def score(policies: list[Policy], tasks: dict[str, pl.DataFrame], gamed: dict, s
     for benchmark, how in settings["benchmarks"].items():
         for judge in how["judges"] if how["kind"] == "wildbench" else ():
             rows += elo_rows(policies, benchmark, judge, tasks[benchmark], settings)
+    for row in rows:
+        how = settings["benchmarks"].get(row["benchmark"], {"judges": {}})
+        row["judge_prompt"] = how["judges"].get(row["judge"])
     return rows, contrasts(policies, scored, settings["bootstrap"], settings["seed"])
 
 

@@ -105,7 +105,7 @@ def make_policy(folder: Path, gain: float, random: np.random.Generator) -> None:
 
 def main() -> None:
     random = np.random.default_rng(1)
-    benchmarks = {name: {"kind": name, "judges": judges} for name, judges in JUDGES.items()}
+    benchmarks = {name: {"kind": name, "judges": dict.fromkeys(judges)} for name, judges in JUDGES.items()}
     settings = json.dumps({"beta": 0.1, "bootstrap": 1000, "seed": 42, "benchmarks": benchmarks})
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

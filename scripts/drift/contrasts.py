@@ -11,6 +11,7 @@ from drift import stats
 # What is compared: one headline or two of each benchmark. Every further row makes all others harder to believe.
 COMPARED = (
     "win_rate",
+    "written_win_rate",
     "length_controlled_win_rate",
     "judge_score",
     "wb_score_task_macro",

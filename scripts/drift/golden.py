@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from drift import cli
 
@@ -33,6 +34,10 @@ TOLERANCES = {  # how far each metric may be from what was published, in its own
 }
 
 
+class AbsentError(Exception):
+    """A published figure is not on file; the message says which, and where it is not."""
+
+
 class Report:
     """Differences from published figures by metric, and what could not be compared."""
 
@@ -49,6 +54,14 @@ class Report:
         """Take down that `what` was left out for `reason`, once for each of `cases`."""
         if cases:
             self.skipped[what, reason].extend(cases)
+
+    @contextmanager
+    def where_there(self, what: str, case: str) -> Iterator[None]:
+        """Leave `what` of a case out where a figure that it takes is not on file."""
+        try:
+            yield
+        except AbsentError as absent:
+            self.skip(what, str(absent), case)
 
     def lines(self) -> Iterator[str]:
         """The report as it is printed."""

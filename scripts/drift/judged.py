@@ -29,7 +29,10 @@ def figures(kind: str, judgments: pl.DataFrame, tasks: pl.DataFrame, gamed: alpa
         answers = comparisons(compared.filter(opponent=opponent))
         suffix = "" if opponent == BASELINE else f":{opponent}"
         if kind != "wildbench":
-            rates = win_figures(answers) | (alpaca_figures(answers, tasks, gamed) if kind == "alpacaeval" else {})
+            if len(written_letters(compared)):
+                rates = {"written_win_rate": stats.mean(answers["prompt_id"], shares(answers))}
+            else:
+                rates = win_figures(answers) | (alpaca_figures(answers, tasks, gamed) if kind == "alpacaeval" else {})
             found |= {metric + suffix: figure for metric, figure in rates.items()}
     return found | reliability(judgments)
 
@@ -45,6 +48,11 @@ def reliability(judgments: pl.DataFrame) -> dict[str, stats.Figure]:
     if len(massive):
         found["verdict_mass"] = stats.mean(massive["prompt_id"], massive["mass"])
     return found
+
+
+def written_letters(judgments: pl.DataFrame) -> pl.DataFrame:
+    """The verdicts that are letters as a judge without probabilities wrote them: 0 or 1 for want of anything between."""
+    return judgments.filter(pl.col("preference").is_in([0.0, 1.0]) & pl.col("mass").is_null())
 
 
 def comparisons(compared: pl.DataFrame) -> pl.DataFrame:

@@ -98,6 +98,15 @@ JUDGED_METRICS = (
         "Rising less than the win rate: part of its gain came from longer answers. 50% (dashed) is the baseline.",
         0.5,
     ),
+    Metric(
+        "written_win_rate",
+        "Win rate, written letters",
+        percent,
+        "%",
+        "share of the letters that the judge wrote, as its endpoint gives no probabilities: no win rate from probabilities",
+        "Rising: the judge more often writes the letter of the policy's answer. 50% (dashed) is a draw.",
+        0.5,
+    ),
     Metric("discrete_win_rate", "Win rate, discrete", percent, help="an item counts for whoever has more than half of it"),
     Metric("standard_error", "Standard error", percent, help="of the win rate, over items", detail=True),
     Metric(

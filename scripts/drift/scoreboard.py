@@ -41,6 +41,12 @@ def judge_notices(scores: list[dict], refused: dict[tuple[str, str], str]) -> li
     for score in scores:
         if score["judge"]:
             judges.setdefault(score["benchmark"], set()).add(score["judge"])
+    for benchmark, judge in sorted({(row["benchmark"], row["judge"]) for row in scores if "written_win_rate" in row["metric"]}):
+        text = (
+            f"{judge} gives no probabilities for {benchmark}, so the letters that it wrote count. Their share is another measure than "
+            "a win rate from probabilities; length control, which is made for those, is left out."
+        )
+        found.append({"title": "Letters without probabilities", "text": text, "kind": "note"})
     for benchmark, names in judges.items():
         if len(names) > 1:
             text = (

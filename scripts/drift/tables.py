@@ -351,7 +351,8 @@ class Judgments(dy.Schema):
     mass = dy.Float64(
         nullable=True,
         min=0.0,
-        description="share of the judge's first token that was a verdict at all, where the preference is read from it",
+        description="share of the judge's first token that was a verdict at all, where the preference is read from it; null where "
+        "a letter was written and no probability given",
     )
     policy_chars = dy.Int32(min=0, description="length of the policy's answer, characters")
     opponent_chars = dy.Int32(nullable=True, min=0, description="length of the opponent's answer; null for a score")
@@ -420,6 +421,9 @@ class Scores(dy.Schema):
     iteration = dy.Int32(primary_key=True, description="-1 base, 0 warm-up, k after round k")
     benchmark = dy.String(primary_key=True, description="name of the benchmark in the configuration")
     judge = dy.String(primary_key=True, description="the judge's name; empty where nobody judged")
+    judge_prompt = dy.String(
+        nullable=True, description="SHA-256 of the file with the judge prompt: scores by two prompts are two measures"
+    )
     metric = dy.String(
         primary_key=True,
         description="win_rate, wb_score_task_macro, margin, ...; NAME:X is NAME against the reference X, or over the group X. "

@@ -12,11 +12,12 @@ def verdict(question: Question, completion: dict, how: dict) -> dict:
     """The verdict columns of Judgments that a judge's reply gives; error where it gives none.
 
     `completion`: a row of Completions. Preferences and outcomes are the policy's, whichever answer was shown first.
+    how["written"]: the judge gives no probabilities at all, and a letter that it writes is a preference of 0 or 1.
     """
     if completion["error"] is not None:
         return {"error": completion["error"]}
     if how["verdict"] == "letter":
-        return _letter(question, completion, how["letters"])
+        return _letter(question, completion, how)
     field = {"choice": "choice", "score": "score"}[how["verdict"]]
     found = json_field(completion["text"], field)
     if found is None:
@@ -34,11 +35,14 @@ def verdict(question: Question, completion: dict, how: dict) -> dict:
     return {"score": score} if 1 <= score <= 10 else {"error": "the score is no number from 1 to 10"}
 
 
-def _letter(question: Question, completion: dict, letters: list[str]) -> dict:
+def _letter(question: Question, completion: dict, how: dict) -> dict:
     """A preference from the probabilities of both letters; one that is not reported counts 0."""
-    policy, other = letters if question.order == "AB" else reversed(letters)
+    policy, other = how["letters"] if question.order == "AB" else reversed(how["letters"])
     if completion["choice_logprobs"] is None:
-        return {"error": "the reply has no probabilities"}
+        letter = completion["text"].strip() if how["written"] else None
+        if letter in (policy, other):
+            return {"preference": float(letter == policy)}
+        return {"error": "the reply has no probabilities" + (" and is no letter" if how["written"] else "")}
     mass = {entry["choice"]: math.exp(entry["logprob"]) for entry in completion["choice_logprobs"]}
     total = mass.get(policy, 0.0) + mass.get(other, 0.0)
     if total <= 0:

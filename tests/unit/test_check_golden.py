@@ -314,7 +314,7 @@ def test_model_compared_with_one_reference_has_no_mix(folder):
     done = check(folder)
     assert done.returncode == 0, done.stderr
     assert row_of(done.stdout, "WB-Reward mix") == ["0", "-", "1e-06", "not checked"]
-    assert "1  WB-Reward mix: not compared with every reference (m)" in done.stdout
+    assert "1  WB-Reward mix: not compared with every reference (m in all_stat_K500.json)" in done.stdout
 
 
 def test_files_elsewhere_are_taken_by_option_or_by_default(folder, tmp_path, monkeypatch):
@@ -344,30 +344,91 @@ def test_folder_without_figures_is_refused(tmp_path):
     assert "error: no published figure could be recomputed" in done.stderr
 
 
+@pytest.mark.parametrize("part", ["alpacaeval", "wildbench"])
+def test_folder_of_one_benchmark_itself_is_checked(folder, part):
+    done = check(folder / part)
+    assert done.returncode == 0, done.stderr
+    checked = {metric for metric in golden.TOLERANCES if row_of(done.stdout, metric)[3] == "ok"}
+    assert checked == {name for name in golden.TOLERANCES if name.startswith(("WB", "Wild")) == (part == "wildbench")}
+
+
+WB_ITEMS = {"WB-Score raw", "WB-Score tasks", "WB-Score average length"}
+
+
 @pytest.mark.parametrize(
-    "file",
+    ("file", "unchecked", "reason"),
     [
-        "alpacaeval/items.csv.gz",
-        "alpacaeval/leaderboard.csv",
-        "alpacaeval/lc_weights.csv",
-        "wildbench/scores.csv.gz",
-        "wildbench/score.json",
-        "wildbench/pairwise_gpt4t_K500.json",
-        "wildbench/all_stat_K500.json",
+        (
+            "alpacaeval/items.csv.gz",
+            {name for name in golden.TOLERANCES if not name.startswith(("WB", "Wild"))},
+            "1  AlpacaEval: no such file",
+        ),
+        (
+            "alpacaeval/leaderboard.csv",
+            {name for name in golden.TOLERANCES if not name.startswith(("WB", "Wild"))} - {"preference"},
+            "1  AlpacaEval leaderboard row: no such file",
+        ),
+        (
+            "alpacaeval/lc_weights.csv",
+            {golden.LC_WEIGHTS, golden.LC_ERROR, golden.LC_OWN},
+            "1  LC from published weights: no such file",
+        ),
+        ("wildbench/scores.csv.gz", WB_ITEMS, "1  WB-Score from items: no such file"),
+        (
+            "wildbench/score.json",
+            {*WB_ITEMS, "WB-Score adjusted", "WB-Score x10"},
+            "1  WB-Score from items: no leaderboard of v2.0625 here",
+        ),
+        ("wildbench/pairwise_gpt4t_K500.json", {"WB-Reward", "WB-Reward by group", "WB-Reward x100"}, ""),
+        (
+            "wildbench/all_stat_K500.json",
+            {"WB-Score x10", "WB-Reward x100", "WB-Reward mix", "WildBench mean of score and reward"},
+            "",
+        ),
     ],
 )
-def test_missing_file_is_named(folder, file):
+def test_what_a_missing_file_is_needed_for_is_left_out(folder, file, unchecked, reason):
     (folder / file).unlink()
     done = check(folder)
-    assert done.returncode == 1
-    assert re.search(rf"error: .*{re.escape(file)} is missing", done.stderr), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert {metric for metric in golden.TOLERANCES if row_of(done.stdout, metric)[3] == "not checked"} == unchecked
+    assert reason in done.stdout
 
 
-def test_leaderboard_of_another_version_in_the_items_is_needed(folder):
+def test_another_version_in_the_items_takes_its_own_leaderboard(folder):
     path = folder / "wildbench/scores.csv.gz"
     rows = pl.read_csv(path)
     pl.concat([rows, rows.with_columns(version=pl.lit("v2.0522"))]).write_csv(path, compression="gzip")
-    assert re.search(r"error: .*score_v2\.0522\.json is missing", check(folder).stderr)
+    assert "1  WB-Score from items: no leaderboard of v2.0522 here (m v2.0522)" in check(folder).stdout
+    # The weights of that version: coding counts 1 in it.
+    board = json.loads((folder / "wildbench/score.json").read_text())
+    by_group = board["m"]["task_categorized_scores"]
+    board["m"]["task_macro_score"] = sum((GROUPS | {CODING: 1.0})[group] * value for group, value in by_group.items()) / 4.5
+    other = folder / "wildbench/score_v2.0522.json"
+    other.write_text(json.dumps(board))
+    done = check(folder)
+    assert done.returncode == 0, done.stderr
+    assert [row_of(done.stdout, name)[0] for name in ("WB-Score raw", "WB-Score task macro")] == ["2", "3"]
+    edit_json(other, planted("score"))
+    assert "WB-Score raw is off by" in check(folder).stderr
+
+
+def test_aggregates_of_every_length_penalty_are_checked(folder):
+    for name in ("pairwise_gpt4t", "all_stat"):
+        for k in (-1, 1000):
+            text = (folder / f"wildbench/{name}_K500.json").read_text().replace(".K=500", f".K={k}")
+            (folder / f"wildbench/{name}_K{k}.json").write_text(text)
+    shutil.copy(folder / "wildbench/pairwise_gpt4t_K500.json", folder / "wildbench/pairwise_haiku_K1000.json")
+    done = check(folder)
+    assert done.returncode == 0, done.stderr
+    assert [row_of(done.stdout, name)[0] for name in ("WB-Reward", "WB-Reward x100", "WB-Reward mix")] == ["4", "28", "21"]
+    edit_json(folder / "wildbench/all_stat_K-1.json", planted("mixture_of_rewards.K=-1"))
+    assert re.search(r"WB-Reward mix is off by .* \(m in all_stat_K-1\.json", check(folder).stderr)
+
+
+def test_file_whose_name_does_not_tell_its_length_penalty_is_named(folder):
+    (folder / "wildbench/all_stat_K500.json").rename(folder / "wildbench/all_stat_500.json")
+    assert re.search(r"error: .*all_stat_500\.json: the name does not end in _K", check(folder).stderr)
 
 
 @pytest.mark.parametrize(
@@ -382,10 +443,39 @@ def test_missing_column_is_named(folder, file, column):
     assert re.search(rf"error: .*{re.escape(file)}: no column '{column}'", done.stderr), done.stderr
 
 
-def test_missing_field_is_named(folder):
-    edit_json(folder / "wildbench/score.json", lambda entry: entry["task_categorized_scores"].pop(MATH))
-    error = check(folder).stderr
-    assert re.search(rf"error: .*score\.json: m has no number 'task_categorized_scores / {MATH}'", error), error
+@pytest.mark.parametrize(
+    ("file", "change", "what"),
+    [
+        (
+            "score",
+            lambda entry: entry["task_categorized_scores"].pop(MATH),
+            f"score.json has no number 'task_categorized_scores / {MATH}'",
+        ),
+        ("score", lambda entry: entry.update(score="-"), "score.json has no number 'score'"),
+        (
+            "pairwise_gpt4t_K500",
+            lambda entry: entry.update(reward=math.nan),
+            "pairwise_gpt4t_K500.json has no number 'reward'",
+        ),
+        (
+            "all_stat_K500",
+            lambda entry: entry.pop("RewardScore_Avg"),
+            "all_stat_K500.json has no number 'RewardScore_Avg'",
+        ),
+    ],
+)
+def test_what_a_missing_figure_is_needed_for_is_left_out(folder, file, change, what):
+    edit_json(folder / f"wildbench/{file}.json", change)
+    done = check(folder)
+    assert done.returncode == 0, done.stderr
+    assert what in done.stdout.split("left out:")[1]
+
+
+def test_weights_that_are_empty_are_none(folder):
+    edit_csv(folder / "alpacaeval/lc_weights.csv", "whole", check_golden.WEIGHT_COLUMNS[0], lambda _: None)
+    done = check(folder)
+    assert done.returncode == 0, done.stderr
+    assert "1  LC from published weights: no weights are published (whole)" in done.stdout
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"m": 1}'])

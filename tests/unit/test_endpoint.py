@@ -169,6 +169,31 @@ def test_a_reply_without_logprobs_is_a_failed_row(ask):
     assert server.calls == 3, "it was paid for, and is not asked again by itself"
 
 
+LETTERS = {"choices": ["A", "B"], "decoding": None}
+
+
+def test_of_an_endpoint_that_never_gives_logprobs_the_written_letters_are_the_answers(ask):
+    with FaultyEndpoint(lambda *_: "no logprobs") as server:
+        rows = ask(server, 4, settings=LETTERS)
+        assert {(row["text"], row["choice_logprobs"], row["error"]) for row in rows.values()} == {("A", None, None)}
+        assert (ask.account["answered"], ask.account["failed"]) == (4, 0)
+        ask(server, 6, settings=LETTERS)
+        assert (ask.account["calls"], ask.account["reused"]) == (2, 4), "they were paid for"
+        server.fault = lambda *_: None
+        rows = ask(server, 20, settings=LETTERS)
+        assert sum(row["error"] == "the reply has no logprobs" for row in rows.values()) == 6, "it gives them after all"
+        assert (ask.account["answered"], ask.account["failed"], ask.account["reused"]) == (14, 6, 0)
+        rows = ask(server, 20, settings=LETTERS)
+    assert not [row["error"] for row in rows.values() if row["error"]]
+    assert (ask.account["calls"], ask.account["reused"]) == (6, 14)
+
+
+def test_a_reply_that_is_neither_a_letter_nor_has_logprobs_is_a_failed_row(ask):
+    with FaultyEndpoint(lambda *_: "no logprobs") as server:
+        rows = ask(server, 4, settings={"choices": ["B", "C"], "decoding": None}, max_failed=1.0)
+    assert {row["error"] for row in rows.values()} == {"the reply has no logprobs, and is none of B, C"}
+
+
 def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
     schema = {"type": "object", "properties": {"score": {"type": "integer"}}}
     decoding = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "max_tokens": 50}

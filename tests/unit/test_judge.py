@@ -312,9 +312,21 @@ def test_a_judge_that_says_neither_letter_gives_no_verdict():
     assert {row["preference"] for row in rows} == {None}
 
 
-def test_without_probabilities_a_written_letter_is_no_preference():
+def test_of_a_judge_without_probabilities_the_written_letter_counts():
+    rows = judged(LETTER, lambda request: {"text": " A" if request["kind"] == "pairwise-AB" else "B"})
+    assert {(row["preference"], row["mass"]) for row in rows} == {(1.0, None)}
+    rows = judged(LETTER, lambda request: {"text": "A" if request["prompt_id"] == "s:0/0" else "Well"}, "One.", "Two.")
+    assert by_order(rows[:2], "preference") == {"AB": [1.0], "BA": [0.0]}
+    assert {row["error"] for row in rows[2:]} == {"the reply has no probabilities and is no letter"}
+
+
+def test_a_written_letter_among_probabilities_is_no_verdict():
     """0 and 1 from letters are another measure than probabilities, so the two are not mixed."""
-    assert {row["error"] for row in judged(LETTER, lambda _: {"text": "A"})} == {"the reply has no probabilities"}
+    rows = judged(LETTER, lambda request: letters(0.3, 0.1) if request["kind"] == "pairwise-AB" else {"text": "A"}, "One.")
+    assert [(row["order"], row["preference"], row["error"]) for row in rows] == [
+        ("AB", pytest.approx(0.75), None),
+        ("BA", None, "the reply has no probabilities"),
+    ]
 
 
 @pytest.mark.parametrize(("choice", "of_a"), list(zip(LEVELS, (2, 1, 0, -1, -2), strict=True)))

@@ -328,7 +328,7 @@ def build_results(home: Path) -> Path:
         file = root / "benchmarks" / rule / "drift-1.jsonl"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(record | {"rule_name": [rule], "wildcards": {}}) + "\n{broken")
-    arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": ["tiny"]}}, root / "eval")
+    arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": {"tiny": "abc"}}}, root / "eval")
     scored = python("scores.py", *arguments, cwd=home)
     assert scored.returncode == 0, scored.stderr
     made = python("catalog.py", "--results", "results/demo", "--catalog", "results/demo/catalog.duckdb", cwd=home)
@@ -472,6 +472,12 @@ def test_every_judge_has_columns_of_its_own():
     assert [group["title"] for group in table["groups"]] == ["judged by tiny", "judged by huge", "answers"]
     assert [cell["text"] for cell in table["rows"][0]["cells"]] == ["50.0%", "5 of 6", "70.0%", "5 of 6", "100"]
     assert [notice["title"] for notice in scoreboard.judge_notices(rows, {})] == ["Several judges"]
+
+
+def test_a_judge_without_probabilities_is_named():
+    (notice,) = scoreboard.judge_notices([row_of("tiny", "written_win_rate")], {})
+    assert notice["title"] == "Letters without probabilities"
+    assert notice["text"].startswith("tiny gives no probabilities for heldout")
 
 
 def test_spread_of_several_samples_is_shown():

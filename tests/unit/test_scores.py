@@ -79,6 +79,14 @@ def test_item_asked_in_one_order_counts_and_cannot_flip():
     assert "position_flip_rate" not in found
 
 
+def test_written_letters_have_a_name_of_their_own_and_no_length_control():
+    """Of a judge without probabilities; a draw that nobody judged has no mass either."""
+    rows = [judgment(str(n), preference=float(n % 3 == 0)) for n in range(9)] + [judgment("same", preference=0.5)]
+    found = values(figures(frame(rows), "alpacaeval"))
+    assert found == {"written_win_rate": 0.35, "parse_failure_rate": 0.0}
+    assert "win_rate" in values(figures(frame([judgment("same", preference=0.5)]), "alpacaeval"))
+
+
 def test_verdicts_in_five_levels_are_wins_draws_and_losses():
     outcomes = [judgment(item, outcome=outcome) for item, outcome in zip("abcd", (2, 1, 0, -2), strict=True)]
     assert values(figures(frame(outcomes), "arena-hard"))["win_rate"] == (1 + 1 + 0.5 + 0) / 4
@@ -186,9 +194,10 @@ def test_scores_of_a_run(tmp_path):
     of_judge = found.filter(pl.col("judge") == "tiny")["metric"].unique().sort().to_list()
     assert of_judge == ["parse_failure_rate", "position_flip_rate", "verdict_mass", "win_rate"]
     assert found.filter((pl.col("value") < pl.col("low")) | (pl.col("value") > pl.col("high"))).is_empty()
+    assert set(found.select("judge", "judge_prompt").rows()) == {("tiny", "abc"), ("", None)}
     base = found.filter((pl.col("method") == "base") & (pl.col("benchmark") == "heldout-pairs"))
     assert base.drop_nulls("value")["metric"].to_list() == ["likelihood_accuracy"], "the base model has no margin over itself"
-    arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": []}}, tmp_path)
+    arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": {}}}, tmp_path)
     made = python("scores.py", *arguments, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     unjudged = tables.read_table(tables.Scores, tmp_path / "scores.parquet")

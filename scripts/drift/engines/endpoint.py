@@ -55,16 +55,19 @@ class EndpointEngine:
         the budget is spent or too many requests failed."""
         keys = {request["request_id"]: self._key(request) for request in requests}
         asked = {keys[request["request_id"]]: request for request in requests}
-        replies = {key: reply for key, reply in self.store.read(set(asked)) if not self._fault(reply)}
-        reused = len(replies)
+        kept = dict(self.store.read(set(asked)))
+        faulty = self._faults(kept)
+        replies = {key: reply for key, reply in kept.items() if key not in faulty}
+        before = set(replies)
         todo = deque((key, request) for key, request in asked.items() if key not in replies)
-        self._announce(todo, reused)
+        self._announce(todo, len(before))
         errors: dict[str, str] = {}
         try:
             asyncio.run(self._ask(todo, replies, errors))
         finally:
             self.store.close()
-            self._conclude(len(replies) - reused - sum(key in replies for key in errors), reused, errors)
+            errors |= self._faults(replies)
+            self._conclude(replies.keys() - errors.keys(), before, errors)
         if self.stop:
             raise StageError(f"{self.stop}. What was answered is kept: the next run asks the rest only")
         self._refuse_too_many(errors, len(asked))
@@ -148,8 +151,6 @@ class EndpointEngine:
                 self.store.add(key, request["request_id"], reply)
                 self.answered, self.failed_in_a_row = True, 0
                 replies[key] = reply
-                if fault := self._fault(reply):
-                    errors[key] = fault
             except UnansweredError as error:
                 errors[key] = str(error)
                 self.failed_in_a_row += 1
@@ -243,17 +244,19 @@ class EndpointEngine:
 
     # ---------------------------------------------------------------------------------------------------------- result
 
-    def _conclude(self, answered: int, reused: int, errors: dict[str, str]) -> None:
+    def _conclude(self, answered: set[str], before: set[str], errors: dict[str, str]) -> None:
+        reused = len(answered & before)
         self.account = {
             "calls": self.calls,
-            "answered": answered,
+            "answered": len(answered) - reused,
             "reused": reused,
             "failed": len(errors),
             "errors": dict(Counter(errors.values()).most_common(10)),
             "usd": round(self.usd, 6),
         }
         print(
-            f"{self.calls} calls: {answered} requests answered, {len(errors)} failed, {self.usd:.4f} USD; {reused} answered before"
+            f"{self.calls} calls: {len(answered) - reused} requests answered, {len(errors)} failed, {self.usd:.4f} USD; "
+            f"{reused} answered before"
         )
         for reason, count in self.account["errors"].items():
             print(f"  {count} failed: {reason}")
@@ -266,17 +269,27 @@ class EndpointEngine:
                 f"them: {reason}. What was answered is kept: run again to ask the failed ones again, or raise max_failed"
             )
 
-    def _fault(self, reply: dict) -> str | None:
-        """Why a reply is no answer; None for one that is."""
+    def _faults(self, replies: dict[str, dict]) -> dict[str, str]:
+        """Which replies are no answers, and why.
+
+        Where allowed answers are asked for and no reply at all has log-probabilities, the endpoint gives none, and the answer
+        that it writes is all there is. Where some have them, a reply without them is not like the others.
+        """
+        written = not any(_has_logprobs(reply) for reply in replies.values())
+        return {key: fault for key, reply in replies.items() if (fault := self._fault(reply, written))}
+
+    def _fault(self, reply: dict, written: bool) -> str | None:
+        """Why a reply is no answer; None for one that is. `written`: an allowed answer need not come with log-probabilities."""
         choice = reply["choices"][0]
         message = choice["message"]
         if message.get("refusal"):
             return f"the model refused: {message['refusal'][:200]}"
         if self.settings["choices"]:
             # What counts is the first token's distribution; the token itself may well be the end of the turn.
-            if not (choice.get("logprobs") or {}).get("content"):
-                return "the reply has no logprobs: this endpoint cannot judge by the first token"
-        elif not message.get("content"):
+            if _has_logprobs(reply) or (written and (message.get("content") or "").strip() in self.settings["choices"]):
+                return None
+            return "the reply has no logprobs" + (f", and is none of {', '.join(self.settings['choices'])}" if written else "")
+        if not message.get("content"):
             return f"the model wrote nothing (finish_reason {choice.get('finish_reason')})"
         return None
 
@@ -290,7 +303,9 @@ class EndpointEngine:
             "error": error,
             "prompt_tokens": read,
             "completion_tokens": written,
-            "choice_logprobs": self._verdict(choice) if self.settings["choices"] and not error else None,
+            "choice_logprobs": self._verdict(choice)
+            if self.settings["choices"] and not error and _has_logprobs(reply)
+            else None,
             "policy_hash": (reply or {}).get("model") or self.model,
         }
 
@@ -324,6 +339,11 @@ def _well_formed(content: bytes) -> dict:
     if not whole:
         raise ValueError(f"the reply holds no message: {content[:200]!r}")
     return reply
+
+
+def _has_logprobs(reply: dict) -> bool:
+    """Whether a reply tells how likely its first token was."""
+    return bool((reply["choices"][0].get("logprobs") or {}).get("content"))
 
 
 def _usage(reply: dict) -> tuple[int, int]:

@@ -35,6 +35,9 @@ class VllmEngine:
 
             options["logits_processors"] = [nucleus.processor(self.decoding["top_k"], self.decoding["top_p"])]
             self.decoding = self.decoding | {"top_k": 0, "top_p": 1.0}
+        # White space is legal anywhere in JSON, and a small model can fill its whole reply with it. That it may not has to be told
+        # to the engine: vLLM takes the same wish with a request, and ignores it.
+        structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
         self.llm = LLM(
             str(policy),
             dtype="bfloat16",
@@ -45,6 +48,7 @@ class VllmEngine:
             gpu_memory_utilization=here["gpu_memory"],
             enable_prefix_caching=here["prefix_caching"],
             **(options if on_cpu else {}),
+            **(structured if settings["schema"] else {}),
         )
         self.choices = choice_tokens(self.llm.get_tokenizer(), settings["choices"])
 
@@ -64,9 +68,8 @@ class VllmEngine:
 
         if self.choices:
             return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=list(self.choices))
-        # White space is legal anywhere in JSON, and a small model can fill its whole reply with it.
         schema = self.settings["schema"]
-        structure = schema and StructuredOutputsParams(json=schema, disable_any_whitespace=True)
+        structure = schema and StructuredOutputsParams(json=schema)
         return SamplingParams(seed=seed, structured_outputs=structure, **self.decoding)
 
     def _completion(self, request: dict, output) -> dict:

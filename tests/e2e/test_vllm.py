@@ -1,0 +1,36 @@
+"""vLLM in this machine's own process, where the pipeline's end-to-end test does not reach: replies that follow a schema."""
+
+import json
+import subprocess
+
+import polars as pl
+import pytest
+
+from drift import judges, tables
+from drift.chat import render
+from tests.conftest import REPOSITORY, STAGE_PYTHON
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tokenizer, tmp_path):
+    """White space is legal there, and a small model can fill its whole reply with it."""
+    messages = [{"role": "user", "content": "Tell me about salt."}]
+    request = {"prompt_id": "t", "kind": "score", "sample": 0, "messages": messages}
+    request["prompt_token_ids"] = render(tokenizer, messages)
+    rows = [request | {"request_id": f"t#{seed}", "seed": seed} for seed in range(8)]
+    table = pl.DataFrame(rows, schema=tables.Requests.create_empty().schema)
+    tables.write_table(table, tables.Requests, tmp_path / "requests.parquet")
+    (tmp_path / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
+    decoding = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
+    how = judges.asked({"verdict": "score"}, {"decoding": decoding})
+    hardware = {"tensor_parallel": 1, "gpu_memory": 0.9, "prefix_caching": True, "cpu_cache_gib": 1, "endpoint": None}
+    command = [str(STAGE_PYTHON), str(REPOSITORY / "scripts/generate.py"), "--requests", "requests.parquet"]
+    command += ["--policy", str(tiny_model), "--manifest", "policy.json", "--shard", "1", "1", "--engine", json.dumps(hardware)]
+    command += ["--settings", json.dumps({"backend": "vllm", "context": 256, "endpoint": None} | how)]
+    command += ["--completions", "completions.parquet", "--account", "completions.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    texts = tables.read_table(tables.Completions, tmp_path / "completions.parquet")["text"].to_list()
+    assert len(texts) == 8
+    assert all(text.startswith('{"strengths":"') for text in texts), texts
