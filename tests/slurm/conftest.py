@@ -70,6 +70,8 @@ class Driver:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # A shell starts what it puts into the background with Ctrl-C ignored, which every child inherits.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def printed(self) -> str:
