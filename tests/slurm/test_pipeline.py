@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import tiny_config
 from tests.slurm.conftest import profile_run, site
 
-GPU_STAGES = {"sample", "respond", "judge", "logps", "train"}
+GPU_STAGES = {"sample", "respond", "judge", "logps", "diagnostics", "train"}
 
 
 def test_every_policy_is_made_and_scored(reference):
