@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -43,8 +44,16 @@ def settings(**values):
 
 
 def code(program, *data):
-    """What the program means, imports included: a rule that carries this reruns when its code has changed, and only then."""
-    return fingerprint(SCRIPTS / f"{program}.py", *(path for pattern in data for path in SCRIPTS.glob(pattern)))
+    """What the program means, imports included: a rule that carries this reruns when its code has changed, and only then.
+
+    Found out when a job of the rule is looked at: each Slurm job starts snakemake twice, for one job.
+    """
+
+    @cache
+    def meaning():
+        return fingerprint(SCRIPTS / f"{program}.py", *(path for pattern in data for path in SCRIPTS.glob(pattern)))
+
+    return lambda wildcards: meaning()
 
 
 def grows(amount):

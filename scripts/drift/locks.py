@@ -30,6 +30,7 @@ def hold(path: Path, work: str) -> None:
     the holder lives. A process whose lock was taken over while it could not run (a suspended machine) ends itself. A lock that
     is deleted with the folder that it guards is given up.
     """
+    path = path.absolute()  # it is released from wherever the process is by then
     path.parent.mkdir(parents=True, exist_ok=True)
     holder = {
         "id": uuid.uuid4().hex,

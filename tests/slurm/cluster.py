@@ -30,7 +30,8 @@ ClusterName=drift
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={ports[slurmctld]}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+# A requeued job waits until its old credential has expired; by default two minutes.
+AuthInfo=socket={folder}/munge.socket,cred_expire=15
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -56,7 +57,7 @@ ReturnToService=2
 MinJobAge={min_job_age}
 SlurmdTimeout=10
 MessageTimeout=5
-KillWait=5
+KillWait=30
 GresTypes=gpu
 {accounting}
 NodeName=DEFAULT CPUs=64 RealMemory=512000

@@ -48,12 +48,27 @@ def accounting_cluster():
     yield from _cluster(accounting=True)
 
 
-def wait_for(condition, seconds: float = 60, what: str = "it"):
-    """The first true value of `condition()`; fails where none comes in time."""
+@pytest.fixture
+def survived(record_property):
+    """Say of a fault how many seconds passed until work had gone on past it, and what was lost; printed at the end."""
+    return lambda fault, seconds, lost: record_property("fault", f"{fault:<45} {seconds:>4.0f} s   {lost}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of faults, as README has it."""
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    if lines := [line for report in passed for name, line in report.user_properties if name == "fault"]:
+        terminalreporter.section("faults: seconds until work had gone on past it, and what was lost")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def wait_for(condition, seconds: float = 60, what: str = "it", look: float = 0.2):
+    """The first true value of `condition()`, asked each `look` seconds; fails where none comes in time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
-        time.sleep(0.2)
+        time.sleep(look)
     return value
 
 
@@ -70,6 +85,8 @@ class Driver:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # A shell starts what it puts into the background with Ctrl-C ignored, which every child inherits.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def printed(self) -> str:
@@ -146,6 +163,8 @@ def reference(cluster, tiny_model, logs_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     config = tiny_config(tiny_model, logs_file) | {"methods": ["drift"], "iterations": 1}
     config["sampling"] |= {"shards": 2}
+    # Steps enough for a training to be hit several times; and no more gradients than it takes to see that they are measured.
+    config["training"] |= {"warmup_epochs": 2, "diagnostics": {"pairs": 2, "prompts": 2}}
     driver = profile_run(cluster, folder, config)
     looks = []
     while driver.process.poll() is None:

@@ -1,10 +1,9 @@
 """Faults in the middle of real work: what is lost, what it takes to go on, and that the result is that of an undisturbed run.
 
 Each test starts from the undisturbed run without its warm-up policy, or without its samples, and makes them again through a
-fault. `record_property` keeps how long it took.
+fault.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -12,10 +11,12 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import profile_run, queue, site, wait_for
 
 WARMUP = "results/tiny/tiny/warmup"
@@ -23,13 +24,15 @@ POLICY = f"{WARMUP}/policy.json"
 PAIRS = "results/tiny/tiny/drift/iter1/pairs.parquet"
 
 
+def copy_of(reference, folder: Path) -> tuple[Path, dict]:
+    """A copy of the undisturbed run, and its configuration with a checkpoint after every step."""
+    shutil.copytree(reference.folder, folder)
+    return folder, reference.config | {"training": reference.config["training"] | {"checkpoint_steps": 1}}
+
+
 @pytest.fixture
 def run(reference, tmp_path):
-    """A copy of the undisturbed run, and its configuration with a checkpoint after every step."""
-    folder = tmp_path / "run"
-    shutil.copytree(reference.folder, folder)
-    training = reference.config["training"] | {"checkpoint_steps": 1}
-    return folder, reference.config | {"training": training}
+    return copy_of(reference, tmp_path / "run")
 
 
 def without_policy(folder):
@@ -45,29 +48,20 @@ def assert_same(reference, folder):
         path = f"{WARMUP}/{table}.parquet"
         assert (folder / path).read_bytes() == (reference.folder / path).read_bytes(), table
     state = folder / "results/tiny/state"
-    assert {path.name for path in state.glob("*")} <= {"driver.lock"}, "checkpoints and locks are gone"
+    assert not list(state.glob("*")), "checkpoints and locks are gone"
 
 
-def process(folder: Path, program: str, job: str | None = None) -> int | None:
-    """Id of the process that runs a stage's program in this folder."""
+def process(folder: Path, program: str, *shard: str) -> int | None:
+    """Id of the process that runs a stage's program in this folder, on the shard `I`, `N` if given."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_text().split("\0")
             mine = len(words) > 1 and words[1].endswith(program) and Path(os.readlink(entry / "cwd")) == folder
-            if mine and (job is None or f"SLURM_JOB_ID={job}\0" in (entry / "environ").read_text()):
+            if mine and "\0".join(("", "--shard", *shard, "")) in "\0".join(words) if shard else mine:
                 return int(entry.name)
         except OSError:
             continue
     return None
-
-
-def command_lines() -> list[str]:
-    """The command lines of all processes."""
-    lines = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            lines.append(entry.read_text())
-    return lines
 
 
 def checkpoint(folder: Path) -> int:
@@ -76,139 +70,183 @@ def checkpoint(folder: Path) -> int:
     return max((int(path.parent.name.split("-")[1]) for path in written), default=0)
 
 
-def after_steps(folder: Path, steps: int) -> int:
-    """Wait until the training has a checkpoint of that many steps or more, and freeze its process; that one's id.
+def began_at(folder: Path) -> int | None:
+    """The step from which the last training of the warm-up went on, as its log says; None where it has not come to that."""
+    log = folder / "results/tiny/logs/train/tiny/warmup.log"
+    found = re.search(r"train: .*?\| (\d+)/\d+", log.read_text() if log.exists() else "")
+    return found and int(found[1])
 
-    Slurm sends SIGCONT before it ends a job, so that only what is to go on undisturbed has to be woken by the test.
+
+def frozen(folder: Path, before: int | None = None) -> int:
+    """Wait until a training, another one than the process `before`, has added a checkpoint, and freeze it there; its id.
+
+    Slurm sends SIGCONT before it ends a job, so that only what is to go on undisturbed has to be woken.
     """
-    pid = wait_for(
-        lambda: checkpoint(folder) >= steps and process(folder, "scripts/train.py"), 180, f"a training with {steps} steps"
-    )
+
+    def another():
+        return (pid := process(folder, "scripts/train.py")) != before and pid
+
+    def stepping():
+        return (began := began_at(folder)) is not None and checkpoint(folder) > began and another()
+
+    wait_for(another, 180, "another attempt")
+    time.sleep(1)  # by now its log is its own
+    pid = wait_for(stepping, 180, "a training that makes progress", look=0.02)
     os.kill(pid, signal.SIGSTOP)
     return pid
 
 
-def began_at(folder: Path) -> int:
-    """The step from which the last training of the warm-up went on, from its log."""
-    return int(re.search(r"train: .*?\| (\d+)/\d+", (folder / "results/tiny/logs/train/tiny/warmup.log").read_text())[1])
+def strike(folder: Path, fault: str, survived, pid: int, action) -> int:
+    """Let a fault hit the frozen training `pid`, and freeze the next one once it has added a checkpoint; its id."""
+    reached, began = checkpoint(folder), time.monotonic()
+    action(pid)
+    pid = frozen(folder, pid)
+    lost = max(0, reached - began_at(folder))
+    survived(fault, time.monotonic() - began, f"{lost} finished steps")
+    assert lost == 0, f"{fault}: {reached} steps had a checkpoint, the next attempt began at {began_at(folder)}"
+    return pid
 
 
-def test_one_training_through_many_faults(cluster, reference, run, tmp_path, record_property):
-    """Too little memory, SIGKILL, scancel, preemption, a lost node, the time limit: each costs the steps since a checkpoint."""
+def this_job(cluster) -> dict:
+    """The one job in the queue."""
+    (row,) = [row for row in queue(cluster) if row["partition"] == "gpu"]
+    return row
+
+
+def test_a_training_goes_on_in_another_job(cluster, reference, run, tmp_path, survived):
+    """Too little memory, SIGKILL, scancel, Slurm's time limit: the profile's retries submit it again."""
     folder, config = run
     without_policy(folder)
     # More attempts than the profile has; and a first one without enough memory.
-    little = site(tmp_path, lambda text: text.replace("mem_mb: 128000 * attempt", "mem_mb: 600 * attempt"))
+    little = site(tmp_path, lambda text: text.replace("mem_mb: 128000 * attempt", "mem_mb: 600 * attempt ** 2"))
+    began = time.monotonic()
     driver = profile_run(cluster, folder, config, "--retries", "6", POLICY, profile=little)
-    lost = {}
-
-    def fault(name: str, steps: int, strike) -> None:
-        pid = after_steps(folder, steps)
-        began, reached = time.monotonic(), checkpoint(folder)
-        strike(pid)
-        wait_for(lambda: release() or process(folder, "scripts/train.py") not in (None, pid), 180, "another attempt")
-        wait_for(lambda: checkpoint(folder) > reached, 180, "progress")
-        lost[name] = f"{time.monotonic() - began:.0f} s"
-
-    def release() -> None:
-        """Started earlier than Slurm would have it, a job may meet its old self on the node and is held."""
-        for row in queue(cluster):
-            if "held" in row["reason"]:
-                cluster.run("scontrol", "release", row["id"])
-
-    def start_now(job: str) -> None:
-        """A requeued job waits two minutes, in which its old step ends; an administrator's word spares the test that."""
-        steps = f"slurmstepd: [{job}."
-        wait_for(lambda: not any(words.startswith(steps) for words in command_lines()), 60, "the old step's end")
-        wait_for(lambda: [row for row in queue(cluster) if row["id"] == job and row["state"] == "PENDING"], 60, "a requeue")
-        cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
-
-    def preempt(_):
-        (job,) = [row["id"] for row in queue(cluster)]
-        cluster.run("sbatch", "-p", "gpu-high", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
-        start_now(job)
-
-    def lose_node(_):
-        ((job, node),) = [(row["id"], row["node"]) for row in queue(cluster)]
-        cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        start_now(job)
 
     def reach_limit(_):
         end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 2))
-        cluster.run("scontrol", "update", f"jobid={queue(cluster)[0]['id']}", f"EndTime={end}")
+        cluster.run("scontrol", "update", f"jobid={this_job(cluster)['id']}", f"EndTime={end}")
 
-    fault("SIGKILL", 1, lambda pid: os.kill(pid, signal.SIGKILL))
-    fault("scancel", 2, lambda _: cluster.run("scancel", queue(cluster)[0]["id"]))
-    fault("preemption", 3, preempt)
-    fault("node lost", 4, lose_node)
-    fault("time limit", 5, reach_limit)
-    printed = driver.succeeds(400)
-    record_property("lost", lost)
-    print(lost)
+    pid = frozen(folder)
+    printed = driver.printed()
     assert "OUT_OF_MEMORY" in printed or "Exceeded job memory limit" in printed
+    survived("out of memory, then with more", time.monotonic() - began, "the first attempt")
+    pid = strike(folder, "SIGKILL in mid-training", survived, pid, lambda pid: os.kill(pid, signal.SIGKILL))
+    pid = strike(folder, "scancel", survived, pid, lambda _: cluster.run("scancel", this_job(cluster)["id"]))
+    pid = strike(folder, "Slurm's time limit in training", survived, pid, reach_limit)
+    os.kill(pid, signal.SIGCONT)
+    printed = driver.succeeds(300)
     assert "CANCELLED: somebody cancelled it" in printed
     assert "TIMEOUT: it reached the time limit" in printed
     assert "as the job was asked to end (SIGTERM); a checkpoint is in" in printed
-    assert began_at(folder) >= 5
     assert_same(reference, folder)
 
 
-def test_a_driver_that_is_interrupted_or_killed_goes_on_with_the_same_command(cluster, reference, run):
+def requeued(cluster, reference, folder: Path, survived) -> None:
+    """A preemption and a lost node: the same job starts anew, once its old credential has expired."""
+    run, config = copy_of(reference, folder / "run")
+    without_policy(run)
+    driver = profile_run(cluster, run, config, POLICY)
+
+    def preempt(_):
+        cluster.run("sbatch", "-p", "gpu-high", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
+
+    def lose_node(_):
+        cluster.run("scontrol", "update", f"nodename={this_job(cluster)['node']}", "state=down", "reason=test")
+
+    pid = frozen(run)
+    job = this_job(cluster)["id"]
+    pid = strike(run, "preemption that requeues (15 s of them Slurm's)", survived, pid, preempt)
+    pid = strike(run, "node lost (15 s of them Slurm's)", survived, pid, lose_node)
+    assert this_job(cluster)["id"] == job
+    os.kill(pid, signal.SIGCONT)
+    driver.succeeds(300)
+    assert_same(reference, run)
+
+
+def stopped_by_itself(cluster, reference, folder: Path, survived) -> None:
+    """A training whose profile gives it a minute ends before that, with a checkpoint, and goes on in the next job."""
+    run, config = copy_of(reference, folder / "run")
+    without_policy(run)
+    short = site(folder, lambda text: text.replace("runtime: 480 ", "runtime: 1 "))
+    driver = profile_run(cluster, run, config, "--retries", "6", POLICY, profile=short)
+
+    def oversleep(pid):
+        # Slurm's own limit is not to come first, as it may where a job has but a minute.
+        cluster.run("scontrol", "update", f"jobid={this_job(cluster)['id']}", "TimeLimit=30")
+        time.sleep(54)
+        os.kill(pid, signal.SIGCONT)
+
+    pid = strike(run, "its own deadline (54 s of them waiting for it)", survived, frozen(run), oversleep)
+    os.kill(pid, signal.SIGCONT)
+    assert "as the job's time limit is near; a checkpoint is in" in driver.succeeds(300)
+    assert_same(reference, run)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def beside(reference, tmp_path_factory):
+    """Faults that mostly wait, on a Slurm of their own beside the other tests: what came of them, by name."""
+
+    def outcome(cluster, scenario):
+        rows = []
+        scenario(cluster, reference, tmp_path_factory.mktemp(scenario.__name__), lambda *row: rows.append(row))
+        return rows
+
+    with Cluster() as cluster, ThreadPoolExecutor(1) as pool:
+        yield {scenario.__name__: pool.submit(outcome, cluster, scenario) for scenario in (stopped_by_itself, requeued)}
+
+
+def test_a_driver_that_is_interrupted_or_killed_goes_on_with_the_same_command(cluster, reference, run, survived):
     folder, config = run
     without_policy(folder)
     driver = profile_run(cluster, folder, config, POLICY)
-    after_steps(folder, 1)
-    driver.kill(signal.SIGINT)
-    driver.fails(60)
-    wait_for(lambda: not queue(cluster), 30, "the jobs' end")
 
-    driver = profile_run(cluster, folder, config, POLICY)
-    pid = after_steps(folder, 2)
-    driver.kill()
-    (job,) = [row["id"] for row in queue(cluster)]
+    def interrupt(_):
+        driver.kill(signal.SIGINT)
+        driver.fails(60)
+        wait_for(lambda: not queue(cluster), 60, "the jobs' end")
+        again.append(profile_run(cluster, folder, config, POLICY))
+
+    again = []
+    pid = strike(folder, "Ctrl-C, same command", survived, frozen(folder), interrupt)
+
+    began, reached = time.monotonic(), checkpoint(folder)
+    again[0].kill()
+    job = this_job(cluster)["id"]
     printed = profile_run(cluster, folder, config, POLICY).fails()
     assert f"{job}  RUNNING  rule_train_wildcards_tiny_warmup" in printed
-    os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: not queue(cluster), 180, "the job's end")
-    assert began_at(folder) >= 1
-    assert "Nothing to be done" in profile_run(cluster, folder, config, POLICY).succeeds()
-    assert_same(reference, folder)
-
-
-def test_results_that_were_moved_are_still_done(cluster, reference, run, tmp_path):
-    folder, _ = run
-    moved = folder.rename(tmp_path / "moved")
-    assert "Nothing to be done" in profile_run(cluster, moved, reference.config).succeeds()
-
-
-def test_a_twin_of_a_training_is_refused(cluster, reference, run):
-    """As after a node's slurmd died and Slurm requeued the job, while its old step still runs."""
-    folder, config = run
-    without_policy(folder)
-    driver = profile_run(cluster, folder, config, POLICY)
-    pid = after_steps(folder, 1)
+    # Nor may a twin that is no driver's: Slurm requeues a job whose node's slurmd died, while its old step still runs.
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
     twin = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert twin.returncode != 0
     assert "training tiny/warmup: already done by root" in twin.stderr
+    assert checkpoint(folder) == reached
     os.kill(pid, signal.SIGCONT)
-    driver.succeeds(200)
+    wait_for(lambda: not queue(cluster), 180, "the job's end")
+    assert "Nothing to be done" in profile_run(cluster, folder, config, POLICY).succeeds()
+    survived("driver killed; refused until its job ended", time.monotonic() - began, "nothing")
     assert_same(reference, folder)
 
 
-def test_killed_sampling_loses_its_shard_alone(cluster, reference, run):
+def test_results_that_were_moved_are_still_done(cluster, reference, run, tmp_path, survived):
+    folder, _ = run
+    moved = folder.rename(tmp_path / "moved")
+    began = time.monotonic()
+    assert "Nothing to be done" in profile_run(cluster, moved, reference.config).succeeds()
+    survived("results folder moved, same command there", time.monotonic() - began, "nothing")
+
+
+def test_killed_sampling_loses_its_shard_alone(cluster, reference, run, survived):
     folder, config = run
     shutil.rmtree((folder / PAIRS).parent / "completions")
     (folder / PAIRS).unlink()
     driver = profile_run(cluster, folder, config, PAIRS)
-    both = wait_for(lambda: len([row for row in queue(cluster) if row["state"] == "RUNNING"]) == 2, 60, "both shards")
-    assert both
-    pid = wait_for(lambda: process(folder, "scripts/generate.py"), 60, "sampling")
-    log = "results/tiny/logs/sample/tiny/drift/iter1"
-    wait_for(lambda: any("Engine" in path.read_text() for path in (folder / log).glob("*.log")), 180, "an engine")
-    os.kill(pid, signal.SIGKILL)
+    log = folder / "results/tiny/logs/sample/tiny/drift/iter1/1-of-2.log"
+    wait_for(lambda: log.exists() and "Processed prompts" in log.read_text(), 180, "sampling", look=0.02)
+    began = time.monotonic()
+    os.kill(process(folder, "scripts/generate.py", "1", "2"), signal.SIGKILL)
     printed = driver.succeeds(400)
     assert len(re.findall(r"submitted with SLURM jobid", printed)) == 4, "two shards, one of them again, and the pairs"
+    survived("SIGKILL in mid-sampling", time.monotonic() - began, "1 of 2 shards")
     for path in [PAIRS, *(f"results/tiny/tiny/drift/iter1/completions/{i}-of-2.parquet" for i in (1, 2))]:
         assert (folder / path).read_bytes() == (reference.folder / path).read_bytes(), path
 
@@ -231,7 +269,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=False)
 
 
-def test_a_full_disk_is_named_and_the_same_command_goes_on(cluster, reference, run, small_disk):
+def test_a_full_disk_is_named_and_the_same_command_goes_on(cluster, reference, run, small_disk, survived):
     folder, config = run
     without_policy(folder)
     disk, enlarge = small_disk
@@ -240,5 +278,13 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(cluster, reference, r
     printed = profile_run(cluster, folder, config, "--retries", "0", POLICY).fails(200)
     assert "the disk is full" in printed
     enlarge()
+    began = time.monotonic()
     profile_run(cluster, folder, config, POLICY).succeeds(200)
+    survived("disk full; freed, same command", time.monotonic() - began, "steps since the last checkpoint that fitted")
     assert_same(reference, folder)
+
+
+@pytest.mark.parametrize("scenario", [stopped_by_itself, requeued])
+def test_a_training_goes_on(beside, survived, scenario):
+    for row in beside[scenario.__name__].result():
+        survived(*row)

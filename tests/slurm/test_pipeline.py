@@ -2,13 +2,14 @@
 
 import json
 import re
+import time
 
 import pytest
 
 from tests.conftest import tiny_config
 from tests.slurm.conftest import profile_run, site
 
-GPU_STAGES = {"sample", "respond", "judge", "logps", "train"}
+GPU_STAGES = {"sample", "respond", "judge", "logps", "diagnostics", "train"}
 
 
 def test_every_policy_is_made_and_scored(reference):
@@ -84,10 +85,12 @@ def test_preflight_names_what_nodes_lack(cluster, small, tmp_path):
     assert f"this node does not see {tmp_path}/moved.jsonl" in printed
 
 
-def test_a_stage_that_raises_is_tried_thrice_with_more_and_its_log_is_shown(cluster, small, tmp_path):
+def test_a_stage_that_raises_is_tried_thrice_with_more_and_its_log_is_shown(cluster, small, tmp_path, survived):
     (tmp_path / "logs.jsonl").write_text("no JSON\n")
+    began = time.monotonic()
     driver = profile_run(cluster, tmp_path, small, "results/tiny/data/turns.parquet")
     printed = driver.fails()
+    survived("stage raises: its third log is shown", time.monotonic() - began, "that job")
     jobs = re.findall(r"submitted with SLURM jobid (\d+)", printed)
     fields = [cluster.run("scontrol", "show", "job", job) for job in jobs]
     asked = [[re.search(rf"{name}=(\S+)", text)[1] for name in ("MinMemoryNode", "TimeLimit")] for text in fields]
