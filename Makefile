@@ -63,11 +63,13 @@ plan: .venv/snakemake/installed
 	.venv/snakemake/bin/python scripts/plan.py --configfile $(CONFIG) --machine $(MACHINE) $(PLAN_OPTIONS)
 
 BENCH = results/bench/smollm2-135m
+# Which of how many parts of the prompts of `make bench-generate`.
+SHARD ?= 1 4
 bench-generate bench-train bench-data: export PYTHONPATH = scripts
 
 bench-generate: envs
 	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
-	$(STAGE_PYTHON) benchmarks/generate_rates.py
+	$(STAGE_PYTHON) benchmarks/generate_rates.py --shard $(SHARD)
 
 bench-train: envs
 	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/warmup/pairs.parquet

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drift import cli
 from drift.tables import Requests, read_table
+from generate import shard
 
 BATCH = 16
 
@@ -34,11 +35,14 @@ def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--requests", required=True)
     command.add_argument("--policy", required=True, type=Path)
-    command.add_argument("--rows", required=True, nargs=2, type=int, metavar=("FIRST", "END"), help="which rows, in key order")
+    command.add_argument("--shard", required=True, nargs=2, type=int, metavar=("I", "N"), help="as generate.py has it")
+    command.add_argument("--half", required=True, type=int, choices=(0, 1), help="which half of the shard")
     arguments = command.parse_args()
 
-    first, end = arguments.rows
-    prompts = read_table(Requests, arguments.requests).sort("request_id")[first:end]["prompt_token_ids"].to_list()
+    requests = shard(read_table(Requests, arguments.requests), *arguments.shard)
+    middle = requests.height // 2
+    half = requests[middle:] if arguments.half else requests[:middle]
+    prompts = half["prompt_token_ids"].to_list()
     started = time.monotonic()
     tokenizer = AutoTokenizer.from_pretrained(arguments.policy, padding_side="left", local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(

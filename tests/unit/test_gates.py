@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from datasets import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 import train
@@ -193,18 +193,19 @@ def test_finite_figures_go_on():
     watch.on_log(None, SimpleNamespace(global_step=7), None, {"loss": 0.69, "rewards/margins": 0.0, "grad_norm": 1.0})
 
 
+SIZES = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+
+
 def llama(seed: int = 0, **options) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=32,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        **options,
-    )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(LlamaConfig(**SIZES, **options)).eval()
 
 
 @pytest.fixture(params=[False, True], ids=["own head", "tied head"])
@@ -299,23 +300,25 @@ def test_both_sides_of_a_pair_are_scored_in_this_order():
 
 
 def batch() -> dict[str, torch.Tensor]:
-    """Three padded sequences of which only the replies are scored."""
+    """Two pairs, padded, of which only the replies are scored: the chosen sequences, then the rejected ones."""
     generator = torch.Generator().manual_seed(3)
-    ids = torch.randint(3, 32, (3, 10), generator=generator)
+    ids = torch.randint(3, 32, (4, 10), generator=generator)
     mask, labels = torch.ones_like(ids), ids.clone()
-    labels[:, :4] = -100
-    mask[1, 7:], labels[1, 7:] = 0, -100
-    mask[2, 5:], labels[2, 5:] = 0, -100
+    for pair, prompt in enumerate((4, 2)):
+        ids[2 + pair, :prompt] = ids[pair, :prompt]
+        labels[[pair, 2 + pair], :prompt] = -100
+    for row, length in ((1, 7), (2, 5)):
+        mask[row, length:], labels[row, length:] = 0, -100
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
 
 
-def both_heads(monkeypatch, chunk: int):
-    """The same model with TRL's head, and with the one that scores replies only."""
+def both_heads(monkeypatch, chunk: int, full=None):
+    """The same model (a Llama if not given) with TRL's head, and with the one that scores replies only."""
     monkeypatch.setattr(lmhead, "CHUNK", chunk)
-    full = llama()
+    full = full or llama()
     short = copy.deepcopy(full)
     for model in (full, short):
         add_fused_lm_head(model, outputs=OUTPUTS)
@@ -354,7 +357,7 @@ def test_the_short_head_gives_the_trainers_gradients(monkeypatch, chunk):
     gradients = []
     for model in both_heads(monkeypatch, chunk):
         scores = model(**batch(), fused_lm_head=True).log_probs
-        (scores.sum(1) * torch.tensor([1.0, -2.0, 0.5])).sum().backward()
+        (scores.sum(1) * torch.tensor([1.0, -2.0, 0.5, 3.0])).sum().backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
     full, short = gradients
     assert full.keys() == short.keys()
@@ -363,10 +366,35 @@ def test_the_short_head_gives_the_trainers_gradients(monkeypatch, chunk):
         torch.testing.assert_close(short[name], full[name], atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_prompts_are_read_once_for_both_replies_and_padding_never(monkeypatch):
+    _, short = both_heads(monkeypatch, 512)
+    read = []
+    short.base_model.register_forward_pre_hook(lambda _, __, inputs: read.append(inputs["input_ids"]), with_kwargs=True)
+    short(**batch(), fused_lm_head=True)
+    assert [tuple(ids.shape) for ids in read] == [(1, (4 + 6 + 1) + (2 + 5 + 8))], "prompt, chosen and rejected of each pair"
+
+
+def test_sequences_that_are_no_pairs_are_refused(monkeypatch):
+    _, short = both_heads(monkeypatch, 512)
+    foreign = batch()
+    foreign["input_ids"][2, 1] += 1
+    with pytest.raises(ValueError, match="do not have the same prompt"):
+        short(**foreign, fused_lm_head=True)
+
+
+def test_a_model_whose_attention_has_windows_is_read_as_ever(monkeypatch):
+    config = Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=3, max_window_layers=0)
+    torch.manual_seed(0)
+    full, short = both_heads(monkeypatch, 512, Qwen2ForCausalLM(config))
+    expected, got = full(**batch(), fused_lm_head=True), short(**batch(), fused_lm_head=True)
+    torch.testing.assert_close(got.log_probs, expected.log_probs, atol=1e-5, rtol=0)
+
+
 def test_a_batch_without_a_reply_scores_nothing(monkeypatch):
     _, short = both_heads(monkeypatch, 512)
     nothing = batch()
     nothing["labels"] = torch.full_like(nothing["labels"], -100)
+    nothing["input_ids"][2:], nothing["attention_mask"][2:] = nothing["input_ids"][:2], nothing["attention_mask"][:2]
     output = short(**nothing, fused_lm_head=True)
     assert (output.log_probs == 0).all()
     assert output.loss == 0

@@ -46,6 +46,12 @@ def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_ord
     assert run_train(stopped, **epochs)["weights_sha256"] == whole["weights_sha256"]
 
 
+def test_gradient_checkpointing_changes_no_weight(run_train, tmp_path):
+    plain = run_train(tmp_path / "plain")
+    saving = run_train(tmp_path / "saving", run={"gradient_checkpointing": True})
+    assert saving["weights_sha256"] == plain["weights_sha256"]
+
+
 def test_adapters_are_merged_into_the_policy_and_resumed_to_the_same_weights(run_train, tiny_model, tmp_path):
     lora = {"training": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": "all-linear"}, "learning_rate": 1e-2}}
     whole = run_train(tmp_path / "whole", **lora)
