@@ -4,6 +4,7 @@ raw conversations -> turns -> labels -> dsat, sat, seed        rules/data.smk, r
 seed pairs -> warm-up (iteration 0)
 iteration k: sample y+ from policy k-1, pair it with the
              real y-, one epoch of DPO -> policy k             rules/iterate.smk, rules/generate.smk
+             (methods that rank what they sample: best, worst  rules/rank.smk)
 every policy: held-out prompts -> answers -> judge -> scores   rules/evaluate.smk
 ledger, catalog, report                                        rules/report.smk
 """
@@ -48,6 +49,7 @@ include: "rules/generate.smk"
 include: "rules/iterate.smk"
 include: "rules/label.smk"
 include: "rules/evaluate.smk"
+include: "rules/rank.smk"
 include: "rules/report.smk"
 include: "rules/preflight.smk"
 

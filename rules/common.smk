@@ -14,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from drift.benchmarks import KINDS
 from drift.chat import TRANSCRIPT_STOPS
-from drift.config import ConfigError, load
+from drift.config import SELF, ConfigError, load
 from drift.fetch import folder_name, is_remote
 from drift.fingerprint import fingerprint
 from drift.judges import PAIRWISE, asked, judging
@@ -87,7 +87,7 @@ def method_and_iteration(policy):
 def recipe_of(trained):
     """The recipe of a trained policy; the warm-up's pairs are logged on both sides."""
     if trained == "warmup":
-        return {"prompts": "seed", "chosen": "user", "rejected": "user"}
+        return {"prompts": "seed", "chosen": "user", "rejected": "user", "rank": None}
     method, _ = round_of(trained)
     return config["recipes"][method]
 
@@ -100,10 +100,12 @@ def previous(trained):
     return f"{method}/iter{k - 1}" if k > 1 else config["recipes"][method]["start"]
 
 
-def sampled_kinds(trained):
-    """What a policy's pairs are sampled as, besides what users logged."""
+def samples_of(trained):
+    """How many replies of each kind (plain, guided) a prompt of a policy's pairs is sampled; none where both sides are logged."""
     recipe = recipe_of(trained)
-    return sorted({recipe["chosen"], recipe["rejected"]} - {"user"})
+    if recipe["rank"]:
+        return {kind: recipe["candidates"].count(kind) for kind in sorted(set(recipe["candidates"]))}
+    return {kind: config["sampling"]["n"] for kind in sorted({recipe["chosen"], recipe["rejected"]} - {"user"})}
 
 
 def located(address):
@@ -149,6 +151,7 @@ ADDRESSES = {
         *(path for source in config["data"]["sources"].values() for path in (source["path"], source["conversations"]) if path),
         *(address for benchmark in config["evaluation"]["benchmarks"].values() for address in files_of(benchmark).values()),
         config["evaluation"]["validation"],
+        *(model["path"] for model in config["reward_models"].values()),
         *(labeler["path"] for labeler in config["data"]["labelers"].values() if labeler["path"]),
     ]
     if address and is_remote(address)
@@ -202,25 +205,24 @@ def published_folder(benchmark, judge):
     return f"{RESULTS}/eval/validation/{kind}"
 
 
-def template_of(benchmark, judge):
-    """The file with the judge prompt, and the hash of what it says."""
-    own = config["evaluation"]["judges"][judge]["template"]
-    path = Path(own) if own else SCRIPTS / "templates" / f"judge-{judging_of(benchmark, judge)['verdict']}.txt"
+def template_of(row, how):
+    """The file with the judge prompt of a judge's row, and the hash of what it says."""
+    path = Path(row["template"]) if row["template"] else SCRIPTS / "templates" / f"judge-{how['verdict']}.txt"
     try:
         return path, hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise WorkflowError(f"evaluation.judges.{judge}.template: {path} cannot be read ({error.strerror})") from None
+        (name,) = [name for name, other in config["evaluation"]["judges"].items() if other is row]
+        raise WorkflowError(f"evaluation.judges.{name}.template: {path} cannot be read ({error.strerror})") from None
 
 
-def question_settings(benchmark, judge):
-    """What shapes the questions to a judge."""
-    row, how = config["evaluation"]["judges"][judge], judging_of(benchmark, judge)
+def question_settings(row, how):
+    """What shapes the questions to a judge, by its row and how it judges."""
     return settings(
         seed=config["seed"],
         context=row["context"],
         max_tokens=1 if how["verdict"] == "letter" else row["decoding"]["max_tokens"],
         judging=how,
-        template_sha256=template_of(benchmark, judge)[1],
+        template_sha256=template_of(row, how)[1],
     )
 
 
@@ -280,11 +282,55 @@ def shards(folder, count):
 
 
 def sampled_inputs(wildcards):
-    """The requests and completions behind a policy's pairs; none where both sides are logged."""
-    if not sampled_kinds(wildcards.trained):
-        return {"requests": [], "completions": []}
+    """The requests and completions behind a policy's pairs, and how they rank; none of these where there is none."""
     folder = f"{RESULTS}/{wildcards.model}/{wildcards.trained}"
-    return {"requests": f"{folder}/requests.parquet", "completions": shards(folder, config["sampling"]["shards"])}
+    if not samples_of(wildcards.trained):
+        return {"requests": [], "completions": [], "ranks": []}
+    return {
+        "requests": f"{folder}/requests.parquet",
+        "completions": shards(folder, config["sampling"]["shards"]),
+        "ranks": ranks_of(wildcards.trained, folder),
+    }
+
+
+def ranks_of(trained, folder):
+    """How the candidates of a round rank: by a reward model, or as a judge scores them; nothing where none are ranked."""
+    ranker = recipe_of(trained)["rank"]
+    if ranker is None:
+        return []
+    return f"{folder}/rank/{'rewards' if ranker in config['reward_models'] else 'scores'}.parquet"
+
+
+# How the policy itself is asked to score what it wrote.
+SELF_ROW = {
+    "path": None,
+    "endpoint": None,
+    "context": config["sampling"]["context"],
+    "verdict": "score",
+    "template": None,
+    "votes": 1,
+    "decoding": LABEL_DECODING,
+    "min_verdicts": 0.0,
+}
+
+
+def ranking_judge(wildcards):
+    """The row of the judge that scores a round's candidates."""
+    ranker = recipe_of(wildcards.trained)["rank"]
+    return SELF_ROW if ranker == SELF else config["evaluation"]["judges"][ranker]
+
+
+def ranking_answerer(wildcards):
+    """What is read to ask that judge: the policy that wrote the candidates, or a judge's."""
+    ranker = recipe_of(wildcards.trained)["rank"]
+    folder = f"{wildcards.model}/{previous(wildcards.trained)}" if ranker == SELF else None
+    row = ranking_judge(wildcards)
+    return answerer(row, folder or (judge_policy(ranker) if row["path"] else None))
+
+
+def ranking(judge):
+    """How candidates are judged: each by itself."""
+    return {"verdict": "score", "order": "random", "letters": [], "votes": judge["votes"]}
 
 
 def generation(*, context, decoding=None, choices=None, schema=None, endpoint=None):
@@ -322,7 +368,7 @@ DECODING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
 def sampling_of(trained):
     """The decoding of a policy's samples. A reply to a transcript ends where it begins another turn."""
     decoding = {key: config["sampling"][key] for key in DECODING}
-    if config["prompting"]["style"] == "paper" and "guided" in sampled_kinds(trained):
+    if config["prompting"]["style"] == "paper" and "guided" in samples_of(trained):
         decoding["stop"] = TRANSCRIPT_STOPS
     return decoding
 
@@ -395,7 +441,7 @@ def node_settings(kind):
     """What a job checks: its own environment and GPUs, and what it must see."""
     python = {"cpu": CPU, "gpu": GPU}[kind]
     addresses = [
-        *(row["path"] for row in config["models"].values()),
+        *(row["path"] for row in [*config["models"].values(), *config["reward_models"].values()]),
         *(path for row in config["data"]["sources"].values() for path in (row["path"], row["conversations"]) if path),
     ]
     return lambda wildcards, resources: settings(

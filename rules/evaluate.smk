@@ -61,8 +61,7 @@ use rule requests as benchmark_requests with:
             seed=config["seed"],
             unit=f"eval/{wildcards.benchmark}",
             split="test",
-            kinds=["plain"],
-            samples=config["evaluation"]["benchmarks"][wildcards.benchmark]["samples"],
+            samples={"plain": config["evaluation"]["benchmarks"][wildcards.benchmark]["samples"]},
             instruction=None,
         ),
         code=code("policy_requests"),
@@ -105,10 +104,12 @@ rule judge_requests:
     output:
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
     params:
-        settings=lambda wildcards: question_settings(wildcards.benchmark, wildcards.judge),
+        settings=lambda wildcards: question_settings(judge_row(wildcards), judging_of(wildcards.benchmark, wildcards.judge)),
         code=code("judge_requests"),
         # The hash of the template is among the settings: where it lies changes nothing. Snakemake does not compare such params.
-        template=lambda wildcards, resources: template_of(wildcards.benchmark, wildcards.judge)[0],
+        template=lambda wildcards, resources: template_of(
+            judge_row(wildcards), judging_of(wildcards.benchmark, wildcards.judge)
+        )[0],
         # An endpoint renders its chats by itself.
         tokenizer=lambda wildcards, input: ["--tokenizer", input.policy] if input.policy else [],
     log:

@@ -74,8 +74,7 @@ rule requests:
             seed=config["seed"],
             unit=wildcards.trained,
             split="train",
-            kinds=sampled_kinds(wildcards.trained),
-            samples=config["sampling"]["n"],
+            samples=samples_of(wildcards.trained),
             style=config["prompting"]["style"],
             instruction=config["prompting"]["instruction"],
         ),
@@ -114,7 +113,10 @@ rule pairs:
         code=code("pairs"),
         benchmarks=[f"{name}={path}" for name, path in PUBLISHED.items()],
         sampled=lambda wildcards, input: (
-            ["--requests", input.requests, "--completions", *input.completions] if input.requests else []
+            [
+                *(["--requests", input.requests, "--completions", *input.completions] if input.requests else []),
+                *(["--ranks", input.ranks] if input.ranks else []),
+            ]
         ),
     log:
         "<logs>/pairs/{model}/{trained}.log",

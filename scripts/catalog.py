@@ -181,6 +181,7 @@ VIEWS = {
         rf"data/labelers/(?P<labeler>{_NAME})/completions/{_NAME}\.parquet",
         keys=(*EVAL_KEYS, "judge", "labeler"),
     ),
+    "ranks": table_view(tables.Ranks, rf"{_POLICY}/rank/(?:scores|rewards)\.parquet", keys=POLICY_KEYS),
     "pairs": table_view(tables.Pairs, rf"{_POLICY}/pairs\.parquet", keys=POLICY_KEYS),
     "dropped": table_view(tables.Dropped, rf"{_POLICY}/dropped\.parquet", keys=POLICY_KEYS),
     "train": table_view(tables.TrainLog, rf"{_POLICY}/train\.parquet", keys=POLICY_KEYS),

@@ -2,8 +2,9 @@
 
 Reads a Prompts table and, where a side is sampled, Requests and Completions; writes Pairs, Dropped and the ledger. A pair is
 always of the plain prompt. Whatever could teach the wrong thing (a cut reply, an empty one, the same reply twice, a chat
-marker in the text) is dropped here with its reason. Of several samples the first that is sound is taken. A prompt that holds a
-benchmark's (--benchmark NAME=PATH, Tasks tables) stops the run: the pools leave these out.
+marker in the text) is dropped here with its reason. Of several samples the first that is sound is taken; best and worst are
+the sound ones farthest apart in a ranking (--ranks). A prompt that holds a benchmark's (--benchmark NAME=PATH, Tasks tables)
+stops the run: the pools leave these out.
 """
 
 import re
@@ -16,18 +17,34 @@ import polars as pl
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
 from drift.overlap import BenchmarkTexts
-from drift.tables import Completions, Dropped, Ledger, LedgerBook, Pairs, Prompts, Requests, Tasks, read_table, write_table
+from drift.tables import (
+    Completions,
+    Dropped,
+    Ledger,
+    LedgerBook,
+    Pairs,
+    Prompts,
+    Ranks,
+    Requests,
+    Tasks,
+    read_table,
+    write_table,
+)
 
+UNRANKED = "too few candidates have a score"
 CUT = "sampled reply did not end its turn"
 EMPTY = "sampled reply is empty"
 MARKER = "sampled reply holds a chat marker"
 ALLUSION = "sampled reply speaks of the feedback"
 SHARED = "prompt and reply share a token"
 EQUAL = "chosen equals rejected"
+TIED = "no candidate ranks above another"
 LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
-REASONS = (CUT, EMPTY, MARKER, ALLUSION, SHARED, EQUAL, LEAKED, LONG)
+REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, EQUAL, TIED, LEAKED, LONG)
+
+RANKED = ("best", "worst")
 
 
 # How a guided reply betrays what it was shown and its training prompt does not show.
@@ -58,22 +75,44 @@ def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[t
     return replies
 
 
-def candidates(prompt: dict, replies: dict[tuple[str, str], list[dict]], recipe: dict) -> list[dict]:
-    """Both sides of a prompt's pair before any check: text, where it comes from, and the completion it was sampled as. One
-    candidate for each sample (where both sides are sampled, for each two), lower numbers first."""
+def side_replies(
+    prompt_id: str, origin: str, replies: dict[tuple[str, str], list[dict]], scores: dict[str, float]
+) -> list[dict]:
+    """The sampled replies that a side may take, the one to try first in front: lower sample numbers, of a ranking its end.
+    `scores` by request_id; what has none is in no ranking."""
+    if origin in RANKED:
+        found = [reply for kind in ("guided", "plain") for reply in replies.get((prompt_id, kind), [])]
+        ranked = [reply for reply in found if reply["request_id"] in scores]
+        return sorted(ranked, key=lambda reply: scores[reply["request_id"]], reverse=origin == "best")
+    if sampled := replies.get((prompt_id, origin)):
+        return sampled
+    raise cli.StageError(f"prompt {prompt_id} has no {origin} request; rebuild the requests from these prompts")
+
+
+def candidates(prompt: dict, replies: dict[tuple[str, str], list[dict]], recipe: dict, scores: dict[str, float]) -> list[dict]:
+    """Both sides of a prompt's pair before any check: text, where it comes from, the completion it was sampled as, and its score
+    where it was ranked. One candidate for each sample (where both sides are sampled, for each two)."""
     sides = []
     for side in ("chosen", "rejected"):
-        origin = recipe[side]
-        if origin == "user":
-            sides.append([{"text": prompt[side], "from": "user", "reply": None}])
+        if recipe[side] == "user":
+            sides.append([{"text": prompt[side], "from": "user", "reply": None, "score": None}])
             continue
-        sampled = replies.get((prompt["prompt_id"], origin))
-        if not sampled:
-            raise cli.StageError(
-                f"prompt {prompt['prompt_id']} has no {origin} request; rebuild the requests from these prompts"
-            )
-        sides.append([{"text": reply["text"].strip(), "from": reply["request_id"], "reply": reply} for reply in sampled])
-    return [{"chosen": chosen, "rejected": rejected} for chosen, rejected in product(*sides)]
+        sides.append(
+            [
+                {
+                    "text": reply["text"].strip(),
+                    "from": reply["request_id"],
+                    "reply": reply,
+                    "score": scores.get(reply["request_id"]),
+                }
+                for reply in side_replies(prompt["prompt_id"], recipe[side], replies, scores)
+            ]
+        )
+    return [
+        {"chosen": chosen, "rejected": rejected}
+        for chosen, rejected in product(*sides)
+        if chosen["from"] != rejected["from"] or not chosen["reply"]
+    ]
 
 
 def fault(
@@ -96,6 +135,9 @@ def fault(
             return SHARED, sides[side]["text"][:20]
     if sides["chosen"]["text"] == sides["rejected"]["text"]:
         return EQUAL, sides["chosen"]["text"]
+    best, worst = sides["chosen"]["score"], sides["rejected"]["score"]
+    if best is not None and worst is not None and best <= worst:
+        return TIED, f"{best:g} and {worst:g}"
     if any(settings["instruction"] in message["content"] for message in prompt["prompt"]):
         return LEAKED, settings["instruction"]
     longest = len(prompt["prompt_token_ids"]) + max(map(len, replies.values()))
@@ -104,8 +146,13 @@ def fault(
     return None
 
 
-def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) -> tuple[pl.DataFrame, pl.DataFrame, Counter]:
-    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt may have several)."""
+def make_pairs(
+    prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict, scores: dict[str, float] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame, Counter]:
+    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt may have several).
+
+    `replies` as `sampled_replies` gives them; `scores` of ranked replies by request_id.
+    """
     words = markers(tokenizer)
     pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
@@ -114,7 +161,7 @@ def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) 
                 f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with; rerun the fitting"
             )
         first = None
-        for sides in candidates(prompt, replies, settings["recipe"]):
+        for sides in candidates(prompt, replies, settings["recipe"], scores or {}):
             rendered = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
             found = fault(prompt, sides, rendered, words, settings)
             if found is None:
@@ -123,7 +170,8 @@ def make_pairs(prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict) 
             failed[found[0]] += 1
             first = first or found
         else:
-            dropped.append({"prompt_id": prompt["prompt_id"], "reason": first[0], "detail": first[1]})
+            reason, detail = first or (UNRANKED, "")
+            dropped.append({"prompt_id": prompt["prompt_id"], "reason": reason, "detail": detail})
     return (
         pl.DataFrame(pairs, schema=Pairs.create_empty().schema),
         pl.DataFrame(dropped, schema=Dropped.create_empty().schema),
@@ -174,6 +222,7 @@ def main() -> None:
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
     command.add_argument("--requests", help="of the sampled sides")
     command.add_argument("--completions", nargs="*", default=[], help="their shards")
+    command.add_argument("--ranks", help="scores of the sampled replies, for best and worst")
     command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to stay clear of")
     command.add_argument("--pairs", required=True, help="table to write")
     command.add_argument("--dropped", required=True, help="table to write")
@@ -185,7 +234,8 @@ def main() -> None:
     if arguments.requests:
         completions = read_table(Completions, *arguments.completions)
         replies = sampled_replies(read_table(Requests, arguments.requests), completions)
-    pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings)
+    scores = dict(read_table(Ranks, arguments.ranks).select("request_id", "score").iter_rows()) if arguments.ranks else None
+    pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings, scores)
     report(pairs, failed)
 
     book = LedgerBook(arguments.settings["flow"], "pairs", "prompts", prompts.height)

@@ -142,23 +142,26 @@ def generations(config: dict, rows: dict, tokens: dict) -> list[dict]:
     limit = config["sampling"]["context"] - config["sampling"]["max_tokens"]
     prompt = min(tokens["prompt"], limit)
     reply = min(tokens["reply"], config["sampling"]["max_tokens"])
-    samples = config["sampling"]["n"]
+    shards = {"shards": config["sampling"]["shards"]}
     work = []
     for method in config["methods"]:
         recipe = config["recipes"][method]
-        for kind in sorted({recipe["chosen"], recipe["rejected"]} & {"plain", "guided"}):
-            shown = prompt if kind == "plain" else min(prompt + tokens["reply"] + tokens["feedback"], limit)
-            work.append(
-                _asked(
-                    "sample",
-                    config["iterations"],
-                    samples * rows[recipe["prompts"]],
-                    shown,
-                    reply,
-                    config["sampling"]["context"],
-                )
-                | {"shards": config["sampling"]["shards"]}
+        for kind in ("plain", "guided"):
+            samples = recipe["candidates"].count(kind) or config["sampling"]["n"] * (
+                kind in (recipe["chosen"], recipe["rejected"])
             )
+            if samples:
+                shown = prompt if kind == "plain" else min(prompt + tokens["reply"] + tokens["feedback"], limit)
+                asked = samples * rows[recipe["prompts"]]
+                work.append(_asked("sample", config["iterations"], asked, shown, reply, config["sampling"]["context"]) | shards)
+        # What a reward model reads is little beside what a judge does, and is left out.
+        if (ranker := recipe["rank"]) and ranker not in config["reward_models"]:
+            judge = config["evaluation"]["judges"].get(ranker)
+            context = judge["context"] if judge else config["sampling"]["context"]
+            asked = len(recipe["candidates"]) * rows[recipe["prompts"]]
+            read = min(prompt + reply + JUDGE_READS, context)
+            ranking = _asked("rank", config["iterations"], asked, read, JUDGE_WRITES["score"], context) | shards
+            work.append(ranking | ({"answerer": judge | {"name": ranker}} if judge else {}))
     policies = 2 + len(config["methods"]) * config["iterations"]
     evaluation = config["evaluation"]
     for benchmark in evaluation["benchmarks"].values():

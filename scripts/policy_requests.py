@@ -4,7 +4,6 @@ Reads a Prompts table and the model's tokenizer; writes a Requests table. A guid
 that disappointed and the user's feedback, and asks for a better one; a plain request is the prompt alone.
 """
 
-from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +15,10 @@ from drift.tables import Prompts, Requests, read_table, write_table
 
 
 def build(prompts: pl.DataFrame, tokenizer, settings: dict) -> pl.DataFrame:
-    """One request per prompt of `settings["split"]`, kind of `settings["kinds"]` and sample of `settings["samples"]` (default 1)."""
+    """The requests about every prompt of `settings["split"]`: of each kind as many as `settings["samples"]` says."""
     requests = []
     for row in prompts.filter(split=settings["split"]).iter_rows(named=True):
-        for kind, sample in product(settings["kinds"], range(settings.get("samples", 1))):
+        for kind, sample in ((kind, sample) for kind, count in settings["samples"].items() for sample in range(count)):
             if kind == "guided":
                 messages, ids = render_guided(
                     tokenizer, row["prompt"], row["rejected"], row["feedback"], settings["style"], settings["instruction"]

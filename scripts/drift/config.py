@@ -26,7 +26,10 @@ _SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
 # A name becomes a folder and a wildcard.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Table = Literal["dsat", "sat", "seed"]
-Side = Literal["user", "plain", "guided"]
+Sampled = Literal["plain", "guided"]
+Side = Literal["user", "plain", "guided", "best", "worst"]
+# Who ranks candidates where no other model does: the policy that wrote them.
+SELF = "self"
 
 
 class ConfigError(Exception):
@@ -74,9 +77,17 @@ class Recipe(Section):
 
     prompts: Table = Field(description="whose prompts: dsat or sat")
     chosen: Side = Field(
-        description="user: the logged reply; plain: sampled from the prompt; guided: sampled with y- and feedback shown"
+        description="user: the logged reply; plain: sampled from the prompt; guided: sampled with y- and feedback shown; "
+        "best: the candidate that ranks highest"
     )
-    rejected: Side = Field(description="as chosen")
+    rejected: Side = Field(description="as chosen; worst: the candidate that ranks lowest")
+    candidates: list[Sampled] = Field(
+        [], description="of best and worst: what is sampled for each prompt, plain or guided, an entry a reply"
+    )
+    rank: str | None = Field(
+        None,
+        description="who scores the candidates: a row of evaluation.judges or of reward_models, or self, the policy that wrote them",
+    )
     start: Literal["warmup", "base"] = Field("warmup", description="the policy that iteration 1 starts from")
     replay: int = Field(0, ge=0, description="earlier rounds whose pairs are trained on again; SPIN's authors keep one")
 
@@ -88,13 +99,42 @@ class Recipe(Section):
                 raise ValueError(
                     f"{side}: user, but {self.prompts} has no logged reply that is {side}; sample it (plain or guided)"
                 )
-            if getattr(self, side) == "guided" and "rejected" not in logged:
+        sampled = {
+            "chosen": self.chosen,
+            "rejected": self.rejected,
+            "candidates": "guided" if "guided" in self.candidates else "",
+        }
+        for key, kind in sampled.items():
+            if kind == "guided" and "rejected" not in logged:
                 raise ValueError(
-                    f"{side}: guided shows the reply that disappointed, which {self.prompts} does not have; use plain"
+                    f"{key}: guided shows the reply that disappointed, which {self.prompts} does not have; use plain"
                 )
         if self.chosen == self.rejected and self.chosen != "user":
             raise ValueError(f"both sides are {self.chosen}: such pairs carry no preference")
         return self
+
+    @model_validator(mode="after")
+    def _ranked_have_candidates(self) -> "Recipe":
+        if self.chosen == "worst" or self.rejected == "best":
+            raise ValueError("best is a chosen side and worst a rejected one, not the other way round")
+        sides = {self.chosen, self.rejected}
+        if not sides & {"best", "worst"}:
+            if self.candidates or self.rank:
+                raise ValueError("candidates and rank belong to chosen: best and rejected: worst")
+        elif sides & {"plain", "guided"}:
+            raise ValueError("beside best or worst the other side is user, or the other end of the ranking")
+        elif len(self.candidates) < 2:
+            raise ValueError("candidates: a ranking needs two or more, e.g. [plain, guided]")
+        elif self.rank is None:
+            raise ValueError("rank: who scores the candidates? self, or a row of evaluation.judges or reward_models")
+        return self
+
+
+class RewardModel(Section):
+    """A sequence classifier whose one output says how good a reply is; ranks candidates."""
+
+    path: str = Field(description="as models.NAME.path")
+    max_length: int = Field(2048, ge=64, description="prompt and reply together, tokens; longer ones are not scored")
 
 
 RECIPES = {
@@ -492,6 +532,7 @@ class Config(Section):
     models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
     methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
     recipes: dict[Name, Recipe] = Field(RECIPES, description="the table of methods")
+    reward_models: dict[Name, RewardModel] = Field({}, description="models that can rank candidates")
     data: Data
     prompting: Prompting = Prompting()
     sampling: Sampling = Sampling()
@@ -515,6 +556,22 @@ class Config(Section):
             raise ValueError("evaluation.benchmarks: 'heldout-pairs' is what the scores call the held-out corrections")
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("methods: a method is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _rankers_are_rows(self) -> "Config":
+        judges = self.evaluation.judges
+        if SELF in judges or SELF in self.reward_models or judges.keys() & self.reward_models.keys():
+            raise ValueError(f"reward_models, evaluation.judges: their names must differ, and none can be '{SELF}'")
+        for name, recipe in self.recipes.items():
+            if recipe.rank is None:
+                continue
+            if recipe.rank not in {SELF, *judges, *self.reward_models}:
+                raise ValueError(f"recipes.{name}.rank: {_unknown(recipe.rank, [SELF, *judges, *self.reward_models])}")
+            if recipe.rank in judges and judges[recipe.rank].verdict not in (None, "score"):
+                raise ValueError(
+                    f"recipes.{name}.rank: judge '{recipe.rank}' compares two answers; candidates need scores (verdict: score)"
+                )
         return self
 
     @model_validator(mode="after")

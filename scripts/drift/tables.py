@@ -235,6 +235,13 @@ class Completions(dy.Schema):
     )
 
 
+class Ranks(dy.Schema):
+    """How good the ranker of a method found the candidates of a round; what it could not score has no row."""
+
+    request_id = dy.String(primary_key=True, description="requests.request_id of the candidate")
+    score = dy.Float64(description="the higher the better; of a judge 1 to 10, of a reward model its output")
+
+
 class Dropped(dy.Schema):
     """Prompts that gave no pair, and why."""
 

@@ -205,6 +205,14 @@ KEYS = {
     "environments.cpu": ("/other/python", NOTHING),
     "environments.gpu": ("/other/python", NOTHING),
 }
+# The same of a run whose methods rank what they sample.
+RANKING_KEYS = {
+    "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
+    "recipes.*.rank": ("judge", {"judge_base", "rank_requests", "rank"}),
+    "reward_models.*.path": ("model", {"rewards"}),
+    "reward_models.*.max_length": (99, {"rewards"}),
+}
+RANKING_MODULES = ("candidates.py", "ranks.py", "rewards.py", "drift/ranking.py")
 # A run by another name is another run.
 NOT_LISTED = {"run"}
 
@@ -229,7 +237,7 @@ def _keys_of_type(kind, key: str) -> set[str]:
 
 
 def test_every_key_of_the_configuration_is_listed():
-    assert keys_of(Config) - NOT_LISTED == KEYS.keys()
+    assert keys_of(Config) - NOT_LISTED == KEYS.keys() | RANKING_KEYS.keys()
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +285,41 @@ def changed(run: FinishedRun, key: str, value) -> dict:
 
 
 @pytest.fixture(scope="module")
+def ranking_run(tmp_path_factory):
+    """A finished run of two methods that rank, by themselves and by a reward model."""
+    folder = tmp_path_factory.mktemp("ranking")
+    for name in ("model", "rewards", "judge"):
+        (folder / name).mkdir()
+    (folder / "logs.jsonl").touch()
+    config = tiny_config(folder / "model", folder / "logs.jsonl") | {"iterations": 1}
+    ranked = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
+    config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
+    config["methods"] = list(config["recipes"])
+    config["reward_models"] = {"rewards": {"path": str(folder / "rewards")}}
+    config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
+    return FinishedRun(folder, config).play()
+
+
+@pytest.fixture(scope="module")
+def ranking_plans(ranking_run):
+    """What would run after each of its keys' changes."""
+    cases = [changed(ranking_run, key, value) for key, (value, _) in RANKING_KEYS.items()]
+    return dict(zip(RANKING_KEYS, ranking_run.plans([(config, None) for config in cases]), strict=True))
+
+
+@pytest.mark.parametrize("key", RANKING_KEYS)
+def test_a_changed_key_of_a_ranking_reruns_what_it_shapes(ranking_plans, key):
+    assert isinstance(ranking_plans[key], Plan), ranking_plans[key]
+    assert ranking_plans[key].changed_rules - ALWAYS == RANKING_KEYS[key][1]
+    assert ranking_plans[key].running == ranking_plans[key].following
+
+
+def test_a_judge_that_ranks_neither_samples_nor_trains_the_other_method_again(ranking_plans):
+    made = {path for path in ranking_plans["recipes.*.rank"].running if path.endswith("/policy")}
+    assert made == {"results/tiny/tiny/by-itself/iter1/policy", "results/tiny/judges/judge/policy"}
+
+
+@pytest.fixture(scope="module")
 def plans(run):
     """What would run after each key's change."""
     cases = {key: changed(run, key, value) for key, (value, _) in KEYS.items() if value is not None}
@@ -320,10 +363,10 @@ MODULES = sorted(str(path.relative_to(REPOSITORY / "scripts")) for path in (REPO
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory, run):
-    """Call to get the finished run, moved along with the workflow into another folder."""
+def clone(tmp_path_factory):
+    """Call to get a finished run, moved along with the workflow into another folder."""
 
-    def copy() -> FinishedRun:
+    def copy(run: FinishedRun) -> FinishedRun:
         workflow = tmp_path_factory.mktemp("clone")
         for name in ("rules", "scripts"):
             shutil.copytree(REPOSITORY / name, workflow / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -337,18 +380,21 @@ def clone(tmp_path_factory, run):
 
 
 @pytest.fixture(scope="module")
-def cloned(clone):
+def cloned(clone, run):
     """One such run."""
-    return clone()
+    return clone(run)
 
 
 @pytest.fixture(scope="module")
-def module_plans(clone):
-    """What would run after each module did something more. A workflow is edited for one plan at a time: each core has its own."""
-    clones = [clone() for _ in range(os.cpu_count())]
+def module_plans(clone, run, ranking_run):
+    """What would run after each module did something more. A workflow is edited for one plan at a time: each core has its own,
+    and one more those of methods that rank."""
+    clones = [*(clone(run) for _ in range(os.cpu_count())), clone(ranking_run)]
+    others = [module for module in MODULES if module not in RANKING_MODULES]
+    modules = [*(others[number :: os.cpu_count()] for number in range(os.cpu_count())), RANKING_MODULES]
 
     def plans(number: int) -> dict[str, Plan]:
-        mine, scripts = MODULES[number :: len(clones)], clones[number].workflow / "scripts"
+        mine, scripts = modules[number], clones[number].workflow / "scripts"
         cases = [(clones[number].config, (scripts / module, (scripts / module).read_text() + "\nprint()\n")) for module in mine]
         return dict(zip(mine, clones[number].plans(cases), strict=True))
 

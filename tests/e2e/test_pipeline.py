@@ -15,7 +15,11 @@ from tests.conftest import snakemake, snakemake_command, tiny_config
 pytestmark = pytest.mark.slow
 
 # With a tiny model a stage is little but the start of its program, which uses one core: two stages side by side take half the time.
-SIDE_BY_SIDE = ("--set-threads", *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")), "--")
+SIDE_BY_SIDE = (
+    "--set-threads",
+    *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")),
+    "--",
+)
 POLICIES = ("base", "warmup", "drift/iter1", "drift/iter2", "spin/iter1", "spin/iter2")
 
 

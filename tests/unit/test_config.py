@@ -347,3 +347,34 @@ def test_losses_adapters_and_launchers_are_taken_by_name(training):
     loaded = load(minimal(training=training))["training"]
     assert loaded["losses"] == training.get("losses", {"sigmoid": 1.0, "sft": 0.001})
     assert (loaded["lora"] or {}).get("rank") == training.get("lora", {}).get("rank")
+
+
+RANKED = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "plain"], "rank": "self"}
+
+
+@pytest.mark.parametrize("rank", ["self", "llama", "deberta"])
+def test_candidates_are_ranked_by_the_policy_a_judge_or_a_reward_model(rank):
+    models = {"deberta": {"path": "/models/deberta"}}
+    load(minimal(recipes={"ranked": RANKED | {"rank": rank}}, methods=["ranked"], reward_models=models))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rank": None}, "who scores the candidates?"),
+        ({"rank": "lama"}, "there is no 'lama', did you mean 'llama'?"),
+        ({"candidates": ["plain"]}, "a ranking needs two or more"),
+        ({"chosen": "worst", "rejected": "best"}, "not the other way round"),
+        ({"rejected": "plain"}, "the other side is user, or the other end of the ranking"),
+        ({"chosen": "guided", "rejected": "user"}, "candidates and rank belong to chosen: best"),
+        ({"prompts": "sat", "candidates": ["plain", "guided"]}, "candidates: guided shows the reply that disappointed"),
+    ],
+)
+def test_a_ranking_that_cannot_be_is_refused(changes, said):
+    assert said in refusal(minimal(recipes={"ranked": RANKED | changes}, methods=["ranked"]))
+
+
+def test_a_judge_of_pairs_cannot_rank():
+    values = minimal(recipes={"ranked": RANKED | {"rank": "llama"}}, methods=["ranked"])
+    values["evaluation"]["judges"]["llama"]["verdict"] = "letter"
+    assert "candidates need scores" in refusal(values)

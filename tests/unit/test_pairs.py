@@ -126,7 +126,8 @@ def test_a_fault_drops_the_prompt_with_its_own_reason(tokenizer, reason):
 
 
 def test_every_reason_has_a_candidate_here_in_the_order_of_the_checks():
-    assert tuple(FAULTS) == pairs.REASONS
+    ranked = {pairs.UNRANKED, pairs.TIED}  # see below
+    assert list(FAULTS) == [reason for reason in pairs.REASONS if reason not in ranked]
 
 
 def answers_of(asked: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
@@ -177,6 +178,64 @@ def test_where_both_sides_are_sampled_each_has_its_own_samples(tokenizer):
     recipe = {"chosen": "guided", "rejected": "plain"}
     made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS | {"recipe": recipe})
     assert made.select("chosen_from", "rejected_from").row(0) == ("s:0/0#guided-1", "s:0/0#plain-1")
+
+
+RANKED = SETTINGS | {"recipe": {"chosen": "best", "rejected": "worst"}}
+
+
+@pytest.mark.parametrize(
+    ("texts", "scores", "taken"),
+    [
+        (["Zero.", "One.", "Two."], [5, 9, 2], (1, 2)),
+        (["Zero.", "One.", ""], [5, 9, 2], (1, 0)),
+        (["Zero.", "", "Two."], [5, 9, 2], (0, 2)),
+        (["Zero.", "One.", "Two."], [5, 9, None], (1, 0)),
+        (["Same.", "One.", "Same."], [9, 5, 2], (0, 1)),
+    ],
+    ids=["the ends", "the worst was cut", "the best was cut", "one has no score", "the ends say the same"],
+)
+def test_best_and_worst_are_the_sound_candidates_farthest_apart(tokenizer, texts, scores, taken):
+    fitted = prompts(tokenizer, 1)
+    asked = requests(fitted, "plain", samples=3)
+    ranks = {f"s:0/0#plain-{k}": score for k, score in enumerate(scores) if score is not None}
+    replies = pairs.sampled_replies(asked, answers_of(asked, texts))
+    made, dropped, _ = pairs.make_pairs(fitted, replies, tokenizer, RANKED, ranks)
+    assert dropped.is_empty()
+    assert made.select("chosen_from", "rejected_from").row(0) == tuple(f"s:0/0#plain-{k}" for k in taken)
+    assert tables.Pairs.validate(made)["chosen"][0] == texts[taken[0]]
+
+
+def test_candidates_of_both_kinds_are_in_one_ranking(tokenizer):
+    fitted = prompts(tokenizer, 1)
+    asked = pl.concat([requests(fitted, kind) for kind in ("guided", "plain")])
+    answers = completions(asked).with_columns(text=pl.Series(["Guided.", "Plain."]))
+    ranks = {"s:0/0#guided-0": -1.5, "s:0/0#plain-0": 0.5}
+    made, _, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, answers), tokenizer, RANKED, ranks)
+    assert made.select("chosen", "rejected").row(0) == ("Plain.", "Guided.")
+
+
+def test_the_best_candidate_stands_against_the_users_reply(tokenizer):
+    fitted = prompts(tokenizer, 1)
+    asked = requests(fitted, "plain", samples=2)
+    replies = pairs.sampled_replies(asked, answers_of(asked, ["Zero.", "One."]))
+    settings = SETTINGS | {"recipe": {"chosen": "best", "rejected": "user"}}
+    made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, settings, {"s:0/0#plain-0": 3.0, "s:0/0#plain-1": 4.0})
+    assert made.select("chosen", "rejected", "rejected_from").row(0) == ("One.", "Bad reply 0.", "user")
+
+
+@pytest.mark.parametrize(
+    ("ranks", "reason"),
+    [([7.0, 7.0], pairs.TIED), ([7.0, None], pairs.UNRANKED), ([None, None], pairs.UNRANKED)],
+    ids=["tied", "one score", "no score"],
+)
+def test_candidates_that_do_not_rank_make_no_pair(tokenizer, ranks, reason):
+    fitted = prompts(tokenizer, 1)
+    asked = requests(fitted, "plain", samples=2)
+    replies = pairs.sampled_replies(asked, answers_of(asked, ["Zero.", "One."]))
+    scores = {f"s:0/0#plain-{k}": score for k, score in enumerate(ranks) if score is not None}
+    made, dropped, _ = pairs.make_pairs(fitted, replies, tokenizer, RANKED, scores)
+    assert made.is_empty()
+    assert dropped["reason"].to_list() == [reason]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ SETTINGS = {
     "seed": 42,
     "unit": "drift/iter1",
     "split": "train",
-    "kinds": ["guided", "plain"],
-    "samples": 1,
+    "samples": {"guided": 1, "plain": 1},
     "style": "chat",
     "instruction": "Please improve.",
 }
@@ -43,7 +42,7 @@ def test_each_prompt_of_the_split_is_asked_once_a_kind(fitted, tokenizer):
     requests = policy_requests.build(fitted, tokenizer, SETTINGS)
     asked = sorted(requests.select("prompt_id", "kind").iter_rows())
     assert asked == sorted((f"s:{number}/0", kind) for number in range(4) for kind in ("guided", "plain"))
-    heldout = policy_requests.build(fitted, tokenizer, SETTINGS | {"split": "test", "kinds": ["plain"]})
+    heldout = policy_requests.build(fitted, tokenizer, SETTINGS | {"split": "test", "samples": {"plain": 1}})
     assert sorted(heldout["prompt_id"]) == ["s:4/0", "s:5/0"]
     tables.Requests.validate(requests)
 
@@ -84,7 +83,7 @@ def test_the_papers_style_shows_a_transcript_and_leaves_the_plain_request_alone(
 
 def test_every_sample_is_asked_with_a_seed_of_its_own(fitted, tokenizer):
     one = policy_requests.build(fitted, tokenizer, SETTINGS)
-    three = policy_requests.build(fitted, tokenizer, SETTINGS | {"samples": 3})
+    three = policy_requests.build(fitted, tokenizer, SETTINGS | {"samples": {"guided": 3, "plain": 3}})
     assert three.height == 3 * one.height
     assert three["seed"].n_unique() == three["request_id"].n_unique() == three.height
     assert three.filter(sample=0).equals(one), "more samples leave the first as it was"
@@ -107,7 +106,7 @@ def test_every_completion_has_a_seed_of_its_own(fitted, tokenizer):
 
 
 def test_a_seed_depends_on_what_the_completion_is_and_on_nothing_else(fitted, tokenizer):
-    alone = seeds(fitted.filter(prompt_id="s:2/0"), tokenizer, kinds=["plain"])
+    alone = seeds(fitted.filter(prompt_id="s:2/0"), tokenizer, samples={"plain": 1})
     assert alone.items() <= seeds(fitted.reverse(), tokenizer).items()
 
 

@@ -1,0 +1,39 @@
+"""Read a judge's scores of a round's candidates.
+
+Reads the Requests that the candidates were sampled by, and Judgments about them; writes Ranks: the mean over the votes that are
+there. A candidate without a verdict has no row.
+"""
+
+import polars as pl
+
+from drift import cli
+from drift.ranking import numbered
+from drift.tables import Judgments, Ranks, Requests, read_table, write_table
+
+
+def ranks(requests: pl.DataFrame, judgments: pl.DataFrame) -> pl.DataFrame:
+    """Ranks, from the judgments that are about candidates of `requests`."""
+    means = judgments.drop_nulls("score").group_by("prompt_id", "sample").agg(pl.col("score").mean())
+    asked = numbered(requests).select("request_id", "prompt_id", sample="candidate")
+    return asked.join(means, on=["prompt_id", "sample"]).select("request_id", "score")
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("--requests", required=True, help="of the candidates")
+    command.add_argument("--judgments", required=True)
+    command.add_argument("--ranks", required=True, help="table to write")
+    arguments = command.parse_args()
+    table = ranks(read_table(Requests, arguments.requests), read_table(Judgments, arguments.judgments))
+    counts = table["score"].round(1).value_counts(sort=False).sort("score").iter_rows()
+    print("scores: " + ", ".join(f"{score}: {count}" for score, count in counts))
+    if table["score"].n_unique() < 2:
+        raise cli.StageError(
+            "every candidate has the same score, so that no pair can be made: this judge does not tell them apart. Use another "
+            "rank in recipes, or another template for the judge"
+        )
+    write_table(table, Ranks, arguments.ranks)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,124 @@
+"""Candidates find their scores again, whoever gave them."""
+
+import polars as pl
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+import candidates
+import ranks
+import rewards
+from drift import tables
+from drift.cli import StageError
+from drift.ranking import numbered
+from tests.unit.test_pairs import answers_of, prompts, requests
+
+
+@pytest.fixture
+def asked(tokenizer):
+    """Two prompts, each sampled twice plainly and once guided."""
+    fitted = prompts(tokenizer, 2)
+    return fitted, pl.concat([requests(fitted, "plain", samples=2), requests(fitted, "guided")])
+
+
+def judged(responses: pl.DataFrame, score) -> pl.DataFrame:
+    """Judgments: one vote on each response, `score(response)`; None: no verdict."""
+    rows = [
+        {
+            "request_id": f"{row['prompt_id']}#score-{row['sample']}.0",
+            "prompt_id": row["prompt_id"],
+            "sample": row["sample"],
+            "kind": "score",
+            "vote": 0,
+            "policy_chars": len(row["response"]),
+            "score": score(row["response"]),
+            "error": None if score(row["response"]) else "not JSON",
+        }
+        for row in responses.iter_rows(named=True)
+    ]
+    return tables.Judgments.validate(pl.DataFrame(rows, schema=tables.Judgments.create_empty().schema))
+
+
+def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
+    fitted, sampled = asked
+    texts = [f"Reply to {name}." for name in sampled["request_id"]]
+    completions = answers_of(sampled, ["x", "x"]).with_columns(
+        text=pl.col("request_id").replace_strict(sampled["request_id"].to_list(), texts)
+    )
+    responses = candidates.responses(sampled, completions.sample(fraction=1.0, shuffle=True, seed=1))
+    tasks = candidates.tasks(fitted, responses)
+    tables.Responses.validate(responses)
+    assert tables.Tasks.validate(tasks)["prompt"].to_list() == fitted["prompt"].to_list()
+    scores = {text: 1.0 + place for place, text in enumerate(texts)}
+    found = dict(ranks.ranks(sampled.reverse(), judged(responses, scores.get)).iter_rows())
+    assert found == {name: 1.0 + place for place, name in enumerate(sampled["request_id"])}
+
+
+def test_nobody_is_asked_about_a_reply_that_can_make_no_pair_and_what_has_no_verdict_has_no_rank(asked):
+    _, sampled = asked
+    responses = candidates.responses(sampled, answers_of(sampled, ["", "Yes."]))
+    assert set(responses["response"]) == {"Yes."}
+    assert responses.height == 2, "each prompt's second plain sample"
+    assert ranks.ranks(sampled, judged(responses, lambda _: None)).is_empty()
+
+
+def test_votes_are_averaged():
+    sampled = pl.DataFrame({"request_id": ["p#plain-0"], "prompt_id": ["p"], "kind": ["plain"], "sample": [0]})
+    votes = pl.DataFrame(
+        {"prompt_id": ["p"] * 3, "sample": [0] * 3, "score": [4.0, 8.0, None]}, schema_overrides={"sample": pl.Int32}
+    )
+    assert ranks.ranks(sampled, votes)["score"].to_list() == [6.0]
+
+
+def test_the_numbers_of_candidates_do_not_depend_on_the_order_of_rows(asked):
+    _, sampled = asked
+    ours = numbered(sampled).select("request_id", "candidate").sort("request_id")
+    assert ours.equals(numbered(sampled.reverse()).select("request_id", "candidate").sort("request_id"))
+    assert ours["candidate"].to_list() == [0, 1, 2] * 2
+
+
+@pytest.fixture(scope="module")
+def reward_model(tmp_path_factory, tokenizer):
+    """Folder of a small classifier with one output."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_labels=1,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("reward")
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_model):
+    model, own = rewards.load(reward_model)
+    rows = [
+        {"request_id": str(place), "prompt": [{"role": "user", "content": asked}], "text": text}
+        for place, (asked, text) in enumerate(
+            [("What?", "This."), ("What?", "That."), ("Who?", "This."), ("What?", "river " * 99)]
+        )
+    ]
+    scores = rewards.rewards(model, own, rows, max_length=60)
+    assert scores.keys() == {"0", "1", "2"}, "what is too long has no score"
+    assert len(set(scores.values())) == 3, "prompt and reply both count"
+    chat = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "This."}]
+    ids = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False)])
+    with torch.no_grad():
+        assert scores["0"] == pytest.approx(model(input_ids=ids).logits.item())
+
+
+def test_without_a_chat_template_conversation_and_reply_are_a_pair_of_texts(reward_model):
+    _, own = rewards.load(reward_model)
+    own.chat_template = None
+    assert (
+        rewards.encode(own, [{"role": "user", "content": "What?"}], "This.")["input_ids"] == own("What?", "This.")["input_ids"]
+    )
+
+
+def test_a_classifier_with_several_outputs_is_no_reward_model(tmp_path, tokenizer, reward_model):
+    model = LlamaForSequenceClassification.from_pretrained(reward_model, num_labels=2, ignore_mismatched_sizes=True)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(StageError, match="one output, this classifier 2"):
+        rewards.load(tmp_path)
