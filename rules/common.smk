@@ -215,6 +215,11 @@ def template_of(row, how):
         raise WorkflowError(f"evaluation.judges.{name}.template: {path} cannot be read ({error.strerror})") from None
 
 
+def judge_prompt(benchmark, judge):
+    """The hash of what a judge is told about a benchmark."""
+    return template_of(config["evaluation"]["judges"][judge], judging_of(benchmark, judge))[1]
+
+
 def question_settings(row, how):
     """What shapes the questions to a judge, by its row and how it judges."""
     return settings(

@@ -282,7 +282,7 @@ rule scores:
             beta=config["training"]["beta"],
             bootstrap=config["evaluation"]["bootstrap"],
             benchmarks={
-                name: {"kind": row["kind"], "judges": {judge: template_of(name, judge)[1] for judge in judges_of(name)}}
+                name: {"kind": row["kind"], "judges": {judge: judge_prompt(name, judge) for judge in judges_of(name)}}
                 for name, row in config["evaluation"]["benchmarks"].items()
             },
         ),
