@@ -8,7 +8,7 @@
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
 # make prune  delete the weights of finished rounds that nothing needs any more
-# make bench-data   seconds and memory from a million raw conversations to pools (needs 10 GB of disk)
+# make bench-data   seconds and memory from a million raw conversations to pools, and beside datasets map/filter (10 GB of disk)
 # make bench-scores   seconds to score 10 policies on WildBench and AlpacaEval at full size
 # make locks  resolve envs/*.in anew into envs/*.lock
 
