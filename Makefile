@@ -10,6 +10,7 @@
 # make prune  delete the weights of finished rounds that nothing needs any more
 # make bench-data   seconds and memory from a million raw conversations to pools, and beside datasets map/filter (10 GB of disk)
 # make bench-scores   seconds to score 10 policies on WildBench and AlpacaEval at full size
+# make bench-endpoint   seconds of 2,000 requests, 64 in flight, to a server that takes 200 ms for each
 # make locks  resolve envs/*.in anew into envs/*.lock
 
 PYTHON ?= python3.11
@@ -29,7 +30,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint why prune plan bench-data bench-scores bench-generate bench-train \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -55,6 +56,9 @@ slurm-packages:
 
 bench-scores: .venv/cpu/installed
 	$(STAGE_PYTHON) tests/bench_scores.py
+
+bench-endpoint: .venv/cpu/installed
+	$(STAGE_PYTHON) benchmarks/endpoint_rates.py
 
 test-gpu:
 	$(GPU_PYTHON) -m pytest tests/gpu -s

@@ -10,9 +10,8 @@ Settings: seed, judging (verdict, order, letters, votes), as the requests were m
 import polars as pl
 
 from drift import cli, judging
-from drift.judged import written_letters
 from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
-from drift.verdicts import verdict
+from drift.verdicts import verdict, written_letters
 
 SHOWN = 3  # replies without a verdict that are printed
 EXCERPT = 300  # characters of each

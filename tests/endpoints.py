@@ -91,6 +91,8 @@ class FaultyEndpoint:
         status, reply = await self._pass_on(body) if self.upstream else (200, canned(body))
         if fault == "no logprobs":
             reply["choices"][0]["logprobs"] = None
+        if fault == "no json":
+            reply["choices"][0]["message"]["content"] = "I would say 7."
         if fault == "wordless":
             reply["choices"][0]["message"]["content"] = ""
         self.served += 1
@@ -104,6 +106,8 @@ class FaultyEndpoint:
 def canned(body: dict) -> dict:
     """What OpenAI's API would say, as far as anyone reads it."""
     said = "A" if body.get("logprobs") else f"reply to {body['messages'][-1]['content']}"
+    if "response_format" in body:
+        said = json.dumps({"score": 7})
     tokens = [{"token": "A", "logprob": -0.1}, {"token": "C", "logprob": -3.0}]
     choice = {"index": 0, "message": {"role": "assistant", "content": said, "refusal": None}, "finish_reason": "stop"}
     if body.get("logprobs"):

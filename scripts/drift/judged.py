@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from drift import alpacaeval, stats, wildbench
+from drift.verdicts import written_letters
 
 BASELINE = "baseline"
 
@@ -48,11 +49,6 @@ def reliability(judgments: pl.DataFrame) -> dict[str, stats.Figure]:
     if len(massive):
         found["verdict_mass"] = stats.mean(massive["prompt_id"], massive["mass"])
     return found
-
-
-def written_letters(judgments: pl.DataFrame) -> pl.DataFrame:
-    """The verdicts that are letters as a judge without probabilities wrote them: 0 or 1 for want of anything between."""
-    return judgments.filter(pl.col("preference").is_in([0.0, 1.0]) & pl.col("mass").is_null())
 
 
 def comparisons(compared: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,8 @@ import json
 import math
 import re
 
+import polars as pl
+
 from drift.judges import LEVELS
 from drift.judging import Question
 
@@ -48,6 +50,11 @@ def _letter(question: Question, completion: dict, how: dict) -> dict:
     if total <= 0:
         return {"error": "the judge gives neither letter any probability"}
     return {"preference": mass.get(policy, 0.0) / total, "mass": total}
+
+
+def written_letters(judgments: pl.DataFrame) -> pl.DataFrame:
+    """The verdicts that are letters as a judge without probabilities wrote them: 0 or 1 for want of anything between."""
+    return judgments.filter(pl.col("preference").is_in([0.0, 1.0]) & pl.col("mass").is_null())
 
 
 def json_field(text: str, field: str) -> str | None:

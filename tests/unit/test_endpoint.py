@@ -189,9 +189,11 @@ def test_of_an_endpoint_that_never_gives_logprobs_the_written_letters_are_the_an
 
 
 def test_a_reply_that_is_neither_a_letter_nor_has_logprobs_is_a_failed_row(ask):
-    with FaultyEndpoint(lambda *_: "no logprobs") as server:
-        rows = ask(server, 4, settings={"choices": ["B", "C"], "decoding": None}, max_failed=1.0)
-    assert {row["error"] for row in rows.values()} == {"the reply has no logprobs, and is none of B, C"}
+    with (
+        FaultyEndpoint(lambda *_: "no logprobs") as server,
+        pytest.raises(StageError, match="4 of them: the reply has no logprobs, and is none of B, C"),
+    ):
+        ask(server, 4, settings={"choices": ["B", "C"], "decoding": None})
 
 
 def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
@@ -205,6 +207,24 @@ def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
     assert sampled["response_format"]["json_schema"]["schema"] == schema
     assert "seed" in sampled
     assert not {"top_k", "repetition_penalty", "seed"} & set(greedy), "OpenAI refuses the first two"
+
+
+def test_a_reply_that_is_not_the_json_that_was_asked_for_is_asked_for_again_alone(ask):
+    schema = {"schema": {"type": "object", "properties": {"score": {"type": "integer"}}}}
+    with FaultyEndpoint(lambda number, _: "no json" if number == 0 else None) as server:
+        rows = ask(server, 3, settings=schema, concurrency=1)
+        assert {row["text"] for row in rows.values()} == {'{"score": 7}'}
+        assert (ask.account["calls"], ask.account["answered"]) == (4, 3)
+        bad = question(4)
+        server.fault = lambda number, body: "no json" if bad(number, body) else None
+        rows = ask(server, 5, settings=schema)
+        last = rows["t:004/0#plain-0"]
+        assert (last["text"], last["error"]) == ("I would say 7.", None), "asked three times, it is an answer all the same"
+        assert (ask.account["calls"], ask.account["answered"], ask.account["reused"]) == (1 + 3, 2, 3)
+        server.fault = lambda *_: None
+        rows = ask(server, 5, settings=schema)
+    assert rows["t:004/0#plain-0"]["text"] == '{"score": 7}'
+    assert (ask.account["calls"], ask.account["reused"]) == (1, 4)
 
 
 def test_a_missing_key_is_named_before_anything_is_sent(ask, monkeypatch):

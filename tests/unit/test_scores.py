@@ -20,7 +20,8 @@ needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published fig
 def judgment(item: str, order: str | None = "AB", at: int = 0, **columns) -> dict:
     """A row of Judgments; a comparison with the baseline unless `columns` say otherwise."""
     shared = {"request_id": f"{item}#{order}-{at}-{columns}", "prompt_id": item, "sample": 0, "kind": "pairwise", "vote": 0}
-    return shared | {"opponent": "baseline", "order": order, "policy_chars": 10, "opponent_chars": 10} | columns
+    shared |= {"opponent": "baseline", "order": order, "policy_chars": 10, "opponent_chars": 10}
+    return shared | ({"mass": 0.9} if columns.get("preference") is not None else {}) | columns
 
 
 def compared(*rows: tuple[str, str, float | None]) -> pl.DataFrame:
@@ -81,10 +82,11 @@ def test_item_asked_in_one_order_counts_and_cannot_flip():
 
 def test_written_letters_have_a_name_of_their_own_and_no_length_control():
     """Of a judge without probabilities; a draw that nobody judged has no mass either."""
-    rows = [judgment(str(n), preference=float(n % 3 == 0)) for n in range(9)] + [judgment("same", preference=0.5)]
+    draw = judgment("same", preference=0.5, mass=None)
+    rows = [judgment(str(n), preference=float(n % 3 == 0), mass=None) for n in range(9)] + [draw]
     found = values(figures(frame(rows), "alpacaeval"))
     assert found == {"written_win_rate": 0.35, "parse_failure_rate": 0.0}
-    assert "win_rate" in values(figures(frame([judgment("same", preference=0.5)]), "alpacaeval"))
+    assert "win_rate" in values(figures(frame([draw]), "alpacaeval"))
 
 
 def test_verdicts_in_five_levels_are_wins_draws_and_losses():

@@ -24,6 +24,8 @@ TOP_LOGPROBS = 20
 ABSENT = -9999.0
 # So many requests that fail for good one after the other are no longer the fault of a single request.
 IN_A_ROW = 20
+# How often a reply that is not the JSON that was asked for is asked for again, at once; endpoints differ in what they enforce.
+AGAIN = 2
 # Seconds that requests in flight have to end after a signal to stop; Slurm kills 30 s after its first.
 GRACE = 20
 CHARACTERS_PER_TOKEN = 4  # of English, roughly; for the estimate of the costs alone
@@ -57,7 +59,7 @@ class EndpointEngine:
         asked = {keys[request["request_id"]]: request for request in requests}
         kept = dict(self.store.read(set(asked)))
         faulty = self._faults(kept)
-        replies = {key: reply for key, reply in kept.items() if key not in faulty}
+        replies = {key: reply for key, reply in kept.items() if key not in faulty and not self._astray(reply)}
         before = set(replies)
         todo = deque((key, request) for key, request in asked.items() if key not in replies)
         self._announce(todo, len(before))
@@ -146,11 +148,8 @@ class EndpointEngine:
             self.reserved += cost
             self.in_flight += 1
             try:
-                reply = await self._reply(client, self._body(request))
-                self.usd += self._price(*_usage(reply))
-                self.store.add(key, request["request_id"], reply)
+                replies[key] = await self._kept_reply(client, key, request)
                 self.answered, self.failed_in_a_row = True, 0
-                replies[key] = reply
             except UnansweredError as error:
                 errors[key] = str(error)
                 self.failed_in_a_row += 1
@@ -163,6 +162,16 @@ class EndpointEngine:
                 self.reserved -= cost
                 self.in_flight -= 1
             progress.update()
+
+    async def _kept_reply(self, client: openai.AsyncOpenAI, key: str, request: dict) -> dict:
+        """The endpoint's reply, paid for and kept; one that went astray is asked for again, and the last counts."""
+        for left in range(AGAIN, -1, -1):
+            reply = await self._reply(client, self._body(request))
+            self.usd += self._price(*_usage(reply))
+            self.store.add(key, request["request_id"], reply)
+            spent = self.here["budget"] is not None and self.usd + self.reserved > self.here["budget"]
+            if not left or spent or not self._astray(reply):
+                return reply
 
     async def _reply(self, client: openai.AsyncOpenAI, body: dict) -> dict:
         """The endpoint's reply to one request, as JSON.
@@ -292,6 +301,17 @@ class EndpointEngine:
         if not message.get("content"):
             return f"the model wrote nothing (finish_reason {choice.get('finish_reason')})"
         return None
+
+    def _astray(self, reply: dict) -> bool:
+        """Whether a reply ended by itself and is not the JSON that was asked for. Whoever reads it may still find in it what is
+        needed, so it is an answer; but the next run asks for it again."""
+        choice = reply["choices"][0]
+        if not self.settings["schema"] or choice.get("finish_reason") != "stop":
+            return False
+        try:
+            return not isinstance(json.loads(choice["message"].get("content") or ""), dict)
+        except ValueError:
+            return True
 
     def _row(self, request: dict, reply: dict | None, error: str | None) -> dict:
         read, written = _usage(reply) if reply else (0, 0)
