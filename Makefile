@@ -78,6 +78,7 @@ bench-generate: envs
 bench-train: envs
 	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/warmup/pairs.parquet
 	$(STAGE_PYTHON) benchmarks/train_rates.py
+	$(STAGE_PYTHON) benchmarks/same_gradient.py
 
 lint: envs
 	.venv/snakemake/bin/ruff check .

@@ -3,7 +3,7 @@
 Reads Pairs and a policy; writes a checkpoint of the end like any such program, and prints, as one line of JSON, what it took and
 the loss of every step. The released versions of TRL computed the reference's log-probabilities as they went, by a second model
 beside the policy; so does this. Settings: training (beta, losses, learning_rate, schedule, schedule_warmup, optimizer,
-device_batch, max_length).
+device_batch, max_length, precision).
 """
 
 import json
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import polars as pl
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
@@ -29,42 +30,48 @@ class InOurOrder(DPOTrainer):
         return SimilarLengths(list(self.train_dataset["length"]), batch, self.args.seed, lambda: 0)
 
 
+def stock_trainer(folder: str, training: dict, model, pairs: pl.DataFrame, tokenizer, **options) -> DPOTrainer:
+    """TRL's trainer of `model` on `pairs` with the released hyperparameters; `options` are the trainer's own."""
+    config = DPOConfig(
+        output_dir=folder,
+        beta=training["beta"],
+        loss_type=list(training["losses"]),
+        loss_weights=list(training["losses"].values()),
+        learning_rate=training["learning_rate"],
+        lr_scheduler_type=training["schedule"],
+        warmup_steps=training["schedule_warmup"],
+        optim=training["optimizer"],
+        num_train_epochs=1,
+        per_device_train_batch_size=training["device_batch"],
+        gradient_accumulation_steps=1,
+        gradient_checkpointing=True,
+        bf16=training["precision"] == "bf16",
+        max_length=training["max_length"],
+        seed=42,
+        use_cpu=not torch.cuda.is_available(),
+        remove_unused_columns=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    return InOurOrder(model, args=config, train_dataset=as_dataset(pairs), processing_class=tokenizer, **options)
+
+
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--pairs", required=True)
     command.add_argument("--policy", required=True, type=Path, help="folder of the policy to start from")
     arguments = command.parse_args()
 
-    training, started = arguments.settings["training"], time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        config = DPOConfig(
-            output_dir=folder,
-            beta=training["beta"],
-            loss_type=list(training["losses"]),
-            loss_weights=list(training["losses"].values()),
-            learning_rate=training["learning_rate"],
-            lr_scheduler_type=training["schedule"],
-            warmup_steps=training["schedule_warmup"],
-            optim=training["optimizer"],
-            num_train_epochs=1,
-            per_device_train_batch_size=training["device_batch"],
-            gradient_accumulation_steps=1,
-            gradient_checkpointing=True,
-            bf16=True,
-            max_length=training["max_length"],
-            seed=42,
-            use_cpu=not torch.cuda.is_available(),
-            remove_unused_columns=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = InOurOrder(
+        trainer = stock_trainer(
+            folder,
+            arguments.settings["training"],
             AutoModelForCausalLM.from_pretrained(arguments.policy, dtype=torch.float32, local_files_only=True),
-            args=config,
-            train_dataset=as_dataset(read_table(Pairs, arguments.pairs)),
-            processing_class=AutoTokenizer.from_pretrained(arguments.policy, local_files_only=True),
+            read_table(Pairs, arguments.pairs),
+            AutoTokenizer.from_pretrained(arguments.policy, local_files_only=True),
         )
         trainer.train()
         trainer.save_model()
