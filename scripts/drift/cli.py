@@ -44,8 +44,10 @@ def run(main: Callable[[], None]) -> NoReturn:
     except (StageError, TableError) as error:
         sys.exit(f"error: {error}")
     except Exception as error:
-        # Python, polars and safetensors each raise an error of their own for it, with the system's words inside.
-        if any(words in str(error) for words in ("No space left on device", "Disk quota exceeded")):
+        # Python, polars and safetensors each raise an error of their own for it, with the system's words inside; torch.save
+        # finds itself at another place in its file than it should be.
+        full = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing", "unexpected pos ")
+        if any(words in str(error) for words in full):
             sys.exit(f"error: the disk is full ({error}): free some space and run again; nothing half-written is kept")
         raise
     sys.exit(0)

@@ -127,6 +127,8 @@ async def check_active_jobs(executor, active_jobs):
             if not settings.keep_successful_logs:
                 log.unlink(missing_ok=True)
         elif over:
+            if state == "FAILED" and "Exceeded job memory limit" in _read(log):
+                state = "OUT_OF_MEMORY"  # as a Slurm with cgroups says it; one that counts memory itself has no state for it
             hint = f": {HINTS[state]}" if state in HINTS else ""
             executor.report_job_error(job, msg=f"Slurm job {job.external_jobid} is {state}{hint}. ", aux_logs=[str(log)])
         else:
@@ -169,6 +171,13 @@ def cancel_jobs(executor, active_jobs) -> None:
 
 def _slurm(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _read(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _words(error: Exception) -> str:

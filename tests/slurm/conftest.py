@@ -14,12 +14,17 @@ from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.slurm.cluster import Cluster, missing_packages
 
 _CLUSTERS: list[Cluster] = []
+_DRIVERS: list["Driver"] = []
 
 
 @pytest.fixture(autouse=True)
 def _no_jobs_left():
-    """What a failed test left in a queue must not fail the next."""
+    """What a failed test left, a driver or jobs, must not fail the next."""
     yield
+    for driver in [driver for driver in _DRIVERS if driver.cluster in _CLUSTERS]:
+        _DRIVERS.remove(driver)
+        if driver.process.poll() is None:
+            driver.kill()
     for cluster in _CLUSTERS:
         if jobs := [row["id"] for row in queue(cluster)]:
             cluster.run("scancel", *jobs)
@@ -88,6 +93,7 @@ class Driver:
                 # A shell starts what it puts into the background with Ctrl-C ignored, which every child inherits.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
+        _DRIVERS.append(self)
 
     def printed(self) -> str:
         """What it has printed so far."""
