@@ -46,7 +46,7 @@ def settings(**values):
 def code(program, *data):
     """What the program means, imports included: a rule that carries this reruns when its code has changed, and only then.
 
-    Found out when a job of the rule is looked at: each Slurm job starts snakemake twice, for one job.
+    Found out when a job is looked at that carries it: each Slurm job starts snakemake twice, for one job.
     """
 
     @cache

@@ -179,8 +179,9 @@ KEYS = {
     "evaluation.judges.*.path": ("other", {"judge_base", "judge_requests", "judge"}),
     "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
     "evaluation.judges.*.trusted": (True, NOTHING),
-    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments"}),
-    "evaluation.judges.*.template": ("template.txt", {"judge_requests"}),
+    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores"}),
+    # The judge prompt stands beside its scores.
+    "evaluation.judges.*.template": ("template.txt", {"judge_requests", "scores"}),
     "evaluation.judges.*.order": ("random", {"judge_requests", "judgments"}),
     "evaluation.judges.*.votes": (2, {"judge_requests", "judgments"}),
     "evaluation.judges.*.decoding.temperature": (0.5, {"judge"}),

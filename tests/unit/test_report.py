@@ -221,6 +221,8 @@ def build_round(folder: Path, rows: list[dict], method: str, iteration: int, ran
         write(requests, tables.Requests, folder / "requests.parquet")
         for shard in range(2):
             write(completions[shard::2], tables.Completions, folder / f"completions/{shard}-of-2.parquet")
+        ranks = [{"request_id": request["request_id"], "score": 7.0} for request in requests]
+        write(ranks, tables.Ranks, folder / "rank/scores.parquet")
     write(pairs, tables.Pairs, folder / "pairs.parquet")
     write(dropped, tables.Dropped, folder / "dropped.parquet")
     margins = []
