@@ -43,7 +43,7 @@ test: envs lint
 # are missing, the tests skip and say so.
 SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
 test-slurm: envs slurm-packages
-	$(STAGE_PYTHON) -m pytest tests/slurm --numprocesses 2 --dist loadgroup
+	$(STAGE_PYTHON) -m pytest tests/slurm
 
 bench-slurm: envs slurm-packages
 	$(STAGE_PYTHON) -m tests.slurm.bench

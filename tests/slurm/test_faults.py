@@ -19,8 +19,6 @@ import pytest
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import profile_run, queue, site, wait_for
 
-pytestmark = pytest.mark.xdist_group("reference")
-
 WARMUP = "results/tiny/tiny/warmup"
 POLICY = f"{WARMUP}/policy.json"
 PAIRS = "results/tiny/tiny/drift/iter1/pairs.parquet"

@@ -10,8 +10,6 @@ from tests.conftest import REPOSITORY
 from tests.slurm.cluster import NODES, Cluster
 from tests.slurm.conftest import Driver, queue, wait_for
 
-pytestmark = pytest.mark.xdist_group("guard")
-
 WORK = ["--snakefile", "tests/slurm/guard.smk", "--executor", "slurm", "--jobs", "4", "--nolock", "--rerun-incomplete"]
 
 

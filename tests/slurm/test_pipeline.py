@@ -9,8 +9,6 @@ import pytest
 from tests.conftest import tiny_config
 from tests.slurm.conftest import profile_run, site
 
-pytestmark = pytest.mark.xdist_group("reference")  # one undisturbed run for both files that need it
-
 GPU_STAGES = {"sample", "respond", "judge", "logps", "diagnostics", "train"}
 
 
