@@ -335,7 +335,7 @@ def ranking_answerer(wildcards):
 
 def ranking(judge):
     """How candidates are judged: each by itself."""
-    return {"verdict": "score", "order": "random", "letters": [], "votes": judge["votes"]}
+    return {"verdict": "score", "order": "random", "letters": ["A", "B"], "votes": judge["votes"]}
 
 
 def generation(*, context, decoding=None, choices=None, schema=None, endpoint=None):
