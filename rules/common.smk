@@ -287,23 +287,20 @@ def shards(folder, count):
 
 
 def sampled_inputs(wildcards):
-    """The requests and completions behind a policy's pairs, and how they rank; none of these where there is none."""
-    folder = f"{RESULTS}/{wildcards.model}/{wildcards.trained}"
+    """The requests and completions behind a policy's pairs; none where both sides are logged."""
     if not samples_of(wildcards.trained):
-        return {"requests": [], "completions": [], "ranks": []}
-    return {
-        "requests": f"{folder}/requests.parquet",
-        "completions": shards(folder, config["sampling"]["shards"]),
-        "ranks": ranks_of(wildcards.trained, folder),
-    }
+        return {"requests": [], "completions": []}
+    folder = f"{RESULTS}/{wildcards.model}/{wildcards.trained}"
+    return {"requests": f"{folder}/requests.parquet", "completions": shards(folder, config["sampling"]["shards"])}
 
 
-def ranks_of(trained, folder):
+def ranks_of(wildcards):
     """How the candidates of a round rank: by a reward model, or as a judge scores them; nothing where none are ranked."""
-    ranker = recipe_of(trained)["rank"]
+    ranker = recipe_of(wildcards.trained)["rank"]
     if ranker is None:
         return []
-    return f"{folder}/rank/{'rewards' if ranker in config['reward_models'] else 'scores'}.parquet"
+    name = "rewards" if ranker in config["reward_models"] else "scores"
+    return f"{RESULTS}/{wildcards.model}/{wildcards.trained}/rank/{name}.parquet"
 
 
 # How the policy itself is asked to score what it wrote.

@@ -95,6 +95,7 @@ rule pairs:
     """Put each prompt's chosen and rejected reply together, and drop what would teach the wrong thing."""
     input:
         unpack(sampled_inputs),
+        ranks=ranks_of,
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
         policy=ancient("<results>/{model}/base/policy"),
         benchmarks=list(PUBLISHED.values()),

@@ -7,7 +7,7 @@ requests, completions -> candidates as a judge sees answers -> its verdicts -> s
 rule candidates:
     """Lay the sampled replies of a round out as answers to be judged."""
     input:
-        unpack(lambda wildcards: {name: paths for name, paths in sampled_inputs(wildcards).items() if name != "ranks"}),
+        unpack(sampled_inputs),
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
     output:
         tasks="<results>/{model}/{trained}/rank/tasks.parquet",
@@ -105,7 +105,7 @@ rule ranks:
 rule rewards:
     """Score the candidates with a reward model."""
     input:
-        unpack(lambda wildcards: {name: paths for name, paths in sampled_inputs(wildcards).items() if name != "ranks"}),
+        unpack(sampled_inputs),
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
         model=lambda wildcards: ancient(located(config["reward_models"][recipe_of(wildcards.trained)["rank"]]["path"])),
     output:
