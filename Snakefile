@@ -18,6 +18,8 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/rounds.smk"
+include: "rules/asking.smk"
 
 
 from drift import slurm_guard

@@ -9,6 +9,25 @@ BESIDE = {
 }
 
 
+def task_files(wildcards):
+    """What a benchmark's tasks are made of, by name: the source, and files of answers and of difficulties."""
+    row = config["evaluation"]["benchmarks"][wildcards.benchmark]
+    named = {
+        "source": f"{RESULTS}/data/dsat.parquet" if row["path"] is None else file_at(row["path"]),
+        **{name: file_at(row[name]) for name in ("baseline", "difficulty") if row[name]},
+    }
+    references = [file_at(address) for address in row["references"].values()]
+    return named | ({"references": references} if references else {})
+
+
+def task_options(benchmark, files):
+    """The files of answers and of difficulties as options of tasks.py."""
+    row = config["evaluation"]["benchmarks"][benchmark]
+    named = [part for name in ("baseline", "difficulty") if row[name] for part in (f"--{name}", files[name])]
+    models = [f"{model}={located(address)}" for model, address in row["references"].items()]
+    return named + (["--reference", *models] if models else [])
+
+
 rule fetch:
     """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
     output:
