@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 
 from drift import config as configuration
 from drift.chat import load_tokenizer
-from drift.logps import score_pairs, token_rows
+from drift.logps import token_rows
 from drift.tables import Pairs, read_table
 from drift.trainer import Trainer, as_dataset, trainer_config
+from drift.trainer_logps import score_pairs
 
 PAIRS = 4  # the shortest of the warm-up's; the first batch has two of them
 STEP = 0.01  # of each weight's spread: how far the policy has moved

@@ -28,14 +28,14 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer, render_reply
-from drift.logps import reply_logp, score_pairs, token_rows
+from drift.logps import load, pair_logps, token_rows
 from drift.progress import Progress
 from drift.tables import Diagnostics, Gradients, Logps, Margins, Pairs, Prompts, read_table, write_table
+from drift.trainer_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
 MOMENTS = {"before": "_before", "after": ""}
@@ -89,7 +89,7 @@ def gradients(model, rows: list[dict], sigma: dict[str, float], beta: float) -> 
     for row in Progress(rows, desc="gradients", unit="pair"):
         squares.clear()
         weight = beta * sigma[row["pair_id"]] / len(rows)
-        chosen, rejected = (reply_logp(model, row["prompt_ids"], row[side]) for side in ("chosen_ids", "rejected_ids"))
+        chosen, rejected = pair_logps(model, row)
         (rejected - chosen).backward()
         norms[row["pair_id"]] = torch.stack(squares).sum().sqrt().item()
     for hook in hooks:
@@ -144,15 +144,6 @@ def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means
     for side in ("chosen", "rejected"):
         add(f"{side}_tokens", "before", pairs[f"{side}_tokens"].mean(), pairs.height)
     return rows
-
-
-def load(folder: Path, number: int = 0):
-    """A policy in fp32, as differences between policies are small against bf16's rounding; on the GPU of that number, if any."""
-    gpus = torch.cuda.device_count()
-    device = f"cuda:{number % gpus}" if gpus else "cpu"
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, device_map={"": device}
-    ).eval()
 
 
 def main() -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer
-from drift.logps import pair_logps, token_rows
+from drift.logps import load, pair_logps, token_rows
 from drift.progress import Progress
 from drift.tables import Logps, Prompts, read_table, write_table
 
@@ -30,10 +29,9 @@ def main() -> None:
     if prompts.is_empty():
         raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_seed_conversations or add data")
     rows = token_rows(prompts.iter_rows(named=True), load_tokenizer(arguments.policy), key="prompt_id")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    # fp32: the differences between policies are small against bf16's rounding.
-    model = AutoModelForCausalLM.from_pretrained(arguments.policy, dtype=torch.float32, local_files_only=True).to(device)
-    logps = pair_logps(model, Progress(rows, desc="held-out pairs"))
+    policy = load(arguments.policy)
+    with torch.no_grad():
+        logps = [[logp.item() for logp in pair_logps(policy, row)] for row in Progress(rows, desc="held-out pairs")]
     table = pl.DataFrame(
         {
             "pair_id": [row["pair_id"] for row in rows],

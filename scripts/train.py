@@ -25,9 +25,10 @@ from drift.chat import load_tokenizer
 from drift.deadline import Deadline
 from drift.gates import Gates
 from drift.locks import hold
-from drift.logps import base_dtype, score_pairs, token_rows
+from drift.logps import token_rows
 from drift.tables import Logps, Pairs, Prompts, TrainLog, read_table, write_table
 from drift.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
+from drift.trainer_logps import base_dtype, score_pairs
 
 # Below this share of visibly changed bf16 weights a training has done nothing (pure-bf16 weights at a small learning rate
 # moved 3.7 % of them and lost the rest to rounding; fp32 master weights move tens of per cent).

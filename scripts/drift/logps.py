@@ -1,42 +1,53 @@
-"""Log-probabilities of replies under a policy: one sequence at a time, or pairs in batches as the trainer sees them."""
+"""Log-probabilities of replies under a policy, pair by pair: nothing is padded, so that a figure depends on its pair alone."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object, patch_environment
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM
-from trl.trainer.dpo_trainer import DataCollatorForPreference
-from trl.trainer.utils import add_fused_lm_head
 
-from drift import launch
+from drift import packing
 from drift.chat import render_reply
 from drift.cli import StageError
-from drift.lmhead import score_replies_only
-from drift.progress import Progress
+from drift.lmhead import token_scores
 
 
-def reply_logp(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
-    """log pi(reply | prompt): the sum over the reply's tokens of their log-probabilities (natural logarithm), a scalar.
+def load(folder: Path, number: int = 0):
+    """A policy in fp32, as differences between policies are small against bf16's rounding; on the GPU of that number, if any."""
+    gpus = torch.cuda.device_count()
+    device = f"cuda:{number % gpus}" if gpus else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, device_map={"": device}
+    ).eval()
+    if device == "cpu":
+        packing.prepare(model)
+    return model
 
-    Sequences go through alone: nothing is padded, so a figure does not depend on what it was batched with. Logits are made
-    for the reply's positions only and summed in fp32.
-    """
+
+def pair_logps(model, row: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    """log pi(chosen | prompt) and log pi(rejected | prompt) of a row of `prompt_ids`, `chosen_ids`, `rejected_ids`: the sums
+    over a reply's tokens of their log-probabilities (natural logarithm), scalars."""
+    prompt, replies = row["prompt_ids"], (row["chosen_ids"], row["rejected_ids"])
+    if not packing.is_prepared(model):
+        return tuple(_reply_logp(model, prompt, reply) for reply in replies)
+    input_ids = pad_sequence([torch.tensor(prompt + reply) for reply in replies], batch_first=True)
+    labels = pad_sequence(
+        [torch.tensor([-100] * len(prompt) + reply) for reply in replies], batch_first=True, padding_value=-100
+    )
+    mask = pad_sequence([torch.ones(len(prompt + reply), dtype=torch.long) for reply in replies], batch_first=True)
+    hidden = packing.hidden_states(model.base_model, input_ids, mask, labels)
+    scores, *_ = token_scores(hidden, model.get_output_embeddings().weight, torch.cat([torch.tensor(r) for r in replies]))
+    return tuple(part.sum() for part in scores.split([len(reply) for reply in replies]))
+
+
+def _reply_logp(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
+    """One reply's; logits are made for its positions only and summed in fp32."""
     ids = torch.tensor([prompt + reply], device=model.device)
     # The logits at position t predict token t+1: the last prompt token's and all of the reply's but its last.
     logits = model(ids, logits_to_keep=len(reply) + 1).logits[0, :-1].float()
     targets = ids[0, -len(reply) :]
     return (logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)).sum()
-
-
-@torch.no_grad()
-def pair_logps(model, rows: Iterable[dict]) -> list[tuple[float, float]]:
-    """(log pi(chosen | prompt), log pi(rejected | prompt)) of each row of `prompt_ids`, `chosen_ids`, `rejected_ids`."""
-    model.eval()
-    return [
-        tuple(reply_logp(model, row["prompt_ids"], row[side]).item() for side in ("chosen_ids", "rejected_ids")) for row in rows
-    ]
 
 
 def token_rows(pairs: Iterable[dict], tokenizer, key: str = "pair_id") -> list[dict]:
@@ -51,45 +62,3 @@ def token_rows(pairs: Iterable[dict], tokenizer, key: str = "pair_id") -> list[d
             raise StageError(f"pair {row[key]}: its prompt and a reply share a token; rebuild the pairs with this tokenizer")
         rows.append({"pair_id": row[key], "prompt_ids": row["prompt_token_ids"], **sides})
     return rows
-
-
-def base_dtype(training: dict) -> torch.dtype:
-    """In which precision a policy's weights are held while it is trained or scored.
-
-    fp32 where all weights are trained: steps of a small learning rate are lost to rounding in bf16. Below adapters they are
-    frozen, and bf16 is what they were stored in.
-    """
-    return torch.bfloat16 if training["lora"] and training["precision"] == "bf16" else torch.float32
-
-
-@torch.no_grad()
-def score_pairs(folder: Path, rows: list[dict], training: dict, pad_token_id: int, what: str) -> dict[str, tuple[float, float]]:
-    """pair_id -> (log pi(chosen | prompt), log pi(rejected | prompt)) under the policy in `folder`.
-
-    As the trainer computes them: the same head, precision and batches of `device_batch` pairs. Batches are of similar
-    lengths and do not depend on the number of processes, which share them out; each holds a whole copy of the model. So the
-    figures of two policies differ only by what differs between the policies. `what` names the job in the log.
-    """
-    process = PartialState()
-    # Under FSDP only the first process would get the weights, to be spread later; here each needs them.
-    with patch_environment(FSDP_CPU_RAM_EFFICIENT_LOADING="false"):
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=base_dtype(training), local_files_only=True, device_map={"": process.device}
-        ).eval()
-    add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
-    if process.device.type == "cpu":
-        score_replies_only(model)
-    collate = DataCollatorForPreference(pad_token_id=pad_token_id, max_length=training["max_length"])
-    ordered = sorted(rows, key=lambda row: (len(row["prompt_ids"]) + len(row["chosen_ids"]), row["pair_id"]), reverse=True)
-    size = training["device_batch"]
-    batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-    mine = batches[process.process_index :: process.num_processes]
-    scored = []
-    for batch in Progress(mine, desc=what, unit="batch", disable=not launch.is_main()):
-        inputs = {name: tensor.to(process.device) for name, tensor in collate(batch).items()}
-        labels = inputs["input_ids"].masked_fill(inputs.pop("completion_mask") == 0, -100)
-        with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=training["precision"] == "bf16"):
-            log_probs = model(**inputs, labels=labels, fused_lm_head=True, use_cache=False).log_probs
-        sums = log_probs.double().sum(1).tolist()
-        scored += [(row["pair_id"], sums[i], sums[len(batch) + i]) for i, row in enumerate(batch)]
-    return {pair_id: (chosen, rejected) for pair_id, chosen, rejected in gather_object(scored)}

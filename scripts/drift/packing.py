@@ -38,6 +38,19 @@ def prepare(model) -> bool:
     return True
 
 
+def is_prepared(model) -> bool:
+    """Whether `prepare` took `model`."""
+    return model.config.get_text_config()._attn_implementation == ATTENTION
+
+
+def hidden_states(base_model, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The hidden states that predict the replies' tokens, sequence by sequence (tokens x width), of a model that `prepare` took.
+    The others as in `pack`."""
+    packed = pack(input_ids, attention_mask, labels)
+    hidden = base_model(**packed.inputs, use_cache=False).last_hidden_state[0]
+    return hidden[packed.place[:, :-1][labels[:, 1:] != -100]]
+
+
 def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> Packed:
     """The trainer's batch (sequences x length: the chosen ones, then the rejected ones, padded on the right; labels of prompts
     and padding are -100) as one row. Raises ValueError where the two halves do not have the same prompts."""

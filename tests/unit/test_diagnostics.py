@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import diagnostics
-from drift import tables
+from drift import packing, tables
 
 BEFORE = {"s:0/0": (-10.0, -20.0), "s:1/0": (-10.0, -20.0), "s:2/0": (-10.0, -20.0)}
 AFTER = {"s:0/0": (-10.0, -20.0), "s:1/0": (-8.0, -23.0), "s:2/0": (-12.0, -19.0)}
@@ -56,8 +56,11 @@ def test_norms_of_single_gradients_and_of_their_mean_are_told_apart():
     assert mean < 1e-5 * norms["s:0/0"]
 
 
-def test_a_pairs_gradient_is_that_of_its_loss():
+@pytest.mark.parametrize("read", ["one after the other", "in one go"])
+def test_a_pairs_gradient_is_that_of_its_loss(read):
     model, beta, sigma = llama(), 0.1, 0.3
+    if read == "in one go":
+        assert packing.prepare(model)
     norms, mean = diagnostics.gradients(model, [pair(0, [5, 7, 2], [6, 2])], {"s:0/0": sigma}, beta)
     plain = llama()
     logps = []

@@ -16,10 +16,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from trl.trainer.utils import add_fused_lm_head
 
 import train
-from drift import lmhead, tables, trainer
+from drift import lmhead, packing, tables, trainer
 from drift.cli import StageError
 from drift.gates import Gates
-from drift.logps import pair_logps, reply_logp
+from drift.logps import pair_logps
 
 START, END = 1, 2
 TOKENIZER = SimpleNamespace(bos_token_id=START, eos_token_id=END, eos_token="</s>")
@@ -286,17 +286,16 @@ def by_hand(model, prompt: list[int], reply: list[int]) -> float:
     return sum(logps[position - 1, ids[position]].item() for position in range(len(prompt), len(ids)))
 
 
+@pytest.mark.parametrize("read", ["one after the other", "in one go"])
 @pytest.mark.parametrize("reply", [REPLY, REPLY[:1]], ids=["four tokens", "one token"])
-def test_a_replys_log_probability_is_the_sum_over_its_tokens(reply):
+def test_a_replys_log_probability_is_the_sum_over_its_tokens(reply, read):
     model = llama()
-    assert reply_logp(model, PROMPT, reply).item() == pytest.approx(by_hand(model, PROMPT, reply), abs=1e-4)
-
-
-def test_both_sides_of_a_pair_are_scored_in_this_order():
-    model = llama()
-    row = {"prompt_ids": PROMPT, "chosen_ids": REPLY, "rejected_ids": REPLY[:2]}
-    expected = [(by_hand(model, PROMPT, REPLY), by_hand(model, PROMPT, REPLY[:2]))]
-    assert pair_logps(model, [row])[0] == pytest.approx(expected[0], abs=1e-4)
+    row = {"prompt_ids": PROMPT, "chosen_ids": reply, "rejected_ids": REPLY[:2]}
+    expected = by_hand(model, PROMPT, reply), by_hand(model, PROMPT, REPLY[:2])
+    if read == "in one go":
+        assert packing.prepare(model)
+    chosen, rejected = pair_logps(model, row)
+    assert (chosen.item(), rejected.item()) == pytest.approx(expected, abs=1e-4)
 
 
 def batch() -> dict[str, torch.Tensor]:
