@@ -202,7 +202,7 @@ def words(text: str) -> list[str]:
 
 @cache
 def word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.md5(word.encode()).digest()[:8], "little")
 
 
 def signature(text: str) -> list[int]:

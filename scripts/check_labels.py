@@ -73,7 +73,7 @@ def main() -> None:
         judged = pl.scan_parquet(arguments.labels).filter(pl.col("labeler") == arguments.labeler)
     elif arguments.labeler == "lexical":
         keys = found.lazy().select("conversation_id", "turn").unique()
-        judged = lexical.label(turns.join(keys, on=["conversation_id", "turn"]))
+        judged = lexical.label(turns.join(keys, on=["conversation_id", "turn"]).collect()).lazy()
     else:
         raise cli.StageError(f"the labels of '{arguments.labeler}' are in a run's Labels table: give it with --labels")
     judged = judged.select("conversation_id", "turn", labeler="label").collect()

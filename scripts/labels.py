@@ -15,13 +15,12 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from drift import cli, lexical, rubric, tables
+from drift.ahead import ahead
 
 NO_FOLLOW_UP = "no reply, or no user message after it"
 SILENT = "the source says nothing of the reply"
 # What is read of an exchange.
 COLUMNS = ["conversation_id", "turn", "user", "response", "feedback", "source_label", "source_evidence"]
-# Exchanges that are judged at once: some 200 megabytes of text.
-BATCH = 50_000
 
 
 def answered_replies(turns: pl.LazyFrame) -> pl.LazyFrame:
@@ -29,7 +28,7 @@ def answered_replies(turns: pl.LazyFrame) -> pl.LazyFrame:
     return turns.filter(pl.col("response").is_not_null() & pl.col("feedback").is_not_null())
 
 
-def source_labels(turns: pl.LazyFrame) -> pl.LazyFrame:
+def source_labels(turns: pl.DataFrame) -> pl.DataFrame:
     """What the source itself says: annotations, thumbs, ratings. Its label is taken at its word."""
     said = turns.filter(pl.col("response").is_not_null() & pl.col("source_label").is_not_null())
     return said.with_columns(
@@ -45,15 +44,14 @@ def label(
 ) -> Iterator[tuple[str, pl.DataFrame, int]]:
     """Every labeler's name, its labels of some exchanges, and how many of them it could have judged. `asked`: the labels of all
     that rubric labelers were asked."""
-    replies = answered_replies(turns.lazy())
-    answered = replies.select(pl.len()).collect().item()
+    replies = answered_replies(turns.lazy()).collect()
     for name, options in labelers.items():
         if options["kind"] == "rubric":
-            labels = asked[name].lazy().join(turns.lazy(), on=["conversation_id", "turn"], how="semi")
+            labels = asked[name].join(turns, on=["conversation_id", "turn"], how="semi")
         else:
-            labels = source_labels(turns.lazy()) if options["kind"] == "source" else lexical.label(replies)
+            labels = source_labels(turns) if options["kind"] == "source" else lexical.label(replies)
         labels = labels.with_columns(labeler=pl.lit(name)).select(tables.Labels.column_names())
-        yield name, labels.collect(engine="streaming"), turns.height if options["kind"] == "source" else answered
+        yield name, labels, turns.height if options["kind"] == "source" else replies.height
 
 
 def write_labels(
@@ -73,9 +71,11 @@ def write_labels(
     could, given = Counter(), Counter()
 
     def labelled() -> Iterator[pl.DataFrame]:
-        for batch in pq.ParquetFile(turns).iter_batches(BATCH, columns=COLUMNS):
+        file = pq.ParquetFile(turns)
+        groups = (file.read_row_group(group, columns=COLUMNS) for group in range(file.num_row_groups))
+        for group in ahead(groups):
             parts = []
-            for name, labels, judged in label(pl.DataFrame(pl.from_arrow(batch)), labelers, asked):
+            for name, labels, judged in label(pl.DataFrame(pl.from_arrow(group)), labelers, asked):
                 could[name] += judged
                 given[name] += labels.height
                 parts.append(labels)

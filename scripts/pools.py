@@ -111,7 +111,7 @@ def _quarantine(
     known = overlap.BenchmarkTexts(tasks, ngram, similarity)
     said = """
         SELECT conversation_id, turn, "user" AS text
-        FROM turns
+        FROM candidate_turns
         JOIN (SELECT conversation_id, max(turn) AS last FROM candidates WHERE reason IS NULL GROUP BY ALL) USING (conversation_id)
         WHERE turn <= last
     """
@@ -144,7 +144,7 @@ def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | N
             FROM candidates
             WHERE reason IS NULL AND (pool, prompt_id) NOT IN (SELECT (pool, prompt_id) FROM quarantine)
         )
-        JOIN turns USING (conversation_id, turn)
+        JOIN candidate_turns USING (conversation_id, turn)
     """
     rows = _clustered(connection, exchanges, threshold)
     return rows.filter(pl.col("cluster") != pl.col("prompt_id")).select("pool", "prompt_id")
@@ -164,8 +164,8 @@ def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> p
     ).pl()
     openings = """
         SELECT 'openings' AS pool, conversation_id AS prompt_id, "user" AS text
-        FROM turns
-        WHERE turn = 0 AND conversation_id IN (SELECT conversation_id FROM candidates)
+        FROM candidate_turns
+        WHERE turn = 0
     """
     alike = _clustered(connection, openings, threshold).select("cluster", conversation_id="prompt_id")
     conversations = conversations.sort("conversation_id").join(alike, on="conversation_id", how="left", maintain_order="left")

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from drift import cli, sources, tables
+from drift.ahead import ahead
 from drift.sources.exchanges import DROPS, exchanges
 
 COPIES = Path(sources.__file__).parent / "copies.sql"
@@ -49,7 +50,7 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
     writer, first = None, 0
     for name in sorted(paths):
         numbers: dict[str, int] = {}
-        for rows in read_source(name, paths[name], settings["sources"][name], beside.get(name), counts[name]):
+        for rows in ahead(read_source(name, paths[name], settings["sources"][name], beside.get(name), counts[name])):
             users = [numbers.setdefault(user, len(numbers)) if user else None for user in rows["user_key"].to_list()]
             # polars' hash changes with its version: it tells texts apart, and decides only between texts of one id, time and model.
             said = pl.struct("turn", "system", "user", "response")
@@ -95,7 +96,7 @@ def write_turns(
         for name, reason, conversations in connection.execute(told_apart).fetchall():
             counts[name][reason or "kept"] += conversations
         kept = connection.sql("FROM kept_exchanges ORDER BY conversation_id, turn").to_arrow_reader(tables.ROW_GROUP)
-        tables.write_batches((pl.DataFrame(pl.from_arrow(batch)) for batch in kept), tables.Turns, turns)
+        tables.write_batches((pl.DataFrame(pl.from_arrow(batch)) for batch in ahead(kept)), tables.Turns, turns)
     exchanged = dict(pl.scan_parquet(turns).group_by("source").len().collect().rows())
     books = [source_ledger(name, _reader(settings, name), counts[name], exchanged.get(name, 0)) for name in sorted(paths)]
     return pl.concat([book.table() for book in books])

@@ -6,6 +6,7 @@ tier is that of its surest rule: high where the words are about the reply, mediu
 users and coding users best, and miss at least half of the dissatisfaction, so that NEUTRAL does not mean content.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -19,6 +20,8 @@ CHECKED = (
 # A long message mostly brings new matter (pasted text, code); what it says of the reply stands at its start.
 SHORT_CHARS = 220
 HEAD_CHARS = 160
+# Of a message that is longer than this, its beginning mostly tells that it is not short.
+OPENING_CHARS = 400
 # A prompt that comes twice, word for word, is a second try, unless it is very short ("next one") or asks for more of the same.
 REPEAT = "strict/repeat"
 REPEAT_MIN_CHARS = 20
@@ -27,6 +30,7 @@ MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off
 # A reply that holds code; one that ends with a question.
 CODE = r"(?m)```|^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
 QUESTION = r"\?[^.!?]{0,20}$"
+QUESTION_CHARS = 21
 
 # About the shares of right labels among ShareGPT follow-ups that were checked; the rules are cruder elsewhere.
 SCORES = {"high": 0.9, "medium": 0.75, "low": 0.85}
@@ -43,6 +47,7 @@ class Rule:
     after_code: bool = False  # only where the reply holds code
     not_after_question: bool = False  # not where the reply ends with a question, which the user may be answering
     unless: str | None = None  # not where this matches as well
+    needs: str | None = None  # what every match of a slow pattern holds; the pattern is tried only where this is found
 
 
 _NOT = r"(?:does ?n[o']?t|does not|did ?n[o']?t|did not|do not|do ?n[o']?t|is ?n[o']?t|is not|won'?t|will not|can ?not|can'?t|are ?n[o']?t|are not)"
@@ -108,6 +113,7 @@ RULES = (
         r"|\bnone of (?:these|those|them|this|that|it|the \w+|your \w+)(?: \w+)? (?:works?|worked|working|exists?|helped|are (?:right|correct|valid|real|working))\b"
         r"|\b(?:does ?n[o']?t|does not|did ?n[o']?t) (?:make (?:any |much )?sense|(?:seem|look|sound|feel|read) (?:right|correct|good|to work))\b|\bnothing (?:happen|show|chang)\w*",
         unless=r"\bin case\b|^(?:my|if|i) |" + _TOPIC_QUESTION,
+        needs=r"n[o']?t |never|nothing|none of|fails|failed|crash|broke|breaks",
     ),
     Rule(
         "strict/still",
@@ -253,6 +259,7 @@ RULES = (
     Rule(
         "strict/is_not",
         r"^(?:but |sorry,? |no,? |the |my |his |her |their |that |this |these |those )*[\w'-]+(?: [\w'-]+){0,4} (?:is|are|was|were|does|do|did|has|have|can|could|will)(?: not|n'?t) [\w' -]{2,60}(?:[.!]|$|,)",
+        needs=r"n[o']?t ",
         tier="medium",
         short_only=True,
         not_after_question=True,
@@ -296,10 +303,19 @@ SURE["strict"].append(REPEAT)
 QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
 
 
-def label(replies: pl.LazyFrame) -> pl.LazyFrame:
+def label(replies: pl.DataFrame) -> pl.DataFrame:
     """Label every reply from its follow-up: `replies` has user, response and feedback; label, evidence, tier and score are added."""
+    said = _opening(replies["feedback"])
+    short = said.str.len_chars() <= SHORT_CHARS
+    texts = pl.DataFrame({"text": said.zip_with(short, said.str.head(HEAD_CHARS)), "short": short}).with_row_index("row")
+    hits = pl.concat([_repeats(replies, texts), *_matches(replies, texts)]).sort("row", "place")
+    evidence = hits.group_by("row", maintain_order=True).agg(evidence="rule")
+    labels = replies.with_row_index("row").join(evidence, on="row", how="left", maintain_order="left").drop("row")
+    labels = labels.with_columns(pl.col("evidence").fill_null([]))
     strict, sat = (pl.col("evidence").list.eval(pl.element().str.starts_with(kind)).list.any() for kind in ("strict/", "sat/"))
-    labels = pl.when(strict).then(pl.lit("DSAT")).when(sat).then(pl.lit("SAT")).otherwise(pl.lit("NEUTRAL"))
+    labels = labels.with_columns(
+        label=pl.when(strict).then(pl.lit("DSAT")).when(sat).then(pl.lit("SAT")).otherwise(pl.lit("NEUTRAL"))
+    )
     # Of the label's own rules: thanks beside a weak complaint make the complaint no surer.
     own = pl.when(pl.col("label") == "SAT").then(pl.lit(SURE["sat"])).otherwise(pl.lit(SURE["strict"]))
     sure = pl.col("evidence").list.set_intersection(own).list.len() > 0
@@ -307,59 +323,54 @@ def label(replies: pl.LazyFrame) -> pl.LazyFrame:
     tiers = (
         pl.when(pl.col("label") == "NEUTRAL").then(pl.lit("low")).when(sure).then(pl.lit("high")).otherwise(pl.lit("medium"))
     )
-    return (
-        replies.with_columns(_normalised("feedback").alias("_said"), _normalised("user").alias("_asked"))
-        .with_columns(_short().alias("_short"), _has_code().alias("_code"), _ends_with_question().alias("_question"))
-        .with_columns(pl.when("_short").then("_said").otherwise(pl.col("_said").str.head(HEAD_CHARS)).alias("_text"))
-        .with_columns(_evidence().alias("evidence"))
-        .with_columns(labels.alias("label"))
-        .with_columns(tiers.alias("tier"))
-        .with_columns(pl.col("tier").replace_strict(SCORES, return_dtype=pl.Float64).alias("score"))
-        .drop("_said", "_asked", "_text", "_short", "_code", "_question")
-    )
+    return labels.with_columns(tier=tiers).with_columns(score=pl.col("tier").replace_strict(SCORES, return_dtype=pl.Float64))
 
 
-def _evidence() -> pl.Expr:
-    matches = [_matches(rule) for rule in RULES]
-    return pl.concat_list(_is_repeat(), *matches).list.drop_nulls()
+def _matches(replies: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """For each rule the rows where it applies: row, place (the rule's) and rule (its id)."""
+    for short_only, some in ((False, texts), (True, texts.filter("short"))):
+        rules = [(place, rule) for place, rule in enumerate(RULES) if rule.short_only == short_only]
+        found = some.select(pl.col("text").str.contains(rule.needs or rule.pattern).alias(rule.id) for _, rule in rules)
+        for place, rule in rules:
+            yield _hits(place, rule.id, _narrowed(rule, some.filter(found[rule.id]), replies))
 
 
-def _matches(rule: Rule) -> pl.Expr:
-    """The rule's id where it applies, else null."""
-    applies = pl.col("_text").str.contains(rule.pattern)
-    if rule.short_only:
-        applies &= pl.col("_short")
-    if rule.after_code:
-        applies &= pl.col("_code")
-    if rule.not_after_question:
-        applies &= ~pl.col("_question")
+def _narrowed(rule: Rule, found: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
+    """Those of the rows with the rule's words where its conditions hold. Replies are long, so they are read only here."""
+    if rule.needs:
+        found = found.filter(pl.col("text").str.contains(rule.pattern))
     if rule.unless:
-        applies &= ~pl.col("_text").str.contains(rule.unless)
+        found = found.filter(~pl.col("text").str.contains(rule.unless))
     if rule.id.startswith("sat/"):
-        applies &= ~pl.col("_text").str.contains(QUALIFIED)
-    return pl.when(applies).then(pl.lit(rule.id))
+        found = found.filter(~pl.col("text").str.contains(QUALIFIED))
+    if rule.after_code:
+        found = found.filter(replies["response"].gather(found["row"]).str.contains(CODE))
+    if rule.not_after_question:
+        ends = replies["response"].gather(found["row"]).str.tail(QUESTION_CHARS)
+        found = found.filter(~ends.str.contains(QUESTION))
+    return found
 
 
-def _is_repeat() -> pl.Expr:
-    for_more = pl.col("_short") & pl.col("_text").str.contains(MORE)
-    asks_again = (pl.col("_said").str.len_chars() >= REPEAT_MIN_CHARS) & ~for_more
-    return pl.when((pl.col("_said") == pl.col("_asked")) & asks_again).then(pl.lit(REPEAT))
+def _repeats(replies: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    for_more = pl.col("short") & pl.col("text").str.contains(MORE)
+    begins_alike = texts["text"].str.head(HEAD_CHARS) == _opening(replies["user"]).str.head(HEAD_CHARS)
+    found = texts.filter(begins_alike).filter(~for_more)
+    said, asked = (_normalised(replies[column].gather(found["row"])) for column in ("feedback", "user"))
+    return _hits(-1, REPEAT, found.filter((said == asked) & (said.str.len_chars() >= REPEAT_MIN_CHARS)))
 
 
-def _normalised(column: str) -> pl.Expr:
-    text = (
-        pl.col(column).str.to_lowercase().str.replace_all(r"[\u2018\u2019`\u00b4]", "'").str.replace_all("\\", "", literal=True)
-    )
-    return text.str.replace_all(r"\s+", " ").str.strip_chars()
+def _hits(place: int, rule: str, found: pl.DataFrame) -> pl.DataFrame:
+    return found.select("row", place=pl.lit(place, pl.Int32), rule=pl.lit(rule))
 
 
-def _short() -> pl.Expr:
-    return pl.col("_said").str.len_chars() <= SHORT_CHARS
+def _opening(texts: pl.Series) -> pl.Series:
+    """Each text normalised as far as it takes to tell whether it is short, and if it is not, how it begins: whole, or more than
+    SHORT_CHARS characters of it."""
+    openings = _normalised(texts.str.head(OPENING_CHARS))
+    blank = (openings.str.len_chars() <= SHORT_CHARS) & (texts.str.len_chars() > OPENING_CHARS)
+    return openings.scatter(blank.arg_true(), _normalised(texts.filter(blank)))
 
 
-def _has_code() -> pl.Expr:
-    return pl.col("response").str.contains(CODE)
-
-
-def _ends_with_question() -> pl.Expr:
-    return pl.col("response").str.contains(QUESTION)
+def _normalised(texts: pl.Series) -> pl.Series:
+    plain = texts.str.to_lowercase().str.replace_all(r"[\u2018\u2019`\u00b4]", "'").str.replace_all("\\", "", literal=True)
+    return plain.str.replace_all(r"\s+", " ").str.strip_chars()

@@ -6,10 +6,11 @@ library. MinHash's permutations are rensa's, and change only with its version, w
 """
 
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 
+import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import rensa
 
 SHINGLE = 5  # words that count as one element when texts are compared as sets
@@ -20,37 +21,49 @@ WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
-def words(texts: pl.Series) -> pl.Series:
-    """The words of every text, in lower case: two texts with the same words are the same text to this module. A text that
-    has none ("???") counts as one word."""
-    found = texts.str.to_lowercase().str.extract_all(WORDS)
-    return pl.select(pl.when(found.list.len() > 0).then(found).otherwise(texts.reshape((-1, 1)).arr.to_list())).to_series()
+class Words:
+    """The words of every text, in lower case: two texts with the same words are the same text to this module. A text that has
+    none ("???") counts as one word.
+
+    `lists` has them text by text, `hashes` one after the other (64 bits of MD5), `lengths` how many a text has.
+    """
+
+    def __init__(self, texts: pl.Series):
+        found = texts.str.to_lowercase().str.extract_all(WORDS)
+        as_one = texts.reshape((-1, 1)).arr.to_list()
+        self.lists = pl.select(pl.when(found.list.len() > 0).then(found).otherwise(as_one)).to_series()
+        self.lengths = self.lists.list.len().to_numpy().astype(np.int64)
+        self.hashes = _hashes(self.lists.explode(empty_as_null=False, keep_nulls=False))
+
+    def joined(self) -> pl.Series:
+        """The words of every text with single spaces between them."""
+        return self.lists.list.join(" ")
 
 
-def gram_hashes(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
+def gram_hashes(said: Words, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of all runs of `n` words, one text after the other, and where each text's begin (one offset more than texts).
 
     A text of fewer words has one gram, all of them.
     """
-    found = words(texts)
-    lengths = found.list.len().to_numpy().astype(np.int64)
-    hashes = _word_hashes(found.explode(empty_as_null=False, keep_nulls=False))
     # n-1 zeros behind every text keep its last grams from reaching into the next text.
-    starts = np.concatenate([[0], np.cumsum(lengths + n - 1)])
+    starts = np.concatenate([[0], np.cumsum(said.lengths + n - 1)])
     padded = np.zeros(starts[-1] + n - 1, dtype=np.uint64)
-    padded[_ranges(starts[:-1], lengths)] = hashes
+    padded[_ranges(starts[:-1], said.lengths)] = said.hashes
     rolled = np.zeros(starts[-1], dtype=np.uint64)
     for place in range(n):
         rolled = rolled * _BASE + padded[place : place + len(rolled)]
-    grams = np.maximum(lengths - n + 1, 1)
+    grams = np.maximum(said.lengths - n + 1, 1)
     return rolled[_ranges(starts[:-1], grams)], np.concatenate([[0], np.cumsum(grams)])
 
 
-def _word_hashes(found: pl.Series) -> np.ndarray:
-    """A hash of every word. Each distinct one is hashed once: polars' own hash is faster, but changes with its version."""
+def _hashes(found: pl.Series) -> np.ndarray:
+    """A hash of every word; each distinct one is hashed once. Libraries' own hashes are faster, but change with their version."""
     encoded = found.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    digests = b"".join(blake2b(word.encode(), digest_size=8).digest() for word in encoded.dictionary.to_pylist())
-    return np.frombuffer(digests, dtype="<u8")[encoded.indices.to_numpy()]
+    with duckdb.connect() as connection:
+        connection.register("distinct_words", pa.table({"word": encoded.dictionary}))
+        hashed = connection.sql("SELECT md5_number_upper(word) FROM distinct_words").pl().to_series()
+    # Not by pyarrow's own to_numpy, which imports pandas for it.
+    return hashed.to_numpy()[pl.Series(encoded.indices).to_numpy()]
 
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -62,11 +75,14 @@ def signatures(texts: pl.Series) -> np.ndarray:
     """MinHash signatures (Broder 1997), texts x PERMUTATIONS: the share of equal places of two estimates their Jaccard
     similarity."""
     parts = [np.zeros((0, PERMUTATIONS), dtype=np.uint32)]
-    for start in range(0, len(texts), BATCH):
-        hashes, offsets = gram_hashes(texts[start : start + BATCH], SHINGLE)
-        matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
-        parts.append(np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS))
-    return np.concatenate(parts)
+    return np.concatenate(parts + [signed(Words(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)])
+
+
+def signed(said: Words) -> np.ndarray:
+    """`signatures` of texts whose words are known."""
+    hashes, offsets = gram_hashes(said, SHINGLE)
+    matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
+    return np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
 
 
 def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
@@ -145,14 +161,15 @@ class BenchmarkTexts:
         ]
         schema = {"benchmark": pl.String, "prompt_id": pl.String, "text": pl.String, "place": pl.Int64}
         messages = pl.concat([pl.DataFrame(schema=schema), *(frame.cast(schema) for frame in frames)])
-        count = words(messages["text"]).list.len()
+        count = pl.Series(Words(messages["text"]).lengths)
         self.messages = messages.filter((count >= SHINGLE) | (messages["place"] == 0))
-        self._said = self.messages.with_columns(said=words(self.messages["text"]).list.join(" "))
+        said = Words(self.messages["text"])
+        self._said = self.messages.with_columns(said=said.joined())
         if ngram:
-            hashes, self._offsets = gram_hashes(self.messages["text"], ngram)
+            hashes, self._offsets = gram_hashes(said, ngram)
             self._grams, self._places = np.unique(hashes, return_index=True)
         if similarity:
-            self._signatures = signatures(self.messages["text"])
+            self._signatures = signed(said)
 
     def found_in(self, texts: pl.Series) -> pl.DataFrame:
         """What of the benchmarks the texts hold: row (of `texts`), benchmark, task, how (exact, ngram, minhash) and evidence.
@@ -162,21 +179,22 @@ class BenchmarkTexts:
         """
         if self.messages.is_empty() or texts.is_empty():
             return _no_hits()
-        parts = [self._exact(texts)]
+        said = Words(texts)
+        parts = [self._exact(said)]
         if self.ngram:
-            parts.append(self._ngram(texts))
+            parts.append(self._ngram(said))
         if self.similarity:
-            parts.append(self._alike(texts))
+            parts.append(self._alike(said))
         return pl.concat(parts).unique("row", keep="first", maintain_order=True).sort("row")
 
-    def _exact(self, texts: pl.Series) -> pl.DataFrame:
-        mine = pl.DataFrame({"row": np.arange(len(texts)), "said": words(texts).list.join(" ")})
+    def _exact(self, said: Words) -> pl.DataFrame:
+        mine = pl.DataFrame({"row": np.arange(len(said.lists)), "said": said.joined()})
         hits = mine.join(self._said.unique("said", keep="first", maintain_order=True), on="said", maintain_order="left")
         return hits.select("row", "benchmark", task="prompt_id", how=pl.lit("exact"), evidence="text")
 
-    def _ngram(self, texts: pl.Series) -> pl.DataFrame:
+    def _ngram(self, said: Words) -> pl.DataFrame:
         rows = []
-        hashes, offsets = gram_hashes(texts, self.ngram)
+        hashes, offsets = gram_hashes(said, self.ngram)
         known = np.minimum(np.searchsorted(self._grams, hashes), len(self._grams) - 1)
         hits = np.flatnonzero(self._grams[known] == hashes)
         text_of = np.searchsorted(offsets, hits, side="right") - 1
@@ -184,14 +202,14 @@ class BenchmarkTexts:
             message = np.searchsorted(self._offsets, self._places[known[hits[first]]], side="right") - 1
             owner = self._said.row(int(message), named=True)
             begin = hits[first] - offsets[text]
-            run = words(texts[int(text) : int(text) + 1])[0].to_list()[begin : begin + self.ngram]
+            run = said.lists[int(text)].to_list()[begin : begin + self.ngram]
             # A text of fewer words is one gram as a whole, and two runs with one hash need not be the same words.
             if len(run) == self.ngram and f" {' '.join(run)} " in f" {owner['said']} ":
                 rows.append((int(text), owner["benchmark"], owner["prompt_id"], "ngram", " ".join(run)))
         return pl.DataFrame(rows, schema=_no_hits().schema, orient="row")
 
-    def _alike(self, texts: pl.Series) -> pl.DataFrame:
-        mine, theirs, similar = matches(signatures(texts), self._signatures, self.similarity)
+    def _alike(self, said: Words) -> pl.DataFrame:
+        mine, theirs, similar = matches(signed(said), self._signatures, self.similarity)
         owners = self.messages[theirs]
         evidence = [f"{value:.2f} alike: {text}" for value, text in zip(similar, owners["text"], strict=True)]
         return pl.DataFrame(

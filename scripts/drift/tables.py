@@ -14,6 +14,8 @@ import dataframely as dy
 import polars as pl
 import pyarrow.parquet as pq
 
+from drift.ahead import ahead
+
 ROLES = ("system", "user", "assistant")
 LABELS = ("DSAT", "SAT", "NEUTRAL")
 SPLITS = ("train", "test")
@@ -142,6 +144,10 @@ class Quarantine(dy.Schema):
     task = dy.String(description="tasks.prompt_id")
     how = _one_of(("id", "exact", "ngram", "minhash"), "the conversation's id, the same words, words in a row, or a like text")
     evidence = dy.String(description="the id, the task's message, the words in a row, or the similarity and the task's message")
+
+
+class Overlaps(Quarantine):
+    """Training rows that hold the prompt of a benchmark that was not kept out (keep_out: false)."""
 
 
 class Tasks(dy.Schema):
@@ -502,25 +508,32 @@ def write_batches(batches: Iterable[pl.DataFrame], schema: type[dy.Schema], path
 
     The bytes depend on the rows alone, not on how they are cut into batches.
     """
-    written, last = 0, None
+    written = 0
     with atomic_path(path) as temporary, contextlib.ExitStack() as stack:
         writer = None
-        for rows in _row_groups(batches, schema):
-            try:
-                rows = schema.validate(rows, cast=True)
-            except (dy.exc.ValidationError, dy.exc.SchemaError, pl.exceptions.PolarsError) as error:
-                raise TableError(f"{path}: rows that are not {schema.__name__}: {error}") from error
-            keys = rows.select(schema.primary_key())
-            if not keys.is_empty():
-                if not keys.equals(keys.sort(keys.columns)) or (last is not None and last >= keys.row(0)):
-                    raise TableError(f"{path}: rows that are not sorted by {', '.join(keys.columns)}, or come twice")
-                last = keys.row(-1)
+        for rows in ahead(_checked(_row_groups(batches, schema), schema, path)):
             # In one piece: where the writer starts a page depends on where the pieces end.
             table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
             writer = writer or stack.enter_context(pq.ParquetWriter(temporary, table.schema, compression="zstd"))
             writer.write_table(table)
             written += rows.height
     return written
+
+
+def _checked(groups: Iterable[pl.DataFrame], schema: type[dy.Schema], path: str | Path) -> Iterator[pl.DataFrame]:
+    """The groups of rows, each valid, and sorted by key from the first to the last. Raises TableError."""
+    last = None
+    for rows in groups:
+        try:
+            rows = schema.validate(rows, cast=True)
+        except (dy.exc.ValidationError, dy.exc.SchemaError, pl.exceptions.PolarsError) as error:
+            raise TableError(f"{path}: rows that are not {schema.__name__}: {error}") from error
+        keys = rows.select(schema.primary_key())
+        if not keys.is_empty():
+            if not keys.equals(keys.sort(keys.columns)) or (last is not None and last >= keys.row(0)):
+                raise TableError(f"{path}: rows that are not sorted by {', '.join(keys.columns)}, or come twice")
+            last = keys.row(-1)
+        yield rows
 
 
 def _row_groups(batches: Iterable[pl.DataFrame], schema: type[dy.Schema]) -> Iterator[pl.DataFrame]:

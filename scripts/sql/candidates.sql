@@ -23,3 +23,9 @@ CREATE TEMP TABLE candidates AS
         END AS reason
     FROM choices
     WHERE reason IS NULL;
+
+-- What comes after reads these conversations alone, and more than once.
+CREATE TEMP TABLE candidate_turns AS
+    SELECT conversation_id, turn, source, system, "user", response, feedback
+    FROM turns
+    WHERE conversation_id IN (SELECT conversation_id FROM candidates);

@@ -7,11 +7,11 @@ taken AS (
     WHERE reason IS NULL
 ),
 messages AS (
-    SELECT conversation_id, turn, 0 AS place, 'system' AS role, system AS content FROM turns
+    SELECT conversation_id, turn, 0 AS place, 'system' AS role, system AS content FROM candidate_turns
     UNION ALL
-    SELECT conversation_id, turn, 1 AS place, 'user' AS role, "user" AS content FROM turns
+    SELECT conversation_id, turn, 1 AS place, 'user' AS role, "user" AS content FROM candidate_turns
     UNION ALL
-    SELECT conversation_id, turn, 2 AS place, 'assistant' AS role, response AS content FROM turns
+    SELECT conversation_id, turn, 2 AS place, 'assistant' AS role, response AS content FROM candidate_turns
 ),
 prompts AS (
     SELECT
@@ -42,7 +42,7 @@ SELECT
     judged.score
 FROM taken
 JOIN prompts USING (conversation_id, turn)
-JOIN turns AS replied USING (conversation_id, turn)
+JOIN candidate_turns AS replied USING (conversation_id, turn)
 JOIN judged USING (conversation_id, turn)
-LEFT JOIN turns AS followed
+LEFT JOIN candidate_turns AS followed
     ON followed.conversation_id = taken.conversation_id AND followed.turn = taken.turn + 1;

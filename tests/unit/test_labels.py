@@ -3,6 +3,7 @@
 import json
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import label_requests
@@ -71,12 +72,12 @@ def flow(ledger: pl.DataFrame, name: str) -> list[tuple]:
     return ledger.filter(flow=f"labels:{name}").sort("step").select("reason", "dropped", "rows_out").rows()
 
 
-@pytest.mark.parametrize("batch", [1, 3, 100])
-def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest(tmp_path, monkeypatch, batch):
-    monkeypatch.setattr(labels, "BATCH", batch)
+@pytest.mark.parametrize("row_group", [1, 3, 100])
+def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest(tmp_path, row_group):
     kinds = {"said": {"kind": "source"}, "words": {"kind": "lexical"}, "model": {"kind": "rubric"}}
     answers = {"model": asked_and_answered(answer(), answer("praise", "Thanks"))}
     tables.write_table(CONVERSATION.collect(), tables.Turns, tmp_path / "turns.parquet")
+    pq.write_table(pq.read_table(tmp_path / "turns.parquet"), tmp_path / "turns.parquet", row_group_size=row_group)
     ledger = labels.write_labels(tmp_path / "turns.parquet", kinds, tmp_path / "labels.parquet", answers)
     found = tables.read_table(tables.Labels, tmp_path / "labels.parquet")
     tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)

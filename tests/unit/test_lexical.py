@@ -1,7 +1,11 @@
 """The word rules: what they say of single follow-ups, and how often they are right on labelled ones."""
 
+import re
+
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drift import lexical
 
@@ -11,8 +15,8 @@ QUESTION = "Shall I add more examples?"
 
 
 def judge(feedback: str, response: str = PROSE, user: str = "A question that nobody repeats") -> dict:
-    frame = pl.LazyFrame({"user": [user], "response": [response], "feedback": [feedback]})
-    return lexical.label(frame).collect().row(0, named=True)
+    frame = pl.DataFrame({"user": [user], "response": [response], "feedback": [feedback]})
+    return lexical.label(frame).row(0, named=True)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,12 @@ def test_a_long_prompt_that_comes_again_word_for_word_is_a_repeat():
 )
 def test_complaints_in_other_words(feedback):
     assert judge(feedback)["label"] == "DSAT"
+
+
+@pytest.mark.parametrize("rule", [rule for rule in lexical.RULES if rule.needs], ids=lambda rule: rule.id)
+@given(data=st.data())
+def test_what_a_rule_needs_is_in_every_match(rule, data):
+    assert re.search(rule.needs, data.draw(st.from_regex(rule.pattern)))
 
 
 def test_the_tier_is_that_of_the_surest_rule_of_the_label():

@@ -28,7 +28,7 @@ def found(known: overlap.BenchmarkTexts, *texts: str) -> dict[int, str]:
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=12), max_size=6), st.integers(1, 6))
 def test_grams_are_those_of_each_text_alone(texts, n):
     joined = pl.Series([" ".join(text) for text in texts], dtype=pl.String)
-    hashes, offsets = overlap.gram_hashes(joined, n)
+    hashes, offsets = overlap.gram_hashes(overlap.Words(joined), n)
     assert len(offsets) == len(texts) + 1
     names = {}
     for number, text in enumerate(texts):
@@ -43,10 +43,10 @@ def test_grams_are_those_of_each_text_alone(texts, n):
 
 def test_hashes_and_signatures_are_the_same_with_every_version_of_the_libraries():
     """Where this fails after an upgrade, the choice of near-duplicates near the threshold changes as well: say so in the release."""
-    (first, last), _ = overlap.gram_hashes(pl.Series(["one two Three"]), 2)
-    one, two, three = (int.from_bytes(hashlib.blake2b(w, digest_size=8).digest(), "little") for w in (b"one", b"two", b"three"))
+    (first, last), _ = overlap.gram_hashes(overlap.Words(pl.Series(["one two Three"])), 2)
+    one, two, three = (int.from_bytes(hashlib.md5(w).digest()[:8], "little") for w in (b"one", b"two", b"three"))
     assert (first, last) == tuple((a * 0x9E3779B97F4A7C15 + b) % 2**64 for a, b in ((one, two), (two, three)))
-    assert overlap.signatures(pl.Series([STORY]))[0, :3].tolist() == [3309437734, 3295665756, 3231332594]
+    assert overlap.signatures(pl.Series([STORY]))[0, :3].tolist() == [48551391, 3223053046, 3282664754]
 
 
 def test_near_duplicates_cluster_whatever_stands_between_them():
@@ -75,7 +75,8 @@ def test_a_benchmark_prompt_is_found_in_every_disguise():
     assert found(known, STORY.upper() + "!!") == {0: "exact"}
     assert found(known, "Please: " + " ".join(STORY.split()[2:17]) + ". In French.") == {0: "ngram"}
     assert found(known, STORY.replace("cold", "warm")) == {0: "ngram"}
-    assert found(benchmark(STORY, ngram=None, similarity=0.5), STORY.replace("cold", "warm")) == {0: "minhash"}
+    saga = STORY + " " + " ".join(f"chapter {n} of the river" for n in range(30))
+    assert found(benchmark(saga, ngram=None), saga.replace("cold", "warm")) == {0: "minhash"}
     assert found(known, " ".join(STORY.split()[:12]), "Tell me a story", "") == {}
     assert found(benchmark(STORY, ngram=8), " ".join(STORY.split()[:8])) == {0: "ngram"}
 
