@@ -118,10 +118,10 @@ def laid_out(path, folder):
 
 
 # The benchmarks that no training prompt may hold; the held-out one is split off from the same conversations.
-PUBLISHED = {
+KEPT_OUT = {
     name: f"{RESULTS}/data/benchmarks/{name}.parquet"
     for name, row in config["evaluation"]["benchmarks"].items()
-    if row["kind"] != "heldout"
+    if row["kind"] != "heldout" and row["keep_out"]
 }
 
 

@@ -76,7 +76,7 @@ rule pools:
     input:
         turns="<results>/data/turns.parquet",
         labels="<results>/data/labels.parquet",
-        benchmarks=list(PUBLISHED.values()),
+        benchmarks=list(KEPT_OUT.values()),
     output:
         dsat="<results>/data/dsat.parquet",
         sat="<results>/data/sat.parquet",
@@ -89,7 +89,7 @@ rule pools:
             **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers", "label_files")},
         ),
         code=code("pools", "sql/*.sql"),
-        benchmarks=[f"{name}={path}" for name, path in PUBLISHED.items()],
+        benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
     log:
         "<logs>/pools.log",
     benchmark:
@@ -102,6 +102,31 @@ rule pools:
         "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --benchmark {params.benchmarks:q}"
         " --settings {params.settings:q} --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q}"
         " --quarantine {output.quarantine:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+
+
+rule overlaps:
+    """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them."""
+    input:
+        dsat="<results>/data/dsat.parquet",
+        sat="<results>/data/sat.parquet",
+        seed="<results>/data/seed.parquet",
+        tasks="<results>/data/benchmarks/{benchmark}.parquet",
+    output:
+        overlaps="<results>/data/overlaps/{benchmark}.parquet",
+    params:
+        settings=settings(**config["data"]["decontamination"]),
+        code=code("overlaps"),
+    log:
+        "<logs>/overlaps/{benchmark}.log",
+    benchmark:
+        "<benchmarks>/overlaps/{benchmark}.jsonl"
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+    shell:
+        "{CPU:q} {SCRIPTS:q}/overlaps.py --dsat {input.dsat:q} --sat {input.sat:q} --seed {input.seed:q}"
+        " --benchmark {wildcards.benchmark:q}={input.tasks:q} --settings {params.settings:q} --overlaps {output.overlaps:q}"
+        " > {log:q} 2>&1"
 
 
 rule tasks:

@@ -98,7 +98,7 @@ rule pairs:
         ranks=ranks_of,
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
         policy=ancient("<results>/{model}/base/policy"),
-        benchmarks=list(PUBLISHED.values()),
+        benchmarks=list(KEPT_OUT.values()),
     output:
         pairs="<results>/{model}/{trained}/pairs.parquet",
         dropped="<results>/{model}/{trained}/dropped.parquet",
@@ -112,7 +112,7 @@ rule pairs:
             allusions=config["prompting"]["allusions"],
         ),
         code=code("pairs"),
-        benchmarks=[f"{name}={path}" for name, path in PUBLISHED.items()],
+        benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
         sampled=lambda wildcards, input: (
             [
                 *(["--requests", input.requests, "--completions", *input.completions] if input.requests else []),

@@ -51,6 +51,11 @@ rule catalog:
     input:
         ledger="<results>/data/ledger.parquet",
         agreement="<results>/data/agreement.parquet",
+        overlaps=[
+            f"{RESULTS}/data/overlaps/{name}.parquet"
+            for name, row in config["evaluation"]["benchmarks"].items()
+            if not row["keep_out"]
+        ],
         scores="<results>/eval/scores.parquet",
         diagnostics=[f"{RESULTS}/{policy}/diagnostics.parquet" for policy in POLICIES if Path(policy).name != "base"],
         validation=f"{RESULTS}/eval/validation.parquet" if config["evaluation"]["validation"] else [],

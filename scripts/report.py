@@ -281,11 +281,20 @@ def agreement_cell(row: dict) -> dict | None:
     return {"text": f"{row['value']:.2f}", "interval": f"{row['low']:.2f} to {row['high']:.2f}"}
 
 
-def quarantined(catalog: Catalog) -> dict:
-    """What was found of the benchmarks: how many candidates by pool, benchmark and way, and examples picked by hash."""
+def quarantined(catalog: Catalog, config: dict) -> dict:
+    """What was found of the benchmarks: how many candidates by pool, benchmark and way, and examples picked by hash; and what
+    training rows hold of the benchmarks that were not kept out."""
     counts = catalog.query("SELECT pool, benchmark, how, count(*) AS n FROM quarantine GROUP BY ALL ORDER BY ALL")
     examples = catalog.query("SELECT * FROM quarantine ORDER BY sha256(pool || prompt_id) LIMIT 5")
-    return {"counts": counts, "examples": [row | {"evidence": excerpt(row["evidence"])} for row in examples]}
+    held = catalog.query(
+        """
+        SELECT benchmark, any_value(of) AS of, count(DISTINCT overlaps.task) AS held, count(overlaps.task) AS rows
+        FROM (SELECT benchmark, count(*) AS of FROM tasks GROUP BY ALL) LEFT JOIN overlaps USING (benchmark)
+        GROUP BY ALL
+        """
+    )
+    late = [row for row in held if not config["evaluation"]["benchmarks"].get(row["benchmark"], {}).get("keep_out", True)]
+    return {"counts": counts, "examples": [row | {"evidence": excerpt(row["evidence"])} for row in examples], "late": late}
 
 
 def dropped_table(catalog: Catalog, config: dict) -> dict:
@@ -348,7 +357,7 @@ def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> 
         "ledger": ledger_flows(catalog.query("SELECT * FROM ledger ORDER BY flow, step")),
         "agreement": agreement_table(catalog),
         "heuristics": {name: CHECKED for name, row in config["data"]["labelers"].items() if row["kind"] == "lexical"},
-        "quarantine": quarantined(catalog),
+        "quarantine": quarantined(catalog, config),
         "gates": gates,
         "pairs": sampled_pairs(catalog, config),
         "training": training,

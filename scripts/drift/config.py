@@ -422,6 +422,11 @@ class Benchmark(Section):
         None, description="alpacaeval: instruction_difficulty.csv, for the length-controlled win rate"
     )
     gamed: str | None = Field(None, description="alpacaeval: df_gamed.csv, for the length-controlled win rate")
+    keep_out: bool = Field(
+        True,
+        description="no training row holds a prompt of it; false: for a benchmark that comes after the training, which is not done "
+        "again: what the training rows hold of it is counted",
+    )
     judge: str | list[str] | None = Field(None, description="who judges it; several judge side by side; null: evaluation.judge")
     order: Order | None = Field(None, description=_ORDERS.format("as the benchmark is published"))
     max_tasks: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
@@ -436,6 +441,8 @@ class Benchmark(Section):
             raise ValueError(
                 "heldout is made from the run's own data and takes no path" if self.path else "path: where are the tasks?"
             )
+        if self.kind == "heldout" and not self.keep_out:
+            raise ValueError("heldout is split off from the run's own data: keep_out cannot be false")
         if self.kind == "heldout" and (self.baseline or self.references):
             raise ValueError("heldout compares with the logged replies; it takes neither baseline nor references")
         if self.kind != "alpacaeval" and (self.difficulty or self.gamed):

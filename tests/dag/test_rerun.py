@@ -111,8 +111,8 @@ KEYS = {
     "data.filters.max_per_conversation": (1, {"pools"}),
     "data.filters.max_per_user": (1, {"pools"}),
     "data.filters.max_per_template": (1, {"pools"}),
-    "data.decontamination.ngram": (8, {"pools"}),
-    "data.decontamination.similarity": (0.5, {"pools"}),
+    "data.decontamination.ngram": (8, {"pools", "overlaps"}),
+    "data.decontamination.similarity": (0.5, {"pools", "overlaps"}),
     "data.pick": ("first", {"pools"}),
     "data.max_dsat": (10, {"pools"}),
     "data.max_sat": (10, {"pools"}),
@@ -164,6 +164,7 @@ KEYS = {
     "evaluation.benchmarks.*.references": ({"gpt": "other.jsonl"}, {"tasks"}),
     "evaluation.benchmarks.*.difficulty": ("other.jsonl", {"tasks"}),
     "evaluation.benchmarks.*.gamed": ("other.jsonl", {"scores"}),
+    "evaluation.benchmarks.*.keep_out": (True, {"pools", "pairs", "catalog"}),
     "evaluation.benchmarks.*.judge": ("second", {"judge_base", "judge_requests", "judge", "judgments", "scores"}),
     "evaluation.benchmarks.*.order": ("both", {"judge_requests", "judgments"}),
     "evaluation.benchmarks.*.context": (500, {"benchmark_prompts", "respond"}),
@@ -267,7 +268,8 @@ def run(tmp_path_factory):
     config["evaluation"]["judges"]["far"] = {"endpoint": endpoint}
     alpaca = {"kind": "alpacaeval", "path": "logs.jsonl", "judge": ["tiny", "far"]}
     alpaca["decoding"] = {"temperature": 0.7, "max_tokens": 48}
-    config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"]
+    late = {"kind": "prompts", "path": "logs.jsonl", "keep_out": False}
+    config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"] | {"late": late}
     return FinishedRun(folder, config).play()
 
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import duckdb
+import polars as pl
 import pytest
 
 from tests.conftest import snakemake, snakemake_command, tiny_config
@@ -192,6 +193,25 @@ def test_adding_a_method_trains_nothing_else(run):
     assert trained == {f"results/tiny/tiny/drift-unguided/iter{k}/policy.json" for k in (1, 2)}
 
 
+def test_a_benchmark_that_comes_late_trains_nothing_and_what_the_training_rows_hold_of_it_is_found(run, tmp_path):
+    folder, config = run
+    dsat = pl.read_parquet(folder / "results/tiny/data/dsat.parquet").filter(split="train")
+    asked = [dsat["prompt"][0][-1]["content"], "Which of the seven seas is the saltiest, and by how much?"]
+    (tmp_path / "late.jsonl").write_text("".join(json.dumps({"id": text[:4], "prompt": text}) + "\n" for text in asked))
+    late = config["evaluation"]["benchmarks"]["heldout"] | {
+        "kind": "prompts",
+        "path": str(tmp_path / "late.jsonl"),
+        "keep_out": False,
+    }
+    benchmarks = config["evaluation"]["benchmarks"] | {"late": late}
+    config = config | {"evaluation": config["evaluation"] | {"benchmarks": benchmarks}}
+    outputs = planned(folder, config)
+    assert not {path for path in outputs if path.endswith(("/policy.json", "/pairs.parquet", "/dsat.parquet"))}
+    snakemake(folder, config, "results/tiny/data/overlaps/late.parquet")
+    found = pl.read_parquet(folder / "results/tiny/data/overlaps/late.parquet").filter(pool="dsat")
+    assert found.select("prompt_id", "task", "how").rows() == [(dsat["prompt_id"][0], asked[0][:4], "exact")]
+
+
 def test_a_changed_learning_rate_trains_anew_but_neither_labels_nor_samples_the_first_round_before(run):
     folder, config = run
     outputs = planned(folder, config | {"training": config["training"] | {"learning_rate": 2e-4}})
@@ -204,6 +224,34 @@ def test_where_an_engine_runs_reruns_nothing(run):
     folder, config = run
     outputs = planned(folder, config | {"engine": {"cpu_cache_gib": 2}})
     assert outputs <= {"results/tiny/config.resolved.yaml", "results/tiny/report.html"}
+
+
+def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples(run, reward_model):
+    folder, config = run
+    recipe = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"], "rank": "small"}
+    config = config | {
+        "methods": ["drift", "spin", "iterdpo"],
+        "recipes": config["recipes"] | {"iterdpo": recipe},
+        "reward_models": {"small": {"path": str(reward_model)}},
+    }
+    folder_of = "results/tiny/tiny/iterdpo/iter1"
+    snakemake(folder, config, *SIDE_BY_SIDE, f"{folder_of}/policy.json")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        pairs = duckdb.sql(f"""
+            select chosen.score > rejected.score as ranked, position('#guided' in p.chosen_from) > 0 as guided
+            from '{folder_of}/pairs.parquet' p
+            join '{folder_of}/rank/rewards.parquet' chosen on chosen.request_id = p.chosen_from
+            join '{folder_of}/rank/rewards.parquet' rejected on rejected.request_id = p.rejected_from
+        """).pl()
+    finally:
+        os.chdir(before)
+    assert pairs.height > 3
+    assert pairs["ranked"].all()
+    assert set(pairs["guided"]) == {True, False}, "one kind of sample always wins: is it the score that decides?"
+    manifest = json.loads((folder / folder_of / "policy.json").read_text())
+    assert manifest["steps_done"] == manifest["steps_planned"] > 0
 
 
 def test_a_run_killed_in_mid_training_resumes_and_ends_with_the_same_tables_and_weights(run, tmp_path):

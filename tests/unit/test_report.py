@@ -56,6 +56,7 @@ CONFIG = {
     "training": {"beta": 0.1, "learning_rate": 5e-7, "epochs": 1, "global_batch": 32, "max_length": 2048},
     "evaluation": evaluation(trusted=False),
 }
+CONFIG["evaluation"]["benchmarks"]["late"] = {"keep_out": False}
 
 
 def say(random: np.random.Generator, words: int = 25) -> str:
@@ -124,6 +125,10 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
     write(how_far, tables.Agreement, root / "data/agreement.parquet")
     held = {"pool": "dsat", "prompt_id": "c99/0", "benchmark": "arena", "task": "t7", "how": "ngram", "evidence": HOSTILE[0]}
     write([held], tables.Quarantine, root / "data/quarantine.parquet")
+    late = [held | {"prompt_id": f"c9{n}/0", "benchmark": "late", "task": f"t{n % 2}"} for n in range(3)]
+    write(late, tables.Overlaps, root / "data/overlaps/late.parquet")
+    asked = [{"prompt_id": f"t{n}", "prompt": chat("Why?")} for n in range(5)]
+    write(asked, tables.Tasks, root / "data/benchmarks/late.parquet")
     for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("seed", tables.Seed)):
         write(pools[name], schema, root / f"data/{name}.parquet")
     tasks = [
@@ -426,6 +431,8 @@ def test_agreement_and_quarantined_prompts_are_shown(page):
     assert "0.91" in page
     assert "0.79 to 0.98" in page
     assert "1 of dsat (arena, ngram)" in page
+    text = " ".join(page.split())
+    assert "late was not kept out (keep_out: false): 2 of its 5 tasks are held by 3 training rows" in text
 
 
 def test_what_lexical_labels_are_worth_stands_beside_them_whoever_made_the_pairs(page):

@@ -1,0 +1,55 @@
+"""Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them.
+
+Reads the Dsat, Sat and Seed tables (--dsat, --sat, --seed) and the benchmark's Tasks table (--benchmark NAME=PATH); writes
+Overlaps (--overlaps), as scripts/pools.py finds a benchmark's prompts in candidates.
+
+Settings: ngram, similarity (as data.decontamination of the configuration).
+"""
+
+import polars as pl
+
+from drift import cli
+from drift.overlap import BenchmarkTexts
+from drift.tables import Dsat, Overlaps, Sat, Seed, Tasks, read_table, write_table
+
+SCHEMAS = {"dsat": Dsat, "sat": Sat, "seed": Seed}
+ROWS = 2000
+
+
+def overlaps(rows: pl.DataFrame, pool: str, name: str, tasks: pl.DataFrame, known: BenchmarkTexts) -> pl.DataFrame:
+    """Overlaps of a pool's training rows with the benchmark `name`: of each row the first message that holds a task, with the
+    evidence."""
+    keys = rows.filter(split="train").select("prompt_id", "conversation_id", "prompt")
+    # A benchmark made from the same logs may name its tasks after the conversations.
+    own = keys.with_columns(task=pl.col("conversation_id").str.split(":").list.last()).join(
+        tasks.select(task="prompt_id"), on="task", how="semi"
+    )
+    columns = ["prompt_id", "benchmark", "task", "how", "evidence"]
+    parts = [own.with_columns(benchmark=pl.lit(name), how=pl.lit("id"), evidence="task").select(columns)]
+    for some in keys.iter_slices(ROWS):
+        said = some.explode("prompt", empty_as_null=False).unnest("prompt").filter(role="user")
+        found = known.found_in(said["content"])
+        parts.append(found.with_columns(prompt_id=said["prompt_id"].gather(found["row"])).select(columns))
+    return pl.concat(parts).unique("prompt_id", keep="first", maintain_order=True).with_columns(pool=pl.lit(pool))
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    for pool, schema in SCHEMAS.items():
+        command.add_argument(f"--{pool}", required=True, help=f"{schema.__name__} table")
+    command.add_argument("--benchmark", required=True, metavar="NAME=PATH", help="its Tasks table")
+    command.add_argument("--overlaps", required=True, help="table to write")
+    arguments = command.parse_args()
+
+    name, _, path = arguments.benchmark.partition("=")
+    tasks = read_table(Tasks, path)
+    known = BenchmarkTexts([(name, tasks)], **arguments.settings)
+    found = pl.concat(
+        [overlaps(read_table(schema, getattr(arguments, pool)), pool, name, tasks, known) for pool, schema in SCHEMAS.items()]
+    )
+    write_table(found, Overlaps, arguments.overlaps)
+    print(f"{name}: {found['task'].n_unique()} of {tasks.height} tasks are held by {found.height} training rows")
+
+
+if __name__ == "__main__":
+    cli.run(main)
