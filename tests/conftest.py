@@ -94,6 +94,28 @@ def tiny_model(demo_tokenizer, tokenizer, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def reward_model(tmp_path_factory, tokenizer):
+    """Folder of a small randomly initialised classifier with one output."""
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_labels=1,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    folder = tmp_path_factory.mktemp("reward")
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def chat_logs(conversations: int) -> list[dict]:
     """Logs as a deployment leaves them: a disappointing reply, the complaint, a better reply, thanks, and a neutral exchange."""
     complaints = ("No, that is wrong.", "That's not what I asked for.", "This is incorrect.", "You ignored my question.")

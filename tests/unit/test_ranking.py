@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import LlamaForSequenceClassification
 
 import candidates
 import ranks
@@ -75,20 +75,6 @@ def test_the_numbers_of_candidates_do_not_depend_on_the_order_of_rows(asked):
     ours = numbered(sampled).select("request_id", "candidate").sort("request_id")
     assert ours.equals(numbered(sampled.reverse()).select("request_id", "candidate").sort("request_id"))
     assert ours["candidate"].to_list() == [0, 1, 2] * 2
-
-
-@pytest.fixture(scope="module")
-def reward_model(tmp_path_factory, tokenizer):
-    """Folder of a small classifier with one output."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_labels=1,
-        pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("reward")
-    LlamaForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_model):
