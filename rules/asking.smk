@@ -4,6 +4,7 @@ import hashlib
 
 from drift.benchmarks import KINDS
 from drift.chat import TRANSCRIPT_STOPS
+from drift.config import SELF
 from drift.judges import PAIRWISE, asked, judging
 
 
@@ -90,8 +91,63 @@ def judge_policy(judge):
     return laid_out(config["evaluation"]["judges"][judge]["path"], f"judges/{judge}")
 
 
+# The labelers that ask a model.
+RUBRICS = [name for name, row in config["data"]["labelers"].items() if row["kind"] == "rubric"]
+
+
+def labeler_row(wildcards):
+    """The configuration's row of a labeler."""
+    return config["data"]["labelers"][wildcards.labeler]
+
+
+def labeler_policy(labeler):
+    """Where a rubric labeler's model is. Only for a model that runs here."""
+    return laid_out(config["data"]["labelers"][labeler]["path"], f"data/labelers/{labeler}")
+
+
+def labeler_requests(labeler):
+    """What a rubric labeler's model is asked."""
+    return f"{RESULTS}/data/labelers/{labeler}/requests.parquet"
+
+
+def labeler_completions(labeler):
+    """What it answers, by shard."""
+    return shards(f"{RESULTS}/data/labelers/{labeler}", config["data"]["labelers"][labeler]["shards"])
+
+
 # An answer is one line of JSON with a quote; the likeliest one, as a label is no matter of taste.
 LABEL_DECODING = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 256}
+
+# How the policy itself is asked to score what it wrote.
+SELF_ROW = {
+    "path": None,
+    "endpoint": None,
+    "context": config["sampling"]["context"],
+    "verdict": "score",
+    "template": None,
+    "votes": 1,
+    "decoding": LABEL_DECODING,
+    "min_verdicts": 0.0,
+}
+
+
+def ranking_judge(wildcards):
+    """The row of the judge that scores a round's candidates."""
+    ranker = recipe_of(wildcards.trained)["rank"]
+    return SELF_ROW if ranker == SELF else config["evaluation"]["judges"][ranker]
+
+
+def ranking_answerer(wildcards):
+    """What is read to ask that judge: the policy that wrote the candidates, or a judge's."""
+    ranker = recipe_of(wildcards.trained)["rank"]
+    folder = f"{wildcards.model}/{previous(wildcards.trained)}" if ranker == SELF else None
+    row = ranking_judge(wildcards)
+    return answerer(row, folder or (judge_policy(ranker) if row["path"] else None))
+
+
+def ranking(judge):
+    """How candidates are judged: each by itself."""
+    return {"verdict": "score", "order": "random", "letters": ["A", "B"], "votes": judge["votes"]}
 
 
 def generation(*, context, decoding=None, choices=None, schema=None, endpoint=None):

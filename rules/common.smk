@@ -95,6 +95,25 @@ def file_at(address):
     return ancient(located(address)) if is_remote(address) else address
 
 
+def task_files(wildcards):
+    """What a benchmark's tasks are made of, by name: the source, and files of answers and of difficulties."""
+    row = config["evaluation"]["benchmarks"][wildcards.benchmark]
+    named = {
+        "source": f"{RESULTS}/data/dsat.parquet" if row["path"] is None else file_at(row["path"]),
+        **{name: file_at(row[name]) for name in ("baseline", "difficulty") if row[name]},
+    }
+    references = [file_at(address) for address in row["references"].values()]
+    return named | ({"references": references} if references else {})
+
+
+def task_options(benchmark, files):
+    """The files of answers and of difficulties as options of tasks.py."""
+    row = config["evaluation"]["benchmarks"][benchmark]
+    named = [part for name in ("baseline", "difficulty") if row[name] for part in (f"--{name}", files[name])]
+    models = [f"{model}={located(address)}" for model, address in row["references"].items()]
+    return named + (["--reference", *models] if models else [])
+
+
 ADDRESSES = {
     folder_name(address): address
     for address in [
@@ -134,3 +153,38 @@ def gpus(resources):
     """The GPUs that a job is given, as `gpu: N` or `gres: gpu[:MODEL]:N`; None where the profile does not say."""
     gres = re.fullmatch(r"gpu(?::[^:]+)*?(?::(\d+))?", str(resources.get("gres", "")))
     return resources.get("gpu") or (int(gres[1] or 1) if gres else None)
+
+
+# What of a stage's resources decides where it runs and with which GPUs.
+PLACE = ("slurm_partition", "slurm_account", "qos", "constraint", "slurm_extra", "gpu", "gpu_model", "gres")
+
+
+def place_of(rule):
+    """Where a rule runs, as the profile says it."""
+    resources = workflow.get_rule(rule).resources
+    return {name: resources[name].raw for name in PLACE if name in resources}
+
+
+def endpoints_of(section):
+    """Every endpoint in a section of the configuration, by the name of its row."""
+    rows = {name: row for name, row in section.items() if isinstance(row, dict)}
+    found = {name: row["endpoint"] for name, row in rows.items() if row.get("endpoint")}
+    return found | {name: endpoint for row in rows.values() for name, endpoint in endpoints_of(row).items()}
+
+
+def node_settings(kind):
+    """What a job checks: its own environment and GPUs, and what it must see."""
+    python = {"cpu": CPU, "gpu": GPU}[kind]
+    addresses = [
+        *(row["path"] for row in [*config["models"].values(), *config["reward_models"].values()]),
+        *(path for row in config["data"]["sources"].values() for path in (row["path"], row["conversations"]) if path),
+    ]
+    return lambda wildcards, resources: settings(
+        kind=kind,
+        python=str(python),
+        lock=str(Path(workflow.basedir) / f"envs/{'cpu' if python == CPU else kind}.lock"),
+        results=RESULTS,
+        gpus=gpus(resources) or 0,
+        paths=[str(Path(address).resolve()) for address in addresses if not is_remote(address)],
+        endpoints=endpoints_of(config),
+    )

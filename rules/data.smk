@@ -9,25 +9,6 @@ BESIDE = {
 }
 
 
-def task_files(wildcards):
-    """What a benchmark's tasks are made of, by name: the source, and files of answers and of difficulties."""
-    row = config["evaluation"]["benchmarks"][wildcards.benchmark]
-    named = {
-        "source": f"{RESULTS}/data/dsat.parquet" if row["path"] is None else file_at(row["path"]),
-        **{name: file_at(row[name]) for name in ("baseline", "difficulty") if row[name]},
-    }
-    references = [file_at(address) for address in row["references"].values()]
-    return named | ({"references": references} if references else {})
-
-
-def task_options(benchmark, files):
-    """The files of answers and of difficulties as options of tasks.py."""
-    row = config["evaluation"]["benchmarks"][benchmark]
-    named = [part for name in ("baseline", "difficulty") if row[name] for part in (f"--{name}", files[name])]
-    models = [f"{model}={located(address)}" for model, address in row["references"].items()]
-    return named + (["--reference", *models] if models else [])
-
-
 rule fetch:
     """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
     output:
@@ -104,7 +85,7 @@ rule pools:
         " --quarantine {output.quarantine:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
-rule overlaps:
+rule contamination:
     """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them."""
     input:
         dsat="<results>/data/dsat.parquet",
@@ -112,20 +93,20 @@ rule overlaps:
         seed="<results>/data/seed.parquet",
         tasks="<results>/data/benchmarks/{benchmark}.parquet",
     output:
-        overlaps="<results>/data/overlaps/{benchmark}.parquet",
+        contamination="<results>/data/contamination/{benchmark}.parquet",
     params:
         settings=settings(**config["data"]["decontamination"]),
-        code=code("overlaps"),
+        code=code("contamination"),
     log:
-        "<logs>/overlaps/{benchmark}.log",
+        "<logs>/contamination/{benchmark}.log",
     benchmark:
-        "<benchmarks>/overlaps/{benchmark}.jsonl"
+        "<benchmarks>/contamination/{benchmark}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/overlaps.py --dsat {input.dsat:q} --sat {input.sat:q} --seed {input.seed:q}"
-        " --benchmark {wildcards.benchmark:q}={input.tasks:q} --settings {params.settings:q} --overlaps {output.overlaps:q}"
+        "{CPU:q} {SCRIPTS:q}/contamination.py --dsat {input.dsat:q} --sat {input.sat:q} --seed {input.seed:q}"
+        " --benchmark {wildcards.benchmark:q}={input.tasks:q} --settings {params.settings:q} --contamination {output.contamination:q}"
         " > {log:q} 2>&1"
 
 

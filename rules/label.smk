@@ -6,29 +6,6 @@ another way asks nobody again.
 
 from drift.rubric_schema import RUBRIC_SCHEMA
 
-# The labelers that ask a model.
-RUBRICS = [name for name, row in config["data"]["labelers"].items() if row["kind"] == "rubric"]
-
-
-def labeler_row(wildcards):
-    """The configuration's row of a labeler."""
-    return config["data"]["labelers"][wildcards.labeler]
-
-
-def labeler_policy(labeler):
-    """Where a rubric labeler's model is. Only for a model that runs here."""
-    return laid_out(config["data"]["labelers"][labeler]["path"], f"data/labelers/{labeler}")
-
-
-def labeler_requests(labeler):
-    """What a rubric labeler's model is asked."""
-    return f"{RESULTS}/data/labelers/{labeler}/requests.parquet"
-
-
-def labeler_completions(labeler):
-    """What it answers, by shard."""
-    return shards(f"{RESULTS}/data/labelers/{labeler}", config["data"]["labelers"][labeler]["shards"])
-
 
 use rule base as labeler_base with:
     input:

@@ -5,40 +5,6 @@ Included last, as it looks at what the other rules ask for. It checks anew each 
 
 import time
 
-# What of a stage's resources decides where it runs and with which GPUs.
-PLACE = ("slurm_partition", "slurm_account", "qos", "constraint", "slurm_extra", "gpu", "gpu_model", "gres")
-
-
-def place_of(rule):
-    """Where a rule runs, as the profile says it."""
-    resources = workflow.get_rule(rule).resources
-    return {name: resources[name].raw for name in PLACE if name in resources}
-
-
-def endpoints_of(section):
-    """Every endpoint in a section of the configuration, by the name of its row."""
-    rows = {name: row for name, row in section.items() if isinstance(row, dict)}
-    found = {name: row["endpoint"] for name, row in rows.items() if row.get("endpoint")}
-    return found | {name: endpoint for row in rows.values() for name, endpoint in endpoints_of(row).items()}
-
-
-def node_settings(kind):
-    """What a job checks: its own environment and GPUs, and what it must see."""
-    python = {"cpu": CPU, "gpu": GPU}[kind]
-    addresses = [
-        *(row["path"] for row in [*config["models"].values(), *config["reward_models"].values()]),
-        *(path for row in config["data"]["sources"].values() for path in (row["path"], row["conversations"]) if path),
-    ]
-    return lambda wildcards, resources: settings(
-        kind=kind,
-        python=str(python),
-        lock=str(Path(workflow.basedir) / f"envs/{'cpu' if python == CPU else kind}.lock"),
-        results=RESULTS,
-        gpus=gpus(resources) or 0,
-        paths=[str(Path(address).resolve()) for address in addresses if not is_remote(address)],
-        endpoints=endpoints_of(config),
-    )
-
 
 localrules:
     preflight,

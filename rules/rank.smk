@@ -3,39 +3,6 @@
 requests, completions -> candidates as a judge sees answers -> its verdicts -> scores; or a reward model's figures at once.
 """
 
-from drift.config import SELF
-
-# How the policy itself is asked to score what it wrote.
-SELF_ROW = {
-    "path": None,
-    "endpoint": None,
-    "context": config["sampling"]["context"],
-    "verdict": "score",
-    "template": None,
-    "votes": 1,
-    "decoding": LABEL_DECODING,
-    "min_verdicts": 0.0,
-}
-
-
-def ranking_judge(wildcards):
-    """The row of the judge that scores a round's candidates."""
-    ranker = recipe_of(wildcards.trained)["rank"]
-    return SELF_ROW if ranker == SELF else config["evaluation"]["judges"][ranker]
-
-
-def ranking_answerer(wildcards):
-    """What is read to ask that judge: the policy that wrote the candidates, or a judge's."""
-    ranker = recipe_of(wildcards.trained)["rank"]
-    folder = f"{wildcards.model}/{previous(wildcards.trained)}" if ranker == SELF else None
-    row = ranking_judge(wildcards)
-    return answerer(row, folder or (judge_policy(ranker) if row["path"] else None))
-
-
-def ranking(judge):
-    """How candidates are judged: each by itself."""
-    return {"verdict": "score", "order": "random", "letters": ["A", "B"], "votes": judge["votes"]}
-
 
 rule candidates:
     """Lay the sampled replies of a round out as answers to be judged."""

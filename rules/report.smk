@@ -51,8 +51,8 @@ rule catalog:
     input:
         ledger="<results>/data/ledger.parquet",
         agreement="<results>/data/agreement.parquet",
-        overlaps=[
-            f"{RESULTS}/data/overlaps/{name}.parquet"
+        contamination=[
+            f"{RESULTS}/data/contamination/{name}.parquet"
             for name, row in config["evaluation"]["benchmarks"].items()
             if not row["keep_out"]
         ],

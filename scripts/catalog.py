@@ -153,7 +153,7 @@ VIEWS = {
     "labels": table_view(tables.Labels, r"data/labels\.parquet"),
     "agreement": table_view(tables.Agreement, r"data/agreement\.parquet"),
     "quarantine": table_view(tables.Quarantine, r"data/quarantine\.parquet"),
-    "overlaps": table_view(tables.Overlaps, rf"data/overlaps/{_NAME}\.parquet"),
+    "contamination": table_view(tables.Contamination, rf"data/contamination/{_NAME}\.parquet"),
     "dsat": table_view(tables.Dsat, r"data/dsat\.parquet"),
     "sat": table_view(tables.Sat, r"data/sat\.parquet"),
     "seed": table_view(tables.Seed, r"data/seed\.parquet"),

@@ -54,7 +54,7 @@ FILTERS = {
     "max_per_template": "BIGINT",
 }
 # DuckDB's share of the job's memory; what does not fit goes to disk.
-MEMORY = "3GB"
+MEMORY = "2GB"
 TEXTS_AT_A_TIME = 4096
 
 

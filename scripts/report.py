@@ -288,8 +288,8 @@ def quarantined(catalog: Catalog, config: dict) -> dict:
     examples = catalog.query("SELECT * FROM quarantine ORDER BY sha256(pool || prompt_id) LIMIT 5")
     held = catalog.query(
         """
-        SELECT benchmark, any_value(of) AS of, count(DISTINCT overlaps.task) AS held, count(overlaps.task) AS rows
-        FROM (SELECT benchmark, count(*) AS of FROM tasks GROUP BY ALL) LEFT JOIN overlaps USING (benchmark)
+        SELECT benchmark, any_value(of) AS of, count(DISTINCT contamination.task) AS held, count(contamination.task) AS rows
+        FROM (SELECT benchmark, count(*) AS of FROM tasks GROUP BY ALL) LEFT JOIN contamination USING (benchmark)
         GROUP BY ALL
         """
     )

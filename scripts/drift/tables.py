@@ -146,7 +146,7 @@ class Quarantine(dy.Schema):
     evidence = dy.String(description="the id, the task's message, the words in a row, or the similarity and the task's message")
 
 
-class Overlaps(Quarantine):
+class Contamination(Quarantine):
     """Training rows that hold the prompt of a benchmark that was not kept out (keep_out: false)."""
 
 

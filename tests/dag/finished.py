@@ -92,7 +92,9 @@ class FinishedRun:
 
     def plan(self, config: dict | None = None, edit: tuple[Path, str] | None = None) -> Plan:
         """What would run with `config` (the run's own by default), with a file edited."""
-        return self.plans([(config or self.config, edit)])[0]
+        (plan,) = self.plans([(config or self.config, edit)])
+        assert isinstance(plan, Plan), plan
+        return plan
 
     def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan | str]:
         """What would run in each case, or what snakemake said where it refused. Cases that edit a file wait for each other."""

@@ -111,8 +111,8 @@ KEYS = {
     "data.filters.max_per_conversation": (1, {"pools"}),
     "data.filters.max_per_user": (1, {"pools"}),
     "data.filters.max_per_template": (1, {"pools"}),
-    "data.decontamination.ngram": (8, {"pools", "overlaps"}),
-    "data.decontamination.similarity": (0.5, {"pools", "overlaps"}),
+    "data.decontamination.ngram": (8, {"pools", "contamination"}),
+    "data.decontamination.similarity": (0.5, {"pools", "contamination"}),
     "data.pick": ("first", {"pools"}),
     "data.max_dsat": (10, {"pools"}),
     "data.max_sat": (10, {"pools"}),
@@ -268,7 +268,7 @@ def run(tmp_path_factory):
     config["evaluation"]["judges"]["far"] = {"endpoint": endpoint}
     alpaca = {"kind": "alpacaeval", "path": "logs.jsonl", "judge": ["tiny", "far"]}
     alpaca["decoding"] = {"temperature": 0.7, "max_tokens": 48}
-    late = {"kind": "prompts", "path": "logs.jsonl", "keep_out": False}
+    late = {"kind": "prompts", "path": "logs.jsonl", "keep_out": False, "decoding": {"max_tokens": 48}}
     config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"] | {"late": late}
     return FinishedRun(folder, config).play()
 

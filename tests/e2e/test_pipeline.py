@@ -207,8 +207,8 @@ def test_a_benchmark_that_comes_late_trains_nothing_and_what_the_training_rows_h
     config = config | {"evaluation": config["evaluation"] | {"benchmarks": benchmarks}}
     outputs = planned(folder, config)
     assert not {path for path in outputs if path.endswith(("/policy.json", "/pairs.parquet", "/dsat.parquet"))}
-    snakemake(folder, config, "results/tiny/data/overlaps/late.parquet")
-    found = pl.read_parquet(folder / "results/tiny/data/overlaps/late.parquet").filter(pool="dsat")
+    snakemake(folder, config, "results/tiny/data/contamination/late.parquet")
+    found = pl.read_parquet(folder / "results/tiny/data/contamination/late.parquet").filter(pool="dsat")
     assert found.select("prompt_id", "task", "how").rows() == [(dsat["prompt_id"][0], asked[0][:4], "exact")]
 
 

@@ -15,7 +15,7 @@ import yaml
 
 import report
 from drift import accounts, charts, cli, contrasts, metrics, scoreboard, tables
-from drift.config import Evaluation
+from drift.config import Benchmark, Evaluation
 
 SCRIPTS = Path(report.__file__).parent
 HOSTILE = (
@@ -56,7 +56,9 @@ CONFIG = {
     "training": {"beta": 0.1, "learning_rate": 5e-7, "epochs": 1, "global_batch": 32, "max_length": 2048},
     "evaluation": evaluation(trusted=False),
 }
-CONFIG["evaluation"]["benchmarks"]["late"] = {"keep_out": False}
+CONFIG["evaluation"]["benchmarks"]["late"] = Benchmark(kind="prompts", path="late.jsonl", keep_out=False).model_dump(
+    mode="json"
+)
 
 
 def say(random: np.random.Generator, words: int = 25) -> str:
@@ -126,7 +128,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
     held = {"pool": "dsat", "prompt_id": "c99/0", "benchmark": "arena", "task": "t7", "how": "ngram", "evidence": HOSTILE[0]}
     write([held], tables.Quarantine, root / "data/quarantine.parquet")
     late = [held | {"prompt_id": f"c9{n}/0", "benchmark": "late", "task": f"t{n % 2}"} for n in range(3)]
-    write(late, tables.Overlaps, root / "data/overlaps/late.parquet")
+    write(late, tables.Contamination, root / "data/contamination/late.parquet")
     asked = [{"prompt_id": f"t{n}", "prompt": chat("Why?")} for n in range(5)]
     write(asked, tables.Tasks, root / "data/benchmarks/late.parquet")
     for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("seed", tables.Seed)):

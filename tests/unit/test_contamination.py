@@ -2,7 +2,7 @@
 
 import polars as pl
 
-import overlaps
+import contamination
 from drift import tables
 from drift.overlap import BenchmarkTexts
 
@@ -32,7 +32,7 @@ def found(pool: pl.DataFrame) -> list[tuple]:
         schema_overrides={"prompt": tables.Tasks.create_empty().schema["prompt"]},
     )
     known = BenchmarkTexts([("late", tasks)], ngram=8, similarity=0.8)
-    return overlaps.overlaps(pool, "sat", "late", tasks, known).select("pool", "prompt_id", "task", "how").rows()
+    return contamination.contamination(pool, "sat", "late", tasks, known).select("pool", "prompt_id", "task", "how").rows()
 
 
 def test_a_prompt_in_any_message_of_the_user_is_found_and_an_answer_is_none():

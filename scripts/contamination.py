@@ -1,7 +1,7 @@
 """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them.
 
 Reads the Dsat, Sat and Seed tables (--dsat, --sat, --seed) and the benchmark's Tasks table (--benchmark NAME=PATH); writes
-Overlaps (--overlaps), as scripts/pools.py finds a benchmark's prompts in candidates.
+Contamination (--contamination), as scripts/pools.py finds a benchmark's prompts in candidates.
 
 Settings: ngram, similarity (as data.decontamination of the configuration).
 """
@@ -10,14 +10,14 @@ import polars as pl
 
 from drift import cli
 from drift.overlap import BenchmarkTexts
-from drift.tables import Dsat, Overlaps, Sat, Seed, Tasks, read_table, write_table
+from drift.tables import Contamination, Dsat, Sat, Seed, Tasks, read_table, write_table
 
 SCHEMAS = {"dsat": Dsat, "sat": Sat, "seed": Seed}
 ROWS = 2000
 
 
-def overlaps(rows: pl.DataFrame, pool: str, name: str, tasks: pl.DataFrame, known: BenchmarkTexts) -> pl.DataFrame:
-    """Overlaps of a pool's training rows with the benchmark `name`: of each row the first message that holds a task, with the
+def contamination(rows: pl.DataFrame, pool: str, name: str, tasks: pl.DataFrame, known: BenchmarkTexts) -> pl.DataFrame:
+    """Contamination of a pool's training rows with the benchmark `name`: of each row the first message that holds a task, with the
     evidence."""
     keys = rows.filter(split="train").select("prompt_id", "conversation_id", "prompt")
     # A benchmark made from the same logs may name its tasks after the conversations.
@@ -38,16 +38,19 @@ def main() -> None:
     for pool, schema in SCHEMAS.items():
         command.add_argument(f"--{pool}", required=True, help=f"{schema.__name__} table")
     command.add_argument("--benchmark", required=True, metavar="NAME=PATH", help="its Tasks table")
-    command.add_argument("--overlaps", required=True, help="table to write")
+    command.add_argument("--contamination", required=True, help="table to write")
     arguments = command.parse_args()
 
     name, _, path = arguments.benchmark.partition("=")
     tasks = read_table(Tasks, path)
     known = BenchmarkTexts([(name, tasks)], **arguments.settings)
     found = pl.concat(
-        [overlaps(read_table(schema, getattr(arguments, pool)), pool, name, tasks, known) for pool, schema in SCHEMAS.items()]
+        [
+            contamination(read_table(schema, getattr(arguments, pool)), pool, name, tasks, known)
+            for pool, schema in SCHEMAS.items()
+        ]
     )
-    write_table(found, Overlaps, arguments.overlaps)
+    write_table(found, Contamination, arguments.contamination)
     print(f"{name}: {found['task'].n_unique()} of {tasks.height} tasks are held by {found.height} training rows")
 
 
