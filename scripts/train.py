@@ -282,7 +282,8 @@ def main() -> None:
     gates.check(
         "weights changed",
         changed > MIN_CHANGED,
-        f"{changed:.1%} of the weights; raise learning_rate or use fp32 master weights",
+        f"{changed:.1%} of the weights in {trainer.state.global_step} steps, the first of which are slow (schedule_warmup); raise "
+        "learning_rate, train on more pairs, or use fp32 master weights",
     )
     gates.close()
 
