@@ -38,7 +38,7 @@ from drift.scoreboard import HELDOUT_PAIRS, comparison_tables, judge_notices, pl
 from drift.trials import judge_table, judged_by
 
 SAMPLED_PAIRS = 12
-EXCERPT, LONGEST = 500, 5000  # characters of a text that are open, and that are in the page at all
+EXCERPT, EXCERPT_LINES, LONGEST = 500, 12, 5000  # what of a text is open (characters, lines), and what is in the page at all
 
 
 # -------------------------------------------------------------------------------------------------------------- catalog
@@ -196,7 +196,8 @@ def excerpt(text: str | None) -> dict | None:
         return None
     # Control characters, and the marks that turn the order of all text after them around, are shown as what they are: odd.
     shown = re.sub(r"[\x00-\x08\x0b-\x1f\x7f\u202d\u202e]", "\ufffd", text[:LONGEST].replace("\r\n", "\n"))
-    return {"head": shown[:EXCERPT], "rest": shown[EXCERPT:], "left_out": max(0, len(text) - LONGEST)}
+    head = "".join(shown[:EXCERPT].splitlines(keepends=True)[:EXCERPT_LINES])
+    return {"head": head, "rest": shown[len(head) :], "left_out": max(0, len(text) - LONGEST)}
 
 
 def sampled_pairs(catalog: Catalog, config: dict) -> list[dict]:

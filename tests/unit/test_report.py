@@ -556,6 +556,10 @@ def test_long_text_is_folded_then_cut():
         1000,
     )
     assert report.excerpt("short") == {"head": "short", "rest": "", "left_out": 0}
+    moves = "".join(f"{n}.e4 e5\n" for n in range(30))
+    shown = report.excerpt(moves)
+    assert shown["head"].count("\n") == report.EXCERPT_LINES
+    assert shown["head"] + shown["rest"] == moves
 
 
 def test_flow_bars_are_shares_of_their_stretch():
