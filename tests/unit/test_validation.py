@@ -231,12 +231,12 @@ def test_an_item_that_cannot_serve_is_named(tmp_path, rows, what):
 
 def test_the_report_shows_every_judge_with_what_its_trial_says():
     rows = [{"judge": "tiny", "benchmark": "heldout", "metric": "pearson", "value": -0.25, "low": -0.5, "high": 0.1, "n": 40}]
-    (tried,) = judge_table(rows, CONFIG)["rows"]
+    tried, other = judge_table(rows, CONFIG)["rows"]
     assert (tried["judge"], tried["how"], tried["model"]) == ("tiny", "letter, both orders", "hf:x/y@z")
     assert tried["cells"][0] == {"text": minus("-0.25"), "interval": minus("-0.50 to 0.10"), "n": "40"}
     assert tried["cells"][1] is None
-    (untried,) = judge_table([], CONFIG)["rows"]
-    assert not untried["tried"]
+    assert (other["benchmark"], other["tried"]) == ("late", False)
+    assert not judge_table([], CONFIG)["rows"][0]["tried"]
 
 
 def test_a_judges_row_overrides_the_benchmark_and_the_benchmark_its_kind():
