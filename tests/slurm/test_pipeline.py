@@ -29,12 +29,13 @@ def test_stages_run_in_the_partition_that_the_profile_says_and_are_named(referen
     assert "rule_train_wildcards_tiny_drift_iter1" in {row["comment"] for row in jobs}
 
 
-def test_shards_run_on_two_nodes_at_once(reference):
+def test_shards_run_at_once(reference):
+    """On which GPUs of which nodes is Slurm's business: a node with two takes both where it is free."""
     together = [
-        {row["node"] for row in look if row["comment"].startswith("rule_sample") and row["state"] == "RUNNING"}
+        [row["comment"] for row in look if row["comment"].startswith("rule_sample") and row["state"] == "RUNNING"]
         for look in reference.looks
     ]
-    assert {"g1", "g2"} in together
+    assert max(len(set(shards)) for shards in together) == 2
 
 
 @pytest.fixture
