@@ -9,25 +9,21 @@ Settings: ngram, similarity (as data.decontamination of the configuration).
 import polars as pl
 
 from drift import cli
-from drift.overlap import BenchmarkTexts
+from drift.overlap import BenchmarkTexts, said_by_users
 from drift.tables import Contamination, Dsat, Sat, Seed, Tasks, read_table, write_table
 
 SCHEMAS = {"dsat": Dsat, "sat": Sat, "seed": Seed}
+# Rows that are looked at together: their prompts are whole conversations.
 ROWS = 2000
 
 
-def contamination(rows: pl.DataFrame, pool: str, name: str, tasks: pl.DataFrame, known: BenchmarkTexts) -> pl.DataFrame:
-    """Contamination of a pool's training rows with the benchmark `name`: of each row the first message that holds a task, with the
-    evidence."""
+def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.DataFrame:
+    """Contamination of a pool's training rows: of each row the first message that holds a task, with the evidence."""
     keys = rows.filter(split="train").select("prompt_id", "conversation_id", "prompt")
-    # A benchmark made from the same logs may name its tasks after the conversations.
-    own = keys.with_columns(task=pl.col("conversation_id").str.split(":").list.last()).join(
-        tasks.select(task="prompt_id"), on="task", how="semi"
-    )
     columns = ["prompt_id", "benchmark", "task", "how", "evidence"]
-    parts = [own.with_columns(benchmark=pl.lit(name), how=pl.lit("id"), evidence="task").select(columns)]
+    parts = [known.named_after(keys).select(columns)]
     for some in keys.iter_slices(ROWS):
-        said = some.explode("prompt", empty_as_null=False).unnest("prompt").filter(role="user")
+        said = said_by_users(some)
         found = known.found_in(said["content"])
         parts.append(found.with_columns(prompt_id=said["prompt_id"].gather(found["row"])).select(columns))
     return pl.concat(parts).unique("prompt_id", keep="first", maintain_order=True).with_columns(pool=pl.lit(pool))
@@ -45,10 +41,7 @@ def main() -> None:
     tasks = read_table(Tasks, path)
     known = BenchmarkTexts([(name, tasks)], **arguments.settings)
     found = pl.concat(
-        [
-            contamination(read_table(schema, getattr(arguments, pool)), pool, name, tasks, known)
-            for pool, schema in SCHEMAS.items()
-        ]
+        [contamination(read_table(schema, getattr(arguments, pool)), pool, known) for pool, schema in SCHEMAS.items()]
     )
     write_table(found, Contamination, arguments.contamination)
     print(f"{name}: {found['task'].n_unique()} of {tasks.height} tasks are held by {found.height} training rows")

@@ -98,8 +98,9 @@ def main() -> None:
     print("questions: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count))
     if requests.is_empty() and not counts["about two answers that are the same"]:
         raise cli.StageError(
-            "there is nothing to judge: no answer fits the judge's context (raise evaluation.judges.NAME.context, or sampling.context "
-            "where the policy itself ranks), or no task has an answer to compare with (give the benchmark a baseline or references, or the judge verdict: score)"
+            "there is nothing to judge: no answer fits the judge's context (raise evaluation.judges.NAME.context, or "
+            "sampling.context where the policy itself ranks), or no task has an answer to compare with (give the benchmark a "
+            "baseline or references, or the judge verdict: score)"
         )
     write_table(requests, Requests, arguments.requests)
 

@@ -119,12 +119,8 @@ def _quarantine(
     for batch in _batches(connection, said) if tasks else ():
         where = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
         parts.append(known.found_in(batch["text"]).join(where, on="row").drop("row"))
-    # Benchmarks made from the same logs may name their tasks after the conversations.
-    named = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
-    for name, table in tasks:
-        ids = table.select(benchmark=pl.lit(name), task="prompt_id")
-        same = named.with_columns(task=pl.col("conversation_id").str.split(":").list.last()).join(ids, on="task")
-        parts.append(same.with_columns(how=pl.lit("id"), evidence="task", turn=pl.lit(0, pl.Int32)))
+    conversations = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
+    parts.append(known.named_after(conversations).with_columns(turn=pl.lit(0, pl.Int32)))
     columns = {"conversation_id": pl.String, "turn": pl.Int32} | dict.fromkeys(
         ("benchmark", "task", "how", "evidence"), pl.String
     )

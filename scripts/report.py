@@ -292,10 +292,15 @@ def quarantined(catalog: Catalog, config: dict) -> dict:
         SELECT benchmark, any_value(of) AS of, count(DISTINCT contamination.task) AS held, count(contamination.task) AS rows
         FROM (SELECT benchmark, count(*) AS of FROM tasks GROUP BY ALL) LEFT JOIN contamination USING (benchmark)
         GROUP BY ALL
+        ORDER BY benchmark
         """
     )
-    late = [row for row in held if not config["evaluation"]["benchmarks"].get(row["benchmark"], {}).get("keep_out", True)]
-    return {"counts": counts, "examples": [row | {"evidence": excerpt(row["evidence"])} for row in examples], "late": late}
+    late = {name for name, row in config["evaluation"]["benchmarks"].items() if not row["keep_out"]}
+    return {
+        "counts": counts,
+        "examples": [row | {"evidence": excerpt(row["evidence"])} for row in examples],
+        "late": [row for row in held if row["benchmark"] in late],
+    }
 
 
 def dropped_table(catalog: Catalog, config: dict) -> dict:

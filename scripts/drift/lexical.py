@@ -30,7 +30,7 @@ MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off
 # A reply that holds code; one that ends with a question.
 CODE = r"(?m)```|^(?:import |from \w+ import |def |class |function |const |let |var |#include|<\w+|SELECT |sudo |npm |pip )"
 QUESTION = r"\?[^.!?]{0,20}$"
-QUESTION_CHARS = 21
+QUESTION_CHARS = 21  # of a reply's end, that it looks at
 
 # About the shares of right labels among ShareGPT follow-ups that were checked; the rules are cruder elsewhere.
 SCORES = {"high": 0.9, "medium": 0.75, "low": 0.85}
@@ -367,8 +367,8 @@ def _opening(texts: pl.Series) -> pl.Series:
     """Each text normalised as far as it takes to tell whether it is short, and if it is not, how it begins: whole, or more than
     SHORT_CHARS characters of it."""
     openings = _normalised(texts.str.head(OPENING_CHARS))
-    blank = (openings.str.len_chars() <= SHORT_CHARS) & (texts.str.len_chars() > OPENING_CHARS)
-    return openings.scatter(blank.arg_true(), _normalised(texts.filter(blank)))
+    undecided = (openings.str.len_chars() <= SHORT_CHARS) & (texts.str.len_chars() > OPENING_CHARS)
+    return openings.scatter(undecided.arg_true(), _normalised(texts.filter(undecided)))
 
 
 def _normalised(texts: pl.Series) -> pl.Series:

@@ -25,7 +25,7 @@ def score_replies_only(model) -> None:
 
     Models that bias, scale or cap their logits keep it.
     """
-    # Only here: what scores single pairs is done before TRL is imported.
+    # Only here: it takes a second to import, and single pairs are scored without it.
     from trl.trainer.utils import FusedCausalLMOutput
 
     config = model.config.get_text_config()
@@ -44,7 +44,7 @@ def score_replies_only(model) -> None:
             hidden = packing.hidden_states(self.base_model, options["input_ids"], options["attention_mask"], labels)
         else:
             hidden = self.base_model(*args, **options | {"use_cache": False}).last_hidden_state[:, :-1][scored]
-        scores = token_scores(hidden, self.get_output_embeddings().weight, targets[scored])
+        scores = TokenScores.apply(hidden, self.get_output_embeddings().weight, targets[scored])
         log_probs, entropy, mean_logits, is_top1 = (
             part.new_zeros(targets.shape).masked_scatter(scored, part) for part in scores
         )
@@ -60,14 +60,11 @@ def score_replies_only(model) -> None:
     model.forward = types.MethodType(forward, model)
 
 
-def token_scores(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Of each token: the log-probability of its target, and without gradient the entropy, the mean logit, and whether the target
-    is the argmax. hidden (tokens x width), weight (vocabulary x width), targets (tokens)."""
-    return _TokenScores.apply(hidden, weight, targets)
+class TokenScores(torch.autograd.Function):
+    """Log-probability of each target, and what the trainer logs without gradient: entropy, mean logit, whether the target is
+    the argmax. hidden (tokens x width), weight (vocabulary x width), targets (tokens).
 
-
-class _TokenScores(torch.autograd.Function):
-    """`token_scores`. Written out, as the gradient of a log-probability needs the probabilities alone, and not what they were made of: a third of
+    Written out, as the gradient of a log-probability needs the probabilities alone, and not what they were made of: a third of
     the passes over the logits.
     """
 

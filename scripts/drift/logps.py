@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from drift import packing
 from drift.chat import render_reply
 from drift.cli import StageError
-from drift.lmhead import token_scores
+from drift.lmhead import TokenScores
 
 
 def load(folder: Path, number: int = 0):
@@ -37,7 +37,7 @@ def pair_logps(model, row: dict) -> tuple[torch.Tensor, torch.Tensor]:
     )
     mask = pad_sequence([torch.ones(len(prompt + reply), dtype=torch.long) for reply in replies], batch_first=True)
     hidden = packing.hidden_states(model.base_model, input_ids, mask, labels)
-    scores, *_ = token_scores(hidden, model.get_output_embeddings().weight, torch.cat([torch.tensor(r) for r in replies]))
+    scores, *_ = TokenScores.apply(hidden, model.get_output_embeddings().weight, labels[labels != -100])
     return tuple(part.sum() for part in scores.split([len(reply) for reply in replies]))
 
 

@@ -59,9 +59,7 @@ def gram_hashes(said: Words, n: int) -> tuple[np.ndarray, np.ndarray]:
 def _hashes(found: pl.Series) -> np.ndarray:
     """A hash of every word; each distinct one is hashed once. Libraries' own hashes are faster, but change with their version."""
     encoded = found.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    with duckdb.connect() as connection:
-        connection.register("distinct_words", pa.table({"word": encoded.dictionary}))
-        hashed = connection.sql("SELECT md5_number_upper(word) FROM distinct_words").pl().to_series()
+    hashed = duckdb.from_arrow(pa.table({"word": encoded.dictionary})).project("md5_number_upper(word)").pl().to_series()
     # Not by pyarrow's own to_numpy, which imports pandas for it.
     return hashed.to_numpy()[pl.Series(encoded.indices).to_numpy()]
 
@@ -152,6 +150,10 @@ class BenchmarkTexts:
         first message counts at any length.
         """
         self.ngram, self.similarity = ngram, similarity
+        tasks = list(tasks)
+        names = {"benchmark": pl.String, "task": pl.String}
+        ids = (table.select(benchmark=pl.lit(name), task="prompt_id") for name, table in tasks)
+        self._ids = pl.concat([pl.DataFrame(schema=names), *ids])
         frames = [
             table.select(benchmark=pl.lit(name), prompt_id="prompt_id", message=_user_messages("prompt"))
             .with_columns(place=pl.int_ranges(0, pl.col("message").list.len()))
@@ -186,6 +188,12 @@ class BenchmarkTexts:
         if self.similarity:
             parts.append(self._alike(said))
         return pl.concat(parts).unique("row", keep="first", maintain_order=True).sort("row")
+
+    def named_after(self, conversations: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `conversations` (conversation_id among their columns) whose id in the source is that of a task, with the
+        columns of `found_in` but row: benchmarks that are made from the same logs may name their tasks so."""
+        own = conversations.with_columns(task=pl.col("conversation_id").str.split(":").list.last())
+        return own.join(self._ids, on="task").with_columns(how=pl.lit("id"), evidence="task")
 
     def _exact(self, said: Words) -> pl.DataFrame:
         mine = pl.DataFrame({"row": np.arange(len(said.lists)), "said": said.joined()})
@@ -222,6 +230,11 @@ class BenchmarkTexts:
             },
             schema=_no_hits().schema,
         )
+
+
+def said_by_users(rows: pl.DataFrame) -> pl.DataFrame:
+    """The users' messages in the prompts of `rows`, one after the other: the other columns, and content."""
+    return rows.explode("prompt", empty_as_null=False).unnest("prompt").filter(role="user").drop("role")
 
 
 def _user_messages(column: str) -> pl.Expr:

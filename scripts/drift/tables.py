@@ -149,6 +149,8 @@ class Quarantine(dy.Schema):
 class Contamination(Quarantine):
     """Training rows that hold the prompt of a benchmark that was not kept out (keep_out: false)."""
 
+    pool = _one_of(("dsat", "sat", "seed"), "the pool it is in", primary_key=True)
+
 
 class Tasks(dy.Schema):
     """A benchmark's tasks."""

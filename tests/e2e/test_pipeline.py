@@ -236,23 +236,19 @@ def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples
         "recipes": config["recipes"] | {"iterdpo": recipe},
         "reward_models": {"small": {"path": str(reward_model)}},
     }
-    folder_of = "results/tiny/tiny/iterdpo/iter1"
-    snakemake(folder, config, *SIDE_BY_SIDE, f"{folder_of}/policy.json")
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        pairs = duckdb.sql(f"""
-            select chosen.score > rejected.score as ranked, position('#guided' in p.chosen_from) > 0 as guided
-            from '{folder_of}/pairs.parquet' p
-            join '{folder_of}/rank/rewards.parquet' chosen on chosen.request_id = p.chosen_from
-            join '{folder_of}/rank/rewards.parquet' rejected on rejected.request_id = p.rejected_from
-        """).pl()
-    finally:
-        os.chdir(before)
+    target = "results/tiny/tiny/iterdpo/iter1/policy.json"
+    snakemake(folder, config, *SIDE_BY_SIDE, target)
+    made = (folder / target).parent
+    pairs = duckdb.sql(f"""
+        select chosen.score > rejected.score as ranked, position('#guided' in p.chosen_from) > 0 as guided
+        from '{made}/pairs.parquet' p
+        join '{made}/rank/rewards.parquet' chosen on chosen.request_id = p.chosen_from
+        join '{made}/rank/rewards.parquet' rejected on rejected.request_id = p.rejected_from
+    """).pl()
     assert pairs.height > 3
     assert pairs["ranked"].all()
     assert set(pairs["guided"]) == {True, False}, "one kind of sample always wins: is it the score that decides?"
-    manifest = json.loads((folder / folder_of / "policy.json").read_text())
+    manifest = json.loads((folder / target).read_text())
     assert manifest["steps_done"] == manifest["steps_planned"] > 0
 
 

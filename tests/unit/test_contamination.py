@@ -32,7 +32,7 @@ def found(pool: pl.DataFrame) -> list[tuple]:
         schema_overrides={"prompt": tables.Tasks.create_empty().schema["prompt"]},
     )
     known = BenchmarkTexts([("late", tasks)], ngram=8, similarity=0.8)
-    return contamination.contamination(pool, "sat", "late", tasks, known).select("pool", "prompt_id", "task", "how").rows()
+    return contamination.contamination(pool, "sat", known).select("pool", "prompt_id", "task", "how").rows()
 
 
 def test_a_prompt_in_any_message_of_the_user_is_found_and_an_answer_is_none():
