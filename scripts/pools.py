@@ -13,12 +13,15 @@ max_dsat, max_sat, max_seed (training rows; null: all).
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import polars as pl
 
 from drift import cli, overlap, tables
+from drift.ahead import mapped
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "seed": tables.Seed}
@@ -54,14 +57,18 @@ FILTERS = {
     "max_per_template": "BIGINT",
 }
 # DuckDB's share of the job's memory; what does not fit goes to disk.
-MEMORY = "2GB"
-TEXTS_AT_A_TIME = 4096
+MEMORY = "1GB"
+TEXTS_AT_A_TIME = 2048
+# Which rows of a pool sql/rows.sql puts together.
+PAGE = {"pool": "VARCHAR", "first_row": "BIGINT", "rows_at_a_time": "BIGINT"}
+ROWS_AT_A_TIME = 10_000
 
 
 def choose(
-    turns: str, labels: str, benchmarks: dict[str, str], settings: dict
-) -> tuple[dict[str, pl.DataFrame], pl.DataFrame, pl.DataFrame]:
-    """The rows of every pool by name, their quarantine and their ledger, from the tables at the paths `turns` and `labels`.
+    turns: str, labels: str, benchmarks: dict[str, str], settings: dict, paths: dict[str, str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Write every pool to its place in `paths`, from the tables at the paths `turns` and `labels`; returns the quarantine and
+    the ledger.
 
     `benchmarks`: paths of Tasks tables by name. Raises StageError where no reply is left to train on.
     """
@@ -81,11 +88,14 @@ def choose(
         connection.register("near_duplicates", _near_duplicates(connection, threshold))
         connection.register("groups", _groups(connection, threshold))
         connection.execute(_sql("split"))
-        rows = connection.sql(_sql("rows")).pl()
-        pools = {pool: rows.filter(pl.col("pool") == pool).rename(names) for pool, names in REPLIES.items()}
-        ledger = pl.concat([_ledger(connection, pool, rows.height) for pool, rows in pools.items()])
-    _check_training_rows(pools["dsat"], ledger, settings)
-    return pools, quarantine, ledger
+        books = {pool: _ledger(connection, pool) for pool in SCHEMAS}
+        ledger = pl.concat(book.table() for book in books.values())
+        _check_training_rows(connection, ledger, settings)
+        for pool, schema in SCHEMAS.items():
+            written = tables.write_batches(_rows(connection, pool), schema, paths[pool])
+            if books[pool].rows != written:
+                raise AssertionError(f"pool {pool}: {written} rows were taken, but the ledger leaves {books[pool].rows}")
+    return quarantine, ledger
 
 
 def _sql(name: str) -> str:
@@ -115,10 +125,7 @@ def _quarantine(
         JOIN (SELECT conversation_id, max(turn) AS last FROM candidates WHERE reason IS NULL GROUP BY ALL) USING (conversation_id)
         WHERE turn <= last
     """
-    parts = []
-    for batch in _batches(connection, said) if tasks else ():
-        where = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
-        parts.append(known.found_in(batch["text"]).join(where, on="row").drop("row"))
+    parts = list(mapped(partial(_found, known), _batches(connection, said))) if tasks else []
     conversations = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
     parts.append(known.named_after(conversations).with_columns(turn=pl.lit(0, pl.Int32)))
     columns = {"conversation_id": pl.String, "turn": pl.Int32} | dict.fromkeys(
@@ -129,6 +136,11 @@ def _quarantine(
     hits = candidates.join(found, on="conversation_id", suffix="_found").filter(pl.col("turn_found") <= pl.col("turn"))
     first = hits.sort("pool", "prompt_id", "turn_found", "how", "benchmark", "task")
     return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_found")
+
+
+def _found(known: overlap.BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
+    where = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
+    return known.found_in(batch["text"]).join(where, on="row").drop("row")
 
 
 def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
@@ -171,16 +183,19 @@ def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> p
 def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float | None) -> pl.DataFrame:
     """The query's rows of pool, prompt_id and text, less the text, with the first prompt_id of their cluster in the pool.
     None, where there is no threshold."""
-    signature = pl.Array(pl.UInt32, overlap.PERMUTATIONS)
-    parts = [pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String, "signature": signature})]
-    for batch in _batches(connection, sql) if threshold else ():
-        parts.append(batch.select("pool", "prompt_id").with_columns(signature=pl.Series(overlap.signatures(batch["text"]))))
-    rows = pl.concat(parts).sort("pool", "prompt_id")
+    signed = list(mapped(_signed, _batches(connection, sql))) if threshold else []
+    names = pl.concat([pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String}), *(name for name, _ in signed)])
+    signatures = np.concatenate([overlap.signatures(pl.Series(dtype=pl.String)), *(signature for _, signature in signed)])
+    del signed  # They are the largest that is held of the candidates.
     found = []
-    for of_pool in rows.partition_by("pool", maintain_order=True):
-        first = overlap.clusters(of_pool["signature"].to_numpy(), threshold)
+    for of_pool in names.with_row_index("row").sort("pool", "prompt_id").partition_by("pool", maintain_order=True):
+        first = overlap.clusters(signatures[of_pool["row"].to_numpy()], threshold)
         found.append(of_pool.select("pool", "prompt_id", cluster=pl.col("prompt_id").gather(first)))
-    return pl.concat([rows.clear().select("pool", "prompt_id", cluster="prompt_id"), *found])
+    return pl.concat([names.clear().select("pool", "prompt_id", cluster="prompt_id"), *found])
+
+
+def _signed(batch: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    return batch.select("pool", "prompt_id"), overlap.signatures(batch["text"])
 
 
 def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
@@ -195,7 +210,19 @@ def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
             return rows.select("conversation_id", "group_key")
 
 
-def _ledger(connection: duckdb.DuckDBPyConnection, pool: str, rows: int) -> pl.DataFrame:
+def _rows(connection: duckdb.DuckDBPyConnection, pool: str) -> Iterator[pl.DataFrame]:
+    """The rows that a pool takes, with their texts, in the order of prompt_id, some at a time."""
+    first = 0
+    while True:
+        _set_variables(connection, {"pool": pool, "first_row": first, "rows_at_a_time": ROWS_AT_A_TIME}, PAGE)
+        rows = connection.sql(_sql("rows")).pl()
+        yield rows.rename(REPLIES[pool])
+        first += rows.height
+        if rows.height < ROWS_AT_A_TIME:
+            return
+
+
+def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> tables.LedgerBook:
     counted = """
         SELECT reason, sum(rows)
         FROM (
@@ -211,17 +238,17 @@ def _ledger(connection: duckdb.DuckDBPyConnection, pool: str, rows: int) -> pl.D
     book = tables.LedgerBook(pool, "pools", "replies", sum(counts.values()))
     for (reason,) in connection.execute(reasons).fetchall():
         book.drop(reason, counts.get(reason, 0))
-    if book.rows != rows:
-        raise AssertionError(f"pool {pool}: {rows} rows were taken, but the ledger leaves {book.rows}")
-    return book.table()
+    return book
 
 
-def _check_training_rows(dsat: pl.DataFrame, ledger: pl.DataFrame, settings: dict) -> None:
-    if (dsat["split"] == "train").any():
+def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataFrame, settings: dict) -> None:
+    taken = "SELECT split, count(*) FROM split_candidates WHERE reason IS NULL AND pool = 'dsat' GROUP BY split"
+    rows = dict(connection.sql(taken).fetchall())
+    if "train" in rows:
         return
-    if not dsat.is_empty():
+    if rows:
         raise cli.StageError(
-            f"all {dsat.height} DSAT replies went to the test side: there are fewer conversations with one than "
+            f"all {rows['test']} DSAT replies went to the test side: there are fewer conversations with one than "
             f"test_conversations ({settings['test_conversations']}) asks for. Lower it, or add conversations."
         )
     drops = ledger.filter((pl.col("flow") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
@@ -242,9 +269,8 @@ def main() -> None:
     command.add_argument("--ledger", required=True, help="where to write the Ledger table")
     arguments = command.parse_args()
     benchmarks = dict(benchmark.split("=", 1) for benchmark in arguments.benchmark)
-    pools, quarantine, ledger = choose(arguments.turns, arguments.labels, benchmarks, arguments.settings)
-    for pool, schema in SCHEMAS.items():
-        tables.write_table(pools[pool], schema, getattr(arguments, pool))
+    paths = {pool: getattr(arguments, pool) for pool in SCHEMAS}
+    quarantine, ledger = choose(arguments.turns, arguments.labels, benchmarks, arguments.settings, paths)
     tables.write_table(quarantine, tables.Quarantine, arguments.quarantine)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 

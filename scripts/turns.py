@@ -28,14 +28,14 @@ COPIES = Path(sources.__file__).parent / "copies.sql"
 EXACT_COPY = "exact copy of another conversation"
 SAME_ID = "same id as another conversation, other text"
 # What DuckDB may hold while it sorts; the rest goes to the temporary folder.
-SORT_MEMORY = "2GB"
+SORT_MEMORY = "1GB"
 
 
 def read_source(name: str, path: Path, options: dict, beside: Path | None, counts: Counter) -> Iterator[pl.DataFrame]:
     """Yield the exchanges of a source, frame by frame (columns of `exchanges`, and source); drops are counted in `counts`."""
     reader = sources.READERS[options["kind"]]
     more = [sources.source_files(beside, reader.BESIDE)] if beside else []
-    for conversations in reader.read(sources.source_files(path, reader), counts, *more):
+    for conversations in ahead(reader.read(sources.source_files(path, reader), counts, *more)):
         rows, dropped = exchanges(conversations, mask=options.get("mask", False))
         counts.update(dropped)
         yield rows.with_columns(source=pl.lit(name))
@@ -66,7 +66,8 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
                 .to_arrow(compat_level=pl.CompatLevel.oldest())
             )
             first += rows["number"].max() + 1 if rows.height else 0
-            writer = writer or pq.ParquetWriter(file, table.schema, compression="lz4")
+            # It is read once and goes: compressing it would take longer than writing it.
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="lz4", use_dictionary=False)
             writer.write_table(table)
     if writer:
         writer.close()
@@ -96,7 +97,7 @@ def write_turns(
         for name, reason, conversations in connection.execute(told_apart).fetchall():
             counts[name][reason or "kept"] += conversations
         kept = connection.sql("FROM kept_exchanges ORDER BY conversation_id, turn").to_arrow_reader(tables.ROW_GROUP)
-        tables.write_batches((pl.DataFrame(pl.from_arrow(batch)) for batch in ahead(kept)), tables.Turns, turns)
+        tables.write_batches((pl.DataFrame(pl.from_arrow(batch)) for batch in kept), tables.Turns, turns)
     exchanged = dict(pl.scan_parquet(turns).group_by("source").len().collect().rows())
     books = [source_ledger(name, _reader(settings, name), counts[name], exchanged.get(name, 0)) for name in sorted(paths)]
     return pl.concat([book.table() for book in books])

@@ -1,10 +1,14 @@
-"""Work on the next item while the one before it is used: for steps that leave the interpreter (polars, DuckDB, files)."""
+"""Work on what comes next while what came before is used: for steps that leave the interpreter (polars, DuckDB, files)."""
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
+# More would hold more batches of texts in memory than they save time: polars and DuckDB have threads of their own.
+THREADS = 2
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -18,3 +22,18 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not end:
             coming = thread.submit(next, iterator, end)
             yield item
+
+
+def mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """`function` of every item, in their order, made by THREADS threads; no more items than that are taken before they are used.
+
+    What `items` or `function` raises is raised where its result would have come.
+    """
+    coming: deque = deque()
+    with ThreadPoolExecutor(THREADS) as threads:
+        for item in items:
+            coming.append(threads.submit(function, item))
+            if len(coming) > THREADS:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

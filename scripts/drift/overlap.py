@@ -59,7 +59,9 @@ def gram_hashes(said: Words, n: int) -> tuple[np.ndarray, np.ndarray]:
 def _hashes(found: pl.Series) -> np.ndarray:
     """A hash of every word; each distinct one is hashed once. Libraries' own hashes are faster, but change with their version."""
     encoded = found.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    hashed = duckdb.from_arrow(pa.table({"word": encoded.dictionary})).project("md5_number_upper(word)").pl().to_series()
+    # A connection serves one thread at a time; a cursor is one more to the same database.
+    with duckdb.default_connection().cursor() as cursor:
+        hashed = cursor.from_arrow(pa.table({"word": encoded.dictionary})).project("md5_number_upper(word)").pl().to_series()
     # Not by pyarrow's own to_numpy, which imports pandas for it.
     return hashed.to_numpy()[pl.Series(encoded.indices).to_numpy()]
 
@@ -78,7 +80,10 @@ def signatures(texts: pl.Series) -> np.ndarray:
 
 def signed(said: Words) -> np.ndarray:
     """`signatures` of texts whose words are known."""
-    hashes, offsets = gram_hashes(said, SHINGLE)
+    return _signed(*gram_hashes(said, SHINGLE))
+
+
+def _signed(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
     return np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
 
@@ -86,11 +91,11 @@ def signed(said: Words) -> np.ndarray:
 def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
     """For every signature the first one of its cluster: near-duplicates, and near-duplicates of those, make a cluster."""
     first = np.arange(len(signed))
-    pairs = [_pairs_with_first(bucket) for bucket in _buckets(signed)]
-    if not pairs:
-        return first
-    earlier, later = np.unique(np.concatenate(pairs), axis=0).T
-    alike = similarity(signed[earlier], signed[later]) >= threshold
+    pairs = np.zeros(0, dtype=np.int64)
+    for bucket in _buckets(signed):
+        pairs = np.union1d(pairs, _pairs_with_first(bucket))
+    earlier, later = np.divmod(pairs, max(len(signed), 1))
+    alike = similarity(signed, earlier, signed, later) >= threshold
     earlier, later = earlier[alike], later[alike]
     while True:
         lowest = np.minimum(first[earlier], first[later])
@@ -104,36 +109,41 @@ def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
 
 def matches(signed: np.ndarray, others: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of `signed` and of `others` (few) that are near-duplicates, and how similar: three arrays of one length."""
-    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    pairs = [pl.DataFrame(schema={"a": pl.UInt32, "b": pl.UInt32})]
     for mine, theirs in zip(_buckets(signed), _buckets(others), strict=True):
         left = pl.DataFrame({"bucket": mine}).with_row_index("a")
         right = pl.DataFrame({"bucket": theirs}).with_row_index("b")
-        pairs.append(left.join(right, on="bucket").select("a", "b").to_numpy().astype(np.int64))
-    a, b = np.unique(np.concatenate(pairs), axis=0).T
-    similar = similarity(signed[a], others[b])
+        pairs.append(left.join(right, on="bucket").select("a", "b"))
+    a, b = (column.to_numpy() for column in pl.concat(pairs).unique().sort("a", "b"))
+    similar = similarity(signed, a, others, b)
     kept = similar >= threshold
     return a[kept], b[kept], similar[kept]
 
 
-def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The estimated Jaccard similarity of each pair of signatures."""
-    return (a == b).mean(axis=1) if len(a) else np.zeros(0)
+def similarity(signed: np.ndarray, rows: np.ndarray, others: np.ndarray, other_rows: np.ndarray) -> np.ndarray:
+    """The estimated Jaccard similarity of each pair: `rows` of `signed` with `other_rows` of `others`."""
+    parts = [np.zeros(0)]
+    for start in range(0, len(rows), BATCH):
+        mine, theirs = signed[rows[start : start + BATCH]], others[other_rows[start : start + BATCH]]
+        parts.append((mine == theirs).mean(axis=1))
+    return np.concatenate(parts)
 
 
 def _buckets(signed: np.ndarray) -> Iterator[np.ndarray]:
     """Band by band, the bucket of every signature: near-duplicates share one with high probability."""
-    for band in np.split(signed.astype(np.uint64), BANDS, axis=1):
+    for band in np.split(signed, BANDS, axis=1):
         bucket = np.zeros(len(signed), dtype=np.uint64)
         for column in band.T:
-            bucket = (bucket ^ column) * _BASE
+            bucket = (bucket ^ column.astype(np.uint64)) * _BASE
         yield bucket
 
 
 def _pairs_with_first(bucket: np.ndarray) -> np.ndarray:
-    """(first, row) for every row that shares its bucket with an earlier one: linear in rows, however full a bucket is."""
+    """first * rows + row for every row that shares its bucket with an earlier one, the first: linear in rows, however full a
+    bucket is."""
     _, first, which = np.unique(bucket, return_index=True, return_inverse=True)
-    pairs = np.stack([first[which], np.arange(len(bucket))], axis=1)
-    return pairs[pairs[:, 0] < pairs[:, 1]]
+    later = np.flatnonzero(first[which] < np.arange(len(bucket)))
+    return first[which[later]] * len(bucket) + later
 
 
 # ---------------------------------------------------------------------------------------------------------- benchmarks
@@ -171,7 +181,9 @@ class BenchmarkTexts:
             hashes, self._offsets = gram_hashes(said, ngram)
             self._grams, self._places = np.unique(hashes, return_index=True)
         if similarity:
-            self._signatures = signed(said)
+            shingles, offsets = gram_hashes(said, SHINGLE)
+            self._shingles = np.unique(shingles)
+            self._signatures = _signed(shingles, offsets)
 
     def found_in(self, texts: pl.Series) -> pl.DataFrame:
         """What of the benchmarks the texts hold: row (of `texts`), benchmark, task, how (exact, ngram, minhash) and evidence.
@@ -203,8 +215,8 @@ class BenchmarkTexts:
     def _ngram(self, said: Words) -> pl.DataFrame:
         rows = []
         hashes, offsets = gram_hashes(said, self.ngram)
-        known = np.minimum(np.searchsorted(self._grams, hashes), len(self._grams) - 1)
-        hits = np.flatnonzero(self._grams[known] == hashes)
+        known = _places(hashes, self._grams)
+        hits = np.flatnonzero(known >= 0)
         text_of = np.searchsorted(offsets, hits, side="right") - 1
         for text, first in zip(*np.unique(text_of, return_index=True), strict=True):
             message = np.searchsorted(self._offsets, self._places[known[hits[first]]], side="right") - 1
@@ -217,7 +229,16 @@ class BenchmarkTexts:
         return pl.DataFrame(rows, schema=_no_hits().schema, orient="row")
 
     def _alike(self, said: Words) -> pl.DataFrame:
-        mine, theirs, similar = matches(signed(said), self._signatures, self.similarity)
+        hashes, offsets = gram_hashes(said, SHINGLE)
+        lengths = np.diff(offsets)
+        # What is alike shares at least that share of its grams; half of it leaves room for MinHash's error. Few texts do, and
+        # signing takes time.
+        shared = np.add.reduceat(_places(hashes, self._shingles) >= 0, offsets[:-1], dtype=np.int64)
+        some = np.flatnonzero(shared >= self.similarity / 2 * lengths)
+        their_hashes = hashes[_ranges(offsets[some], lengths[some])]
+        signatures = _signed(their_hashes, np.concatenate([[0], np.cumsum(lengths[some])]))
+        mine, theirs, similar = matches(signatures, self._signatures, self.similarity)
+        mine = some[mine]
         owners = self.messages[theirs]
         evidence = [f"{value:.2f} alike: {text}" for value, text in zip(similar, owners["text"], strict=True)]
         return pl.DataFrame(
@@ -230,6 +251,12 @@ class BenchmarkTexts:
             },
             schema=_no_hits().schema,
         )
+
+
+def _places(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Where each value stands in `known`, which is sorted and not empty; -1 where it does not."""
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[places] == values, places, -1)
 
 
 def said_by_users(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,5 @@
--- Every reply that the chosen labeler judged, with what the pools ask of it. Hashes stand for the texts, which are long.
+-- Every reply that the chosen labeler judged, with what the pools ask of it. Hashes stand for the texts, which are long; they are
+-- numbers, which take half the memory of their digits.
 
 CREATE TEMP VIEW turns AS
     SELECT * FROM read_parquet(getvariable('turns'));
@@ -29,28 +30,32 @@ measured AS (
         -- Long messages that begin alike, numbers apart, are one template filled in again and again.
         CASE
             WHEN length("user") >= 200
-                THEN md5(regexp_replace(left(plain(left("user", 200)), 100), '[0-9]+', '0', 'g'))
+                THEN md5_number_upper(regexp_replace(left(plain(left("user", 200)), 100), '[0-9]+', '0', 'g'))
         END AS template_key,
-        CASE WHEN turn = 0 THEN md5(plain("user")) END AS opening_key,
+        CASE WHEN turn = 0 THEN md5_number_upper(plain("user")) END AS opening_key,
         feedback IS NOT NULL AS answered,
         length("user") AS message_chars,
         length(response) AS reply_chars,
         coalesce(length(system), 0) AS system_chars,
-        md5(coalesce(system, '')) AS system_md5,
-        md5("user") AS message_md5,
-        md5(response) AS reply_md5
+        md5_number(system) AS system_md5,
+        md5_number(turn || '/' || md5("user")) AS message_md5,
+        md5_number(turn || '/' || md5("user") || '/' || md5(response)) AS exchange_md5,
+        md5_number(response) AS reply_md5
     FROM turns
     LEFT JOIN judged USING (conversation_id, turn)
     WHERE conversation_id IN (SELECT conversation_id FROM judged WHERE label <> 'NEUTRAL')
 ),
 -- A prompt is the system message, which stands before the first exchange, all exchanges before the reply, and the user's message.
+-- Its hash is those of its parts, each with its turn, put together.
 prompts AS (
     SELECT
         * EXCLUDE (opening_key),
         coalesce(sum(message_chars + reply_chars) OVER before, 0) + sum(system_chars) OVER conversation + message_chars
             AS prompt_chars,
-        md5(first_value(system_md5) OVER conversation || coalesce(string_agg(message_md5 || reply_md5, '') OVER before, '') || message_md5)
-            AS prompt_md5,
+        xor(
+            xor(message_md5, coalesce(bit_xor(exchange_md5) OVER before, 0)),
+            coalesce(first_value(system_md5) OVER conversation, 0)
+        ) AS prompt_md5,
         first_value(opening_key) OVER conversation AS opening_key
     FROM measured
     WINDOW
@@ -61,7 +66,7 @@ SELECT
     conversation_id || '/' || turn AS prompt_id,
     conversation_id,
     turn,
-    prompts.* EXCLUDE (conversation_id, turn, system_chars, system_md5, message_md5),
+    prompts.* EXCLUDE (conversation_id, turn, system_chars, system_md5, message_md5, exchange_md5),
     judged.label,
     judged.score,
     judged.flipped

@@ -1,10 +1,12 @@
--- The rows of the pools, with their texts: only now are the conversations before the replies put together.
+-- Some rows of a pool, with their texts: only now are the conversations before the replies put together.
 
 WITH
 taken AS (
-    SELECT pool, prompt_id, conversation_id, turn, split, flipped
+    SELECT prompt_id, conversation_id, turn, split, flipped
     FROM split_candidates
-    WHERE reason IS NULL
+    WHERE reason IS NULL AND pool = getvariable('pool')
+    ORDER BY prompt_id
+    LIMIT getvariable('rows_at_a_time') OFFSET getvariable('first_row')
 ),
 messages AS (
     SELECT conversation_id, turn, 0 AS place, 'system' AS role, system AS content FROM candidate_turns
@@ -18,7 +20,7 @@ prompts AS (
         wanted.conversation_id,
         wanted.turn,
         list({'role': messages.role, 'content': messages.content} ORDER BY messages.turn, messages.place) AS prompt
-    FROM (SELECT DISTINCT conversation_id, turn FROM taken) AS wanted
+    FROM taken AS wanted
     JOIN messages
         ON messages.conversation_id = wanted.conversation_id
         AND (messages.turn < wanted.turn OR (messages.turn = wanted.turn AND messages.role <> 'assistant'))
@@ -26,7 +28,6 @@ prompts AS (
     GROUP BY wanted.conversation_id, wanted.turn
 )
 SELECT
-    taken.pool,
     taken.prompt_id,
     taken.conversation_id,
     taken.turn,
@@ -45,4 +46,5 @@ JOIN prompts USING (conversation_id, turn)
 JOIN candidate_turns AS replied USING (conversation_id, turn)
 JOIN judged USING (conversation_id, turn)
 LEFT JOIN candidate_turns AS followed
-    ON followed.conversation_id = taken.conversation_id AND followed.turn = taken.turn + 1;
+    ON followed.conversation_id = taken.conversation_id AND followed.turn = taken.turn + 1
+ORDER BY taken.prompt_id;

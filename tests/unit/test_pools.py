@@ -69,10 +69,9 @@ class Corpus:
         paths = [str(self.folder / f"{name}.parquet") for name in ("turns", "labels")]
         filters = FILTERS | {key: settings.pop(key) for key in FILTERS.keys() & settings.keys()}
         asked = SETTINGS | settings | {"filters": filters, "decontamination": DECONTAMINATION}
-        chosen, self.quarantine, ledger = pools.choose(*paths, self.benchmarks, asked)
-        for pool, schema in pools.SCHEMAS.items():
-            tables.write_table(chosen[pool], schema, self.folder / f"{pool}.parquet")
-        written = {pool: tables.read_table(schema, self.folder / f"{pool}.parquet") for pool, schema in pools.SCHEMAS.items()}
+        written = {pool: self.folder / f"{pool}.parquet" for pool in pools.SCHEMAS}
+        self.quarantine, ledger = pools.choose(*paths, self.benchmarks, asked, written)
+        written = {pool: tables.read_table(schema, written[pool]) for pool, schema in pools.SCHEMAS.items()}
         return written, tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)
 
 
@@ -205,6 +204,23 @@ def test_the_choice_depends_on_the_seed_alone(corpus):
         files.append([(corpus.folder / f"{pool}.parquet").read_bytes() for pool in pools.SCHEMAS])
     assert files[0] == files[1]
     assert ids(corpus.choose(**settings)[0]["dsat"]) != ids(corpus.choose(**settings, seed=43)[0]["dsat"])
+
+
+def test_rows_put_together_a_few_at_a_time_are_the_same_rows(corpus, monkeypatch):
+    whole, _ = many(corpus).choose()
+    monkeypatch.setattr(pools, "ROWS_AT_A_TIME", 3)
+    few, _ = corpus.choose()
+    assert all(few[pool].equals(whole[pool]) for pool in pools.SCHEMAS)
+    assert min(whole["dsat"].height, whole["sat"].height, whole["seed"].height) > 3
+
+
+def test_the_same_messages_in_another_order_are_another_prompt(corpus):
+    corpus.add("a", "one", ("x", "two", "NEUTRAL"), ("y", "three", "NEUTRAL"), ("z", "no", "DSAT"))
+    corpus.add("b", "two", ("y", "one", "NEUTRAL"), ("x", "three", "NEUTRAL"), ("z", "no", "DSAT"))
+    corpus.add("c", "one", ("x", "two", "NEUTRAL"), ("y", "three", "NEUTRAL"), ("z", "bad", "DSAT"))
+    chosen, ledger = corpus.choose(near_duplicates=None)
+    assert drops(ledger, "dsat")["same prompt and reply as another"] == 1
+    assert ids(chosen["dsat"]) == {"s:a/2", "s:b/2"}
 
 
 def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, tmp_path):

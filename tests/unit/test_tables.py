@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from drift import tables
-from drift.tables import LedgerBook, TableError, atomic_path, read_table, write_table
+from drift.tables import LedgerBook, TableError, atomic_path, read_table, write_batches, write_table
 
 
 def logps(count: int) -> pl.DataFrame:
@@ -47,6 +47,51 @@ def test_the_same_rows_in_any_order_are_the_same_bytes(tmp_path):
     shuffled = logps(500).sample(fraction=1.0, shuffle=True, seed=1).select("rejected_logp", "pair_id", "chosen_logp")
     write_table(shuffled, tables.Logps, tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_rows_in_batches_of_any_size_are_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROW_GROUP", 100)
+    written = []
+    for size in (1, 70, 100, 1000):
+        written.append(tmp_path / f"{size}.parquet")
+        assert write_batches(logps(500).iter_slices(size), tables.Logps, written[-1]) == 500
+    assert len({path.read_bytes() for path in written}) == 1
+    assert read_table(tables.Logps, written[0]).equals(logps(500))
+
+
+def test_no_batch_is_a_table_without_rows(tmp_path):
+    assert write_batches([], tables.Logps, tmp_path / "logps.parquet") == 0
+    assert read_table(tables.Logps, tmp_path / "logps.parquet").is_empty()
+
+
+def unsound(how: str):
+    yield logps(3)
+    if how == "order":
+        yield logps(2)
+    if how == "twice":
+        yield logps(3)[2:]
+    if how == "column":
+        yield logps(4)[3:].drop("chosen_logp")
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("order", TableError, "not sorted by pair_id"),
+        ("twice", TableError, "come twice"),
+        ("column", TableError, "chosen_logp"),
+        ("reading", OSError, "the disk is gone"),
+    ],
+)
+def test_batches_that_are_no_table_are_refused_and_what_was_there_stays(tmp_path, how, error, message):
+    path = tmp_path / "logps.parquet"
+    write_table(logps(3), tables.Logps, path)
+    before = path.read_bytes()
+    with pytest.raises(error, match=message):
+        write_batches(unsound(how), tables.Logps, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_columns_without_a_declaration_are_left_out(tmp_path):
