@@ -127,6 +127,12 @@ def test_what_a_rule_needs_is_in_every_match(rule, data):
     assert re.search(rule.needs, data.draw(st.from_regex(rule.pattern)))
 
 
+@given(text=st.text(alphabet=" \t\n\r\u00a0\u2003ab'\u2019\\"))
+def test_texts_are_compared_with_single_spaces_and_straight_quotes(text):
+    plain = re.sub(r"\s+", " ", text.replace("\u2019", "'").replace("\\", "")).strip()
+    assert lexical._normalised(pl.Series([text])).to_list() == [plain]
+
+
 def test_the_tier_is_that_of_the_surest_rule_of_the_label():
     assert judge("That is wrong")["tier"] == "high"
     assert judge("Please check again")["tier"] == "medium"
