@@ -66,8 +66,7 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
                 .to_arrow(compat_level=pl.CompatLevel.oldest())
             )
             first += rows["number"].max() + 1 if rows.height else 0
-            # It is read once and goes: compressing it would take longer than writing it.
-            writer = writer or pq.ParquetWriter(file, table.schema, compression="lz4", use_dictionary=False)
+            writer = writer or pq.ParquetWriter(file, table.schema, compression="lz4")
             writer.write_table(table)
     if writer:
         writer.close()

@@ -25,7 +25,8 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """`function` of every item, in their order, made by THREADS threads; no more items than that are taken before they are used.
+    """`function` of every item, in their order, made by THREADS threads; no more items than that, and one, are taken before they
+    are used.
 
     What `items` or `function` raises is raised where its result would have come.
     """

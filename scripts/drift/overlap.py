@@ -46,14 +46,14 @@ def gram_hashes(said: Words, n: int) -> tuple[np.ndarray, np.ndarray]:
     A text of fewer words has one gram, all of them.
     """
     # n-1 zeros behind every text keep its last grams from reaching into the next text.
-    starts = np.concatenate([[0], np.cumsum(said.lengths + n - 1)])
+    starts = _offsets(said.lengths + n - 1)
     padded = np.zeros(starts[-1] + n - 1, dtype=np.uint64)
     padded[_ranges(starts[:-1], said.lengths)] = said.hashes
     rolled = np.zeros(starts[-1], dtype=np.uint64)
     for place in range(n):
         rolled = rolled * _BASE + padded[place : place + len(rolled)]
     grams = np.maximum(said.lengths - n + 1, 1)
-    return rolled[_ranges(starts[:-1], grams)], np.concatenate([[0], np.cumsum(grams)])
+    return rolled[_ranges(starts[:-1], grams)], _offsets(grams)
 
 
 def _hashes(found: pl.Series) -> np.ndarray:
@@ -68,22 +68,25 @@ def _hashes(found: pl.Series) -> np.ndarray:
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """start, start + 1, ... of every range, one range after the other."""
-    return np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) + np.arange(lengths.sum())
+    return np.repeat(starts - _offsets(lengths)[:-1], lengths) + np.arange(lengths.sum())
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each of the ranges that follow one another begins, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(lengths)])
 
 
 def signatures(texts: pl.Series) -> np.ndarray:
     """MinHash signatures (Broder 1997), texts x PERMUTATIONS: the share of equal places of two estimates their Jaccard
     similarity."""
     parts = [np.zeros((0, PERMUTATIONS), dtype=np.uint32)]
-    return np.concatenate(parts + [signed(Words(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)])
-
-
-def signed(said: Words) -> np.ndarray:
-    """`signatures` of texts whose words are known."""
-    return _signed(*gram_hashes(said, SHINGLE))
+    for start in range(0, len(texts), BATCH):
+        parts.append(_signed(*gram_hashes(Words(texts[start : start + BATCH]), SHINGLE)))
+    return np.concatenate(parts)
 
 
 def _signed(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """`signatures` of texts whose `gram_hashes` are known."""
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
     return np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
 
@@ -235,8 +238,7 @@ class BenchmarkTexts:
         # signing takes time.
         shared = np.add.reduceat(_places(hashes, self._shingles) >= 0, offsets[:-1], dtype=np.int64)
         some = np.flatnonzero(shared >= self.similarity / 2 * lengths)
-        their_hashes = hashes[_ranges(offsets[some], lengths[some])]
-        signatures = _signed(their_hashes, np.concatenate([[0], np.cumsum(lengths[some])]))
+        signatures = _signed(hashes[_ranges(offsets[some], lengths[some])], _offsets(lengths[some]))
         mine, theirs, similar = matches(signatures, self._signatures, self.similarity)
         mine = some[mine]
         owners = self.messages[theirs]
