@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# What follows is found in these folders, so it cannot stand above with the other imports (E402).
 sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
 
 from common import measured  # noqa: E402

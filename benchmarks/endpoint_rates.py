@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# What follows is found in these folders, so it cannot stand above with the other imports (E402).
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "scripts")]
 
 from tests.endpoints import FaultyEndpoint  # noqa: E402

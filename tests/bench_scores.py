@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+# What follows is found in this folder, so it cannot stand above with the other imports (E402).
 sys.path.insert(0, str(SCRIPTS))
 
 from drift import tables, wildbench  # noqa: E402
