@@ -1,13 +1,13 @@
 # make demo   the whole pipeline on a laptop: two CPU cores, a real small chat model, real conversations
 # make test   unit tests, and the whole DAG end to end on a tiny model
-# make plan   what the run of CONFIG takes on MACHINE (scripts/plan.py --help): jobs, GPU memory and hours, disk, bills
+# make plan   what the run of CONFIG takes on MACHINE (tools/plan.py --help): jobs, GPU memory and hours, disk, bills
 # make bench-generate, make bench-train   our two heavy stages against the released code's way, on this machine
 # make test-gpu   generate and train on a GPU, with their speed and memory; in an environment with a CUDA build of torch
 # make test-slurm   the pipeline on a real Slurm of its own, and through its faults; make bench-slurm: what Slurm jobs cost
 # make lint   snakefmt and ruff (snakemake --lint is among the tests)
 # make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
 # make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
-# make prune  delete the weights of finished rounds that nothing needs any more
+# make prune  delete the weights of finished iterations that nothing needs any more
 # make bench-data   seconds and memory from a million raw conversations to pools, and beside datasets map/filter (10 GB of disk)
 # make bench-scores   seconds to score 10 policies on WildBench and AlpacaEval at full size
 # make bench-endpoint   seconds of 2,000 requests, 64 in flight, to a server that takes 200 ms for each
@@ -58,13 +58,13 @@ bench-scores: .venv/cpu/installed
 	$(STAGE_PYTHON) tests/bench_scores.py
 
 bench-endpoint: .venv/cpu/installed
-	$(STAGE_PYTHON) benchmarks/endpoint_rates.py
+	$(STAGE_PYTHON) perf/endpoint_rates.py
 
 test-gpu:
 	$(GPU_PYTHON) -m pytest tests/gpu -s
 
 plan: .venv/snakemake/installed
-	.venv/snakemake/bin/python scripts/plan.py --configfile $(CONFIG) --machine $(MACHINE) $(PLAN_OPTIONS)
+	.venv/snakemake/bin/python tools/plan.py --configfile $(CONFIG) --machine $(MACHINE) $(PLAN_OPTIONS)
 
 BENCH = results/bench/smollm2-135m
 # Which of how many parts of the prompts of `make bench-generate`.
@@ -72,13 +72,13 @@ SHARD ?= 1 4
 bench-generate bench-train bench-data: export PYTHONPATH = scripts
 
 bench-generate: envs
-	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
-	$(STAGE_PYTHON) benchmarks/generate_rates.py --shard $(SHARD)
+	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
+	$(STAGE_PYTHON) perf/generate_rates.py --shard $(SHARD)
 
 bench-train: envs
-	$(SNAKEMAKE) --profile demo --configfile benchmarks/run.yaml -- $(BENCH)/warmup/pairs.parquet
-	$(STAGE_PYTHON) benchmarks/train_rates.py
-	$(STAGE_PYTHON) benchmarks/same_gradient.py
+	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/warmup/pairs.parquet
+	$(STAGE_PYTHON) perf/train_rates.py
+	$(STAGE_PYTHON) perf/same_gradient.py
 
 lint: envs
 	.venv/snakemake/bin/ruff check .
@@ -86,10 +86,10 @@ lint: envs
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
 
 why prune: envs
-	.venv/snakemake/bin/python scripts/$@.py --profile $(PROFILE)
+	.venv/snakemake/bin/python tools/$@.py --profile $(PROFILE)
 
 bench-data: envs
-	$(STAGE_PYTHON) benchmarks/data_rates.py
+	$(STAGE_PYTHON) perf/data_rates.py
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

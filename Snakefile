@@ -1,7 +1,7 @@
 """DRIFT: a chat policy improved from real user dissatisfaction.
 
-raw conversations -> turns -> labels -> dsat, sat, seed        rules/data.smk, rules/label.smk
-seed pairs -> warm-up (iteration 0)
+raw conversations -> turns -> labels -> dsat, sat, corrections        rules/data.smk, rules/label.smk
+corrections -> warm-up (iteration 0)
 iteration k: sample y+ from policy k-1, pair it with the
              real y-, one epoch of DPO -> policy k             rules/iterate.smk, rules/generate.smk
              (methods that rank what they sample: best, worst  rules/rank.smk)
@@ -18,11 +18,11 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/rounds.smk"
+include: "rules/iterations.smk"
 include: "rules/asking.smk"
 
 
-from drift import slurm_guard
+from drift.workflow import slurm_guard
 
 slurm_guard.install(RESULTS)
 
@@ -30,7 +30,7 @@ slurm_guard.install(RESULTS)
 pathvars:
     results=RESULTS,
     logs=f"{RESULTS}/logs",
-    benchmarks=f"{RESULTS}/benchmarks",
+    timings=f"{RESULTS}/timings",
 
 
 wildcard_constraints:
@@ -73,9 +73,9 @@ rule all:
 
 
 rule pairs_all:
-    """The data alone: DSAT, SAT and seed tables."""
+    """The data alone: DSAT, SAT and corrections tables."""
     input:
-        expand("<results>/data/{table}.parquet", table=["dsat", "sat", "seed"]),
+        expand("<results>/data/{table}.parquet", table=["dsat", "sat", "corrections"]),
 
 
 rule policies_all:

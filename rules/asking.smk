@@ -5,7 +5,7 @@ import hashlib
 from drift.benchmarks import KINDS
 from drift.chat import TRANSCRIPT_STOPS
 from drift.config import SELF
-from drift.judges import PAIRWISE, asked, judging
+from drift.judging.protocols import PAIRWISE, asked, judging
 
 
 def benchmark_context(benchmark):
@@ -88,7 +88,7 @@ def judge_row(wildcards):
 
 def judge_policy(judge):
     """Where the judge's model is. Only for a judge that runs here."""
-    return laid_out(config["evaluation"]["judges"][judge]["path"], f"judges/{judge}")
+    return model_folder(config["evaluation"]["judges"][judge]["path"], f"judges/{judge}")
 
 
 # The labelers that ask a model.
@@ -102,7 +102,7 @@ def labeler_row(wildcards):
 
 def labeler_policy(labeler):
     """Where a rubric labeler's model is. Only for a model that runs here."""
-    return laid_out(config["data"]["labelers"][labeler]["path"], f"data/labelers/{labeler}")
+    return model_folder(config["data"]["labelers"][labeler]["path"], f"data/labelers/{labeler}")
 
 
 def labeler_requests(labeler):
@@ -132,7 +132,7 @@ SELF_ROW = {
 
 
 def ranking_judge(wildcards):
-    """The row of the judge that scores a round's candidates."""
+    """The row of the judge that scores an iteration's candidates."""
     ranker = recipe_of(wildcards.trained)["rank"]
     return SELF_ROW if ranker == SELF else config["evaluation"]["judges"][ranker]
 

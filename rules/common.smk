@@ -11,9 +11,10 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from drift import layout
 from drift.config import ConfigError, load
-from drift.fetch import folder_name, is_remote
-from drift.fingerprint import fingerprint
+from drift.downloads import folder_name, is_remote
+from drift.workflow.fingerprint import fingerprint
 
 try:
     config = load(config)
@@ -21,6 +22,7 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{config['run']}"
+paths = layout.paths(RESULTS)
 
 # Relative interpreters are the repository's own, wherever the run is started from.
 CPU = Path(workflow.basedir) / config["environments"]["cpu"]
@@ -67,7 +69,7 @@ def policies_of(model):
 POLICIES = [policy for model in config["models"] for policy in policies_of(model)]
 
 
-def round_of(policy):
+def iteration_of(policy):
     """Method and number of an iteration's policy (METHOD/iterK); None for the base model and the warm-up."""
     match = re.fullmatch(r"(.+)/iter(\d+)", policy)
     return match and (match[1], int(match[2]))
@@ -75,7 +77,7 @@ def round_of(policy):
 
 def method_and_iteration(policy):
     """A policy's method and iteration: base is -1, the warm-up 0."""
-    trained = round_of(policy.split("/", 1)[1])
+    trained = iteration_of(policy.split("/", 1)[1])
     return trained or (Path(policy).name, {"base": -1, "warmup": 0}[Path(policy).name])
 
 
@@ -129,7 +131,7 @@ ADDRESSES = {
 }
 
 
-def laid_out(path, folder):
+def model_folder(path, folder):
     """Where a model that runs here is, in the results: with the model to improve of the same address, if there is one, else in
     `folder`."""
     same = [name for name, model in config["models"].items() if model["path"] == path]

@@ -3,6 +3,8 @@
 Reads the sources of the configuration; writes data/{turns,dsat,sat,seed}.parquet, the held-out benchmark, and ledgers.
 """
 
+from drift.settings.data import ContaminationSettings
+
 # What a source needs beside its own files: the WildChat that WildFeedback's annotations are about.
 BESIDE = {
     name: located(source["conversations"]) for name, source in config["data"]["sources"].items() if source["conversations"]
@@ -42,7 +44,7 @@ rule turns:
     log:
         "<logs>/turns.log",
     benchmark:
-        "<benchmarks>/turns/all.jsonl"
+        "<timings>/turns/all.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -61,7 +63,7 @@ rule pools:
     output:
         dsat="<results>/data/dsat.parquet",
         sat="<results>/data/sat.parquet",
-        seed="<results>/data/seed.parquet",
+        corrections="<results>/data/corrections.parquet",
         quarantine="<results>/data/quarantine.parquet",
         ledger="<results>/data/ledgers/pools.parquet",
     params:
@@ -74,40 +76,46 @@ rule pools:
     log:
         "<logs>/pools.log",
     benchmark:
-        "<benchmarks>/pools/all.jsonl"
+        "<timings>/pools/all.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
         "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --benchmark {params.benchmarks:q}"
-        " --settings {params.settings:q} --dsat {output.dsat:q} --sat {output.sat:q} --seed {output.seed:q}"
+        " --settings {params.settings:q} --dsat {output.dsat:q} --sat {output.sat:q} --corrections {output.corrections:q}"
         " --quarantine {output.quarantine:q} --ledger {output.ledger:q} > {log:q} 2>&1"
 
 
 rule contamination:
     """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them."""
     input:
-        dsat="<results>/data/dsat.parquet",
-        sat="<results>/data/sat.parquet",
-        seed="<results>/data/seed.parquet",
-        tasks="<results>/data/benchmarks/{benchmark}.parquet",
+        dsat=paths.dsat,
+        sat=paths.sat,
+        corrections=paths.corrections,
+        tasks=paths.tasks,
     output:
-        contamination="<results>/data/contamination/{benchmark}.parquet",
+        contamination=paths.contamination,
     params:
-        settings=settings(**config["data"]["decontamination"]),
+        settings=ContaminationSettings.of(config["data"]["decontamination"]).canonical(),
         code=code("contamination"),
     log:
         "<logs>/contamination/{benchmark}.log",
     benchmark:
-        "<benchmarks>/contamination/{benchmark}.jsonl"
+        "<timings>/contamination/{benchmark}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/contamination.py --dsat {input.dsat:q} --sat {input.sat:q} --seed {input.seed:q}"
-        " --benchmark {wildcards.benchmark:q}={input.tasks:q} --settings {params.settings:q} --contamination {output.contamination:q}"
-        " > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/contamination.py \
+            --dsat {input.dsat:q} \
+            --sat {input.sat:q} \
+            --corrections {input.corrections:q} \
+            --benchmark {wildcards.benchmark:q}={input.tasks:q} \
+            --settings {params.settings:q} \
+            --contamination {output.contamination:q} > {log:q} 2>&1
+        """
 
 
 rule tasks:
@@ -126,7 +134,7 @@ rule tasks:
     log:
         "<logs>/tasks/{benchmark}.log",
     benchmark:
-        "<benchmarks>/tasks/{benchmark}.jsonl"
+        "<timings>/tasks/{benchmark}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),

@@ -1,7 +1,7 @@
 """What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and scores with intervals."""
 
 
-rule judge_base:
+rule register_judge:
     """Lay a judge's model out as a policy."""
     input:
         model=lambda wildcards: ancient(located(config["evaluation"]["judges"][wildcards.judge]["path"])),
@@ -12,17 +12,17 @@ rule judge_base:
         settings=lambda wildcards: settings(
             name=f"judges/{wildcards.judge}", path=config["evaluation"]["judges"][wildcards.judge]["path"]
         ),
-        code=code("base"),
+        code=code("register"),
     log:
-        "<logs>/judge_base/{judge}.log",
+        "<logs>/register_judge/{judge}.log",
     benchmark:
-        "<benchmarks>/judge_base/{judge}.jsonl"
+        "<timings>/register_judge/{judge}.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/register.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
@@ -36,7 +36,7 @@ use rule prompts as benchmark_prompts with:
         ledger="<results>/{model}/eval/{benchmark}/prompts.ledger.parquet",
     params:
         settings=lambda wildcards: settings(
-            flow=f"{wildcards.model}/eval/{wildcards.benchmark}",
+            lineage=f"{wildcards.model}/eval/{wildcards.benchmark}",
             context=benchmark_context(wildcards.benchmark),
             max_tokens=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"]["max_tokens"],
             max_length=None,
@@ -47,7 +47,7 @@ use rule prompts as benchmark_prompts with:
     log:
         "<logs>/benchmark_prompts/{model}/{benchmark}.log",
     benchmark:
-        "<benchmarks>/benchmark_prompts/{model}/{benchmark}.jsonl"
+        "<timings>/benchmark_prompts/{model}/{benchmark}.jsonl"
 
 
 use rule requests as benchmark_requests with:
@@ -68,7 +68,7 @@ use rule requests as benchmark_requests with:
     log:
         "<logs>/benchmark_requests/{model}/{benchmark}.log",
     benchmark:
-        "<benchmarks>/benchmark_requests/{model}/{benchmark}.jsonl"
+        "<timings>/benchmark_requests/{model}/{benchmark}.jsonl"
 
 
 rule responses:
@@ -86,7 +86,7 @@ rule responses:
     log:
         "<logs>/responses/{model}/{policy}/{benchmark}.log",
     benchmark:
-        "<benchmarks>/responses/{model}/{policy}/{benchmark}.jsonl"
+        "<timings>/responses/{model}/{policy}/{benchmark}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -115,7 +115,7 @@ rule judge_requests:
     log:
         "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
-        "<benchmarks>/judge_requests/{model}/{policy}/{benchmark}/{judge}.jsonl"
+        "<timings>/judge_requests/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -145,7 +145,7 @@ rule judgments:
     log:
         "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
-        "<benchmarks>/judgments/{model}/{policy}/{benchmark}/{judge}.jsonl"
+        "<timings>/judgments/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -170,7 +170,7 @@ rule published:
     log:
         "<logs>/published/{kind}.log",
     benchmark:
-        "<benchmarks>/published/{kind}.jsonl"
+        "<timings>/published/{kind}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -189,7 +189,7 @@ use rule judge_requests as published_requests with:
     log:
         "<logs>/published_requests/{judge}/{benchmark}.log",
     benchmark:
-        "<benchmarks>/published_requests/{judge}/{benchmark}.jsonl"
+        "<timings>/published_requests/{judge}/{benchmark}.jsonl"
 
 
 use rule judgments as published_judgments with:
@@ -203,7 +203,7 @@ use rule judgments as published_judgments with:
     log:
         "<logs>/published_judgments/{judge}/{benchmark}.log",
     benchmark:
-        "<benchmarks>/published_judgments/{judge}/{benchmark}.jsonl"
+        "<timings>/published_judgments/{judge}/{benchmark}.jsonl"
 
 
 rule validation:
@@ -224,7 +224,7 @@ rule validation:
     log:
         "<logs>/validation.log",
     benchmark:
-        "<benchmarks>/validation/all.jsonl"
+        "<timings>/validation/all.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),
@@ -236,7 +236,7 @@ rule validation:
 rule logps:
     """Score the held-out corrections: does the policy prefer what users preferred?"""
     input:
-        prompts="<results>/{model}/prompts/seed.parquet",
+        prompts="<results>/{model}/prompts/corrections.parquet",
         manifest="<results>/{model}/{policy}/policy.json",
         policy=ancient("<results>/{model}/{policy}/policy"),
     output:
@@ -246,7 +246,7 @@ rule logps:
     log:
         "<logs>/logps/{model}/{policy}.log",
     benchmark:
-        "<benchmarks>/logps/{model}/{policy}.jsonl"
+        "<timings>/logps/{model}/{policy}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),
@@ -301,7 +301,7 @@ rule scores:
     log:
         "<logs>/scores.log",
     benchmark:
-        "<benchmarks>/scores/all.jsonl"
+        "<timings>/scores/all.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),

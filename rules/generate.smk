@@ -5,14 +5,14 @@ Three rules with one command: what differs is who answers (the previous policy, 
 
 
 rule sample:
-    """Sample replies to the training prompts from the policy of the round before."""
+    """Sample replies to the training prompts from the policy of the iteration before."""
     input:
         requests="<results>/{model}/{trained}/requests.parquet",
         manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
         policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
     output:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
-        account="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
+        usage="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(context=config["sampling"]["context"], decoding=sampling_of(wildcards.trained)),
         code=code("generate"),
@@ -23,7 +23,7 @@ rule sample:
     log:
         "<logs>/sample/{model}/{trained}/{i}-of-{n}.log",
     benchmark:
-        "<benchmarks>/sample/{model}/{trained}/{i}-of-{n}.jsonl"
+        "<timings>/sample/{model}/{trained}/{i}-of-{n}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),
@@ -32,7 +32,7 @@ rule sample:
     shell:
         "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} {params.model:q}"
         " --shard {wildcards.i} {wildcards.n} --settings {params.settings:q} --engine {params.engine:q}"
-        " --state {params.state:q} --completions {output.completions:q} --account {output.account:q} 2>&1 | tee {log:q}"
+        " --state {params.state:q} --completions {output.completions:q} --usage {output.usage:q} 2>&1 | tee {log:q}"
 
 
 use rule sample as respond with:
@@ -42,7 +42,7 @@ use rule sample as respond with:
         policy=ancient("<results>/{model}/{policy}/policy"),
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.parquet",
-        account="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.json",
+        usage="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
             context=benchmark_context(wildcards.benchmark),
@@ -51,7 +51,7 @@ use rule sample as respond with:
     log:
         "<logs>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.log",
     benchmark:
-        "<benchmarks>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.jsonl"
+        "<timings>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.jsonl"
     priority: 0
 
 
@@ -61,7 +61,7 @@ use rule sample as judge with:
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.parquet",
-        account="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
+        usage="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
             context=judge_row(wildcards)["context"],
@@ -72,7 +72,7 @@ use rule sample as judge with:
     log:
         "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",
     benchmark:
-        "<benchmarks>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.jsonl"
+        "<timings>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.jsonl"
     priority: 0
 
 
@@ -82,8 +82,8 @@ use rule judge as judge_published with:
         requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
     output:
         completions="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.parquet",
-        account="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.json",
+        usage="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.json",
     log:
         "<logs>/judge_published/{judge}/{benchmark}/{i}-of-{n}.log",
     benchmark:
-        "<benchmarks>/judge_published/{judge}/{benchmark}/{i}-of-{n}.jsonl"
+        "<timings>/judge_published/{judge}/{benchmark}/{i}-of-{n}.jsonl"

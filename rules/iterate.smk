@@ -1,11 +1,11 @@
 """From pools to policies: the warm-up and the iterations.
 
 Iteration k samples from policy k-1, pairs what it sampled with what users logged, and trains policy k. The warm-up is
-iteration 0: the same rules with the seed corrections and the base model.
+iteration 0: the same rules with the corrections and the base model.
 """
 
 
-rule base:
+rule register:
     """Lay the base model out as a policy."""
     input:
         model=lambda wildcards: ancient(located(config["models"][wildcards.model]["path"])),
@@ -14,17 +14,17 @@ rule base:
         manifest="<results>/{model}/base/policy.json",
     params:
         settings=lambda wildcards: settings(name=f"{wildcards.model}/base", path=config["models"][wildcards.model]["path"]),
-        code=code("base"),
+        code=code("register"),
     log:
         "<logs>/base/{model}.log",
     benchmark:
-        "<benchmarks>/base/{model}.jsonl"
+        "<timings>/base/{model}.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/base.py --model {input.model:q} --settings {params.settings:q}"
+        "{CPU:q} {SCRIPTS:q}/register.py --model {input.model:q} --settings {params.settings:q}"
         " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
@@ -38,10 +38,10 @@ rule prompts:
         prompts="<results>/{model}/prompts/{table}.parquet",
         ledger="<results>/{model}/prompts/{table}.ledger.parquet",
     wildcard_constraints:
-        table="dsat|sat|seed",
+        table="dsat|sat|corrections",
     params:
         settings=lambda wildcards: settings(
-            flow=f"{wildcards.model}/prompts/{wildcards.table}",
+            lineage=f"{wildcards.model}/prompts/{wildcards.table}",
             context=config["sampling"]["context"],
             max_tokens=config["sampling"]["max_tokens"],
             max_length=config["training"]["max_length"],
@@ -53,7 +53,7 @@ rule prompts:
     log:
         "<logs>/prompts/{model}/{table}.log",
     benchmark:
-        "<benchmarks>/prompts/{model}/{table}.jsonl"
+        "<timings>/prompts/{model}/{table}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
@@ -63,7 +63,7 @@ rule prompts:
 
 
 rule requests:
-    """Write down what the policy of the round before is asked: plain prompts, guided prompts, or both."""
+    """Write down what the policy of the iteration before is asked: plain prompts, guided prompts, or both."""
     input:
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
         policy=ancient("<results>/{model}/base/policy"),
@@ -82,7 +82,7 @@ rule requests:
     log:
         "<logs>/requests/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/requests/{model}/{trained}.jsonl"
+        "<timings>/requests/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -105,7 +105,7 @@ rule pairs:
         ledger="<results>/{model}/{trained}/ledger.parquet",
     params:
         settings=lambda wildcards: settings(
-            flow=f"{wildcards.model}/{wildcards.trained}",
+            lineage=f"{wildcards.model}/{wildcards.trained}",
             recipe={side: recipe_of(wildcards.trained)[side] for side in ("chosen", "rejected")},
             max_length=config["training"]["max_length"],
             instruction=config["prompting"]["instruction"],
@@ -122,7 +122,7 @@ rule pairs:
     log:
         "<logs>/pairs/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/pairs/{model}/{trained}.jsonl"
+        "<timings>/pairs/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -139,7 +139,7 @@ rule train:
         replay=lambda wildcards: expand(replayed(wildcards.trained), model=wildcards.model),
         prompts=lambda wildcards: [
             f"{RESULTS}/{wildcards.model}/prompts/{table}.parquet"
-            for table in sorted({"dsat", "seed", recipe_of(wildcards.trained)["prompts"]})
+            for table in sorted({"dsat", "corrections", recipe_of(wildcards.trained)["prompts"]})
         ],
         manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
         start=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
@@ -166,7 +166,7 @@ rule train:
     log:
         "<logs>/train/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/train/{model}/{trained}.jsonl"
+        "<timings>/train/{model}/{trained}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(16000),
@@ -183,16 +183,16 @@ rule train:
 
 
 rule diagnostics:
-    """Measure what a round of training did: margins, gradients, likelihoods, and how far the policy moved."""
+    """Measure what an iteration of training did: margins, gradients, likelihoods, and how far the policy moved."""
     input:
         pairs="<results>/{model}/{trained}/pairs.parquet",
         reference_logps="<results>/{model}/{trained}/reference.parquet",
         heldout="<results>/{model}/prompts/dsat.parquet",
         manifests=lambda wildcards: [
-            f"{RESULTS}/{wildcards.model}/{policy}/policy.json" for policy in lineage(wildcards.trained)
+            f"{RESULTS}/{wildcards.model}/{policy}/policy.json" for policy in ancestors(wildcards.trained)
         ],
         folders=lambda wildcards: [
-            ancient(f"{RESULTS}/{wildcards.model}/{policy}/policy") for policy in lineage(wildcards.trained)
+            ancient(f"{RESULTS}/{wildcards.model}/{policy}/policy") for policy in ancestors(wildcards.trained)
         ],
     output:
         margins="<results>/{model}/{trained}/margins.parquet",
@@ -209,7 +209,7 @@ rule diagnostics:
     log:
         "<logs>/diagnostics/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/diagnostics/{model}/{trained}.jsonl"
+        "<timings>/diagnostics/{model}/{trained}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(16000),

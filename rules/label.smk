@@ -4,10 +4,10 @@ A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> la
 another way asks nobody again.
 """
 
-from drift.rubric_schema import RUBRIC_SCHEMA
+from drift.labelers.rubric_schema import RUBRIC_SCHEMA
 
 
-use rule base as labeler_base with:
+use rule register as register_labeler with:
     input:
         model=lambda wildcards: ancient(located(labeler_row(wildcards)["path"])),
     output:
@@ -15,11 +15,11 @@ use rule base as labeler_base with:
         manifest="<results>/data/labelers/{labeler}/policy.json",
     params:
         settings=lambda wildcards: settings(name=f"labelers/{wildcards.labeler}", path=labeler_row(wildcards)["path"]),
-        code=code("base"),
+        code=code("register"),
     log:
-        "<logs>/labeler_base/{labeler}.log",
+        "<logs>/register_labeler/{labeler}.log",
     benchmark:
-        "<benchmarks>/labeler_base/{labeler}.jsonl"
+        "<timings>/register_labeler/{labeler}.jsonl"
 
 
 rule label_requests:
@@ -43,7 +43,7 @@ rule label_requests:
     log:
         "<logs>/label_requests/{labeler}.log",
     benchmark:
-        "<benchmarks>/label_requests/{labeler}.jsonl"
+        "<timings>/label_requests/{labeler}.jsonl"
     resources:
         mem_mb=grows(8000),
         runtime=grows(120),
@@ -58,7 +58,7 @@ use rule sample as annotate with:
         requests="<results>/data/labelers/{labeler}/requests.parquet",
     output:
         completions="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.parquet",
-        account="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.json",
+        usage="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
             context=labeler_row(wildcards)["context"],
@@ -70,7 +70,7 @@ use rule sample as annotate with:
     log:
         "<logs>/annotate/{labeler}/{i}-of-{n}.log",
     benchmark:
-        "<benchmarks>/annotate/{labeler}/{i}-of-{n}.jsonl"
+        "<timings>/annotate/{labeler}/{i}-of-{n}.jsonl"
     priority: 0
 
 
@@ -93,7 +93,7 @@ rule labels:
     log:
         "<logs>/labels.log",
     benchmark:
-        "<benchmarks>/labels/all.jsonl"
+        "<timings>/labels/all.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -128,7 +128,7 @@ rule agreement:
     log:
         "<logs>/agreement.log",
     benchmark:
-        "<benchmarks>/agreement/all.jsonl"
+        "<timings>/agreement/all.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),

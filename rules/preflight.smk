@@ -12,7 +12,7 @@ localrules:
 
 
 rule preflight:
-    """Print what was checked, and fail if something has to be mended."""
+    """Print what was checked, and fail if something has to be fixed."""
     input:
         parts=expand("<results>/preflight/{place}.json", place=["here", "cpu", "generate", "train"]),
     params:
@@ -20,7 +20,7 @@ rule preflight:
     log:
         "<logs>/preflight/report.log",
     benchmark:
-        "<benchmarks>/preflight/report.jsonl"
+        "<timings>/preflight/report.jsonl"
     retries: 0
     shell:
         "{params.python:q} {SCRIPTS:q}/preflight.py report --parts {input.parts:q} > {log:q} 2>&1 && cat {log:q}"
@@ -53,7 +53,7 @@ rule preflight_here:
     log:
         "<logs>/preflight/here.log",
     benchmark:
-        "<benchmarks>/preflight/here.jsonl"
+        "<timings>/preflight/here.jsonl"
     retries: 0
     shell:
         "{params.python:q} {SCRIPTS:q}/preflight.py here --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
@@ -72,7 +72,7 @@ rule preflight_cpu:
     log:
         "<logs>/preflight/cpu.log",
     benchmark:
-        "<benchmarks>/preflight/cpu.jsonl"
+        "<timings>/preflight/cpu.jsonl"
     resources:
         mem_mb=4000,
         runtime=10,
@@ -91,7 +91,7 @@ use rule preflight_cpu as preflight_generate with:
     log:
         "<logs>/preflight/generate.log",
     benchmark:
-        "<benchmarks>/preflight/generate.jsonl"
+        "<timings>/preflight/generate.jsonl"
     resources:
         **place_of("sample"),
         mem_mb=8000,
@@ -104,7 +104,7 @@ use rule preflight_generate as preflight_train with:
     log:
         "<logs>/preflight/train.log",
     benchmark:
-        "<benchmarks>/preflight/train.jsonl"
+        "<timings>/preflight/train.jsonl"
     resources:
         **place_of("train"),
         mem_mb=8000,

@@ -1,11 +1,11 @@
-"""Which candidates of a round are the best and the worst, for methods that rank what they sample.
+"""Which candidates of an iteration are the best and the worst, for methods that rank what they sample.
 
 requests, completions -> candidates as a judge sees answers -> its verdicts -> scores; or a reward model's figures at once.
 """
 
 
 rule candidates:
-    """Lay the sampled replies of a round out as answers to be judged."""
+    """Lay the sampled replies of an iteration out as answers to be judged."""
     input:
         unpack(sampled_inputs),
         prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
@@ -17,7 +17,7 @@ rule candidates:
     log:
         "<logs>/candidates/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/candidates/{model}/{trained}.jsonl"
+        "<timings>/candidates/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -39,7 +39,7 @@ use rule judge_requests as rank_requests with:
     log:
         "<logs>/rank_requests/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/rank_requests/{model}/{trained}.jsonl"
+        "<timings>/rank_requests/{model}/{trained}.jsonl"
 
 
 use rule sample as rank with:
@@ -48,7 +48,7 @@ use rule sample as rank with:
         requests="<results>/{model}/{trained}/rank/requests.parquet",
     output:
         completions="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.parquet",
-        account="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.json",
+        usage="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
             context=ranking_judge(wildcards)["context"],
@@ -59,7 +59,7 @@ use rule sample as rank with:
     log:
         "<logs>/rank/{model}/{trained}/{i}-of-{n}.log",
     benchmark:
-        "<benchmarks>/rank/{model}/{trained}/{i}-of-{n}.jsonl"
+        "<timings>/rank/{model}/{trained}/{i}-of-{n}.jsonl"
 
 
 use rule judgments as rank_judgments with:
@@ -78,7 +78,7 @@ use rule judgments as rank_judgments with:
     log:
         "<logs>/rank_judgments/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/rank_judgments/{model}/{trained}.jsonl"
+        "<timings>/rank_judgments/{model}/{trained}.jsonl"
 
 
 rule ranks:
@@ -93,7 +93,7 @@ rule ranks:
     log:
         "<logs>/ranks/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/ranks/{model}/{trained}.jsonl"
+        "<timings>/ranks/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -116,7 +116,7 @@ rule rewards:
     log:
         "<logs>/rewards/{model}/{trained}.log",
     benchmark:
-        "<benchmarks>/rewards/{model}/{trained}.jsonl"
+        "<timings>/rewards/{model}/{trained}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),

@@ -22,7 +22,7 @@ rule ledger:
             *(
                 f"{RESULTS}/{model}/prompts/{table}.ledger.parquet"
                 for model in config["models"]
-                for table in sorted({"dsat", "seed"} | {config["recipes"][method]["prompts"] for method in config["methods"]})
+                for table in sorted({"dsat", "corrections"} | {config["recipes"][method]["prompts"] for method in config["methods"]})
             ),
             *(
                 f"{RESULTS}/{model}/eval/{benchmark}/prompts.ledger.parquet"
@@ -38,7 +38,7 @@ rule ledger:
     log:
         "<logs>/ledger.log",
     benchmark:
-        "<benchmarks>/ledger/all.jsonl"
+        "<timings>/ledger/all.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -68,7 +68,7 @@ rule catalog:
     log:
         "<logs>/catalog.log",
     benchmark:
-        "<benchmarks>/catalog/all.jsonl"
+        "<timings>/catalog/all.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -93,7 +93,7 @@ rule report:
     log:
         "<logs>/report.log",
     benchmark:
-        "<benchmarks>/report/all.jsonl"
+        "<timings>/report/all.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),

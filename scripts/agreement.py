@@ -1,7 +1,7 @@
 """How far labelers agree with each other, and with labels made elsewhere.
 
 Reads:  the Turns and Labels tables (--turns, --labels), and label files (--file NAME PATH, --strata NAME PATH) in the layout that
-        scripts/check_labels.py describes.
+        tools/check_labels.py describes.
 Writes: one Agreement table (--agreement).
 
 Settings: labelers (names), files (by name: source, the source that the file's conversations come from), seed.
@@ -11,7 +11,8 @@ from itertools import permutations
 
 import polars as pl
 
-from drift import cli, label_agreement, tables
+from drift import cli, tables
+from drift.labelers import agreement
 
 
 def between_labelers(labels: pl.LazyFrame, labelers: list[str], seed: int) -> list[pl.DataFrame]:
@@ -25,7 +26,7 @@ def between_labelers(labels: pl.LazyFrame, labelers: list[str], seed: int) -> li
         pairs = mine.join(theirs, on=["conversation_id", "turn"]).select("labeler", "reference").collect(engine="streaming")
         if pairs.height:
             whole = pairs.with_columns(stratum=pl.lit("all"), stratum_size=pl.lit(None, pl.Int64))
-            parts.append(named(label_agreement.compare(whole, seed), name, other, pairs.height))
+            parts.append(named(agreement.compare(whole, seed), name, other, pairs.height))
     return parts
 
 
@@ -33,7 +34,7 @@ def against_file(
     gold: pl.DataFrame, source: str, turns: pl.LazyFrame, labels: pl.LazyFrame, labelers: list[str], name: str, seed: int
 ) -> list[pl.DataFrame]:
     """Every labeler against the labels of a file. Raises StageError where none of them is about a conversation of the run."""
-    found = label_agreement.locate(gold, source, turns)
+    found = agreement.locate(gold, source, turns)
     if found.is_empty():
         raise cli.StageError(
             f"label file {name}: none of its {gold.height} labels is about a reply of source {source} that a user answered. "
@@ -44,7 +45,7 @@ def against_file(
         judged = labels.filter(pl.col("labeler") == labeler).select("conversation_id", "turn", labeler="label").collect()
         pairs = found.rename({"label": "reference"}).join(judged, on=["conversation_id", "turn"])
         if pairs.height:
-            parts.append(named(label_agreement.compare(pairs, seed), labeler, name, gold.height))
+            parts.append(named(agreement.compare(pairs, seed), labeler, name, gold.height))
     return parts
 
 
@@ -66,7 +67,7 @@ def main() -> None:
     labelers, seed = settings["labelers"], settings["seed"]
     parts = between_labelers(labels, labelers, seed)
     for name, path in arguments.file:
-        gold = label_agreement.read_labels(path, strata.get(name))
+        gold = agreement.read_labels(path, strata.get(name))
         parts += against_file(gold, settings["files"][name]["source"], turns, labels, labelers, name, seed)
     rows = pl.concat([tables.Agreement.create_empty(), *(part.select(tables.Agreement.column_names()) for part in parts)])
     tables.write_table(rows, tables.Agreement, arguments.agreement)

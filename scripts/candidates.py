@@ -1,13 +1,13 @@
-"""Lay the candidates of a round out for a judge, as if they were answers to a benchmark.
+"""Lay the candidates of an iteration out for a judge, as if they were answers to a benchmark.
 
-Reads the Prompts, Requests and Completions of the round; writes Tasks (the plain prompts) and Responses (what was sampled;
+Reads the Prompts, Requests and Completions of the iteration; writes Tasks (the plain prompts) and Responses (what was sampled;
 `sample` is the candidate's number). Replies that were cut or are empty are left out: they can make no pair.
 """
 
 import polars as pl
 
 from drift import cli
-from drift.ranking import numbered, sound
+from drift.judging.candidates import numbered, sound
 from drift.tables import Completions, Prompts, Requests, Responses, Tasks, read_table, write_table
 
 

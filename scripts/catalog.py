@@ -5,7 +5,7 @@ Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays s
 
 The views hold the path of --results exactly as it is given. Give it relative to the repository root and open the catalog from
 there: `duckdb results/demo/catalog.duckdb`. A table that exists once per policy has the parts of its path as columns: model,
-method (base, warmup or the method's name), iteration (-1 base, 0 warm-up, k after round k).
+method (base, warmup or the method's name), iteration (-1 base, 0 warm-up, k after iteration k).
 """
 
 import re
@@ -15,12 +15,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from drift import cli, tables
+from drift import cli, files, tables
 
 STORAGE_VERSION = "v1.2.0"
 _NAME = r"[^/]+"
 _MODEL = rf"(?P<model>(?!(?:data|eval|judges|state|benchmarks|logs)/){_NAME})"  # folders that no model can be named after
-_POLICY = rf"{_MODEL}/(?:(?P<first>base|warmup)|(?P<method>{_NAME})/iter(?P<round>\d+))"
+_POLICY = rf"{_MODEL}/(?:(?P<first>base|warmup)|(?P<method>{_NAME})/iter(?P<number>\d+))"
 _BENCHMARK = rf"(?P<benchmark>{_NAME})"
 _EVAL = rf"{_POLICY}/eval/{_BENCHMARK}"
 _JUDGE = rf"{_EVAL}/judge/(?P<judge>{_NAME})"
@@ -29,8 +29,8 @@ _TRIAL = rf"judges/(?P<judge>{_NAME})/validation/{_BENCHMARK}"  # a judge tried 
 KEYS = {  # columns that come from a path: type, description
     "model": ("VARCHAR", "name of the base model in the configuration"),
     "method": ("VARCHAR", "the method's name; base and warmup before the first iteration; null: shared by all policies"),
-    "iteration": ("INTEGER", "-1 base, 0 warm-up, k after round k; null: shared by all policies"),
-    "pool": ("VARCHAR", "dsat, sat, seed or the benchmark's name"),
+    "iteration": ("INTEGER", "-1 base, 0 warm-up, k after iteration k; null: shared by all policies"),
+    "pool": ("VARCHAR", "dsat, sat, corrections or the benchmark's name"),
     "benchmark": ("VARCHAR", "name of the benchmark; heldout-pairs: the held-out corrections; null: sampling for training"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
     "labeler": ("VARCHAR", "name of the rubric labeler; null: nothing to do with labels"),
@@ -90,7 +90,7 @@ def json_reader(columns: dict[str, tuple[str, str]]) -> str:
 _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest does not have is null
     "name": ("VARCHAR", "the policy's name"),
     "weights_sha256": ("VARCHAR", "hash of the weights; completions.policy_hash refers to it"),
-    "parent_sha256": ("VARCHAR", "hash of the policy that the round started from; null for the base model"),
+    "parent_sha256": ("VARCHAR", "hash of the policy that the iteration started from; null for the base model"),
     "pairs_sha256": ("VARCHAR", "hash of the pairs it was trained on; null for the base model"),
     "settings": ("JSON", "the training settings"),
     "seed": ("BIGINT", "seed of the training"),
@@ -120,7 +120,7 @@ GATES = View(
     "(SELECT unnest(gates, recursive := true) FROM "
     "read_json({files}, columns = {{gates: 'STRUCT(gate VARCHAR, passed BOOLEAN, detail VARCHAR)[]'}}))",
 )
-_ACCOUNT = {
+_USAGE = {
     "shard": ("BIGINT", "number of the shard, from 1"),
     "shards": ("BIGINT", "of how many"),
     "requests": ("BIGINT", "requests of the shard, all of which have a completion"),
@@ -143,10 +143,10 @@ _ACCOUNT = {
 }
 GENERATIONS = View(
     "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
-    _ACCOUNT,
+    _USAGE,
     (rf"{_POLICY}/completions/{_NAME}\.json", rf"{_EVAL}/completions/{_NAME}\.json", rf"{_JUDGE}/completions/{_NAME}\.json"),
     (*EVAL_KEYS, "judge"),
-    json_reader(_ACCOUNT),
+    json_reader(_USAGE),
 )
 VIEWS = {
     "turns": table_view(tables.Turns, r"data/turns\.parquet"),
@@ -156,11 +156,11 @@ VIEWS = {
     "contamination": table_view(tables.Contamination, rf"data/contamination/{_NAME}\.parquet"),
     "dsat": table_view(tables.Dsat, r"data/dsat\.parquet"),
     "sat": table_view(tables.Sat, r"data/sat\.parquet"),
-    "seed": table_view(tables.Seed, r"data/seed\.parquet"),
+    "corrections": table_view(tables.Corrections, r"data/corrections\.parquet"),
     "tasks": table_view(tables.Tasks, rf"data/benchmarks/{_BENCHMARK}\.parquet", keys=("benchmark",)),
     "prompts": table_view(
         tables.Prompts,
-        rf"{_MODEL}/prompts/(?P<pool>dsat|sat|seed)\.parquet",
+        rf"{_MODEL}/prompts/(?P<pool>dsat|sat|corrections)\.parquet",
         rf"{_MODEL}/eval/(?P<pool>{_NAME})/prompts\.parquet",
         keys=("model", "pool"),
     ),
@@ -209,7 +209,7 @@ VIEWS = {
 def path_keys(match: re.Match) -> dict[str, str | int]:
     """The key columns that a path stands for."""
     keys = {name: part for name, part in match.groupdict().items() if part is not None}
-    first, number = keys.pop("first", None), keys.pop("round", None)
+    first, number = keys.pop("first", None), keys.pop("number", None)
     if first is not None:
         return {**keys, "method": first, "iteration": {"base": -1, "warmup": 0}[first]}
     return keys if number is None else {**keys, "iteration": int(number)}
@@ -265,7 +265,7 @@ def main() -> None:
     command.add_argument("--catalog", required=True, help="DuckDB database to write")
     arguments = command.parse_args()
     made = statements(arguments.results, result_files(arguments.results))
-    with tables.atomic_path(arguments.catalog) as temporary:
+    with files.atomic_path(arguments.catalog) as temporary:
         temporary.unlink()  # DuckDB makes its own file, and takes an empty one for a broken database
         with duckdb.connect() as connection:
             # Older shells than the library that writes it should open the catalog too.

@@ -1,18 +1,18 @@
 """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them.
 
-Reads the Dsat, Sat and Seed tables (--dsat, --sat, --seed) and the benchmark's Tasks table (--benchmark NAME=PATH); writes
-Contamination (--contamination), as scripts/pools.py finds a benchmark's prompts in candidates.
-
-Settings: ngram, similarity (as data.decontamination of the configuration).
+Reads:  the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections) and the benchmark's Tasks
+        table (--benchmark NAME=PATH).
+Writes: a Contamination table (--contamination): what pools.py would have left out of the pools.
 """
 
 import polars as pl
 
 from drift import cli
-from drift.overlap import BenchmarkTexts, said_by_users
-from drift.tables import Contamination, Dsat, Sat, Seed, Tasks, read_table, write_table
+from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.settings.data import ContaminationSettings
+from drift.tables import Contamination, Corrections, Dsat, Sat, Tasks, read_table, write_table
 
-SCHEMAS = {"dsat": Dsat, "sat": Sat, "seed": Seed}
+SCHEMAS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections}
 # Rows that are looked at together: their prompts are whole conversations.
 ROWS = 2000
 
@@ -30,16 +30,17 @@ def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.Da
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, ContaminationSettings)
     for pool, schema in SCHEMAS.items():
         command.add_argument(f"--{pool}", required=True, help=f"{schema.__name__} table")
-    command.add_argument("--benchmark", required=True, metavar="NAME=PATH", help="its Tasks table")
+    command.add_argument("--benchmark", required=True, metavar="NAME=PATH", type=cli.named_path, help="its Tasks table")
     command.add_argument("--contamination", required=True, help="table to write")
     arguments = command.parse_args()
 
-    name, _, path = arguments.benchmark.partition("=")
+    name, path = arguments.benchmark
+    settings: ContaminationSettings = arguments.settings
     tasks = read_table(Tasks, path)
-    known = BenchmarkTexts([(name, tasks)], **arguments.settings)
+    known = BenchmarkTexts([(name, tasks)], ngram=settings.ngram, similarity=settings.similarity)
     found = pl.concat(
         [contamination(read_table(schema, getattr(arguments, pool)), pool, known) for pool, schema in SCHEMAS.items()]
     )

@@ -1,8 +1,8 @@
-"""Measure what a round of training did to its pairs and to the policy.
+"""Measure what an iteration of training did to its pairs and to the policy.
 
-Reads the round's Pairs, the reference's log-probabilities of them, fitted prompts with held-out rows, and the folders of three
-policies: the trained one, the one that the round started from, and the one that the method started from. Writes Margins (per
-pair), Gradients (per pair of a seeded sample) and Diagnostics, where each metric is given before and after the round:
+Reads the iteration's Pairs, the reference's log-probabilities of them, fitted prompts with held-out rows, and the folders of three
+policies: the trained one, the one that the iteration started from, and the one that the method started from. Writes Margins (per
+pair), Gradients (per pair of a seeded sample) and Diagnostics, where each metric is given before and after the iteration:
 
     p_sigma_ge_TAU           P(E), E = {sigma(-s) >= TAU}: the share of pairs whose gradient still weighs at least TAU
     lemma1_bound_TAU         beta TAU P(E) E[||d|| | E] over the sample: the lower bound on pair_gradient_norm in Lemma 1 of DRIFT
@@ -12,10 +12,10 @@ pair), Gradients (per pair of a seeded sample) and Diagnostics, where each metri
                              other make it small while the former is not
     chosen_logp              mean log pi(y+|x); that both fall while the margin grows is likelihood displacement (Razin et al. 2024)
     rejected_logp            mean log pi(y-|x)
-    chosen_logp_fell         share of pairs whose y+ is less likely than before the round (after only)
+    chosen_logp_fell         share of pairs whose y+ is less likely than before the iteration (after only)
     chosen_tokens            mean length of y+, end of turn included (before only: it is the data's, not the policy's)
     rejected_tokens          mean length of y- (before only)
-    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy before the round and the one
+    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy before the iteration and the one
                              that the method started from
 
 The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y (the per-step term of
@@ -32,10 +32,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer, render_reply
-from drift.logps import load, pair_logps, token_rows
 from drift.progress import Progress
 from drift.tables import Diagnostics, Gradients, Logps, Margins, Pairs, Prompts, read_table, write_table
-from drift.trainer_logps import score_pairs
+from drift.training.logps import load, pair_logps, token_rows
+from drift.training.reference_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
 MOMENTS = {"before": "_before", "after": ""}
@@ -151,7 +151,9 @@ def main() -> None:
     command.add_argument("--pairs", required=True)
     command.add_argument("--reference-logps", required=True, help="Logps of the pairs, as training used them")
     command.add_argument("--heldout", required=True, help="fitted prompts; their test rows with a logged reply are read")
-    command.add_argument("--policies", required=True, nargs=3, type=Path, help="folders: trained, before the round, initial")
+    command.add_argument(
+        "--policies", required=True, nargs=3, type=Path, help="folders: trained, before the iteration, initial"
+    )
     command.add_argument("--margins", required=True, help="table to write")
     command.add_argument("--gradients", required=True, help="table to write")
     command.add_argument("--diagnostics", required=True, help="table to write")
@@ -165,10 +167,10 @@ def main() -> None:
     pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     rows = token_rows(pairs.iter_rows(named=True), tokenizer)
     reference = {row[0]: row[1:] for row in read_table(Logps, arguments.reference_logps).iter_rows()}
-    after = score_pairs(trained, rows, training, pad_token_id, "after the round")
+    after = score_pairs(trained, rows, training, pad_token_id, "after the iteration")
     before = reference
     if settings["reference"] == "initial" and start != initial:
-        before = score_pairs(start, rows, training, pad_token_id, "before the round")
+        before = score_pairs(start, rows, training, pad_token_id, "before the iteration")
     table = margins(reference, before, after, training["beta"])
 
     norms, means, sampled = [], {}, sample(rows, settings["pairs"], settings["seed"])

@@ -1,12 +1,12 @@
 """Fetch a model or raw conversations.
 
-Reads an address (see scripts/drift/fetch.py); writes a folder with the files that it names.
+Reads an address (see scripts/drift/downloads.py); writes a folder with the files that it names.
 """
 
 from pathlib import Path
 
 from drift import cli
-from drift.fetch import fetch
+from drift.downloads import fetch
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 Everything an engine does goes through here: sampling positives, answering benchmarks, labelling, judging. One job is one
 shard: every n-th request of the table, so a shard's composition depends on the table alone and a shard that is made again is
-the same. Beside the completions lies an account of the work (JSON): what it cost, how replies ended, versions and hashes.
+the same. Beside the completions lies an usage of the work (JSON): what it cost, how replies ended, versions and hashes.
 
 Settings: backend, context, decoding, choices, schema, endpoint (see drift.engines.load_engine).
 """
@@ -16,7 +16,8 @@ import polars as pl
 
 from drift import cli, policies
 from drift.engines import load_engine
-from drift.tables import Completions, Requests, atomic_path, read_table, write_table
+from drift.files import atomic_path
+from drift.tables import Completions, Requests, read_table, write_table
 
 
 def shard(requests: pl.DataFrame, number: int, count: int) -> pl.DataFrame:
@@ -24,7 +25,7 @@ def shard(requests: pl.DataFrame, number: int, count: int) -> pl.DataFrame:
     return requests.sort("request_id").gather_every(count, offset=number - 1)
 
 
-def account(completions: pl.DataFrame) -> dict:
+def usage(completions: pl.DataFrame) -> dict:
     """What a shard holds: requests, how they ended, tokens read and written."""
     reasons = completions["finish_reason"].value_counts().sort("finish_reason")
     return {
@@ -44,7 +45,7 @@ def main() -> None:
     command.add_argument("--engine", type=json.loads, default={}, help="JSON object of how the engine runs here")
     command.add_argument("--state", type=Path, help="folder where the replies of an endpoint are kept for good")
     command.add_argument("--completions", required=True, help="table to write")
-    command.add_argument("--account", required=True, type=Path, help="JSON to write")
+    command.add_argument("--usage", required=True, type=Path, help="JSON to write")
     arguments = command.parse_args()
 
     model = policies.read_manifest(arguments.manifest)["weights_sha256"] if arguments.manifest else None
@@ -59,8 +60,8 @@ def main() -> None:
         raise cli.StageError("the engine did not answer every request; run again, and report it if it stays so")
     write_table(completions, Completions, arguments.completions)
 
-    done = account(completions)
-    done |= {"seconds": round(seconds, 3), "start_seconds": round(ready - started, 3)} | engine.account
+    done = usage(completions)
+    done |= {"seconds": round(seconds, 3), "start_seconds": round(ready - started, 3)} | engine.usage
     done |= {
         "shard": arguments.shard[0],
         "shards": arguments.shard[1],
@@ -70,7 +71,7 @@ def main() -> None:
         "completions_sha256": hashlib.sha256(Path(arguments.completions).read_bytes()).hexdigest(),
         "versions": policies.versions(),
     }
-    with atomic_path(arguments.account) as temporary:
+    with atomic_path(arguments.usage) as temporary:
         temporary.write_text(json.dumps(done, indent=2, sort_keys=True) + "\n")
     print(
         f"{done['requests']} requests, {done['prompt_tokens']} tokens read, {done['completion_tokens']} written in {seconds:.1f} s "

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import polars as pl
 
-from drift import cli, judging
+from drift import cli
 from drift.chat import Messages, load_tokenizer, markers, render
+from drift.judging import prompts
 from drift.seeds import completion_seed
 from drift.tables import Requests, Responses, Tasks, read_table, write_table
 
@@ -32,13 +33,13 @@ def build(
     `tokenizer` None: the judge is behind an endpoint, which renders chats by itself; lengths are estimated.
     """
     how, requests, counts = settings["judging"], [], Counter()
-    turns = judging.read_template(template, how["verdict"], settings["template"])
-    plain = judging.breaker(turns, how["letters"], None if tokenizer is None else markers(tokenizer))
+    turns = prompts.read_template(template, how["verdict"], settings["template"])
+    plain = prompts.breaker(turns, how["letters"], None if tokenizer is None else markers(tokenizer))
     fits = fits_context(tokenizer, settings["context"] - settings["max_tokens"])
     for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
         prompt = [message | {"content": plain(message["content"])} for message in row["prompt"]]
         checklist = row["checklist"] and [plain(item) for item in row["checklist"]]
-        asked = list(judging.questions(row, how, settings["seed"]))
+        asked = list(prompts.questions(row, how, settings["seed"]))
         counts["without an answer to compare with"] += not asked
         for question in asked:
             if question.same:
@@ -47,9 +48,9 @@ def build(
             shown = replace(question, answer=plain(question.answer), other=question.other and plain(question.other))
 
             def make(tail: Messages, shown=shown, checklist=checklist) -> Messages:
-                return judging.chat(turns, shown, tail, checklist, how["letters"])
+                return prompts.chat(turns, shown, tail, checklist, how["letters"])
 
-            messages = judging.fitted(make, prompt, fits)
+            messages = prompts.fitted(make, prompt, fits)
             if messages is None:
                 counts["too long for the judge"] += 1
                 continue
@@ -65,7 +66,7 @@ def fits_context(tokenizer, room: int) -> Callable[[Messages], bool]:
     return lambda messages: len(render(tokenizer, messages)) <= room
 
 
-def request(question: judging.Question, messages: Messages, tokenizer, seed: int) -> dict:
+def request(question: prompts.Question, messages: Messages, tokenizer, seed: int) -> dict:
     """A row of Requests."""
     parts = (question.prompt_id, question.opponent or "", question.order or "", question.sample, question.vote)
     return {

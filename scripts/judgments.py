@@ -9,9 +9,10 @@ Settings: seed, judging (verdict, order, letters, votes), as the requests were m
 
 import polars as pl
 
-from drift import cli, judging
+from drift import cli
+from drift.judging import prompts
+from drift.judging.parsing import verdict, written_letters
 from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
-from drift.verdicts import verdict, written_letters
 
 SHOWN = 3  # replies without a verdict that are printed
 EXCERPT = 300  # characters of each
@@ -31,21 +32,21 @@ def judge(
     written = not any(reply["choice_logprobs"] for reply in replies.values())
     how, rows = settings["judging"] | {"written": written}, []
     for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
-        for question in judging.questions(row, how, settings["seed"]):
+        for question in prompts.questions(row, how, settings["seed"]):
             rows.append(described(question) | found(question, replies.get(question.request_id), how))
     return rows
 
 
-def found(question: judging.Question, reply: dict | None, how: dict) -> dict:
+def found(question: prompts.Question, reply: dict | None, how: dict) -> dict:
     """The verdict columns of a question; `reply` None: it was not asked."""
     if reply is not None:
         return verdict(question, reply, how)
     if question.same:
         return {"preference": 0.5} if how["verdict"] == "letter" else {"outcome": 0}
-    return {"error": judging.TOO_LONG}
+    return {"error": prompts.TOO_LONG}
 
 
-def described(question: judging.Question) -> dict:
+def described(question: prompts.Question) -> dict:
     """The columns of Judgments that say what was asked."""
     names = ("request_id", "prompt_id", "sample", "kind", "opponent", "order", "vote")
     lengths = {

@@ -17,7 +17,7 @@ import polars as pl
 
 from drift import cli
 from drift.chat import Messages, load_tokenizer, markers, render, trim
-from drift.rubric_schema import KIND
+from drift.labelers.rubric_schema import KIND
 from drift.seeds import completion_seed
 from drift.tables import Requests, write_table
 

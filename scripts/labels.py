@@ -14,8 +14,10 @@ from pathlib import Path
 
 import polars as pl
 
-from drift import cli, lexical, rubric, tables
-from drift.ahead import mapped
+from drift import cli, tables
+from drift.data.prefetch import mapped
+from drift.labelers import lexical, rubric
+from drift.ledger import LedgerBook
 
 NO_FOLLOW_UP = "no reply, or no user message after it"
 SILENT = "the source says nothing of the reply"
@@ -84,7 +86,7 @@ def write_labels(
     tables.write_batches(labelled(), tables.Labels, path)
     rows, ledgers = pl.scan_parquet(turns).select(pl.len()).collect().item(), []
     for name, options in labelers.items():
-        book = tables.LedgerBook(f"labels:{name}", "labels", "turns", rows)
+        book = LedgerBook(f"labels:{name}", "labels", "turns", rows)
         if options["kind"] != "source":
             book.drop(NO_FOLLOW_UP, rows - could[name])
         if options["kind"] == "rubric":

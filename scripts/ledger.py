@@ -1,7 +1,7 @@
-"""Put the ledgers of all stages into one, and check that every flow adds up from its first step to its last.
+"""Put the ledgers of all stages into one, and check that every lineage adds up from its first step to its last.
 
 Reads:  the Ledger tables of the stages (--parts).
-Writes: one Ledger table of all flows (--ledger).
+Writes: one Ledger table of all lineages (--ledger).
 """
 
 import polars as pl
@@ -11,17 +11,17 @@ from drift import cli, tables
 
 def check_flows(ledger: pl.DataFrame) -> None:
     """Raise StageError for the first step that does not start with what the step before it left."""
-    for (flow,), steps in ledger.sort("flow", "step").group_by("flow", maintain_order=True):
+    for (lineage,), steps in ledger.sort("lineage", "step").group_by("lineage", maintain_order=True):
         left = None
         for position, step in enumerate(steps.iter_rows(named=True)):
             if step["step"] != position:
                 raise cli.StageError(
-                    f"ledger of '{flow}': step {position} is missing. Give the ledger of every stage of this flow in --parts."
+                    f"ledger of '{lineage}': step {position} is missing. Give the ledger of every stage of this lineage in --parts."
                 )
             starts = (step["rows_in"], step["unit_in"])
             if left is not None and starts != left:
                 raise cli.StageError(
-                    f"ledger of '{flow}': step {position} ({step['stage']}: {step['reason']}) starts with {starts[0]} "
+                    f"ledger of '{lineage}': step {position} ({step['stage']}: {step['reason']}) starts with {starts[0]} "
                     f"{starts[1]}, but step {position - 1} left {left[0]} {left[1]}. Rows were lost or added between the two "
                     f"without a record: rerun the stage '{step['stage']}'; if it stays so, it must count every row it reads."
                 )
@@ -31,7 +31,7 @@ def check_flows(ledger: pl.DataFrame) -> None:
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--parts", nargs="+", required=True, help="Ledger tables")
-    command.add_argument("--ledger", required=True, help="where to write the one of all flows")
+    command.add_argument("--ledger", required=True, help="where to write the one of all lineages")
     arguments = command.parse_args()
     ledger = tables.read_table(tables.Ledger, *arguments.parts)
     check_flows(ledger)

@@ -12,9 +12,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer
-from drift.logps import load, pair_logps, token_rows
 from drift.progress import Progress
 from drift.tables import Logps, Prompts, read_table, write_table
+from drift.training.logps import load, pair_logps, token_rows
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     disable_progress_bar()
     prompts = read_table(Prompts, arguments.prompts).filter(split="test")
     if prompts.is_empty():
-        raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_seed_conversations or add data")
+        raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_correction_conversations or add data")
     rows = token_rows(prompts.iter_rows(named=True), load_tokenizer(arguments.policy), key="prompt_id")
     policy = load(arguments.policy)
     with torch.no_grad():

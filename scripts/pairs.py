@@ -16,20 +16,9 @@ import polars as pl
 
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
-from drift.overlap import BenchmarkTexts, said_by_users
-from drift.tables import (
-    Completions,
-    Dropped,
-    Ledger,
-    LedgerBook,
-    Pairs,
-    Prompts,
-    Ranks,
-    Requests,
-    Tasks,
-    read_table,
-    write_table,
-)
+from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.ledger import LedgerBook
+from drift.tables import Completions, Dropped, Ledger, Pairs, Prompts, Ranks, Requests, Tasks, read_table, write_table
 
 UNRANKED = "too few candidates have a score"
 CUT = "sampled reply did not end its turn"
@@ -94,8 +83,8 @@ def candidates(prompt: dict, replies: dict[tuple[str, str], list[dict]], recipe:
     where it was ranked. One candidate for each sample (where both sides are sampled, for each two)."""
     sides = []
     for side in ("chosen", "rejected"):
-        if recipe[side] == "user":
-            sides.append([{"text": prompt[side], "from": "user", "reply": None, "score": None}])
+        if recipe[side] == "logged":
+            sides.append([{"text": prompt[side], "from": "logged", "reply": None, "score": None}])
             continue
         sides.append(
             [
@@ -236,7 +225,7 @@ def main() -> None:
     pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings, scores)
     report(pairs, failed)
 
-    book = LedgerBook(arguments.settings["flow"], "pairs", "prompts", prompts.height)
+    book = LedgerBook(arguments.settings["lineage"], "pairs", "prompts", prompts.height)
     book.drop("test split", prompts.filter(split="test").height)
     for reason in REASONS:
         book.drop(reason, dropped.filter(reason=reason).height)

@@ -2,13 +2,13 @@
 
 Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the benchmarks that no training row may
         hold (--benchmark NAME=PATH). The choice itself is in sql/: one file a pool, and what they share.
-Writes: the Dsat, Sat and Seed tables (--dsat, --sat, --seed), what was found of the benchmarks (--quarantine), and the ledger
+Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), what was found of the benchmarks (--quarantine), and the ledger
         (--ledger).
 
-Settings: labeler (whose labels), label_noise (share of them that is turned round), seed (of that and of the choice), filters and
+Settings: labeler (whose labels), label_noise (share of them that is flipped), seed (of that and of the choice), filters and
 decontamination (as data.filters and data.decontamination of the configuration), pick (hash, or first: the oldest), test_conversations
-and test_seed_conversations (how many with a DSAT reply, and with a correction, go to the test side with all that belong to them),
-max_dsat, max_sat, max_seed (training rows; null: all).
+and test_correction_conversations (how many with a DSAT reply, and with a correction, go to the test side with all that belong to them),
+max_dsat, max_sat, max_corrections (training rows; null: all).
 """
 
 import tempfile
@@ -20,16 +20,18 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from drift import cli, overlap, tables
-from drift.ahead import mapped
+from drift import cli, tables
+from drift.data.prefetch import mapped
+from drift.data.similarity import BenchmarkTexts, clusters, signatures
+from drift.ledger import LedgerBook
 
 SQL = Path(__file__).parent / "sql"
-SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "seed": tables.Seed}
+SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "corrections": tables.Corrections}
 # What the reply in question, and the one after it, are to a pool.
 REPLIES = {
     "dsat": {"response": "rejected"},
     "sat": {"response": "chosen"},
-    "seed": {"response": "rejected", "next_response": "chosen"},
+    "corrections": {"response": "rejected", "next_response": "chosen"},
 }
 SETTINGS = {
     "labeler": "VARCHAR",
@@ -37,17 +39,17 @@ SETTINGS = {
     "seed": "BIGINT",
     "pick": "VARCHAR",
     "test_conversations": "BIGINT",
-    "test_seed_conversations": "BIGINT",
+    "test_correction_conversations": "BIGINT",
     "max_dsat": "BIGINT",
     "max_sat": "BIGINT",
-    "max_seed": "BIGINT",
+    "max_corrections": "BIGINT",
 }
 FILTERS = {
     "languages": "VARCHAR[]",
     "drop_toxic": "BOOLEAN",
     "drop_redacted": "BOOLEAN",
     "drop_merged": "BOOLEAN",
-    "drop_pagers": "BOOLEAN",
+    "drop_continuations": "BOOLEAN",
     "drop_refusals": "BOOLEAN",
     "min_chars": "BIGINT",
     "max_chars": "BIGINT",
@@ -80,7 +82,7 @@ def choose(
         _set_variables(connection, {"turns": turns, "labels": labels}, dict.fromkeys(("turns", "labels"), "VARCHAR"))
         _set_variables(connection, settings, SETTINGS)
         _set_variables(connection, settings["filters"], FILTERS)
-        for name in ("filters", "replies", "dsat", "sat", "seed", "candidates"):
+        for name in ("filters", "replies", "dsat", "sat", "corrections", "candidates"):
             connection.execute(_sql(name))
         quarantine = _quarantine(connection, benchmarks, **settings["decontamination"])
         connection.register("quarantine", quarantine)
@@ -118,7 +120,7 @@ def _quarantine(
 ) -> pl.DataFrame:
     """The candidates whose prompt holds a benchmark's, with the evidence."""
     tasks = [(name, tables.read_table(tables.Tasks, path)) for name, path in sorted(benchmarks.items())]
-    known = overlap.BenchmarkTexts(tasks, ngram, similarity)
+    known = BenchmarkTexts(tasks, ngram, similarity)
     said = """
         SELECT conversation_id, turn, "user" AS text
         FROM candidate_turns
@@ -138,7 +140,7 @@ def _quarantine(
     return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_found")
 
 
-def _found(known: overlap.BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
+def _found(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
     where = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
     return known.found_in(batch["text"]).join(where, on="row").drop("row")
 
@@ -185,17 +187,17 @@ def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float
     None, where there is no threshold."""
     signed = list(mapped(_signed, _batches(connection, sql))) if threshold else []
     names = pl.concat([pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String}), *(name for name, _ in signed)])
-    signatures = np.concatenate([overlap.signatures(pl.Series(dtype=pl.String)), *(signature for _, signature in signed)])
+    signed_rows = np.concatenate([signatures(pl.Series(dtype=pl.String)), *(signature for _, signature in signed)])
     del signed  # They are the largest that is held of the candidates.
     found = []
     for of_pool in names.with_row_index("row").sort("pool", "prompt_id").partition_by("pool", maintain_order=True):
-        first = overlap.clusters(signatures[of_pool["row"].to_numpy()], threshold)
+        first = clusters(signed_rows[of_pool["row"].to_numpy()], threshold)
         found.append(of_pool.select("pool", "prompt_id", cluster=pl.col("prompt_id").gather(first)))
     return pl.concat([names.clear().select("pool", "prompt_id", cluster="prompt_id"), *found])
 
 
 def _signed(batch: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
-    return batch.select("pool", "prompt_id"), overlap.signatures(batch["text"])
+    return batch.select("pool", "prompt_id"), signatures(batch["text"])
 
 
 def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
@@ -222,7 +224,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, pool: str) -> Iterator[pl.DataF
             return
 
 
-def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> tables.LedgerBook:
+def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
     counted = """
         SELECT reason, sum(rows)
         FROM (
@@ -235,7 +237,7 @@ def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> tables.LedgerBo
     """
     counts = {reason: int(count) for reason, count in connection.execute(counted, [pool]).fetchall()}
     reasons = f"SELECT unnest(enum_range(NULL::{pool}_reason)::VARCHAR[] || enum_range(NULL::shared_reason)::VARCHAR[])"
-    book = tables.LedgerBook(pool, "pools", "replies", sum(counts.values()))
+    book = LedgerBook(pool, "pools", "replies", sum(counts.values()))
     for (reason,) in connection.execute(reasons).fetchall():
         book.drop(reason, counts.get(reason, 0))
     return book
@@ -251,7 +253,7 @@ def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataF
             f"all {rows['test']} DSAT replies went to the test side: there are fewer conversations with one than "
             f"test_conversations ({settings['test_conversations']}) asks for. Lower it, or add conversations."
         )
-    drops = ledger.filter((pl.col("flow") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
+    drops = ledger.filter((pl.col("lineage") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
     dropped = ", ".join(f"{reason}: {count}" for reason, count in drops) or "nothing was labelled"
     raise cli.StageError(
         f"no DSAT reply of labeler {settings['labeler']} is left ({dropped}). Relax the settings that drop most."

@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from drift import cli
-from drift.fetch import folder_name, is_remote
+from drift.downloads import folder_name, is_remote
 
 # A checkpoint holds fp32 weights and the optimizer's state: six times the bytes of bf16 weights.
 CHECKPOINT = 6
@@ -35,7 +35,7 @@ print(json.dumps({"python": sys.version.split()[0], "versions": versions, "cuda"
 
 
 def check(name: str, fault: str | None, detail: str, *, warning: bool = False) -> dict:
-    """One line of the report: `fault` says what is wrong and how to mend it, None that all is well."""
+    """One line of the report: `fault` says what is wrong and how to fix it, None that all is well."""
     state = "ok" if fault is None else "warn" if warning else "FAIL"
     return {"name": name, "state": state, "text": detail if fault is None else fault}
 
@@ -63,7 +63,7 @@ def located(address: str) -> tuple[dict, int | None]:
     if folder.exists():
         return check(name, None, f"is in {folder}"), sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
     if not is_remote(address):
-        return check(name, f"{address} does not exist: mend its path in the configuration", ""), None
+        return check(name, f"{address} does not exist: fix its path in the configuration", ""), None
     kind, rest = address.split(":", 1)
     if kind == "pypi":
         index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
@@ -222,13 +222,13 @@ def main() -> None:
         print(report(parts))
         failed = sum(line["state"] == "FAIL" for checks in parts.values() for line in checks)
         if failed:
-            sys.exit(f"{failed} checks failed; mend them and run the preflight again")
+            sys.exit(f"{failed} checks failed; fix them and run the preflight again")
         print("ready")
     else:
         checks = {"here": here, "node": node}[arguments.mode](arguments.settings)
         arguments.checks.write_text(json.dumps(checks))
         if any(line["name"] == "partitions" and line["state"] == "FAIL" for line in checks):
-            sys.exit(f"{report({'here': checks})}\nno job was submitted; mend this and run the preflight again")
+            sys.exit(f"{report({'here': checks})}\nno job was submitted; fix this and run the preflight again")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fit the prompts of a pool or a benchmark to a model.
 
-Reads dsat, sat, seed or a benchmark's tasks, and the model's tokenizer; writes a Prompts table and its ledger. What is too
+Reads dsat, sat, corrections or a benchmark's tasks, and the model's tokenizer; writes a Prompts table and its ledger. What is too
 long loses its oldest turns. Every method of a model trains on the prompts as they are trimmed here, so methods differ in
 their pairs and in nothing else.
 """
@@ -11,10 +11,11 @@ import polars as pl
 
 from drift import cli
 from drift.chat import Messages, load_tokenizer, markers, render, render_guided, render_reply, trim
+from drift.ledger import LedgerBook
 from drift.progress import Progress
-from drift.tables import Dsat, Ledger, LedgerBook, Prompts, Sat, Seed, Tasks, read_table, write_table
+from drift.tables import Corrections, Dsat, Ledger, Prompts, Sat, Tasks, read_table, write_table
 
-KINDS = {"dsat": Dsat, "sat": Sat, "seed": Seed, "tasks": Tasks}
+KINDS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "tasks": Tasks}
 
 
 def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
@@ -100,7 +101,7 @@ def main() -> None:
     joined = [row for row in clean if joins(row, tokenizer)]
     fitted = [fit(row, tokenizer, arguments.settings) for row in Progress(joined, desc="fit prompts")]
     kept = [row for row in fitted if row is not None]
-    book = LedgerBook(arguments.settings["flow"], "prompts", "prompts", rows.height)
+    book = LedgerBook(arguments.settings["lineage"], "prompts", "prompts", rows.height)
     book.drop("holds a chat marker of the model", rows.height - len(clean))
     book.drop("prompt and reply share a token", len(clean) - len(joined))
     book.drop("last message and reply do not fit", len(joined) - len(kept))

@@ -1,4 +1,4 @@
-"""Read a judge's scores of a round's candidates.
+"""Read a judge's scores of an iteration's candidates.
 
 Reads the Requests that the candidates were sampled by, and Judgments about them; writes Ranks: the mean over the votes that are
 there. A candidate without a verdict has no row.
@@ -7,7 +7,7 @@ there. A candidate without a verdict has no row.
 import polars as pl
 
 from drift import cli
-from drift.ranking import numbered
+from drift.judging.candidates import numbered
 from drift.tables import Judgments, Ranks, Requests, read_table, write_table
 
 

@@ -20,22 +20,23 @@ import markupsafe
 import polars as pl
 import yaml
 
-from drift import charts, cli, tables
-from drift.accounts import benchmark_rows, cost_table, ledger_flows
-from drift.label_agreement import METRICS
-from drift.lexical import CHECKED
-from drift.metrics import (
+from drift import cli, files
+from drift.labelers.agreement import METRICS
+from drift.labelers.lexical import CHECKED
+from drift.report import charts
+from drift.report.cost_tables import cost_table, ledger_lineages, timing_rows
+from drift.report.judge_tables import judge_table, judged_by
+from drift.report.metric_labels import (
     TRAINING_CURVES,
     Metric,
     duration,
     in_order,
+    iteration_name,
     percent,
-    round_name,
     size,
     whole,
 )
-from drift.scoreboard import HELDOUT_PAIRS, comparison_tables, judge_notices, places, refusals, score_tables
-from drift.trials import judge_table, judged_by
+from drift.report.score_tables import HELDOUT_PAIRS, comparison_tables, judge_notices, places, refusals, score_tables
 
 SAMPLED_PAIRS = 12
 EXCERPT, EXCERPT_LINES, LONGEST = 500, 12, 5000  # what of a text is open (characters, lines), and what is in the page at all
@@ -93,7 +94,7 @@ def notices(config: dict, gates: dict) -> list[dict]:
         text = f"Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model. {CHECKED}"
         found.append({"title": "Labels", "text": text, "kind": "note"})
     if noise := config["data"]["label_noise"]:
-        text = f"{percent(noise)} of the DSAT and SAT labels were turned round on purpose (data.label_noise)."
+        text = f"{percent(noise)} of the DSAT and SAT labels were flipped on purpose (data.label_noise)."
         found.append({"title": "Label noise", "text": text, "kind": "warning"})
     if gates["failed"]:
         text = f"{len(gates['failed'])} of {gates['total']} correctness gates failed; the policies below are not to be trusted."
@@ -109,7 +110,7 @@ def facts(config: dict) -> list[tuple[str, str]]:
     return [
         ("Models", ", ".join(config["models"])),
         ("Methods", ", ".join(config["methods"])),
-        ("Iterations", f"{config['iterations']} (K), after a warm-up on the seed corrections"),
+        ("Iterations", f"{config['iterations']} (K), after a warm-up on the corrections"),
         ("Sources", ", ".join(f"{name} ({source['kind']})" for name, source in data["sources"].items())),
         ("Labels", f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"),
         ("Judges", ", ".join(sorted({judge for _, judge in judged_by(config)}))),
@@ -125,7 +126,7 @@ def chosen_settings(section: dict, keys: tuple[str, ...]) -> str:
 
 
 def versions(manifests: list[dict]) -> list[tuple[str, str]]:
-    """Library versions of all trainings; several where rounds were trained with different ones."""
+    """Library versions of all trainings; several where iterations were trained with different ones."""
     found: dict[str, set[str]] = {}
     for manifest in manifests:
         for name, version in json.loads(manifest["versions"] or "{}").items():
@@ -201,7 +202,7 @@ def excerpt(text: str | None) -> dict | None:
 
 
 def sampled_pairs(catalog: Catalog, config: dict) -> list[dict]:
-    """A dozen pairs of the methods' last rounds, spread evenly, picked by the hash of their id: the same ones every time."""
+    """A dozen pairs of the methods' last iterations, spread evenly, picked by the hash of their id: the same ones every time."""
     rows = configured(
         catalog.query(
             "SELECT *, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS place FROM pairs "
@@ -221,7 +222,7 @@ def sampled_pairs(catalog: Catalog, config: dict) -> list[dict]:
 def feedback_of(catalog: Catalog, ids: list[str]) -> dict[tuple[str, str], str]:
     """What users answered to the logged replies of these prompts, by prompt and pool."""
     rows = []
-    for pool in ("dsat", "sat", "seed"):
+    for pool in ("dsat", "sat", "corrections"):
         found = catalog.connection.execute(
             f"SELECT prompt_id, feedback FROM {pool} WHERE prompt_id IN (SELECT unnest(?))", [ids]
         )
@@ -239,8 +240,8 @@ def sampled_pair(row: dict, feedback: str | None, config: dict) -> dict:
         "feedback": excerpt(feedback),
         "chosen": excerpt(row["chosen"]),
         "rejected": excerpt(row["rejected"]),
-        "chosen_from": "logged reply" if row["chosen_from"] == "user" else "sampled",
-        "rejected_from": "logged reply" if row["rejected_from"] == "user" else "sampled",
+        "chosen_from": "logged reply" if row["chosen_from"] == "logged" else "sampled",
+        "rejected_from": "logged reply" if row["rejected_from"] == "logged" else "sampled",
     }
 
 
@@ -360,7 +361,7 @@ def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> 
         "figures": [{"model": model, "figures": model_figures(model, scores, margins, config)} for model in config["models"]],
         "judges": judge_table(catalog.query("SELECT * FROM validation"), config),
         "legend": legend(config),
-        "ledger": ledger_flows(catalog.query("SELECT * FROM ledger ORDER BY flow, step")),
+        "ledger": ledger_lineages(catalog.query("SELECT * FROM ledger ORDER BY lineage, step")),
         "agreement": agreement_table(catalog),
         "heuristics": {name: CHECKED for name, row in config["data"]["labelers"].items() if row["kind"] == "lexical"},
         "quarantine": quarantined(catalog, config),
@@ -368,7 +369,7 @@ def contents(catalog: Catalog, config: dict, benchmarks: Path, results: str) -> 
         "pairs": sampled_pairs(catalog, config),
         "training": training,
         "dropped": dropped_table(catalog, config),
-        "cost": cost_table(benchmark_rows(benchmarks)),
+        "cost": cost_table(timing_rows(benchmarks)),
     }
 
 
@@ -384,7 +385,7 @@ def render(context: dict) -> str:
     environment.filters |= {
         "duration": duration,
         "percent": percent,
-        "round_name": round_name,
+        "iteration_name": iteration_name,
         "size": size,
         "whole": whole,
     }
@@ -401,7 +402,7 @@ def main() -> None:
     arguments = command.parse_args()
     config = yaml.safe_load(Path(arguments.config).read_text(encoding="utf-8"))
     page = render(contents(Catalog(arguments.catalog), config, Path(arguments.benchmarks), arguments.results))
-    with tables.atomic_path(arguments.report) as temporary:
+    with files.atomic_path(arguments.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

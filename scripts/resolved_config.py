@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from drift import cli
-from drift.tables import atomic_path
+from drift.files import atomic_path
 
 
 class Dumper(yaml.SafeDumper):

@@ -1,6 +1,6 @@
-"""Score a round's candidates with a reward model.
+"""Score an iteration's candidates with a reward model.
 
-Reads the Prompts, Requests and Completions of the round, and a sequence classifier with one output; writes Ranks. The
+Reads the Prompts, Requests and Completions of the iteration, and a sequence classifier with one output; writes Ranks. The
 classifier sees the plain prompt and the reply: in its chat template where its tokenizer has one, else as a pair of texts (the
 conversation, the reply), as OpenAssistant's reward models were trained. Nothing is cut: what is longer than max_length gets no score.
 
@@ -16,8 +16,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import Messages
+from drift.judging.candidates import sound
 from drift.progress import Progress
-from drift.ranking import sound
 from drift.tables import Completions, Prompts, Ranks, Requests, read_table, write_table
 
 
@@ -51,7 +51,7 @@ def load(folder: Path):
         model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise cli.StageError(f"{folder}: no reward model can be loaded ({error}); mend reward_models.NAME.path") from error
+        raise cli.StageError(f"{folder}: no reward model can be loaded ({error}); fix reward_models.NAME.path") from error
     if model.config.num_labels != 1:
         raise cli.StageError(f"{folder}: a reward model has one output, this classifier {model.config.num_labels}")
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from drift import alpacaeval, cli, elo, judged, stats, tables
-from drift.contrasts import Policy, Scored, contrasts
+from drift import cli, tables
+from drift.metrics import elo, judge_metrics, length_control, resampling
+from drift.metrics.comparisons import Policy, Scored, contrasts
 
 HELDOUT_PAIRS = "heldout-pairs"
 NOBODY = ""  # the judge of what nobody judged
@@ -27,7 +28,7 @@ def summarise(scored: Scored, total: int, samples: list[float]) -> dict:
     """The figure's value with its interval, how many of `total` items are behind it, and its spread over `samples`' values."""
     value = scored.figure.value() if len(scored.figure.keys) else np.nan
     defined = not np.isnan(value)
-    low, high = (stats.interval(scored.replicates) if defined else None) or (None, None)
+    low, high = (resampling.interval(scored.replicates) if defined else None) or (None, None)
     return {
         "value": value if defined else None,
         "low": low,
@@ -39,7 +40,7 @@ def summarise(scored: Scored, total: int, samples: list[float]) -> dict:
     }
 
 
-def by_sample(rows: pl.DataFrame, figures: Callable[[pl.DataFrame], dict[str, stats.Figure]]) -> dict[str, tuple]:
+def by_sample(rows: pl.DataFrame, figures: Callable[[pl.DataFrame], dict[str, resampling.Figure]]) -> dict[str, tuple]:
     """Each figure of `rows` together with its values for each sample of the answers by itself."""
     samples = rows["sample"].unique().sort()
     alone = [figures(rows.filter(sample=sample)) for sample in samples] if len(samples) > 1 else []
@@ -49,15 +50,15 @@ def by_sample(rows: pl.DataFrame, figures: Callable[[pl.DataFrame], dict[str, st
     }
 
 
-def response_figures(responses: pl.DataFrame) -> dict[str, stats.Figure]:
+def response_figures(responses: pl.DataFrame) -> dict[str, resampling.Figure]:
     """Length in tokens, and share cut by the token limit; an item's samples are averaged first."""
     return {
-        "response_tokens": stats.mean(responses["prompt_id"], responses["completion_tokens"]),
-        "cut_by_limit": stats.mean(responses["prompt_id"], responses["finish_reason"] == "length"),
+        "response_tokens": resampling.mean(responses["prompt_id"], responses["completion_tokens"]),
+        "cut_by_limit": resampling.mean(responses["prompt_id"], responses["finish_reason"] == "length"),
     }
 
 
-def pair_figures(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dict[str, stats.Figure]:
+def pair_figures(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dict[str, resampling.Figure]:
     """How a policy ranks held-out corrections: s = beta [(lc - lc_base) - (lr - lr_base)] (Rafailov et al. 2023, section 4).
 
     `base` holds the base model's log-probabilities (nats, summed over tokens) of the same pairs.
@@ -77,7 +78,7 @@ def pair_figures(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dict[s
         "chosen_logp_change": chosen,
         "rejected_logp_change": rejected,
     }
-    return {name: stats.mean(logps["pair_id"], each) for name, each in values.items()}
+    return {name: resampling.mean(logps["pair_id"], each) for name, each in values.items()}
 
 
 def policy_figures(policy: Policy, base: Policy, tasks: dict[str, pl.DataFrame], gamed: dict, settings: dict) -> list[tuple]:
@@ -90,7 +91,7 @@ def policy_figures(policy: Policy, base: Policy, tasks: dict[str, pl.DataFrame],
         of_judges = {NOBODY: by_sample(responses, response_figures)}
         for judge in how["judges"]:
             judgments = tables.read_table(tables.Judgments, folder / "judge" / judge / "judgments.parquet")
-            figures = partial(judged.figures, how["kind"], tasks=known, gamed=gamed.get(benchmark))
+            figures = partial(judge_metrics.figures, how["kind"], tasks=known, gamed=gamed.get(benchmark))
             of_judges[judge] = by_sample(judgments, figures) if len(judgments) else {}
         found += [
             ((benchmark, judge, name), len(known), *figure)
@@ -103,7 +104,7 @@ def policy_figures(policy: Policy, base: Policy, tasks: dict[str, pl.DataFrame],
     for name, figure in pair_figures(logps, base_logps, settings["beta"]).items():
         found.append(((HELDOUT_PAIRS, NOBODY, name), len(logps), figure, [figure.value()]))
     return [
-        (place, Scored(figure, stats.bootstrap(figure, settings["bootstrap"], settings["seed"])), total, samples)
+        (place, Scored(figure, resampling.bootstrap(figure, settings["bootstrap"], settings["seed"])), total, samples)
         for place, total, figure, samples in found
     ]
 
@@ -116,7 +117,7 @@ def elo_rows(policies: list[Policy], benchmark: str, judge: str, tasks: pl.DataF
             tables.Judgments, policy.folder / "eval" / benchmark / "judge" / judge / "judgments.parquet"
         ).filter(kind="score")
         # Of several samples of an answer the mean score and the mean length vote.
-        answers = judged.mean_scores(judgments).group_by("prompt_id").agg(pl.col("score", "policy_chars").mean())
+        answers = judge_metrics.mean_scores(judgments).group_by("prompt_id").agg(pl.col("score", "policy_chars").mean())
         columns.append(keys.join(answers, on="prompt_id", how="left", maintain_order="left"))
     scores, lengths = (
         np.column_stack([column[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns])
@@ -127,12 +128,12 @@ def elo_rows(policies: list[Policy], benchmark: str, judge: str, tasks: pl.DataF
     if not there.any():
         return []
     published = elo.sequential(earned, settings["seed"]).mean(axis=0)
-    counts = stats.resampled(int(there.sum()), settings["bootstrap"], settings["seed"])
+    counts = resampling.resampled(int(there.sum()), settings["bootstrap"], settings["seed"])
     value = elo.bradley_terry(earned[there], np.ones((1, counts.shape[1])))[0]
     replicates = elo.bradley_terry(earned[there], counts)
     rows = []
     for at, policy in enumerate(policies):
-        low, high = stats.interval(replicates[:, at]) or (None, None)
+        low, high = resampling.interval(replicates[:, at]) or (None, None)
         n = int((~np.isnan(earned[:, at])).any(axis=1).sum())
         shared = {**named(policy), "benchmark": benchmark, "judge": judge, "n": n, "total": len(tasks), "samples": 1}
         rows.append({**shared, "metric": "elo", "value": float(published[at])})
@@ -204,7 +205,7 @@ def main() -> None:
     rows, compared = score(
         [policy_argument(*values) for values in arguments.policy],
         {path.stem: tables.read_table(tables.Tasks, path) for path in arguments.tasks},
-        {benchmark: alpacaeval.read_gamed(Path(path)) for benchmark, path in arguments.gamed},
+        {benchmark: length_control.read_gamed(Path(path)) for benchmark, path in arguments.gamed},
         arguments.settings,
     )
     for made, schema, path in (

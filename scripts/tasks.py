@@ -14,10 +14,10 @@ import polars as pl
 
 from drift import cli
 from drift.benchmarks import KINDS, Reader
+from drift.benchmarks.files import keyed
 from drift.benchmarks.records import answer_text
 from drift.cli import StageError
 from drift.tables import Tasks, write_table
-from drift.task_files import keyed
 
 LISTED = 3  # tasks that a message names
 
@@ -79,7 +79,7 @@ def main() -> None:
     kind, reader = arguments.settings["kind"], KINDS[arguments.settings["kind"]]
     difficulty = None
     if arguments.difficulty:
-        from drift.alpacaeval import read_difficulty
+        from drift.metrics.length_control import read_difficulty
 
         difficulty = read_difficulty(only_file(arguments.difficulty, "*.csv")).tolist()
     tasks = collect(reader, arguments.source, arguments.baseline, dict(arguments.reference), difficulty)

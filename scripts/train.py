@@ -1,6 +1,6 @@
 """Train a policy: pairs and a policy in, the next policy out. The warm-up and every iteration come from here.
 
-Reads Pairs (and those of earlier rounds, where they are trained on again), the policy to start from, the policy that is the
+Reads Pairs (and those of earlier iterations, where they are trained on again), the policy to start from, the policy that is the
 reference, and the fitted prompts (for the gates); writes the policy's folder, the trainer's log, the reference's
 log-probabilities, gates.json and, last, policy.json. A training that was killed, or that stopped itself because its job's time
 was nearly over, resumes from its last complete checkpoint in the state folder.
@@ -20,15 +20,16 @@ from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state
 from transformers import AutoModelForCausalLM, PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from drift import cli, launch, policies
+from drift import cli, policies
 from drift.chat import load_tokenizer
-from drift.deadline import Deadline
-from drift.gates import Gates
 from drift.locks import hold
-from drift.logps import token_rows
 from drift.tables import Logps, Pairs, Prompts, TrainLog, read_table, write_table
-from drift.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
-from drift.trainer_logps import base_dtype, score_pairs
+from drift.training import launch
+from drift.training.deadline import Deadline
+from drift.training.gates import Gates
+from drift.training.logps import token_rows
+from drift.training.reference_logps import base_dtype, score_pairs
+from drift.training.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
 
 # Below this share of visibly changed bf16 weights a training has done nothing (pure-bf16 weights at a small learning rate
 # moved 3.7 % of them and lost the rest to rounding; fp32 master weights move tens of per cent).
@@ -40,7 +41,7 @@ MAX_DISTANCE = 1.0
 
 
 def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
-    """The pairs of this round and those of earlier rounds, nearest first, whose ids get ~1, ~2, ... to stay unique."""
+    """The pairs of this iteration and those of earlier iterations, nearest first, whose ids get ~1, ~2, ... to stay unique."""
     tables = []
     for back, path in enumerate([own, *replayed]):
         pairs = read_table(Pairs, path)
@@ -63,7 +64,7 @@ def fitted_prompts(paths: list[Path]) -> tuple[set[str], dict[str, list[list[int
 
 
 def prompt_of(pair_id: str) -> str:
-    """The prompt_id CONVERSATION_ID/TURN of a pair, be it of this round or of one before (CONVERSATION_ID/TURN~1)."""
+    """The prompt_id CONVERSATION_ID/TURN of a pair, be it of this iteration or of one before (CONVERSATION_ID/TURN~1)."""
     return re.sub(r"~\d+$", "", pair_id)
 
 
@@ -193,7 +194,7 @@ def round_weights(model, start: Path, names: list[str]) -> float:
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--pairs", required=True, type=Path)
-    command.add_argument("--replay", nargs="*", default=[], type=Path, help="pairs of earlier rounds, the nearest first")
+    command.add_argument("--replay", nargs="*", default=[], type=Path, help="pairs of earlier iterations, the nearest first")
     command.add_argument("--prompts", required=True, nargs="+", help="fitted prompts with a test split")
     command.add_argument("--start", required=True, type=Path, help="folder of the policy to start from")
     command.add_argument("--start-manifest", required=True, type=Path, help="its policy.json")

@@ -21,7 +21,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from drift import cli, sources, tables
-from drift.ahead import ahead
+from drift.data.prefetch import ahead
+from drift.ledger import LedgerBook
 from drift.sources.exchanges import DROPS, exchanges
 
 COPIES = Path(sources.__file__).parent / "copies.sql"
@@ -102,9 +103,9 @@ def write_turns(
     return pl.concat([book.table() for book in books])
 
 
-def source_ledger(name: str, reader: ModuleType, counts: Counter, turns: int) -> tables.LedgerBook:
+def source_ledger(name: str, reader: ModuleType, counts: Counter, turns: int) -> LedgerBook:
     """From raw units to exchanges, step by step."""
-    book = tables.LedgerBook(f"source:{name}", "turns", reader.UNIT, counts[reader.UNIT])
+    book = LedgerBook(f"source:{name}", "turns", reader.UNIT, counts[reader.UNIT])
     for reason in reader.DROPS:
         book.drop(reason, counts[reason])
     book.regroup("conversations put together", "conversations", counts["conversations"])

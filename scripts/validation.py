@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from drift import agreement, cli
-from drift.stats import LEVEL
+from drift import cli
+from drift.metrics import correlation
+from drift.metrics.resampling import LEVEL
 from drift.tables import Judgments, Published, Validation, read_table, write_table
 
 MODELS = 3  # that a rank agreement takes at least
@@ -48,9 +49,9 @@ def figures(items: pl.DataFrame) -> dict[str, Callable[[np.ndarray], float]]:
         classes = [np.sign(values - 0.5) for values in (judge, published)]
         agree = classes[0] == classes[1]
     measures = {
-        "pearson": lambda at: agreement.pearson(judge[at], published[at]),
-        "spearman": lambda at: agreement.spearman(judge[at], published[at]),
-        "kappa": lambda at: agreement.kappa(classes[0][at], classes[1][at], quadratic=scored),
+        "pearson": lambda at: correlation.pearson(judge[at], published[at]),
+        "spearman": lambda at: correlation.spearman(judge[at], published[at]),
+        "kappa": lambda at: correlation.kappa(classes[0][at], classes[1][at], quadratic=scored),
         "agreement": lambda at: float(np.mean(agree[at])) if len(at) else np.nan,
     }
     if not scored and items["asked_twice"].any():
@@ -67,7 +68,7 @@ def rank_agreement(items: pl.DataFrame) -> tuple[float, int]:
     means = pl.concat([first, *([] if scored else [second])]).drop_nulls("model").group_by("model").mean()
     if len(means) < MODELS:
         return np.nan, len(means)
-    return agreement.kendall(means["figure"].to_numpy(), means["published"].to_numpy()), len(means)
+    return correlation.kendall(means["figure"].to_numpy(), means["published"].to_numpy()), len(means)
 
 
 def validate(judgments: pl.DataFrame, published: pl.DataFrame, settings: dict) -> list[dict]:

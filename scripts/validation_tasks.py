@@ -18,10 +18,10 @@ import polars as pl
 
 from drift import cli
 from drift.benchmarks import prompts
+from drift.benchmarks.files import keyed
 from drift.benchmarks.records import clean
 from drift.cli import StageError
 from drift.tables import Published, Responses, Tasks, write_table
-from drift.task_files import keyed
 
 
 def item(record: dict) -> dict:

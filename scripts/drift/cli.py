@@ -3,19 +3,67 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from pydantic import BaseModel, ValidationError
 
 
 class StageError(Exception):
-    """Something a user can mend: the message names the cause and the cure, and is shown without a traceback."""
+    """Something a user can fix: the message names the cause and the cure, and is shown without a traceback."""
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser with the option that every stage has."""
-    command = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--settings", type=_json_object, default={}, help="JSON object of what shapes the result")
+def parser(description: str | None, settings: type[BaseModel] | None = None) -> argparse.ArgumentParser:
+    """An argument parser; with --settings, and what they are in --help, where the stage has any."""
+    command = argparse.ArgumentParser(
+        description=description,
+        epilog=None if settings is None else settings_help(settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if settings is not None:
+        command.add_argument(
+            "--settings",
+            required=True,
+            type=partial(_parsed, settings),
+            help="JSON object of what shapes the result",
+        )
+    else:
+        command.add_argument("--settings", type=_json_object, default={}, help=argparse.SUPPRESS)
     return command
+
+
+def settings_help(settings: type[BaseModel]) -> str:
+    """What --help says of the settings: a line a key, the keys of a section below it."""
+    return "settings:\n" + "\n".join(_described(settings, 2))
+
+
+def _described(settings: type[BaseModel], indent: int) -> Iterator[str]:
+    for name, field in settings.model_fields.items():
+        text = f"{' ' * indent}{name:<{24 - indent}} {field.description or ''}"
+        yield from textwrap.wrap(text, 100, subsequent_indent=" " * 25, break_long_words=False)
+        kinds = [field.annotation, *get_args(field.annotation)]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _described(kind, indent + 2)
+
+
+def _parsed(settings: type[BaseModel], text: str) -> BaseModel:
+    try:
+        return settings.model_validate_json(text, strict=False)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors())
+        raise argparse.ArgumentTypeError(f"{faults}; --help says what each setting is") from error
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """NAME=PATH of the command line, for `type=`; dict() of a list of them is what a program wants."""
+    name, separator, path = text.partition("=")
+    if not separator or not name or not path:
+        raise argparse.ArgumentTypeError(f"{text}: NAME=PATH is needed")
+    return name, Path(path)
 
 
 class Settings(dict):
@@ -36,7 +84,7 @@ def _json_object(text: str) -> dict:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Call `main()` and end the program; errors that a user can mend are printed as one line, others with a traceback."""
+    """Call `main()` and end the program; errors that a user can fix are printed as one line, others with a traceback."""
     from drift.tables import TableError
 
     try:

@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from drift.cli import StageError
-from drift.tables import atomic_path
+from drift.files import atomic_path
 
 
 def weights_sha256(folder: Path) -> str:

@@ -5,7 +5,7 @@ CREATE TEMP VIEW choices AS
     UNION ALL BY NAME
     SELECT * FROM sat_choices
     UNION ALL BY NAME
-    SELECT * FROM seed_choices;
+    SELECT * FROM corrections_choices;
 
 -- Nearly all replies end here, for one reason or another: they are counted, not kept.
 CREATE TEMP TABLE dropped AS

@@ -58,7 +58,7 @@ CREATE TEMP MACRO unfit(exchange) AS
             THEN 'messages of one role in a row'
         WHEN least(length(stripped(exchange."user")), length(stripped(exchange.response))) < getvariable('min_chars')
             THEN 'prompt message or reply under min_chars'
-        WHEN getvariable('drop_pagers') AND only_asks_to_go_on(exchange."user")
+        WHEN getvariable('drop_continuations') AND only_asks_to_go_on(exchange."user")
             THEN 'prompt only asks to go on'
         WHEN getvariable('drop_refusals') AND refuses(exchange.response)
             THEN 'reply refuses'

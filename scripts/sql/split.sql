@@ -7,7 +7,7 @@
 -- oldest first.
 CREATE TEMP MACRO place(timestamp, key) AS
     CASE getvariable('pick')
-        WHEN 'hash' THEN md5(getvariable('seed') || '/' || key)
+        WHEN 'hash' THEN md5(getvariable('corrections') || '/' || key)
         ELSE coalesce(strftime(timestamp, '%Y-%m-%d %H:%M:%S.%f'), 'unknown') || '/' || key
     END;
 
@@ -82,21 +82,21 @@ places AS (
     FROM grouped
     WHERE reason IS NULL
         AND group_conversations
-            <= CASE pool WHEN 'seed' THEN getvariable('test_seed_conversations') ELSE getvariable('test_conversations') END
+            <= CASE pool WHEN 'corrections' THEN getvariable('test_correction_conversations') ELSE getvariable('test_conversations') END
     GROUP BY pool, group_key
 ),
 test_groups AS (
     SELECT DISTINCT group_key
     FROM places
     WHERE (pool = 'dsat' AND group_place <= getvariable('test_conversations'))
-        OR (pool = 'seed' AND group_place <= getvariable('test_seed_conversations'))
+        OR (pool = 'corrections' AND group_place <= getvariable('test_correction_conversations'))
 ),
 sides AS (
     SELECT *, CASE WHEN group_key IN (SELECT group_key FROM test_groups) THEN 'test' ELSE 'train' END AS split
     FROM grouped
 ),
 maxima (pool, max_training_rows) AS (
-    VALUES ('dsat', getvariable('max_dsat')), ('sat', getvariable('max_sat')), ('seed', getvariable('max_seed'))
+    VALUES ('dsat', getvariable('max_dsat')), ('sat', getvariable('max_sat')), ('corrections', getvariable('max_corrections'))
 )
 SELECT
     * EXCLUDE (reason, max_training_rows),

@@ -53,16 +53,16 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     assert jobs["pairs"] == jobs["diagnostics"] == policies - 1
     assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"
     assert jobs["respond"] == jobs["responses"] == jobs["judge"] == jobs["judgments"] == jobs["logps"] == policies
-    once = ("turns", "labels", "pools", "base", "judge_base", "scores", "catalog", "report")
+    once = ("turns", "labels", "pools", "base", "register_judge", "scores", "catalog", "report")
     assert [jobs[rule] for rule in once] == [1] * len(once)
-    assert jobs["prompts"] == 3, "dsat, sat and seed"
+    assert jobs["prompts"] == 3, "dsat, sat and corrections"
     assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", ".snakemake"}
 
 
 def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_laid_out_once(plan):
     jobs = plan()
     assert "fetch" not in jobs
-    assert "judge_base" not in jobs
+    assert "register_judge" not in jobs
     assert jobs["base"] == 1
 
 
@@ -156,7 +156,7 @@ def test_judges_are_tried_once_for_each_way_in_which_they_judge(two_benchmarks):
 
 def test_an_endpoint_that_judges_alone_needs_no_model(plan, two_benchmarks):
     jobs = plan(evaluation=with_benchmark({"kind": "prompts"}, judge="far"))
-    assert "judge_base" not in jobs
+    assert "register_judge" not in jobs
     assert jobs["judge"] == 8
 
 

@@ -16,7 +16,7 @@ from typing import get_args, get_origin
 import pytest
 
 from drift.config import Config, Section
-from drift.fingerprint import NO_RESULT
+from drift.workflow.fingerprint import NO_RESULT
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.dag.finished import FinishedRun, Plan
 from tests.dag.test_dag import BLOCKS
@@ -24,8 +24,8 @@ from tests.dag.test_dag import BLOCKS
 NOTHING: set[str] = set()
 # The rule of the last argument runs whatever the key: it keeps all of them.
 ALWAYS = {"resolved_config"}
-# What a round adds when it comes.
-ROUND = {
+# What an iteration adds when it comes.
+ITERATION = {
     "requests",
     "sample",
     "pairs",
@@ -69,14 +69,14 @@ KEYS = {
             "scores",
         },
     ),
-    "iterations": (3, ROUND | {"ledger", "scores", "catalog"}),
+    "iterations": (3, ITERATION | {"ledger", "scores", "catalog"}),
     # The judge and a labeler were the same model; now they are laid out by themselves.
     "models.*.path": (
         "other",
-        {"base", "judge_base", "judge_requests", "judge", "labeler_base", "label_requests", "annotate"},
+        {"base", "register_judge", "judge_requests", "judge", "register_labeler", "label_requests", "annotate"},
     ),
-    "methods": (["drift", "spin", "drift-unguided"], ROUND | {"ledger", "scores", "catalog"}),
-    "recipes.*.prompts": ("seed", {"requests", "pairs"}),
+    "methods": (["drift", "spin", "drift-unguided"], ITERATION | {"ledger", "scores", "catalog"}),
+    "recipes.*.prompts": ("corrections", {"requests", "pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
     "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
@@ -86,7 +86,7 @@ KEYS = {
     "data.sources.*.conversations": ("other.jsonl", {"turns"}),
     "data.sources.*.mask": (True, {"turns"}),
     "data.labelers.*.kind": ("source", {"labels"}),
-    "data.labelers.*.path": ("other", {"labeler_base", "label_requests", "annotate"}),
+    "data.labelers.*.path": ("other", {"register_labeler", "label_requests", "annotate"}),
     "data.labelers.*.context": (2048, {"label_requests", "annotate"}),
     "data.labelers.*.max_replies": (3, {"label_requests"}),
     "data.labelers.*.shards": (2, {"annotate", "labels"}),
@@ -102,7 +102,7 @@ KEYS = {
     "data.filters.drop_toxic": (False, {"pools"}),
     "data.filters.drop_redacted": (True, {"pools"}),
     "data.filters.drop_merged": (False, {"pools"}),
-    "data.filters.drop_pagers": (False, {"pools"}),
+    "data.filters.drop_continuations": (False, {"pools"}),
     "data.filters.drop_refusals": (False, {"pools"}),
     "data.filters.min_chars": (2, {"pools"}),
     "data.filters.max_chars": (100, {"pools"}),
@@ -116,9 +116,9 @@ KEYS = {
     "data.pick": ("first", {"pools"}),
     "data.max_dsat": (10, {"pools"}),
     "data.max_sat": (10, {"pools"}),
-    "data.max_seed": (10, {"pools"}),
+    "data.max_corrections": (10, {"pools"}),
     "data.test_conversations": (9, {"pools"}),
-    "data.test_seed_conversations": (9, {"pools"}),
+    "data.test_correction_conversations": (9, {"pools"}),
     "prompting.style": ("paper", {"prompts", "requests", "sample"}),
     "prompting.allusions": ("drop", {"pairs"}),
     "prompting.instruction": ("Try again.", {"prompts", "requests", "pairs", "train"}),
@@ -165,7 +165,7 @@ KEYS = {
     "evaluation.benchmarks.*.difficulty": ("other.jsonl", {"tasks"}),
     "evaluation.benchmarks.*.gamed": ("other.jsonl", {"scores"}),
     "evaluation.benchmarks.*.keep_out": (True, {"pools", "pairs", "catalog"}),
-    "evaluation.benchmarks.*.judge": ("second", {"judge_base", "judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.benchmarks.*.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
     "evaluation.benchmarks.*.order": ("both", {"judge_requests", "judgments"}),
     "evaluation.benchmarks.*.context": (500, {"benchmark_prompts", "respond"}),
     "evaluation.benchmarks.*.samples": (2, {"benchmark_requests"}),
@@ -176,8 +176,8 @@ KEYS = {
     "evaluation.benchmarks.*.decoding.repetition_penalty": (1.2, {"respond"}),
     "evaluation.benchmarks.*.decoding.max_tokens": (40, {"benchmark_prompts", "respond"}),
     "evaluation.benchmarks.*.shards": (2, {"respond", "responses", "judge", "judgments"}),
-    "evaluation.judge": ("second", {"judge_base", "judge_requests", "judge", "judgments", "scores"}),
-    "evaluation.judges.*.path": ("other", {"judge_base", "judge_requests", "judge"}),
+    "evaluation.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.judges.*.path": ("other", {"register_judge", "judge_requests", "judge"}),
     "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
     "evaluation.judges.*.trusted": (True, NOTHING),
     "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores"}),
@@ -210,11 +210,11 @@ KEYS = {
 # The same of a run whose methods rank what they sample.
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
-    "recipes.*.rank": ("judge", {"judge_base", "rank_requests", "rank"}),
+    "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
     "reward_models.*.path": ("model", {"rewards"}),
     "reward_models.*.max_length": (99, {"rewards"}),
 }
-RANKING_MODULES = ("candidates.py", "ranks.py", "rewards.py", "drift/ranking.py")
+RANKING_MODULES = ("candidates.py", "ranks.py", "rewards.py", "drift/judging/candidates.py")
 # A run by another name is another run.
 NOT_LISTED = {"run"}
 
@@ -456,7 +456,7 @@ def test_a_method_that_is_added_trains_nothing_else(plans):
 
 
 def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):
-    rules = {"judge_base", "judge_requests", "judge", "judgments", "scores", "catalog", "report"}
+    rules = {"register_judge", "judge_requests", "judge", "judgments", "scores", "catalog", "report"}
     assert plans["evaluation.judge"].running_rules - ALWAYS == rules
 
 
@@ -464,7 +464,7 @@ def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
     round_one = own_run.folder / "results/tiny/tiny/drift/iter1"
     (round_one / "completions/1-of-2.parquet").unlink()
     assert own_run.plan().running == NOTHING
-    # Back to where the round was being sampled.
+    # Back to where the iteration was being sampled.
     for name in ("pairs.parquet", "policy.json"):
         (round_one / name).unlink()
     shutil.rmtree(round_one.parent / "iter2")

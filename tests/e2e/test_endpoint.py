@@ -12,9 +12,10 @@ import urllib.request
 import polars as pl
 import pytest
 
-from drift import judges, judging, tables, verdicts
+from drift import tables
 from drift.chat import render
 from drift.config import Endpoint
+from drift.judging import parsing, prompts, protocols
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 from tests.endpoints import FaultyEndpoint
 
@@ -75,12 +76,12 @@ def stage(folder, requests: list[dict], url: str, settings: dict, **here) -> lis
         f"--engine={json.dumps({'endpoint': Endpoint(**endpoint, **values).model_dump()})}",
         f"--state={folder / 'state'}",
         f"--completions={folder / 'completions.parquet'}",
-        f"--account={folder / 'completions.json'}",
+        f"--usage={folder / 'completions.json'}",
     ]
 
 
 def generate(folder, requests: list[dict], url: str, settings: dict, **here):
-    """Run the stage; completions by request_id, and the account."""
+    """Run the stage; completions by request_id, and the usage."""
     done = subprocess.run(stage(folder, requests, url, settings, **here), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     completions = tables.read_table(tables.Completions, folder / "completions.parquet")
@@ -125,9 +126,9 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         return None
 
     with FaultyEndpoint(fault, upstream=vllm_server) as proxy:
-        rows, account = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
+        rows, usage = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
         assert struck == set(FAULTS)
-        assert account["calls"] == proxy.calls, "the server saw what the log says"
+        assert usage["calls"] == proxy.calls, "the server saw what the log says"
         # One call each, four for the one that never got through, one more for each passing fault; a busy machine adds time-outs.
         assert proxy.calls >= 40 - 1 + 4 + len(FAULTS)
         failed = {request_id: row["error"] for request_id, row in rows.items() if row["finish_reason"] == "error"}
@@ -135,13 +136,13 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         assert "context" in failed["t:007/0#judge-AB-0"], failed
         assert "out of order" in failed["t:009/0#judge-AB-0"]
         assert "no logprobs" in failed["t:011/0#judge-AB-0"]
-        assert (account["answered"], account["failed"], account["reused"]) == (37, 3, 0)
+        assert (usage["answered"], usage["failed"], usage["reused"]) == (37, 3, 0)
         assert {row["policy_hash"] for row in rows.values()} == {"tiny"}
 
         proxy.fault = lambda *_: None
         before = proxy.calls
-        again, account = generate(tmp_path / "run", requests, proxy.url, VERDICT)
-        assert proxy.calls - before == account["calls"] == 3, "only what failed is asked again"
+        again, usage = generate(tmp_path / "run", requests, proxy.url, VERDICT)
+        assert proxy.calls - before == usage["calls"] == 3, "only what failed is asked again"
         assert [request_id[2:5] for request_id, row in again.items() if row["error"]] == ["007"]
         assert all(again[request_id] == row for request_id, row in rows.items() if not row["error"])
 
@@ -157,10 +158,10 @@ def test_a_judge_that_is_killed_asks_the_rest_when_it_runs_again(vllm_server, tm
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
         before = proxy.calls
-        rows, account = generate(tmp_path, requests, proxy.url, VERDICT, concurrency=in_flight)
-        assert account["calls"] == proxy.calls - before
-    assert 40 - before <= account["calls"] <= 40 - before + in_flight
-    assert (account["answered"] + account["reused"], account["failed"]) == (40, 0)
+        rows, usage = generate(tmp_path, requests, proxy.url, VERDICT, concurrency=in_flight)
+        assert usage["calls"] == proxy.calls - before
+    assert 40 - before <= usage["calls"] <= 40 - before + in_flight
+    assert (usage["answered"] + usage["reused"], usage["failed"]) == (40, 0)
     assert not [row for row in rows.values() if row["error"]]
 
 
@@ -207,14 +208,14 @@ def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdic
     """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or a reason."""
     how = {"verdict": verdict, "order": "both", "letters": ["A", "B"], "votes": 1}
     decoding = SAMPLED | {"max_tokens": 100}
-    asked_for = judges.asked(how, {"decoding": decoding})
-    rows, account = generate(tmp_path / "run", asked(8), vllm_server, {key: asked_for[key] for key in ("decoding", "schema")})
-    assert (account["answered"], account["failed"]) == (8, 0)
-    question = judging.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
+    asked_for = protocols.asked(how, {"decoding": decoding})
+    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, {key: asked_for[key] for key in ("decoding", "schema")})
+    assert (usage["answered"], usage["failed"]) == (8, 0)
+    question = prompts.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
     for row in rows.values():
-        found = verdicts.verdict(question, row, how)
+        found = parsing.verdict(question, row, how)
         if row["finish_reason"] == "stop":
-            assert set(json.loads(row["text"])) == set(judges.SCHEMAS[verdict]["properties"])
+            assert set(json.loads(row["text"])) == set(protocols.SCHEMAS[verdict]["properties"])
             assert found.get("outcome") in range(-2, 3) or 1 <= found["score"] <= 10
         else:
             assert found == {"error": f"no {verdict} in the reply, which the token limit cut"}
@@ -249,8 +250,8 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     template = REPOSITORY / "scripts/templates/judge-letter.txt"
     run("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
     requests = tables.read_table(tables.Requests, tmp_path / "asked.parquet").to_dicts()
-    _, account = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
-    assert (account["calls"], account["answered"], account["failed"]) == (8, 6, 2)
+    _, usage = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
+    assert (usage["calls"], usage["answered"], usage["failed"]) == (8, 6, 2)
     run(
         "judgments",
         *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),

@@ -154,8 +154,8 @@ def test_foreign_keys_resolve(catalog, key):
 
 def test_the_ledger_accounts_for_every_prompt(catalog):
     ends = catalog.sql("""
-        select l.flow, l.rows_out as counted, (select count(*) from pairs p where p.model || '/' || case p.method when 'warmup' then 'warmup'
-        else p.method || '/iter' || p.iteration end = l.flow) as there
+        select l.lineage, l.rows_out as counted, (select count(*) from pairs p where p.model || '/' || case p.method when 'warmup' then 'warmup'
+        else p.method || '/iter' || p.iteration end = l.lineage) as there
         from ledger l where l.stage = 'pairs' and l.event = 'regroup'
     """).pl()
     assert ends.height == 5
@@ -270,7 +270,7 @@ def test_a_run_killed_in_mid_training_resumes_and_ends_with_the_same_tables_and_
     log = (tmp_path / "results/tiny/logs/train/tiny/warmup.log").read_text()
     assert re.search(r"train: .*\| [1-9]\d*/", log), "the training did not continue"
     assert not re.search(r"train: .*\| 0/", log), "the training began anew"
-    for table in ("turns", "labels", "dsat", "sat", "seed"):
+    for table in ("turns", "labels", "dsat", "sat", "corrections"):
         path = f"results/tiny/data/{table}.parquet"
         assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), table
     pairs = "results/tiny/tiny/warmup/pairs.parquet"

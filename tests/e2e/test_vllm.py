@@ -6,8 +6,9 @@ import subprocess
 import polars as pl
 import pytest
 
-from drift import judges, tables
+from drift import tables
 from drift.chat import render
+from drift.judging import protocols
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 
 pytestmark = pytest.mark.slow
@@ -23,12 +24,12 @@ def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tok
     tables.write_table(table, tables.Requests, tmp_path / "requests.parquet")
     (tmp_path / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
     decoding = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
-    how = judges.asked({"verdict": "score"}, {"decoding": decoding})
+    how = protocols.asked({"verdict": "score"}, {"decoding": decoding})
     hardware = {"tensor_parallel": 1, "gpu_memory": 0.9, "prefix_caching": True, "cpu_cache_gib": 1, "endpoint": None}
     command = [str(STAGE_PYTHON), str(REPOSITORY / "scripts/generate.py"), "--requests", "requests.parquet"]
     command += ["--policy", str(tiny_model), "--manifest", "policy.json", "--shard", "1", "1", "--engine", json.dumps(hardware)]
     command += ["--settings", json.dumps({"backend": "vllm", "context": 256, "endpoint": None} | how)]
-    command += ["--completions", "completions.parquet", "--account", "completions.json"]
+    command += ["--completions", "completions.parquet", "--usage", "completions.json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     texts = tables.read_table(tables.Completions, tmp_path / "completions.parquet")["text"].to_list()

@@ -18,8 +18,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import plan
-from drift import estimate
-from drift.estimate import GIB, Shape
+from drift.workflow import cost_model
+from drift.workflow.cost_model import GIB, Shape
 from tests.conftest import snakemake, tiny_config
 
 
@@ -93,10 +93,10 @@ def long_logs(conversations: int, words: int, file: Path) -> Path:
 
 
 def run_config(model: Path, logs: Path, tokens: int, training: dict) -> dict:
-    """A run of one warm-up and one round of sampling from the base model, in chats of up to `tokens` tokens."""
+    """A run of one warm-up and one iteration of sampling from the base model, in chats of up to `tokens` tokens."""
     config = tiny_config(model, logs) | {"run": "speed", "iterations": 1, "methods": ["drift"]}
     config["recipes"]["drift"]["start"] = "base"
-    config["data"] |= {"test_conversations": 2, "test_seed_conversations": 2}
+    config["data"] |= {"test_conversations": 2, "test_correction_conversations": 2}
     config["sampling"] = {"max_tokens": min(256, tokens // 4), "context": 2 * tokens, "shards": 1}
     config["training"] = {"learning_rate": 1e-5, "max_length": tokens, "warmup_epochs": 1} | training
     config["engine"] = {"backend": "vllm" if importlib.util.find_spec("vllm") else "transformers"}
@@ -125,7 +125,7 @@ def watch_memory():
 
 
 def peak_tflops() -> float | None:
-    """bf16 TFLOP/s of this machine's GPU by its data sheet; None for a GPU that scripts/plan.py does not know, or none."""
+    """bf16 TFLOP/s of this machine's GPU by its data sheet; None for a GPU that tools/plan.py does not know, or none."""
     if not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name().lower().replace(" ", "")
@@ -137,12 +137,12 @@ def generate(folder: Path, config: dict) -> dict:
     shard = Path("results/speed/tiny/drift/iter1/completions/1-of-1.parquet")
     with watch_memory() as memory:
         snakemake(folder, config, "--", str(shard))
-    account = json.loads((folder / shard).with_suffix(".json").read_text())
+    usage = json.loads((folder / shard).with_suffix(".json").read_text())
     return {
-        "requests": account["requests"],
-        "written/s": account["completion_tokens"] / account["seconds"],
-        "read/s": account["prompt_tokens"] / account["seconds"],
-        "start s": account["start_seconds"],
+        "requests": usage["requests"],
+        "written/s": usage["completion_tokens"] / usage["seconds"],
+        "read/s": usage["prompt_tokens"] / usage["seconds"],
+        "start s": usage["start_seconds"],
         "memory GiB": memory[0] if memory else None,
     }
 
@@ -156,7 +156,7 @@ def train(folder: Path, config: dict, shape: Shape) -> dict:
     pairs = pl.read_parquet(results / "pairs.parquet").height
     seconds = pl.read_parquet(results / "train.parquet").filter(metric="train_runtime")["value"].item()
     lora = config["training"].get("lora") is not None
-    per_token = estimate.model_flops(shape, manifest["tokens"] / pairs / 2, lora)
+    per_token = cost_model.model_flops(shape, manifest["tokens"] / pairs / 2, lora)
     tflops = manifest["tokens"] * per_token / seconds / 1e12
     peak = peak_tflops()
     return {

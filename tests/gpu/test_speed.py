@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drift.estimate import SHAPES
+from drift.workflow.cost_model import SHAPES
 from tests.gpu import speed
 
 pytestmark = [

@@ -42,7 +42,7 @@ def plan(folder: Path) -> str:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     (path,) = [model["path"] for model in config["models"].values()]
     config["models"] = {"first": {"path": path}, "second": {"path": path}}
-    config["recipes"]["other"] = {"prompts": "dsat", "chosen": "plain", "rejected": "user", "start": "base"}
+    config["recipes"]["other"] = {"prompts": "dsat", "chosen": "plain", "rejected": "logged", "start": "base"}
     config |= {"methods": ["drift", "drift-unguided", "spin", "other"], "iterations": 5}
     config["sampling"]["shards"] = 8
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

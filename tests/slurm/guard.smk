@@ -4,7 +4,7 @@ import sys
 
 sys.path.insert(0, config["scripts"])
 
-from drift import slurm_guard
+from drift.workflow import slurm_guard
 
 slurm_guard.PATIENCE = 5
 slurm_guard.install("results/guard")

@@ -83,7 +83,7 @@ def test_preflight_names_what_nodes_lack(cluster, small, tmp_path):
     small["data"]["sources"]["chats"]["path"] = str(tmp_path / "moved.jsonl")
     printed = profile_run(cluster, tmp_path, small, "preflight").fails()
     assert f"{tmp_path}/nowhere/python does not run here" in printed
-    assert f"{tmp_path}/moved.jsonl does not exist: mend its path" in printed
+    assert f"{tmp_path}/moved.jsonl does not exist: fix its path" in printed
     assert f"this node does not see {tmp_path}/moved.jsonl" in printed
 
 

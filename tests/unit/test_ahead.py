@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from drift.ahead import THREADS, ahead, mapped
+from drift.data.prefetch import THREADS, ahead, mapped
 
 
 @pytest.mark.parametrize("run", [ahead, lambda items: mapped(lambda item: item, items)])

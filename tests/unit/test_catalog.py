@@ -14,8 +14,8 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
     root = build_results(folder)
     for shard in root.rglob("completions/*.parquet"):
-        account = {"shard": 1, "shards": 1, "requests": 18, "finish_reasons": {"stop": 17, "length": 1}, "seconds": 2.5}
-        shard.with_suffix(".json").write_text(json.dumps(account))
+        usage = {"shard": 1, "shards": 1, "requests": 18, "finish_reasons": {"stop": 17, "length": 1}, "seconds": 2.5}
+        shard.with_suffix(".json").write_text(json.dumps(usage))
     made = python("catalog.py", "--results", "results/demo", "--catalog", "results/demo/catalog.duckdb", cwd=folder)
     assert made.returncode == 0, made.stderr
     return folder
@@ -62,7 +62,7 @@ def test_view_without_files_is_empty_but_typed(name):
         ("labels", "turns", "conversation_id, turn"),
         ("dsat", "turns", "conversation_id, turn"),
         ("sat", "turns", "conversation_id, turn"),
-        ("seed", "turns", "conversation_id, turn"),
+        ("corrections", "turns", "conversation_id, turn"),
         ("(FROM completions WHERE benchmark IS NULL)", "requests", "model, method, iteration, request_id"),
         ("(FROM completions WHERE judge IS NOT NULL)", "requests", "model, method, iteration, benchmark, judge, request_id"),
         (
@@ -80,7 +80,7 @@ def test_view_without_files_is_empty_but_typed(name):
         ("scores", "policies", "model, method, iteration"),
         ("(SELECT prompt_id FROM requests)", "prompts", "prompt_id"),
         ("(SELECT pair_id AS prompt_id, model FROM pairs)", "prompts", "model, prompt_id"),
-        ("(SELECT pair_id AS prompt_id FROM logps)", "seed", "prompt_id"),
+        ("(SELECT pair_id AS prompt_id FROM logps)", "corrections", "prompt_id"),
         ("(SELECT model, prompt_id, prompt FROM prompts WHERE pool = 'dsat')", "dsat", "prompt_id, prompt"),
     ],
 )
@@ -108,10 +108,10 @@ def test_what_a_shard_took_and_how_its_replies_ended_can_be_asked(run):
 
 
 def test_order_of_files_does_not_matter():
-    rounds = [f"m/{method}/iter{k}" for method in ("drift", "spin") for k in (1, 2, 10)]
+    iterations = [f"m/{method}/iter{k}" for method in ("drift", "spin") for k in (1, 2, 10)]
     files = [
         f"{folder}/{file}"
-        for folder in rounds
+        for folder in iterations
         for file in ("pairs.parquet", "completions/0-of-2.parquet", "completions/1-of-2.parquet")
     ]
     assert catalog.statements("r", files) == catalog.statements("r", files[::-1])
@@ -121,7 +121,7 @@ def test_ledgers_beside_prompts_are_not_prompts(run):
     assert {pool for (pool,) in run.execute("SELECT DISTINCT pool FROM prompts").fetchall()} == {
         "dsat",
         "sat",
-        "seed",
+        "corrections",
         "heldout",
     }
     assert count(run, "SELECT * FROM prompts WHERE prompt IS NULL") == 0

@@ -17,8 +17,9 @@ import polars as pl
 import pytest
 
 import check_golden
-from drift import alpacaeval, cli, golden
-from drift.wildbench import CODING, CREATIVE, INFORMATION, MATH, PLANNING
+from drift import cli
+from drift.metrics import golden, length_control
+from drift.metrics.wildbench import CODING, CREATIVE, INFORMATION, MATH, PLANNING
 from tests.conftest import REPOSITORY
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/golden"
@@ -29,7 +30,7 @@ N = 40
 
 def check(folder: Path, *options) -> subprocess.CompletedProcess:
     """What the command does, without the seconds that a new interpreter takes."""
-    command = [str(part) for part in (REPOSITORY / "scripts/check_golden.py", folder, *options)]
+    command = [str(part) for part in (REPOSITORY / "tools/check_golden.py", folder, *options)]
     printed = io.StringIO()
     with mock.patch("sys.argv", command), contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as end:
         cli.run(check_golden.main)
@@ -100,8 +101,8 @@ def write_alpacaeval(folder: Path) -> None:
                 lambda row: row["len_output_1_baseline"] - row["len_output_2_model"],
             )
         )
-        items = alpacaeval.Items(won, shorter_by, np.array(difficulty[: len(rows)]))
-        beta = alpacaeval.length_controlled(items, alpacaeval.read_gamed(folder / "df_gamed.csv")).beta
+        items = length_control.Items(won, shorter_by, np.array(difficulty[: len(rows)]))
+        beta = length_control.length_controlled(items, length_control.read_gamed(folder / "df_gamed.csv")).beta
         weights.append({"": model, **dict(zip(check_golden.WEIGHT_COLUMNS, beta.tolist(), strict=True))})
         board.append(board_row(rows, beta, difficulty))
     models["unlisted"] = alpacaeval_rows("unlisted", N, 3)
@@ -168,7 +169,7 @@ def edit_json(path: Path, change) -> None:
 
 
 def test_command_ends_well_or_with_one_line(folder):
-    command = [sys.executable, str(REPOSITORY / "scripts/check_golden.py"), str(folder)]
+    command = [sys.executable, str(REPOSITORY / "tools/check_golden.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     edit_csv(folder / "alpacaeval/leaderboard.csv", "whole", "win_rate", lambda x: x + 1)

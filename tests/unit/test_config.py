@@ -15,7 +15,7 @@ MINIMAL = """
 run: small
 models: {llama: {path: /models/llama}}
 recipes:
-  drift: {prompts: dsat, chosen: guided, rejected: user}
+  drift: {prompts: dsat, chosen: guided, rejected: logged}
 data:
   sources: {chats: {kind: logs, path: /logs.jsonl}}
   labelers: {lexical: {kind: lexical}}
@@ -97,10 +97,10 @@ def test_a_judge_or_labeler_without_a_row_is_refused():
 @pytest.mark.parametrize(
     ("prompts", "chosen", "rejected", "why"),
     [
-        ("sat", "plain", "user", "sat has no logged reply that is rejected"),
-        ("dsat", "user", "plain", "dsat has no logged reply that is chosen"),
+        ("sat", "plain", "logged", "sat has no logged reply that is rejected"),
+        ("dsat", "logged", "plain", "dsat has no logged reply that is chosen"),
         ("dsat", "plain", "plain", "carry no preference"),
-        ("sat", "user", "guided", "use plain"),
+        ("sat", "logged", "guided", "use plain"),
     ],
 )
 def test_a_recipe_whose_sides_do_not_exist_or_differ_is_refused(prompts, chosen, rejected, why):
@@ -110,7 +110,7 @@ def test_a_recipe_whose_sides_do_not_exist_or_differ_is_refused(prompts, chosen,
 
 
 def test_seed_corrections_may_be_logged_on_both_sides():
-    row = {"prompts": "seed", "chosen": "user", "rejected": "user"}
+    row = {"prompts": "corrections", "chosen": "logged", "rejected": "logged"}
     assert load(minimal(methods=["mine"], recipes={"mine": row}))["recipes"]["mine"]["start"] == "warmup"
 
 
@@ -364,9 +364,9 @@ def test_candidates_are_ranked_by_the_policy_a_judge_or_a_reward_model(rank):
         ({"rank": None}, "who scores the candidates?"),
         ({"rank": "lama"}, "there is no 'lama', did you mean 'llama'?"),
         ({"candidates": ["plain"]}, "a ranking needs two or more"),
-        ({"chosen": "worst", "rejected": "best"}, "not the other way round"),
-        ({"rejected": "plain"}, "the other side is user, or the other end of the ranking"),
-        ({"chosen": "guided", "rejected": "user"}, "candidates and rank belong to chosen: best"),
+        ({"chosen": "worst", "rejected": "best"}, "not the other way iteration"),
+        ({"rejected": "plain"}, "the other side is logged, or the other end of the ranking"),
+        ({"chosen": "guided", "rejected": "logged"}, "candidates and rank belong to chosen: best"),
         ({"prompts": "sat", "candidates": ["plain", "guided"]}, "candidates: guided shows the reply that disappointed"),
     ],
 )

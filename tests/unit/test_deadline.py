@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from drift.deadline import ALLOWANCE, Deadline
+from drift.training.deadline import ALLOWANCE, Deadline
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What a round did, measured: against figures worked out by hand, and on policies whose distance is known."""
+"""What an iteration did, measured: against figures worked out by hand, and on policies whose distance is known."""
 
 import json
 import math
@@ -10,7 +10,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import diagnostics
-from drift import packing, tables
+from drift import tables
+from drift.training import cpu_packing
 
 BEFORE = {"s:0/0": (-10.0, -20.0), "s:1/0": (-10.0, -20.0), "s:2/0": (-10.0, -20.0)}
 AFTER = {"s:0/0": (-10.0, -20.0), "s:1/0": (-8.0, -23.0), "s:2/0": (-12.0, -19.0)}
@@ -60,7 +61,7 @@ def test_norms_of_single_gradients_and_of_their_mean_are_told_apart():
 def test_a_pairs_gradient_is_that_of_its_loss(read):
     model, beta, sigma = llama(), 0.1, 0.3
     if read == "in one go":
-        assert packing.prepare(model)
+        assert cpu_packing.prepare(model)
     norms, mean = diagnostics.gradients(model, [pair(0, [5, 7, 2], [6, 2])], {"s:0/0": sigma}, beta)
     plain = llama()
     logps = []

@@ -62,7 +62,7 @@ def ask(tmp_path):
         try:
             rows = engine.generate(requests)
         finally:
-            run.account = engine.account
+            run.usage = engine.usage
         return {row["request_id"]: row for row in rows}
 
     return run
@@ -84,8 +84,8 @@ def test_a_passing_fault_costs_a_call_and_no_answer(ask, fault):
     with FaultyEndpoint(lambda number, _: fault if number < 3 else None) as server:
         rows = ask(server, 6, concurrency=3)
     assert not [row["error"] for row in rows.values() if row["error"]]
-    assert ask.account["calls"] == server.calls == 6 + 3
-    assert (ask.account["answered"], ask.account["failed"]) == (6, 0)
+    assert ask.usage["calls"] == server.calls == 6 + 3
+    assert (ask.usage["answered"], ask.usage["failed"]) == (6, 0)
 
 
 def test_retry_after_is_obeyed(ask):
@@ -119,20 +119,20 @@ def test_a_request_that_fails_for_good_says_why_and_is_asked_again_alone(ask, fa
         assert (failed["finish_reason"], failed["text"]) == ("error", "")
         assert reason in failed["error"]
         assert [row["error"] for row in rows.values()].count(None) == 4
-        assert ask.account["calls"] == server.calls == 4 + calls
+        assert ask.usage["calls"] == server.calls == 4 + calls
         server.fault = lambda *_: None
         again = ask(server, 5)
     assert again["t:002/0#plain-0"]["text"] == "reply to question 2"
-    assert (ask.account["calls"], ask.account["reused"]) == (1, 4)
+    assert (ask.usage["calls"], ask.usage["reused"]) == (1, 4)
 
 
 def test_what_was_answered_is_never_asked_again_whatever_else_is_asked(ask):
     with FaultyEndpoint() as server:
         ask(server, 4)
-        renamed = [request | {"request_id": f"other-{request['seed']}"} for request in asked(6)]
+        renamed = [request | {"request_id": f"other-{request['corrections']}"} for request in asked(6)]
         rows = ask(server, renamed)
         assert rows["other-3"]["text"] == "reply to question 3"
-        assert (ask.account["reused"], ask.account["answered"], server.calls) == (4, 2, 6)
+        assert (ask.usage["reused"], ask.usage["answered"], server.calls) == (4, 2, 6)
         ask(server, 1, settings={"decoding": DECODING | {"max_tokens": 51}})
         assert server.calls == 7, "another decoding is another question"
 
@@ -176,16 +176,16 @@ def test_of_an_endpoint_that_never_gives_logprobs_the_written_letters_are_the_an
     with FaultyEndpoint(lambda *_: "no logprobs") as server:
         rows = ask(server, 4, settings=LETTERS)
         assert {(row["text"], row["choice_logprobs"], row["error"]) for row in rows.values()} == {("A", None, None)}
-        assert (ask.account["answered"], ask.account["failed"]) == (4, 0)
+        assert (ask.usage["answered"], ask.usage["failed"]) == (4, 0)
         ask(server, 6, settings=LETTERS)
-        assert (ask.account["calls"], ask.account["reused"]) == (2, 4), "they were paid for"
+        assert (ask.usage["calls"], ask.usage["reused"]) == (2, 4), "they were paid for"
         server.fault = lambda *_: None
         rows = ask(server, 20, settings=LETTERS)
         assert sum(row["error"] == "the reply has no logprobs" for row in rows.values()) == 6, "it gives them after all"
-        assert (ask.account["answered"], ask.account["failed"], ask.account["reused"]) == (14, 6, 0)
+        assert (ask.usage["answered"], ask.usage["failed"], ask.usage["reused"]) == (14, 6, 0)
         rows = ask(server, 20, settings=LETTERS)
     assert not [row["error"] for row in rows.values() if row["error"]]
-    assert (ask.account["calls"], ask.account["reused"]) == (6, 14)
+    assert (ask.usage["calls"], ask.usage["reused"]) == (6, 14)
 
 
 def test_a_reply_that_is_neither_a_letter_nor_has_logprobs_is_a_failed_row(ask):
@@ -214,17 +214,17 @@ def test_a_reply_that_is_not_the_json_that_was_asked_for_is_asked_for_again_alon
     with FaultyEndpoint(lambda number, _: "no json" if number == 0 else None) as server:
         rows = ask(server, 3, settings=schema, concurrency=1)
         assert {row["text"] for row in rows.values()} == {'{"score": 7}'}
-        assert (ask.account["calls"], ask.account["answered"]) == (4, 3)
+        assert (ask.usage["calls"], ask.usage["answered"]) == (4, 3)
         bad = question(4)
         server.fault = lambda number, body: "no json" if bad(number, body) else None
         rows = ask(server, 5, settings=schema)
         last = rows["t:004/0#plain-0"]
         assert (last["text"], last["error"]) == ("I would say 7.", None), "asked three times, it is an answer all the same"
-        assert (ask.account["calls"], ask.account["answered"], ask.account["reused"]) == (1 + 3, 2, 3)
+        assert (ask.usage["calls"], ask.usage["answered"], ask.usage["reused"]) == (1 + 3, 2, 3)
         server.fault = lambda *_: None
         rows = ask(server, 5, settings=schema)
     assert rows["t:004/0#plain-0"]["text"] == '{"score": 7}'
-    assert (ask.account["calls"], ask.account["reused"]) == (1, 4)
+    assert (ask.usage["calls"], ask.usage["reused"]) == (1, 4)
 
 
 def test_a_missing_key_is_named_before_anything_is_sent(ask, monkeypatch):
@@ -259,7 +259,7 @@ def test_a_server_that_breaks_down_on_the_way_ends_the_job_and_its_answers_are_k
         assert server.calls < 60
         server.fault = lambda *_: None
         assert len(ask(server, 500)) == 500
-    assert ask.account["reused"] == 30
+    assert ask.usage["reused"] == 30
 
 
 def test_too_many_failures_fail_the_job_with_the_commonest_reason(ask):
@@ -268,7 +268,7 @@ def test_too_many_failures_fail_the_job_with_the_commonest_reason(ask):
             ask(server, 20, max_failed=0.1, concurrency=1)
         server.fault = lambda *_: None
         ask(server, 20)
-    assert ask.account["calls"] == 10
+    assert ask.usage["calls"] == 10
 
 
 def test_the_budget_is_never_exceeded_and_what_it_paid_for_is_kept(ask, capsys):
@@ -279,9 +279,9 @@ def test_the_budget_is_never_exceeded_and_what_it_paid_for_is_kept(ask, capsys):
             ask(server, 20, budget=120.0, **prices)
         paid = server.calls
         assert 120 - 52 < paid * 15 <= 120
-        assert ask.account["usd"] == paid * 15
+        assert ask.usage["usd"] == paid * 15
         ask(server, 20, budget=2000.0, **prices)
-    assert ask.account["reused"] == paid
+    assert ask.usage["reused"] == paid
     assert "40.0000 to 1040.0000 USD of a budget of 120" in capsys.readouterr().out, "an estimate before the first call"
 
 
@@ -314,7 +314,7 @@ def command(folder, server: FaultyEndpoint, count: int, **here) -> list[str]:
         f"--engine={json.dumps({'endpoint': here_of(server.url, **here)})}",
         f"--state={folder / 'state'}",
         f"--completions={folder / 'completions.parquet'}",
-        f"--account={folder / 'completions.json'}",
+        f"--usage={folder / 'completions.json'}",
     ]
 
 
@@ -331,12 +331,12 @@ def test_a_job_that_is_killed_asks_only_the_rest_when_it_runs_again(tmp_path, na
         assert not (tmp_path / "completions.parquet").exists()
         before = server.calls
         done = subprocess.run(job, capture_output=True, text=True, check=True)
-    account = json.loads((tmp_path / "completions.json").read_text())
+    usage = json.loads((tmp_path / "completions.json").read_text())
     # Only what was on its way when the process died may have been paid for in vain.
-    assert 60 - before <= account["calls"] <= 60 - before + (4 if name == "SIGKILL" else 0)
-    assert account["calls"] == server.calls - before
-    assert account["reused"] + account["answered"] == account["requests"] == 60
-    assert f"{account['calls']} calls" in done.stdout
+    assert 60 - before <= usage["calls"] <= 60 - before + (4 if name == "SIGKILL" else 0)
+    assert usage["calls"] == server.calls - before
+    assert usage["reused"] + usage["answered"] == usage["requests"] == 60
+    assert f"{usage['calls']} calls" in done.stdout
     if name == "SIGTERM":
         assert "stopped by a signal. What was answered is kept" in printed
     assert tables.read_table(tables.Completions, tmp_path / "completions.parquet")["error"].null_count() == 60

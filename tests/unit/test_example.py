@@ -35,5 +35,5 @@ def test_the_example_runs_as_the_readme_says(tmp_path):
     snakemake(tmp_path, config, "pairs_all")
     dsat = tables.read_table(tables.Dsat, tmp_path / "results/logs/data/dsat.parquet")
     assert dict(dsat.select("prompt_id", "feedback").rows()) == DSAT
-    seed = tables.read_table(tables.Seed, tmp_path / "results/logs/data/seed.parquet")
+    seed = tables.read_table(tables.Corrections, tmp_path / "results/logs/data/corrections.parquet")
     assert set(seed["prompt_id"]) == set(DSAT) - {"support:1005/0"}

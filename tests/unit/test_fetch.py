@@ -17,7 +17,7 @@ import pytest
 
 import turns
 from drift.cli import StageError
-from drift.fetch import fetch, folder_name, is_remote
+from drift.downloads import fetch, folder_name, is_remote
 from drift.sources import sharegpt
 from tests.conftest import REPOSITORY
 from tests.hub import Hub

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from drift.fingerprint import fingerprint
+from drift.workflow.fingerprint import fingerprint
 
 PROGRAM = '''"""What it does."""
 import helper

@@ -16,10 +16,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 from trl.trainer.utils import add_fused_lm_head
 
 import train
-from drift import lmhead, packing, tables, trainer
+from drift import tables
 from drift.cli import StageError
-from drift.gates import Gates
-from drift.logps import pair_logps
+from drift.training import cpu_lm_head, cpu_packing, trainer
+from drift.training.gates import Gates
+from drift.training.logps import pair_logps
 
 START, END = 1, 2
 TOKENIZER = SimpleNamespace(bos_token_id=START, eos_token_id=END, eos_token="</s>")
@@ -98,7 +99,7 @@ def test_a_tokenizer_without_start_token_passes():
 
 def test_a_reply_that_the_trainer_renders_in_another_way_than_the_reference_is_noticed():
     gates = Gates()
-    with pytest.raises(StageError, match="'scored reply = trained reply' is shut: 1 of 2 pairs, the first is s:2/0"):
+    with pytest.raises(StageError, match="'scored reply = trained reply' failed: 1 of 2 pairs, the first is s:2/0"):
         train.check_rows(
             gates, Dataset.from_list(rows(chosen_ids=[7, END])), scored(rows()), set(), FITTED, TOKENIZER, SETTINGS
         )
@@ -124,7 +125,7 @@ def test_all_shut_gates_are_listed_and_recorded(tmp_path):
     gates.check("one", True, "fine")
     gates.check("two", False, "cause two")
     gates.check("three", False, "cause three")
-    with pytest.raises(StageError, match=r"'two' is shut: cause two; gate 'three' is shut: cause three") as error:
+    with pytest.raises(StageError, match=r"'two' failed: cause two; gate 'three' failed: cause three") as error:
         gates.close()
     assert "'one'" not in str(error.value)
     gates.write(tmp_path / "gates.json")
@@ -183,7 +184,7 @@ def test_without_a_complete_checkpoint_training_starts_anew(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_figure_that_is_not_finite_stops_the_training_with_metric_and_step(value):
-    with pytest.raises(StageError, match=r"'finite loss' is shut: grad_norm is .* at step 7; lower learning_rate"):
+    with pytest.raises(StageError, match=r"'finite loss' failed: grad_norm is .* at step 7; lower learning_rate"):
         trainer.Watch(None, 0.0).on_log(None, SimpleNamespace(global_step=7), None, {"grad_norm": value})
 
 
@@ -253,8 +254,8 @@ def pairs_table() -> pl.DataFrame:
                 "prompt_token_ids": [1, 2, 3, 4],
                 "chosen": "Good.",
                 "rejected": "Bad.",
-                "chosen_from": "user",
-                "rejected_from": "user",
+                "chosen_from": "logged",
+                "rejected_from": "logged",
                 "chosen_finish": None,
                 "rejected_finish": None,
                 "chosen_tokens": chosen,
@@ -293,7 +294,7 @@ def test_a_replys_log_probability_is_the_sum_over_its_tokens(reply, read):
     row = {"prompt_ids": PROMPT, "chosen_ids": reply, "rejected_ids": REPLY[:2]}
     expected = by_hand(model, PROMPT, reply), by_hand(model, PROMPT, REPLY[:2])
     if read == "in one go":
-        assert packing.prepare(model)
+        assert cpu_packing.prepare(model)
     chosen, rejected = pair_logps(model, row)
     assert (chosen.item(), rejected.item()) == pytest.approx(expected, abs=1e-4)
 
@@ -316,12 +317,12 @@ OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
 
 def both_heads(monkeypatch, chunk: int, full=None):
     """The same model (a Llama if not given) with TRL's head, and with the one that scores replies only."""
-    monkeypatch.setattr(lmhead, "CHUNK", chunk)
+    monkeypatch.setattr(cpu_lm_head, "CHUNK", chunk)
     full = full or llama()
     short = copy.deepcopy(full)
     for model in (full, short):
         add_fused_lm_head(model, outputs=OUTPUTS)
-    lmhead.score_replies_only(short)
+    cpu_lm_head.score_replies_only(short)
     return full, short
 
 
@@ -334,7 +335,7 @@ def test_a_model_that_scales_or_biases_its_logits_keeps_the_trainers_head():
             model.lm_head.bias = torch.nn.Parameter(torch.ones(model.config.vocab_size))
         add_fused_lm_head(model, outputs=OUTPUTS)
         head = model.forward
-        lmhead.score_replies_only(model)
+        cpu_lm_head.score_replies_only(model)
         assert model.forward == head, change
 
 

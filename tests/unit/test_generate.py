@@ -46,7 +46,7 @@ class Engine:
     """Answers in reverse order, and leaves out what it is told to."""
 
     def __init__(self, leave_out: int = 0):
-        self.leave_out, self.account = leave_out, {}
+        self.leave_out, self.usage = leave_out, {}
 
     def generate(self, asked: list[dict]) -> list[dict]:
         answered = list(reversed(asked))[self.leave_out :]
@@ -77,7 +77,7 @@ def run(tmp_path, monkeypatch):
             "policy": "policy",
             "manifest": "policy.json",
             "completions": "1-of-2.parquet",
-            "account": "1-of-2.json",
+            "usage": "1-of-2.json",
         }
         argv = [part for name, value in options.items() for part in (f"--{name}", str(tmp_path / value))]
         monkeypatch.setattr(sys, "argv", ["generate.py", *argv, "--shard", "1", "2"])
@@ -97,13 +97,13 @@ def test_a_shard_holds_its_answers_and_who_gave_them(run, capsys):
 
 def test_the_account_says_what_the_shard_took_and_the_completions_stay_the_same_bytes(run, tmp_path):
     path = run(Engine())
-    account = json.loads((tmp_path / "1-of-2.json").read_text())
-    assert (account["shard"], account["shards"], account["requests"]) == (1, 2, 3)
-    assert (account["finish_reasons"], account["prompt_tokens"], account["completion_tokens"]) == ({"stop": 3}, 9, 12)
-    assert account["models"] == ["abc"]
-    assert account["seconds"] >= 0
+    usage = json.loads((tmp_path / "1-of-2.json").read_text())
+    assert (usage["shard"], usage["shards"], usage["requests"]) == (1, 2, 3)
+    assert (usage["finish_reasons"], usage["prompt_tokens"], usage["completion_tokens"]) == ({"stop": 3}, 9, 12)
+    assert usage["models"] == ["abc"]
+    assert usage["seconds"] >= 0
     first = path.read_bytes()
-    assert account["completions_sha256"] == hashlib.sha256(first).hexdigest()
+    assert usage["completions_sha256"] == hashlib.sha256(first).hexdigest()
     assert run(Engine()).read_bytes() == first, "nothing that changes from run to run is in the data"
 
 

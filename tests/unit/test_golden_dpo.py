@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from drift import trainer, trainer_logps
-from drift.logps import token_rows
+from drift.training import reference_logps, trainer
+from drift.training.logps import token_rows
 from tests.unit.conftest import RUN, SETTINGS, pairs_table
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def by_hand(model, batch: list[dict], reference: dict, losses: dict, smoothing: 
 @pytest.fixture(params=["our head", "stock head"])
 def head(request, monkeypatch):
     if request.param == "stock head":
-        for module in (trainer, trainer_logps):
+        for module in (trainer, reference_logps):
             monkeypatch.setattr(module, "score_replies_only", lambda model: None)
 
 
@@ -61,7 +61,7 @@ def test_loss_gradients_and_margins_are_those_of_the_formulas(tiny_model, tokeni
     losses, smoothing = LOSSES[name]
     settings, pairs = golden_settings(losses, smoothing), pairs_table(tokenizer, 4)
     rows = token_rows(pairs.iter_rows(named=True), tokenizer)
-    reference = trainer_logps.score_pairs(tiny_model, rows, settings["training"], tokenizer.pad_token_id, "reference")
+    reference = reference_logps.score_pairs(tiny_model, rows, settings["training"], tokenizer.pad_token_id, "reference")
     plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     for row in rows:
         for side, logp in zip(("chosen_ids", "rejected_ids"), reference[row["pair_id"]], strict=True):
@@ -98,7 +98,7 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tiny_model, tokenizer, 
     losses, smoothing = LOSSES["sigmoid and sft"]
     settings, pairs = golden_settings(losses, smoothing), pairs_table(tokenizer, 12)
     rows = {row["pair_id"]: row for row in token_rows(pairs.iter_rows(named=True), tokenizer)}
-    reference = trainer_logps.score_pairs(
+    reference = reference_logps.score_pairs(
         tiny_model, list(rows.values()), settings["training"], tokenizer.pad_token_id, "reference"
     )
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drift.estimate import Shape
+from drift.workflow.cost_model import Shape
 from tests.gpu import speed
 
 

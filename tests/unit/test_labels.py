@@ -8,8 +8,9 @@ import pytest
 
 import label_requests
 import labels
-from drift import rubric, tables
+from drift import tables
 from drift.chat import markers
+from drift.labelers import rubric
 
 ROW = {"source": "s", "language": "English", "flags": []}
 
@@ -68,8 +69,8 @@ def asked_and_answered(*texts: str, finish: str = "stop") -> tuple[pl.DataFrame,
     )
 
 
-def flow(ledger: pl.DataFrame, name: str) -> list[tuple]:
-    return ledger.filter(flow=f"labels:{name}").sort("step").select("reason", "dropped", "rows_out").rows()
+def lineage(ledger: pl.DataFrame, name: str) -> list[tuple]:
+    return ledger.filter(lineage=f"labels:{name}").sort("step").select("reason", "dropped", "rows_out").rows()
 
 
 @pytest.mark.parametrize("row_group", [1, 3, 100])
@@ -80,7 +81,7 @@ def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest(tmp_path, ro
     pq.write_table(pq.read_table(tmp_path / "turns.parquet"), tmp_path / "turns.parquet", row_group_size=row_group)
     ledger = labels.write_labels(tmp_path / "turns.parquet", kinds, tmp_path / "labels.parquet", answers)
     found = tables.read_table(tables.Labels, tmp_path / "labels.parquet")
-    tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)
+    tables.Ledger.validate(ledger.sort("lineage", "step"), cast=True)
     by_labeler = {name: dict(rows.select("turn", "label").rows()) for (name,), rows in found.group_by("labeler")}
     assert by_labeler == {
         "said": {1: "SAT", 2: "DSAT"},
@@ -89,9 +90,9 @@ def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest(tmp_path, ro
     }
     assert found.filter(labeler="said", turn=2)["evidence"].item().to_list() == ["thumbs down"]
     assert found.filter(labeler="model", turn=0)["evidence"].item().to_list() == ["rubric/complaint", "quote: is wrong"]
-    assert flow(ledger, "said") == [(labels.SILENT, 2, 2), ("one label a reply", 0, 2)]
-    assert flow(ledger, "words") == [(labels.NO_FOLLOW_UP, 2, 2), ("one label a reply", 0, 2)]
-    assert flow(ledger, "model")[:2] == [(labels.NO_FOLLOW_UP, 2, 2), (rubric.NOT_ASKED, 0, 2)]
+    assert lineage(ledger, "said") == [(labels.SILENT, 2, 2), ("one label a reply", 0, 2)]
+    assert lineage(ledger, "words") == [(labels.NO_FOLLOW_UP, 2, 2), ("one label a reply", 0, 2)]
+    assert lineage(ledger, "model")[:2] == [(labels.NO_FOLLOW_UP, 2, 2), (rubric.NOT_ASKED, 0, 2)]
 
 
 @pytest.mark.parametrize(

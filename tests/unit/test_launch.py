@@ -5,8 +5,8 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 
-from drift import launch
 from drift.cli import StageError
+from drift.training import launch
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2", "zero3"])

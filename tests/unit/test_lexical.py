@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift import lexical
+from drift.labelers import lexical
 
 PROSE = "The capital of Australia is Sydney."
 CODE = "Try this:\n```python\nprint(x)\n```"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
 
-from drift.nucleus import keep_likeliest
+from drift.engines.cpu_sampling import keep_likeliest
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 50.0], ids=["peaked", "usual", "flat"])

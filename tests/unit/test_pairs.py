@@ -12,8 +12,8 @@ from drift.chat import guided, render
 from drift.cli import StageError
 
 INSTRUCTION = "Please improve your answer."
-DRIFT = {"chosen": "guided", "rejected": "user"}
-SPIN = {"chosen": "user", "rejected": "plain"}
+DRIFT = {"chosen": "guided", "rejected": "logged"}
+SPIN = {"chosen": "logged", "rejected": "plain"}
 SETTINGS = {"recipe": DRIFT, "max_length": 200, "instruction": INSTRUCTION, "allusions": "drop"}
 
 
@@ -84,7 +84,7 @@ def test_a_sound_pair_is_the_sample_against_the_users_reply_on_the_plain_prompt(
     for pair in made.iter_rows(named=True):
         number = pair["pair_id"][2]
         assert (pair["chosen"], pair["rejected"]) == (f"Sampled for s:{number}/0.", f"Bad reply {number}.")
-        assert (pair["chosen_from"], pair["rejected_from"]) == (f"s:{number}/0#guided-0", "user")
+        assert (pair["chosen_from"], pair["rejected_from"]) == (f"s:{number}/0#guided-0", "logged")
         assert (pair["chosen_finish"], pair["rejected_finish"]) == ("stop", None)
         assert pair["prompt"] == [{"role": "user", "content": f"Question {number}?"}]
         assert pair["prompt_token_ids"] == render(tokenizer, pair["prompt"])
@@ -94,7 +94,7 @@ def test_spin_takes_the_users_reply_as_chosen_and_the_sample_as_rejected(tokeniz
     made, _ = make(tokenizer, prompts(tokenizer, rejected=None), "plain", SETTINGS | {"recipe": SPIN})
     assert made["chosen"].to_list() == [f"Good reply {number}." for number in range(3)]
     assert made["rejected"].to_list() == [f"Sampled for s:{number}/0." for number in range(3)]
-    assert set(made["chosen_from"]) == {"user"}
+    assert set(made["chosen_from"]) == {"logged"}
 
 
 def test_lengths_are_those_of_the_trained_reply_with_its_end_of_turn(tokenizer):
@@ -218,9 +218,9 @@ def test_the_best_candidate_stands_against_the_users_reply(tokenizer):
     fitted = prompts(tokenizer, 1)
     asked = requests(fitted, "plain", samples=2)
     replies = pairs.sampled_replies(asked, answers_of(asked, ["Zero.", "One."]))
-    settings = SETTINGS | {"recipe": {"chosen": "best", "rejected": "user"}}
+    settings = SETTINGS | {"recipe": {"chosen": "best", "rejected": "logged"}}
     made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, settings, {"s:0/0#plain-0": 3.0, "s:0/0#plain-1": 4.0})
-    assert made.select("chosen", "rejected", "rejected_from").row(0) == ("One.", "Bad reply 0.", "user")
+    assert made.select("chosen", "rejected", "rejected_from").row(0) == ("One.", "Bad reply 0.", "logged")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def stage(tmp_path, demo_tokenizer, monkeypatch, fitted: pl.DataFrame, answers: 
     tables.write_table(answers, tables.Completions, tmp_path / "completions.parquet")
     names = ("prompts", "requests", "completions", "pairs", "dropped", "ledger")
     options = [part for name in names for part in (f"--{name}", str(tmp_path / f"{name}.parquet"))]
-    settings = json.dumps(SETTINGS | {"flow": "tiny/drift/iter1"})
+    settings = json.dumps(SETTINGS | {"lineage": "tiny/drift/iter1"})
     monkeypatch.setattr(sys, "argv", ["pairs.py", *options, "--policy", str(demo_tokenizer), "--settings", settings])
     pairs.main()
 

@@ -10,9 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 import plan
 from drift import config as configuration
-from drift import estimate
 from drift.cli import StageError
-from drift.estimate import GIB, SHAPES, Shape
+from drift.workflow import cost_model
+from drift.workflow.cost_model import GIB, SHAPES, Shape
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
 DRIVER_PYTHON = SNAKEMAKE.parent / "python"
@@ -96,7 +96,7 @@ def test_arithmetic_is_what_pytorch_counts(checkpointing):
         model(ids, labels=ids).loss.backward()
     # TRL's head makes its scores again too; that of a bare model is outside the checkpoints.
     head = 2 * ids.numel() * SMALL.embedding_parameters if checkpointing else 0
-    predicted = ids.numel() * estimate.training_flops(SMALL, 32, checkpointing)
+    predicted = ids.numel() * cost_model.training_flops(SMALL, 32, checkpointing)
     assert predicted == pytest.approx(counter.get_total_flops() + head, rel=0.05)
 
 
@@ -121,13 +121,13 @@ def kept_bytes(shape: Shape, tokens: int) -> int:
 def test_activations_of_a_layer_are_what_pytorch_keeps():
     deeper = Shape(**vars(SMALL) | {"layers": SMALL.layers + 2})
     measured = (kept_bytes(deeper, 200) - kept_bytes(SMALL, 200)) / 2 / 200
-    assert estimate.layer_activations(SMALL, wide=4) == pytest.approx(measured, rel=0.15)
+    assert cost_model.layer_activations(SMALL, wide=4) == pytest.approx(measured, rel=0.15)
 
 
 def test_a_policy_on_disk_is_as_large_as_planned(tmp_path):
     real_model(SMALL).to(torch.bfloat16).save_pretrained(tmp_path)
     written = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
-    assert estimate.policy_bytes(SMALL) == pytest.approx(written, rel=0.02)
+    assert cost_model.policy_bytes(SMALL) == pytest.approx(written, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adamw_torch", "adafactor", "sgd"])
@@ -142,19 +142,19 @@ def test_the_optimizer_keeps_what_the_formula_says(name):
     optimizer.step()
     state = optimizer.state[weights].values()
     kept = sum(value.numel() * 4 for value in state if torch.is_tensor(value) and value.numel() > 1)
-    assert kept / weights.numel() == pytest.approx(estimate.OPTIMIZER_BYTES[name], abs=0.01)
+    assert kept / weights.numel() == pytest.approx(cost_model.OPTIMIZER_BYTES[name], abs=0.01)
 
 
 def test_a_sharded_training_holds_twelve_bytes_a_parameter():
     # 16-bit weights and gradients, fp32 master weights and one average: 11.4 GB of a 7B on each of 8 GPUs.
-    memory = estimate.training_memory(SHAPES["qwen2.5-7b"], TRAINING | {"launcher": "zero3"}, gpus=8)
+    memory = cost_model.training_memory(SHAPES["qwen2.5-7b"], TRAINING | {"launcher": "zero3"}, gpus=8)
     assert sum(memory[part] for part in ("weights", "gradients", "optimizer")) / 1e9 == pytest.approx(11.4, abs=0.05)
 
 
 def test_a_smaller_batch_more_gpus_and_adapters_need_less():
     def peak(**change):
         training = TRAINING | change
-        return sum(estimate.training_memory(SHAPES["qwen2.5-7b"], training, training["gpus"]).values())
+        return sum(cost_model.training_memory(SHAPES["qwen2.5-7b"], training, training["gpus"]).values())
 
     alone = peak()
     assert peak(device_batch=1) < alone
@@ -235,14 +235,14 @@ def test_a_score_reads_one_answer_once():
 def test_a_7b_samples_as_fast_as_is_published():
     # Published rates of one H100 and 8B models in bf16, by input and output: 3,000 to 12,500 tokens written a second.
     shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("h100-80", {})
-    written = 400 * estimate.decoding_rate(shape, machine, 1, 50 * GIB, prompt=600, reply=400)
+    written = 400 * cost_model.decoding_rate(shape, machine, 1, 50 * GIB, prompt=600, reply=400)
     assert 3_000 < written < 12_500
 
 
 def test_a_7b_trains_as_fast_as_is_published():
     # zephyr-7b-dpo-full, 61,135 pairs of about 1,100 tokens, 8 GPUs: 2.95 to 17.3 pairs a second in three published runs.
     shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("a100-80", {})
-    per_pair = 1100 * (estimate.training_flops(shape, 550, True) + estimate.forward_flops(shape, 550))
+    per_pair = 1100 * (cost_model.training_flops(shape, 550, True) + cost_model.forward_flops(shape, 550))
     pairs = 8 * machine["tflops"] * 1e12 * machine["training_share"] / per_pair
     assert 2.95 < pairs < 17.3
 
@@ -258,10 +258,10 @@ def test_a_machine_is_read_from_a_file_and_its_faults_are_named(tmp_path):
 
 
 def test_the_program_counts_jobs_as_snakemake_does_and_fails_where_the_run_cannot_fit():
-    command = [str(DRIVER_PYTHON), str(REPOSITORY / "scripts/plan.py"), "--configfile", str(REPOSITORY / "config.yaml")]
+    command = [str(DRIVER_PYTHON), str(REPOSITORY / "tools/plan.py"), "--configfile", str(REPOSITORY / "config.yaml")]
     refused = subprocess.run([*command, "--gpus", "1", "--price", "2"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    assert "train 5" in refused.stdout, "the warm-up and two rounds of two methods"
+    assert "train 5" in refused.stdout, "the warm-up and two iterations of two methods"
     assert "GPUs at 2.00 USD an hour" in refused.stdout
     assert refused.stderr.startswith("error: this run cannot be:\n  - train qwen2.5-7b")
     demo = REPOSITORY / "demo/run.yaml"

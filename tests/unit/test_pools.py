@@ -24,10 +24,10 @@ SETTINGS = {
     "seed": 42,
     "pick": "hash",
     "test_conversations": 0,
-    "test_seed_conversations": 0,
+    "test_correction_conversations": 0,
     "max_dsat": None,
     "max_sat": None,
-    "max_seed": None,
+    "max_corrections": None,
 }
 FILTERS = Filters().model_dump()
 DECONTAMINATION = Decontamination().model_dump()
@@ -72,7 +72,7 @@ class Corpus:
         written = {pool: self.folder / f"{pool}.parquet" for pool in pools.SCHEMAS}
         self.quarantine, ledger = pools.choose(*paths, self.benchmarks, asked, written)
         written = {pool: tables.read_table(schema, written[pool]) for pool, schema in pools.SCHEMAS.items()}
-        return written, tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)
+        return written, tables.Ledger.validate(ledger.sort("lineage", "step"), cast=True)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def many(corpus: Corpus, conversations: int = 30) -> Corpus:
 
 
 def drops(ledger: pl.DataFrame, pool: str) -> dict[str, int]:
-    return {reason: n for flow, reason, n in ledger.select("flow", "reason", "dropped").rows() if flow == pool and n}
+    return {reason: n for lineage, reason, n in ledger.select("lineage", "reason", "dropped").rows() if lineage == pool and n}
 
 
 def ids(rows: pl.DataFrame, split: str | None = None) -> set[str]:
@@ -138,7 +138,7 @@ def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):
     }
     assert "s:copy/0" in ids(chosen["dsat"])  # the smaller prompt_id of the two copies
     assert chosen["dsat"].height == 4
-    last = ledger.group_by("flow").agg(pl.col("rows_out").sort_by("step").last())
+    last = ledger.group_by("lineage").agg(pl.col("rows_out").sort_by("step").last())
     assert dict(last.rows()) == {pool: rows.height for pool, rows in chosen.items()}
     assert set(ledger.filter(pl.col("step") == 0)["rows_in"]) == {10}
 
@@ -157,13 +157,13 @@ def test_a_correction_needs_the_very_next_reply_to_satisfy_with_other_words(corp
     corpus.add("last", "j", ("k", "no", "DSAT"))
     chosen, ledger = corpus.choose()
     assert ids(chosen["seed"]) == {"s:yes/0"}
-    assert drops(ledger, "seed")["the next reply is not labelled SAT"] == 2
-    assert drops(ledger, "seed")["the next reply is the same text"] == 1
+    assert drops(ledger, "corrections")["the next reply is not labelled SAT"] == 2
+    assert drops(ledger, "corrections")["the next reply is the same text"] == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_opening_is_on_both_sides(corpus, seed):
-    chosen, _ = many(corpus).choose(seed=seed, test_conversations=5, test_seed_conversations=7)
+    chosen, _ = many(corpus).choose(seed=seed, test_conversations=5, test_correction_conversations=7)
     sides = pl.concat(
         rows.select("split", opening=pl.col("prompt").list.first().struct.field("content")) for rows in chosen.values()
     ).unique()
@@ -184,8 +184,8 @@ def test_openings_that_differ_in_case_and_spaces_stay_together(corpus):
 
 def test_maxima_cut_training_rows_only_and_a_smaller_one_is_a_part_of_a_larger(corpus):
     many(corpus)
-    held_out = {"test_conversations": 5, "test_seed_conversations": 3}
-    whole, few, fewer = (corpus.choose(**held_out, max_dsat=n, max_sat=n, max_seed=n)[0] for n in (None, 8, 3))
+    held_out = {"test_conversations": 5, "test_correction_conversations": 3}
+    whole, few, fewer = (corpus.choose(**held_out, max_dsat=n, max_sat=n, max_corrections=n)[0] for n in (None, 8, 3))
     for pool in pools.SCHEMAS:
         assert ids(whole[pool], "test") == ids(few[pool], "test") == ids(fewer[pool], "test")
         assert len(ids(few[pool], "train")) == 8
@@ -238,7 +238,7 @@ def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, 
     tasks = [{"prompt_id": "t", "prompt": [{"role": "user", "content": corpus.turns[3]["user"]}]}]
     tables.write_table(pl.DataFrame(tasks, schema=tables.Tasks.create_empty().schema), tables.Tasks, tmp_path / "tasks.parquet")
     settings = SETTINGS | {"filters": FILTERS, "decontamination": DECONTAMINATION, "test_conversations": 20}
-    tables_written = ("labels", "dsat", "sat", "seed", "quarantine", "ledger")
+    tables_written = ("labels", "dsat", "sat", "corrections", "quarantine", "ledger")
     seen = []
     for threads in ("1", "4"):
         file = {name: tmp_path / f"{name}-{threads}.out" for name in tables_written}
@@ -286,7 +286,7 @@ def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(tmp_path_facto
         corpus.add(f"c{number}", opening, *said, user_id=user and f"s:{user}")
     corpus.add("apart", "y", ("reply y", "no", "DSAT"))
     try:
-        chosen, ledger = corpus.choose(seed=seed, test_conversations=tests, test_seed_conversations=tests, max_sat=3)
+        chosen, ledger = corpus.choose(seed=seed, test_conversations=tests, test_correction_conversations=tests, max_sat=3)
     except StageError:
         assert tests  # all that disappointed went to the test side: said, and nothing is written
         return
@@ -295,7 +295,7 @@ def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(tmp_path_facto
         assert rows["prompt_id"].is_unique().all()
         wanted = "SAT" if pool == "sat" else "DSAT"
         assert {labels[key] for key in rows.select("conversation_id", "turn").rows()} <= {wanted}
-        steps = ledger.filter(flow=pool).sort("step")
+        steps = ledger.filter(lineage=pool).sort("step")
         assert steps["rows_in"][0] == len(labels) == steps["dropped"].sum() + rows.height
     sides = pl.concat(rows.select("conversation_id", "split") for rows in chosen.values()).unique()
     assert sides["conversation_id"].is_unique().all()
@@ -343,7 +343,7 @@ def test_every_filter_drops_what_it_names_and_can_be_switched_off(corpus):
         "prompt only asks to go on": 1,
         "reply refuses": 1,
     }
-    off = dict.fromkeys(("drop_toxic", "drop_merged", "drop_pagers", "drop_refusals"), False)
+    off = dict.fromkeys(("drop_toxic", "drop_merged", "drop_continuations", "drop_refusals"), False)
     assert corpus.choose(**off)[0]["dsat"].height == 6
     with pytest.raises(StageError, match="label under min_score: 2"):
         corpus.choose(min_score=0.9)
@@ -447,7 +447,9 @@ def test_the_oldest_come_first_where_the_released_rule_is_asked_for(corpus):
 def test_a_setting_that_is_missing_is_named(corpus, tmp_path):
     many(corpus).choose()
     files = [
-        word for name in ("dsat", "sat", "seed", "quarantine", "ledger") for word in (f"--{name}", tmp_path / f"{name}.out")
+        word
+        for name in ("dsat", "sat", "corrections", "quarantine", "ledger")
+        for word in (f"--{name}", tmp_path / f"{name}.out")
     ]
     command = [sys.executable, REPOSITORY / "scripts/pools.py", "--turns", tmp_path / "turns.parquet"]
     command += ["--labels", tmp_path / "labels.parquet", "--settings", json.dumps({"labeler": "words"}), *files]

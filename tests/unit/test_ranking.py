@@ -10,7 +10,7 @@ import ranks
 import rewards
 from drift import tables
 from drift.cli import StageError
-from drift.ranking import numbered
+from drift.judging.candidates import numbered
 from tests.unit.test_pairs import answers_of, prompts, requests
 
 

@@ -14,8 +14,11 @@ import pytest
 import yaml
 
 import report
-from drift import accounts, charts, cli, contrasts, metrics, scoreboard, tables
+from drift import cli, tables
 from drift.config import Benchmark, Evaluation
+from drift.ledger import LedgerBook
+from drift.metrics import comparisons
+from drift.report import charts, cost_tables, metric_labels, score_tables
 
 SCRIPTS = Path(report.__file__).parent
 HOSTILE = (
@@ -43,8 +46,8 @@ CONFIG = {
     "models": {"qwen-0.5b": {"path": "hf:Qwen/Qwen2.5-0.5B-Instruct@main"}},
     "methods": list(METHODS),
     "recipes": {
-        "drift": {"prompts": "dsat", "chosen": "guided", "rejected": "user", "start": "warmup"},
-        "spin": {"prompts": "sat", "chosen": "user", "rejected": "plain", "start": "base"},
+        "drift": {"prompts": "dsat", "chosen": "guided", "rejected": "logged", "start": "warmup"},
+        "spin": {"prompts": "sat", "chosen": "logged", "rejected": "plain", "start": "base"},
     },
     "data": {
         "sources": {"wildchat": {"kind": "wildchat"}},
@@ -96,7 +99,7 @@ def write(rows: list[dict], schema, path: Path) -> None:
 
 def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]:
     """The data of a run: 24 conversations of three exchanges, the pools and the ledger."""
-    turns, labels, pools = [], [], {"dsat": [], "sat": [], "seed": []}
+    turns, labels, pools = [], [], {"dsat": [], "sat": [], "corrections": []}
     for number in range(24):
         conversation = f"wildchat:{number:03d}"
         said = [say(random) for _ in range(6)]
@@ -111,7 +114,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
         how = {"labeler": "rules", "evidence": ["rule:again"], "score": 0.9}
         shared = {"prompt_id": f"{conversation}/0", "turn": 0, "prompt": chat(said[0])}
         pools["dsat"].append(row | shared | how | {"rejected": said[1], "feedback": said[2]})
-        pools["seed"].append(row | shared | {"rejected": said[1], "feedback": said[2], "chosen": said[3] + " better"})
+        pools["corrections"].append(row | shared | {"rejected": said[1], "feedback": said[2], "chosen": said[3] + " better"})
         later = {"prompt_id": f"{conversation}/1", "turn": 1, "prompt": chat(*said[:3])}
         pools["sat"].append(row | later | how | {"chosen": said[3], "feedback": said[4]})
         labels += [
@@ -131,7 +134,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
     write(late, tables.Contamination, root / "data/contamination/late.parquet")
     asked = [{"prompt_id": f"t{n}", "prompt": chat("Why?")} for n in range(5)]
     write(asked, tables.Tasks, root / "data/benchmarks/late.parquet")
-    for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("seed", tables.Seed)):
+    for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("corrections", tables.Corrections)):
         write(pools[name], schema, root / f"data/{name}.parquet")
     tasks = [
         {"prompt_id": row["prompt_id"], "prompt": row["prompt"], "baseline": row["rejected"], "feedback": row["feedback"]}
@@ -143,7 +146,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
 
 
 def build_ledger(root: Path) -> None:
-    source = tables.LedgerBook("source wildchat", "turns", "records", 41210)
+    source = LedgerBook("source wildchat", "turns", "records", 41210)
     source.drop("not English", 18350)
     source.drop("no user message", 0)
     source.drop("exact copy of another conversation", 2290)
@@ -151,12 +154,12 @@ def build_ledger(root: Path) -> None:
     source.drop("no reply in the log", 1210)
     source.drop("no feedback after the reply", 30040)
     source.drop("longer than max_chars", 2305)
-    pool = tables.LedgerBook("pool dsat", "pools", "replies", 40000)
+    pool = LedgerBook("pool dsat", "pools", "replies", 40000)
     pool.drop("not labelled DSAT", 35200)
     pool.drop("too many of one conversation", 310)
     books = [source, pool]
     for method in METHODS:
-        pairs = tables.LedgerBook(f"qwen-0.5b {method} iteration 1", "pairs", "prompts", 4490)
+        pairs = LedgerBook(f"qwen-0.5b {method} iteration 1", "pairs", "prompts", 4490)
         pairs.drop("cut by the token limit", 180)
         pairs.drop("empty reply", 0)
         pairs.drop("equal sides", 12)
@@ -176,7 +179,7 @@ def build_prompts(root: Path, pools: dict[str, list[dict]]) -> None:
         path = model / "eval/heldout/prompts.parquet" if pool == "heldout" else model / f"prompts/{pool}.parquet"
         write(kept, tables.Prompts, path)
         tables.write_table(
-            tables.LedgerBook(pool, "prompts", "prompts", 1).table(), tables.Ledger, path.with_suffix(".ledger.parquet")
+            LedgerBook(pool, "prompts", "prompts", 1).table(), tables.Ledger, path.with_suffix(".ledger.parquet")
         )
     build_requests(root / "qwen-0.5b/eval/heldout", pools["heldout"], "plain")
 
@@ -215,10 +218,10 @@ def build_round(folder: Path, rows: list[dict], method: str, iteration: int, ran
             dropped.append({"prompt_id": row["prompt_id"], "reason": "cut by the token limit", "detail": None})
             continue
         sampled = {"text": reply["text"] + " sampled", "from": request["request_id"]}
-        logged = {"text": row.get("rejected") or row["chosen"], "from": "user"}
+        logged = {"text": row.get("rejected") or row["chosen"], "from": "logged"}
         chosen, rejected = (sampled, logged) if method == "drift" else (logged, sampled)
         if method == "warmup":
-            chosen, rejected = {"text": row["chosen"], "from": "user"}, {"text": row["rejected"], "from": "user"}
+            chosen, rejected = {"text": row["chosen"], "from": "logged"}, {"text": row["rejected"], "from": "logged"}
         pairs.append(
             {"pair_id": row["prompt_id"], "prompt": row["prompt"], "prompt_token_ids": [1, 2, 3]}
             | {"chosen": chosen["text"], "rejected": rejected["text"], "chosen_from": chosen["from"]}
@@ -286,7 +289,7 @@ def build_evaluation(folder: Path, pools: dict[str, list[dict]], gain: float, ra
     build_completions(place / "judge/tiny", tasks, "pairwise-AB", "pairwise-BA")
     logps = [
         {"pair_id": row["prompt_id"], "chosen_logp": -50 + 20 * gain + float(random.normal()), "rejected_logp": -50 - 9 * gain}
-        for row in pools["seed"]
+        for row in pools["corrections"]
         if row["split"] == "test"
     ]
     write(logps, tables.Logps, folder / "eval/heldout-pairs/logps.parquet")
@@ -301,8 +304,8 @@ def python(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedPr
 def policies(root: Path) -> list[tuple[str, int, Path]]:
     """Method, iteration and folder of every policy of the built results."""
     model = root / "qwen-0.5b"
-    rounds = [(method, k, model / method / f"iter{k}") for method in METHODS for k in (1, 2)]
-    return [("base", -1, model / "base"), ("warmup", 0, model / "warmup"), *rounds]
+    iterations = [(method, k, model / method / f"iter{k}") for method in METHODS for k in (1, 2)]
+    return [("base", -1, model / "base"), ("warmup", 0, model / "warmup"), *iterations]
 
 
 def score_arguments(root: Path, benchmarks: dict, folder: Path) -> list[object]:
@@ -324,7 +327,7 @@ def build_results(home: Path) -> Path:
         if method == "base":
             build_manifest(folder, "base", None, 0)
         else:
-            build_round(folder, pools["seed" if method == "warmup" else SIDES[method][0]], method, iteration, random)
+            build_round(folder, pools["corrections" if method == "warmup" else SIDES[method][0]], method, iteration, random)
         gain = {"base": 0.0, "warmup": 0.02, "drift": 0.05 + 0.06 * iteration, "spin": 0.05 - 0.07 * iteration}[method]
         build_evaluation(folder, pools, gain, random)
     published = [{"prompt_id": str(number), "score": 5.0} for number in range(30)]
@@ -479,28 +482,28 @@ def test_every_judge_has_columns_of_its_own():
     both["judges"]["huge"] = both["judges"]["tiny"]
     both["benchmarks"]["heldout"]["judge"] = ["tiny", "huge"]
     rows = [row_of("huge", value=0.7), row_of("tiny"), row_of("", "response_tokens", value=100)]
-    (table,) = scoreboard.score_tables(rows, CONFIG | {"evaluation": both})
+    (table,) = score_tables.score_tables(rows, CONFIG | {"evaluation": both})
     assert [group["title"] for group in table["groups"]] == ["judged by tiny", "judged by huge", "answers"]
     assert [cell["text"] for cell in table["rows"][0]["cells"]] == ["50.0%", "5 of 6", "70.0%", "5 of 6", "100"]
-    assert [notice["title"] for notice in scoreboard.judge_notices(rows, {})] == ["Several judges"]
+    assert [notice["title"] for notice in score_tables.judge_notices(rows, {})] == ["Several judges"]
 
 
 def test_a_judge_without_probabilities_is_named():
-    (notice,) = scoreboard.judge_notices([row_of("tiny", "written_win_rate")], {})
+    (notice,) = score_tables.judge_notices([row_of("tiny", "written_win_rate")], {})
     assert notice["title"] == "Letters without probabilities"
     assert notice["text"].startswith("tiny gives no probabilities for heldout")
 
 
 def test_spread_of_several_samples_is_shown():
-    (table,) = scoreboard.score_tables([row_of("tiny", samples=3, spread=0.02)], CONFIG)
+    (table,) = score_tables.score_tables([row_of("tiny", samples=3, spread=0.02)], CONFIG)
     assert table["rows"][0]["cells"][0]["spread"] == "± 2.0% in 3 samples"
 
 
 def test_groups_and_references_are_details():
     rows = [row_of("tiny", "wb_score_task_macro", value=-3.14), row_of("tiny", "wb_score:Math & Data Analysis", value=20)]
-    (table,) = scoreboard.score_tables(rows, CONFIG)
+    (table,) = score_tables.score_tables(rows, CONFIG)
     assert [metric.label for metric in table["groups"][0]["metrics"]] == ["WB-Score, task-weighted"]
-    assert table["rows"][0]["cells"][0]["text"] == metrics.minus("-3.1")
+    assert table["rows"][0]["cells"][0]["text"] == metric_labels.minus("-3.1")
     assert [metric.label for metric in table["more"]["groups"][0]["metrics"]] == ["WB-Score: Math & Data Analysis"]
 
 
@@ -509,18 +512,18 @@ def test_comparison_is_coloured_only_where_it_stands_after_the_correction():
     row |= {"against": "base", "benchmark": "heldout", "judge": "tiny", "metric": "win_rate", "n": 6}
     stands, falls = {"p": 0.0004, "p_holm": 0.004}, {"p": 0.02, "p_holm": 0.2}
     rows = [row | {"difference": -0.031, "low": -0.05, "high": -0.01} | p for p in (stands, falls)]
-    (table,) = scoreboard.comparison_tables(rows, CONFIG)
+    (table,) = score_tables.comparison_tables(rows, CONFIG)
     assert [(shown["difference"], shown["sign"], shown["p"]) for shown in table["rows"]] == [
-        (metrics.minus("-3.1"), "down", "< 0.001"),
-        (metrics.minus("-3.1"), "", "0.020"),
+        (metric_labels.minus("-3.1"), "down", "< 0.001"),
+        (metric_labels.minus("-3.1"), "", "0.020"),
     ]
-    assert (table["found"], table["rows"][0]["interval"]) == (1, metrics.minus("-5.0 to -1.0"))
+    assert (table["found"], table["rows"][0]["interval"]) == (1, metric_labels.minus("-5.0 to -1.0"))
 
 
 def test_every_metric_of_the_scores_has_a_name_in_the_report(home):
     scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
-    assert {metric.name for metric in metrics.in_order(set(scores["metric"]))} == set(scores["metric"])
-    assert set(contrasts.COMPARED) <= set(metrics.KNOWN)
+    assert {metric.name for metric in metric_labels.in_order(set(scores["metric"]))} == set(scores["metric"])
+    assert set(comparisons.COMPARED) <= set(metric_labels.KNOWN)
 
 
 def test_failed_gates_come_first():
@@ -563,24 +566,24 @@ def test_long_text_is_folded_then_cut():
 
 
 def test_flow_bars_are_shares_of_their_stretch():
-    book = tables.LedgerBook("source", "turns", "records", 200)
+    book = LedgerBook("source", "turns", "records", 200)
     book.drop("empty", 50)
     book.drop("odd", 0)
     book.regroup("split", "turns", 400)
     book.drop("late", 100)
-    flow = accounts.ledger_flows(book.table().to_dicts())[0]
-    records, turns = flow["stretches"]
+    lineage = cost_tables.ledger_lineages(book.table().to_dicts())[0]
+    records, turns = lineage["stretches"]
     assert [(step["kept"], step["lost"]) for step in records["steps"]] == [(75.0, 25.0)]
     assert (records["clean"], records["regrouped"], turns["rows"]) == (["odd"], "split", 400)
     assert [(step["kept"], step["lost"]) for step in turns["steps"]] == [(75.0, 25.0)]
-    assert (flow["rows_in"], flow["rows_out"]) == (200, 300)
+    assert (lineage["rows_in"], lineage["rows_out"]) == (200, 300)
 
 
 def test_cost_bears_what_snakemake_could_not_measure(home):
-    cost = accounts.cost_table(accounts.benchmark_rows(home / "results/demo/benchmarks"))
+    cost = cost_tables.cost_table(cost_tables.timing_rows(home / "results/demo/benchmarks"))
     assert [(row["rule"], row["jobs"], row["memory"]) for row in cost["rules"]] == [("generate", 1, None), ("train", 1, 2048.0)]
     assert (cost["total"]["seconds"], cost["total"]["cpu"]) == (3712.5, 30.0)
-    assert accounts.cost_table([]) == {"rules": [], "total": None}
+    assert cost_tables.cost_table([]) == {"rules": [], "total": None}
 
 
 def test_dropped_prompts_and_pairs_add_up(results):
@@ -641,19 +644,19 @@ def test_report_of_a_run_without_results(tmp_path):
     ("seconds", "text"), [(4.24, "4.2 s"), (200, "3 min 20 s"), (3599.7, "1 h 00 min"), (90061, "25 h 01 min")]
 )
 def test_durations(seconds, text):
-    assert metrics.duration(seconds) == text
+    assert metric_labels.duration(seconds) == text
 
 
 def test_flows_are_listed_in_the_order_of_a_rows_way():
     books = [
-        tables.LedgerBook("m/drift/iter1", "pairs", "prompts", 3),
-        tables.LedgerBook("m/warmup", "pairs", "prompts", 3),
-        tables.LedgerBook("m/prompts/dsat", "prompts", "prompts", 3),
-        tables.LedgerBook("seed", "pools", "replies", 3),
-        tables.LedgerBook("source:chats", "turns", "lines", 3),
+        LedgerBook("m/drift/iter1", "pairs", "prompts", 3),
+        LedgerBook("m/warmup", "pairs", "prompts", 3),
+        LedgerBook("m/prompts/dsat", "prompts", "prompts", 3),
+        LedgerBook("corrections", "pools", "replies", 3),
+        LedgerBook("source:chats", "turns", "lines", 3),
     ]
     for book in books:
         book.drop("a check", 1)
     rows = pl.concat([book.table() for book in books]).to_dicts()
-    names = [flow["name"] for flow in accounts.ledger_flows(rows)]
-    assert names == ["source:chats", "seed", "m/prompts/dsat", "m/warmup", "m/drift/iter1"]
+    names = [lineage["name"] for lineage in cost_tables.ledger_lineages(rows)]
+    assert names == ["source:chats", "corrections", "m/prompts/dsat", "m/warmup", "m/drift/iter1"]

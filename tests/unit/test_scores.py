@@ -10,7 +10,9 @@ import pytest
 
 import ledger
 import scores
-from drift import alpacaeval, cli, contrasts, elo, judged, stats, tables, wildbench
+from drift import cli, tables
+from drift.ledger import LedgerBook
+from drift.metrics import comparisons, elo, judge_metrics, length_control, resampling, wildbench
 from tests.unit.test_report import build_results, policies, python, score_arguments
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/golden"
@@ -51,7 +53,7 @@ def values(figures: dict) -> dict:
 
 def figures(judgments: pl.DataFrame, kind: str = "heldout", known: pl.DataFrame | None = None) -> dict:
     known = tasks(*judgments["prompt_id"].unique().sort()) if known is None else known
-    return judged.figures(kind, judgments, known, None)
+    return judge_metrics.figures(kind, judgments, known, None)
 
 
 def test_win_rate_averages_the_orders_and_flips_are_counted():
@@ -158,7 +160,7 @@ def test_spread_is_between_the_samples_own_values():
         for item, sample, p in (("a", 0, 1.0), ("a", 1, 0.5), ("b", 0, 0.5), ("b", 1, 0.0))
     ]
     figure, samples = scores.by_sample(frame(rows), figures)["win_rate"]
-    row = scores.summarise(contrasts.Scored(figure, np.zeros(1)), 5, samples)
+    row = scores.summarise(comparisons.Scored(figure, np.zeros(1)), 5, samples)
     assert (row["value"], row["n"], row["total"], row["samples"]) == (0.5, 2, 5, 2)
     assert row["spread"] == pytest.approx(np.std([0.75, 0.25], ddof=1))
 
@@ -172,7 +174,7 @@ def test_margin_is_measured_from_the_base_model():
 
 
 def test_no_items_give_no_value():
-    row = scores.summarise(contrasts.Scored(stats.mean([], []), np.array([])), 3, [np.nan])
+    row = scores.summarise(comparisons.Scored(resampling.mean([], []), np.array([])), 3, [np.nan])
     assert (row["value"], row["low"], row["high"], row["n"], row["total"]) == (None, None, None, 0, 3)
 
 
@@ -209,18 +211,18 @@ def test_scores_of_a_run(tmp_path):
 # --------------------------------------------------------------------------------------------------------- comparisons
 
 
-def policy(method: str, iteration: int, model: str = "m") -> contrasts.Policy:
-    return contrasts.Policy(model, method, iteration, None)
+def policy(method: str, iteration: int, model: str = "m") -> comparisons.Policy:
+    return comparisons.Policy(model, method, iteration, None)
 
 
-def scored(values: list[float], keys: str = "abcdefghij") -> contrasts.Scored:
-    figure = stats.mean(list(keys), values)
-    return contrasts.Scored(figure, stats.bootstrap(figure, 200, 1))
+def scored(values: list[float], keys: str = "abcdefghij") -> comparisons.Scored:
+    figure = resampling.mean(list(keys), values)
+    return comparisons.Scored(figure, resampling.bootstrap(figure, 200, 1))
 
 
 def test_policies_are_compared_with_base_predecessor_and_the_other_methods():
     found = list(
-        contrasts.pairs(
+        comparisons.pairs(
             [policy("base", -1), policy("warmup", 0)] + [policy(method, k) for method in ("drift", "spin") for k in (1, 2)]
         )
     )
@@ -238,16 +240,16 @@ def test_policies_are_compared_with_base_predecessor_and_the_other_methods():
 
 
 def test_comparison_is_over_the_items_that_both_have():
-    found = contrasts.contrast(scored([1.0, 0.0], "ab"), scored([0.25, 9.0], "ac"), 200, 1)
+    found = comparisons.contrast(scored([1.0, 0.0], "ab"), scored([0.25, 9.0], "ac"), 200, 1)
     assert (found["n"], found["difference"]) == (1, 0.75)
-    nothing = contrasts.contrast(scored([1.0], "a"), scored([1.0], "b"), 200, 1)
+    nothing = comparisons.contrast(scored([1.0], "a"), scored([1.0], "b"), 200, 1)
     assert (nothing["n"], nothing["difference"], nothing["p"]) == (0, None, None)
 
 
 def test_comparisons_are_corrected_for_their_number_and_never_mix_judges():
     policies = [policy("base", -1), policy("warmup", 0), policy("drift", 1)]
     better = [0.5] * 10
-    found = contrasts.contrasts(
+    found = comparisons.contrasts(
         policies,
         {
             (policies[0], "heldout", "one", "win_rate"): scored([0.0] * 10),
@@ -289,7 +291,7 @@ def test_ratings_find_the_strengths_that_votes_were_drawn_from():
     exact = elo.bradley_terry(earned, np.ones((1, 4000)))[0]
     assert exact == pytest.approx(strengths, abs=12)
     assert elo.sequential(earned, 1).mean(axis=0) == pytest.approx(strengths, abs=25)
-    low, high = np.percentile(elo.bradley_terry(earned, stats.resampled(4000, 200, 1))[:, 0], [2.5, 97.5])
+    low, high = np.percentile(elo.bradley_terry(earned, resampling.resampled(4000, 200, 1))[:, 0], [2.5, 97.5])
     assert low < exact[0] < high
     assert 8 < high - low < 20
 
@@ -311,15 +313,15 @@ def test_stage_meets_published_alpacaeval_figures(model):
     folder = GOLDEN / "alpacaeval"
     rows = pl.read_csv(folder / "items.csv.gz").filter(model=model).sort("row").to_dicts()
     (board,) = (row for row in pl.read_csv(folder / "leaderboard.csv").to_dicts() if row[""] == model)
-    difficulty = alpacaeval.read_difficulty(folder / "instruction_difficulty_recovered.csv")
+    difficulty = length_control.read_difficulty(folder / "instruction_difficulty_recovered.csv")
     names = [f"{row['row']:03}" for row in rows]
     judgments = [
         judgment(name, preference=row["preference"] - 1)
         | {"policy_chars": row["len_output_2_model"], "opponent_chars": row["len_output_1_baseline"]}
         for name, row in zip(names, rows, strict=True)
     ]
-    gamed = alpacaeval.read_gamed(folder / "df_gamed_surrogate.csv")
-    found = values(judged.figures("alpacaeval", frame(judgments), tasks(*names, difficulty=difficulty.tolist()), gamed))
+    gamed = length_control.read_gamed(folder / "df_gamed_surrogate.csv")
+    found = values(judge_metrics.figures("alpacaeval", frame(judgments), tasks(*names, difficulty=difficulty.tolist()), gamed))
     for metric in ("win_rate", "discrete_win_rate", "standard_error"):
         assert 100 * found[metric] == pytest.approx(board[metric], abs=1e-6)
     assert 100 * found["length_controlled_win_rate"] == pytest.approx(board["length_controlled_winrate"], abs=0.2)
@@ -345,8 +347,8 @@ def test_stage_meets_published_wildbench_figures(model):
 # -------------------------------------------------------------------------------------------------------------- ledger
 
 
-def book(flow: str, *drops: int) -> pl.DataFrame:
-    made = tables.LedgerBook(flow, "stage", "rows", 100)
+def book(lineage: str, *drops: int) -> pl.DataFrame:
+    made = LedgerBook(lineage, "stage", "rows", 100)
     for number, dropped in enumerate(drops):
         made.drop(f"reason {number}", dropped)
     return made.table()
@@ -357,7 +359,7 @@ def test_flows_that_add_up_are_taken():
 
 
 def broken_book() -> pl.DataFrame:
-    """A flow whose second step starts with ten rows less than the first one left."""
+    """A lineage whose second step starts with ten rows less than the first one left."""
     second = pl.col("step") == 1
     return book("a", 10, 20).with_columns(
         pl.when(second).then(pl.col(name) - 10).otherwise(name) for name in ("rows_in", "rows_out")
@@ -388,7 +390,7 @@ def test_parts_become_one_ledger(tmp_path):
         tables.write_table(book(name, 10), tables.Ledger, tmp_path / f"{name}.parquet")
     made = python("ledger.py", "--parts", "b.parquet", "a.parquet", "--ledger", "all.parquet", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    assert tables.read_table(tables.Ledger, tmp_path / "all.parquet")["flow"].to_list() == ["a", "b"]
+    assert tables.read_table(tables.Ledger, tmp_path / "all.parquet")["lineage"].to_list() == ["a", "b"]
 
 
 def test_flow_that_two_stages_claim_is_refused(tmp_path):

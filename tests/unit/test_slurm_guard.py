@@ -25,7 +25,7 @@ def test_the_plugin_is_the_one_that_the_guard_was_written_for():
 import hashlib, inspect, json, sys
 from importlib.metadata import version
 sys.path.insert(0, {str(REPOSITORY / "scripts")!r})
-from drift.slurm_guard import PLUGIN_VERSION
+from drift.workflow.slurm_guard import PLUGIN_VERSION
 from snakemake_executor_plugin_slurm import Executor, RemoteExecutor, SubmittedJobInfo
 assert version("snakemake-executor-plugin-slurm") == PLUGIN_VERSION
 print(json.dumps({{name: hashlib.sha256(inspect.getsource(eval(name)).encode()).hexdigest()[:12] for name in {list(KNOWN)}}}))

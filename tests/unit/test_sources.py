@@ -265,12 +265,12 @@ def turns_of(tmp_path, kind: str, **sources) -> tuple[pl.DataFrame, pl.DataFrame
             pq.write_table(source, paths[name])
     options = {"sources": {name: {"kind": kind} for name in paths}}
     ledger = turns.write_turns(paths, options, tmp_path / "turns.parquet")
-    tables.Ledger.validate(ledger.sort("flow", "step"), cast=True)
+    tables.Ledger.validate(ledger.sort("lineage", "step"), cast=True)
     return tables.read_table(tables.Turns, tmp_path / "turns.parquet"), ledger
 
 
 def dropped_in(ledger: pl.DataFrame) -> dict[tuple[str, str], int]:
-    return {(flow, reason): n for flow, reason, n in ledger.select("flow", "reason", "dropped").rows() if n}
+    return {(lineage, reason): n for lineage, reason, n in ledger.select("lineage", "reason", "dropped").rows() if n}
 
 
 def one_of_wildchat_1m() -> pa.Table:
@@ -428,7 +428,7 @@ def test_every_record_of_every_source_is_accounted_for(tmp_path, two_sources):
         ("source:ours", turns.SAME_ID): 1,
         ("source:theirs", turns.EXACT_COPY): 2,
     }
-    last = ledger.group_by("flow").agg(pl.col("rows_out").sort_by("step").last()).sort("flow")
+    last = ledger.group_by("lineage").agg(pl.col("rows_out").sort_by("step").last()).sort("lineage")
     assert last.rows() == [("source:ours", 3), ("source:theirs", 0)]
 
 

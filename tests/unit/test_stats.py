@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from drift import stats
+from drift.metrics import resampling
 
 
-def mean(values, keys=None) -> stats.Sums:
-    return stats.mean([f"{at:04}" for at in range(len(values))] if keys is None else keys, values)
+def mean(values, keys=None) -> resampling.Sums:
+    return resampling.mean([f"{at:04}" for at in range(len(values))] if keys is None else keys, values)
 
 
-def interval(figure: stats.Figure, resamples: int = 1000, seed: int = 0):
-    return stats.interval(stats.bootstrap(figure, resamples, seed))
+def interval(figure: resampling.Figure, resamples: int = 1000, seed: int = 0):
+    return resampling.interval(resampling.bootstrap(figure, resamples, seed))
 
 
 def test_interval_covers_the_mean_about_95_times_in_100():
@@ -36,7 +36,7 @@ def test_same_seed_same_interval_other_seed_another():
 
 
 def test_every_resample_is_of_as_many_items():
-    counts = stats.resampled(30, 100, 2)
+    counts = resampling.resampled(30, 100, 2)
     assert (counts.sum(axis=1) == 30).all()
     assert counts.mean(axis=0) == pytest.approx(np.ones(30), abs=0.5)
 
@@ -54,51 +54,51 @@ def test_items_without_a_value_are_left_out():
 def test_item_s_samples_count_as_one_item():
     figure = mean([0.0, 1.0, 1.0], ["a", "a", "b"])
     assert (figure.keys.tolist(), figure.value()) == (["a", "b"], 0.75)
-    assert set(stats.bootstrap(figure, 200, 1)) == {0.5, 0.75, 1.0}
+    assert set(resampling.bootstrap(figure, 200, 1)) == {0.5, 0.75, 1.0}
 
 
 def test_ratio_is_of_sums_and_undefined_over_nothing():
     parts = np.array([[1.0, 1.0], [5.0, 2.0], [0.0, 0.0]])
-    figure = stats.by_item(["a", "b", "c"], parts, stats.ratio)
+    figure = resampling.by_item(["a", "b", "c"], parts, resampling.ratio)
     assert figure.value() == 2.0
     assert np.isnan(figure.take(np.array([2])).value())
 
 
 def test_shared_items_are_matched_by_key_not_by_place():
     a, b = mean([1.0, 2.0, 3.0], ["a", "b", "c"]), mean([1.0, 9.0, 0.5], ["c", "x", "a"])
-    mine, other = stats.shared(a, b)
+    mine, other = resampling.shared(a, b)
     assert (mine.value(), other.value()) == (2.0, 0.75)
-    assert stats.shared(a, a) == (a, a)
+    assert resampling.shared(a, a) == (a, a)
 
 
 def test_pairing_removes_the_spread_between_items():
     random = np.random.default_rng(2)
     difficulty = random.normal(0, 10, 100)
     a, b = mean(difficulty + 0.5 + random.normal(0, 0.1, 100)), mean(difficulty)
-    low, high = stats.interval(stats.bootstrap(a, 1000, 0) - stats.bootstrap(b, 1000, 0))
+    low, high = resampling.interval(resampling.bootstrap(a, 1000, 0) - resampling.bootstrap(b, 1000, 0))
     assert 0.4 < low < 0.5 < high < 0.6
 
 
 def test_p_is_uniform_where_there_is_no_difference():
     random = np.random.default_rng(4)
-    found = [stats.permutation_p(mean(random.normal(0, 1, 40)), mean(random.normal(0, 1, 40)), 400) for _ in range(400)]
+    found = [resampling.permutation_p(mean(random.normal(0, 1, 40)), mean(random.normal(0, 1, 40)), 400) for _ in range(400)]
     assert 0.02 <= np.mean(np.array(found) < 0.05) <= 0.09
     assert np.mean(found) == pytest.approx(0.5, abs=0.06)
 
 
 def test_p_of_all_alike_is_one_and_of_a_clear_difference_as_small_as_it_gets():
     a = mean(np.arange(50.0))
-    assert stats.permutation_p(a, a) == 1.0
-    assert stats.permutation_p(a, mean(np.arange(50.0) + 1)) == pytest.approx(1 / (1 + stats.PERMUTATIONS))
+    assert resampling.permutation_p(a, a) == 1.0
+    assert resampling.permutation_p(a, mean(np.arange(50.0) + 1)) == pytest.approx(1 / (1 + resampling.PERMUTATIONS))
 
 
 def test_p_of_a_few_items_is_that_of_all_exchanges():
     """Four differences of one sign: 2 of the 16 exchanges are as extreme."""
-    p = stats.permutation_p(mean([1.0, 2.0, 3.0, 4.0]), mean([0.0, 0.0, 0.0, 0.0]))
+    p = resampling.permutation_p(mean([1.0, 2.0, 3.0, 4.0]), mean([0.0, 0.0, 0.0, 0.0]))
     assert p == pytest.approx(2 / 16, abs=0.01)
 
 
 def test_holm_by_hand():
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([0.5, 0.9]) == [1.0, 1.0]
-    assert stats.holm([]) == []
+    assert resampling.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert resampling.holm([0.5, 0.9]) == [1.0, 1.0]
+    assert resampling.holm([]) == []

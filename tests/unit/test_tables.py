@@ -6,7 +6,9 @@ import polars as pl
 import pytest
 
 from drift import tables
-from drift.tables import LedgerBook, TableError, atomic_path, read_table, write_batches, write_table
+from drift.files import atomic_path
+from drift.ledger import LedgerBook
+from drift.tables import TableError, read_table, write_batches, write_table
 
 
 def logps(count: int) -> pl.DataFrame:
@@ -27,7 +29,7 @@ def pair(**columns) -> pl.DataFrame:
         "chosen": "Good.",
         "rejected": "Bad.",
         "chosen_from": "s:1/0#guided-0",
-        "rejected_from": "user",
+        "rejected_from": "logged",
         "chosen_finish": "stop",
         "rejected_finish": None,
         "chosen_tokens": 3,

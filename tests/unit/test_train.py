@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import train
-from drift import cli, policies, tables, trainer
+from drift import cli, policies, tables
 from drift.chat import render
+from drift.training import trainer
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ def launched(command: list[str], launcher: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
 def test_two_devices_train_what_one_does(run_train, tmp_path, launcher):
-    """fp32: sums over devices round in another order, which bf16 activations would amplify."""
+    """fp32: sums over devices iteration in another order, which bf16 activations would amplify."""
     precise = {"training": {"precision": "fp32"}}
     run_train(tmp_path / "one", **precise)
     done = launched(run_train.command(tmp_path / "two", **precise), launcher)
@@ -117,21 +118,21 @@ def test_with_another_reference_than_the_start_margins_do_not_begin_at_zero(run_
 
 def test_a_reference_scored_with_other_weights_than_the_start_shuts_a_gate(run_train, other_policy, train_inputs, tmp_path):
     """As happens where a process scores with weights that were never loaded."""
-    with pytest.raises(cli.StageError, match="'the reference is the start' is shut"):
+    with pytest.raises(cli.StageError, match="'the reference is the start' failed"):
         run_train(tmp_path / "run", **other_policy | {"reference-manifest": train_inputs / "base.json"})
     assert not (tmp_path / "run/policy.json").exists()
 
 
 def test_an_update_that_bf16_swallows_shuts_a_gate(run_train, tmp_path):
     with pytest.raises(
-        cli.StageError, match=r"'weights changed' is shut: 0\.\d% of the weights in \d+ steps.*raise learning_rate"
+        cli.StageError, match=r"'weights changed' failed: 0\.\d% of the weights in \d+ steps.*raise learning_rate"
     ):
         run_train(tmp_path, training={"learning_rate": 1e-12})
     assert not (tmp_path / "policy.json").exists()
 
 
 def test_a_loss_that_explodes_shuts_a_gate(run_train, tmp_path):
-    with pytest.raises(cli.StageError, match=r"'finite loss' is shut: .* is (nan|inf) at step"):
+    with pytest.raises(cli.StageError, match=r"'finite loss' failed: .* is (nan|inf) at step"):
         run_train(tmp_path, training={"learning_rate": 1e30})
     assert not (tmp_path / "policy.json").exists()
 
@@ -144,15 +145,15 @@ def test_a_training_that_ends_before_its_last_step_is_not_published(run_train, t
 
     monkeypatch.setattr(trainer.Watch, "on_step_end", stop)
     monkeypatch.setattr(trainer.Watch, "on_save", lambda *_, **__: None)
-    with pytest.raises(cli.StageError, match="'all steps ran' is shut: 1 of 4 steps"):
+    with pytest.raises(cli.StageError, match="'all steps ran' failed: 1 of 4 steps"):
         run_train(tmp_path)
     assert not (tmp_path / "policy.json").exists()
 
 
 PLANTED = {
-    "feedback in the prompt": "'training prompt = fitted prompt' is shut: 1 of 16 pairs, the first is s:3/0",
-    "another template": "'sampling prompt = training prompt' is shut: 16 of 16 pairs",
-    "a held-out conversation": "'no held-out conversation' is shut: 1 of 16 pairs, the first is s:3/0",
+    "feedback in the prompt": "'training prompt = fitted prompt' failed: 1 of 16 pairs, the first is s:3/0",
+    "another template": "'sampling prompt = training prompt' failed: 16 of 16 pairs",
+    "a held-out conversation": "'no held-out conversation' failed: 1 of 16 pairs, the first is s:3/0",
 }
 
 

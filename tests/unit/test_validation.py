@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import validation
-from drift import agreement, tables
-from drift.judges import judging
-from drift.metrics import minus
-from drift.trials import judge_table
+from drift import tables
+from drift.judging.protocols import judging
+from drift.metrics import correlation
+from drift.report.judge_tables import judge_table
+from drift.report.metric_labels import minus
 from tests.conftest import REPOSITORY
 from tests.unit.test_benchmarks import SHARED, jsonl
 from tests.unit.test_report import CONFIG, evaluation
@@ -42,7 +43,7 @@ def test_kappa_is_its_definition_over_the_table_of_both_raters(data):
             weight = (a - b) ** 2 if quadratic else float(a != b)
             observed += weight * np.mean((x == a) & (y == b))
             expected += weight * np.mean(x == a) * np.mean(y == b)
-        kappa = agreement.kappa(x, y, quadratic=quadratic)
+        kappa = correlation.kappa(x, y, quadratic=quadratic)
         assert math.isnan(kappa) if expected == 0 else kappa == pytest.approx(1 - observed / expected)
 
 
@@ -56,7 +57,7 @@ def test_kendalls_tau_counts_pairs_of_pairs(data):
         product = (a - c) * (b - d)
         concordant, discordant = concordant + (product > 0), discordant + (product < 0)
         untied_x, untied_y = untied_x + (a != c), untied_y + (b != d)
-    tau = agreement.kendall(np.array(x, dtype=float), np.array(y, dtype=float))
+    tau = correlation.kendall(np.array(x, dtype=float), np.array(y, dtype=float))
     if untied_x and untied_y:
         assert tau == pytest.approx((concordant - discordant) / math.sqrt(untied_x * untied_y))
     else:
@@ -65,9 +66,9 @@ def test_kendalls_tau_counts_pairs_of_pairs(data):
 
 def test_ranks_ignore_the_scale_and_share_ties():
     x = np.array([1.0, 2.0, 2.0, 10.0])
-    assert agreement.spearman(x, np.exp(x)) == pytest.approx(1.0)
-    assert agreement.spearman(x, np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
-    assert math.isnan(agreement.pearson(x, np.ones(4)))
+    assert correlation.spearman(x, np.exp(x)) == pytest.approx(1.0)
+    assert correlation.spearman(x, np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.9486833)
+    assert math.isnan(correlation.pearson(x, np.ones(4)))
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published WildBench scores are not on this machine")
@@ -83,8 +84,8 @@ def test_two_published_judges_agree_as_far_as_was_measured_of_them():
         of_model = both.filter(model=model)
         x, y = (of_model[name].to_numpy().astype(float) for name in ("score", "score_right"))
         assert len(x) > 1000
-        assert 0.755 < agreement.pearson(x, y) < 0.895, model
-        assert 0.685 < agreement.kappa(x, y, quadratic=True) < 0.855, model
+        assert 0.755 < correlation.pearson(x, y) < 0.895, model
+        assert 0.685 < correlation.kappa(x, y, quadratic=True) < 0.855, model
 
 
 # --------------------------------------------------------------------------------------------------------------- trials

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift import cli, wildbench
-from drift.wildbench import CODING, CREATIVE, INFORMATION, MATH, PLANNING
+from drift import cli
+from drift.metrics import wildbench
+from drift.metrics.wildbench import CODING, CREATIVE, INFORMATION, MATH, PLANNING
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/golden/wildbench"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published WildBench figures are not on this machine")

@@ -8,7 +8,7 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Judging:
-    """How an answer is judged: what a verdict is (see drift.judges), who is shown first, and what the two answers are called."""
+    """How an answer is judged: what a verdict is (see drift.judging.protocols), who is shown first, and what the two answers are called."""
 
     verdict: str
     order: str = "both"

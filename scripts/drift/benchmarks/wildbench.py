@@ -18,7 +18,7 @@ def key(record: dict) -> str:
 def task(record: dict) -> dict:
     """A row of the data set as a task, with the groups that its tags belong to."""
     from drift.cli import StageError
-    from drift.wildbench import groups_of
+    from drift.metrics.wildbench import groups_of
 
     checklist = texts(record.get("checklist"), "checklist")
     if not checklist:

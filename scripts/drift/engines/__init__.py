@@ -16,30 +16,30 @@ _TOO_LONG = "request {} has {} prompt tokens, which leaves no room for {} more i
 class EngineProtocol(Protocol):
     """What `generate.py` needs of an engine."""
 
-    account: dict  # what the engine wants recorded of its work, beside what the rows say
+    usage: dict  # what the engine wants recorded of its work, beside what the rows say
 
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows. policy_hash may be absent where policy.json says it."""
 
 
-def load_engine(policy: Path | None, settings: dict, here: dict, state: Path | None = None) -> EngineProtocol:
+def load_engine(policy: Path | None, settings: dict, runtime: dict, state: Path | None = None) -> EngineProtocol:
     """The engine that `settings["backend"]` names, ready to answer.
 
     `settings` shape the result: backend, context, decoding, choices (allowed answers, judged by their first token; null for
-    free text), schema (JSON schema that a reply has to follow), endpoint (url, model). `here` does not: tensor_parallel,
+    free text), schema (JSON schema that a reply has to follow), endpoint (url, model). `runtime` does not: tensor_parallel,
     gpu_memory, prefix_caching, cpu_cache_gib, and an endpoint's key, concurrency, prices and so on. `policy` is the folder of a model that
     runs here; an endpoint has none, and keeps its replies under `state`.
     """
     if settings["backend"] == "openai":
         from drift.engines.endpoint import EndpointEngine
 
-        return EndpointEngine(settings, here["endpoint"], state)
+        return EndpointEngine(settings, runtime["endpoint"], state)
     if policy is None:
         raise StageError(f"the {settings['backend']} backend runs a model: say which with --policy and --manifest")
     if settings["backend"] == "vllm":
         from drift.engines.vllm import VllmEngine
 
-        return VllmEngine(policy, settings, here)
+        return VllmEngine(policy, settings, runtime)
     from drift.engines.transformers import TransformersEngine
 
     return TransformersEngine(policy, settings)

@@ -16,7 +16,7 @@ from pathlib import Path
 import openai
 
 from drift.cli import StageError
-from drift.engines.replies import ReplyStore, reply_key
+from drift.engines.reply_cache import ReplyStore, reply_key
 from drift.progress import Progress
 
 # The most that OpenAI and vLLM give. An allowed answer that is not among them gets the value that OpenAI's API has for it.
@@ -36,16 +36,16 @@ class UnansweredError(Exception):
 
 
 class EndpointEngine:
-    """Asks the model of settings["endpoint"]; `here` is how (key, concurrency, prices, ...: drift.config.Endpoint)."""
+    """Asks the model of settings["endpoint"]; `runtime` is how (key, concurrency, prices, ...: drift.config.Endpoint)."""
 
-    def __init__(self, settings: dict, here: dict, state: Path | None):
+    def __init__(self, settings: dict, runtime: dict, state: Path | None):
         if state is None:
             raise StageError("replies of an endpoint are kept for good: say where with --state")
-        self.settings, self.here = settings, here
+        self.settings, self.runtime = settings, runtime
         self.url, self.model = settings["endpoint"]["url"], settings["endpoint"]["model"]
-        self.key = _secret(here["key"], self.url)
+        self.key = _secret(runtime["key"], self.url)
         self.store = ReplyStore(state / "replies", self.model)
-        self.account = {}
+        self.usage = {}
         self.calls = 0
         self.usd = self.reserved = 0.0  # spent; at most to be spent on what is in flight
         self.in_flight = self.failed_in_a_row = 0
@@ -112,13 +112,13 @@ class EndpointEngine:
         client = openai.AsyncOpenAI(
             base_url=self.url,
             api_key=self.key,
-            timeout=self.here["timeout"],
+            timeout=self.runtime["timeout"],
             http_client=http,
         )
         with Progress(total=len(todo), desc=f"ask {self.model}") as progress:
             workers = [
                 asyncio.create_task(self._work(client, todo, replies, errors, progress))
-                for _ in range(min(self.here["concurrency"], len(todo)))
+                for _ in range(min(self.runtime["concurrency"], len(todo)))
             ]
             self._end_well_on_signals(workers)
             ends = await asyncio.gather(*workers, return_exceptions=True)
@@ -169,7 +169,7 @@ class EndpointEngine:
             reply = await self._reply(client, self._body(request))
             self.usd += self._price(*_usage(reply))
             self.store.add(key, request["request_id"], reply)
-            spent = self.here["budget"] is not None and self.usd + self.reserved > self.here["budget"]
+            spent = self.runtime["budget"] is not None and self.usd + self.reserved > self.runtime["budget"]
             if not left or spent or not self._astray(reply):
                 return reply
 
@@ -179,7 +179,7 @@ class EndpointEngine:
         The client tries again by itself after 408, 409, 429, 5xx, time-outs and cut connections, waiting as long as Retry-After
         says or else longer each time, with jitter. Replies that are no chat completion are tried again here.
         """
-        left = self.here["attempts"]
+        left = self.runtime["attempts"]
         while True:
             try:
                 # The client's typed method spends more time on checking the request than on sending it.
@@ -196,15 +196,15 @@ class EndpointEngine:
                 return _well_formed(answer.content)
             except ValueError as error:
                 if left < 1:
-                    raise UnansweredError(f"no chat completion in {self.here['attempts']} attempts: {error}") from error
-            await asyncio.sleep(min(0.5 * 2 ** (self.here["attempts"] - left), 8.0) * random.uniform(0.5, 1.0))
+                    raise UnansweredError(f"no chat completion in {self.runtime['attempts']} attempts: {error}") from error
+            await asyncio.sleep(min(0.5 * 2 ** (self.runtime["attempts"] - left), 8.0) * random.uniform(0.5, 1.0))
 
     def _unanswered(self, error: openai.APIError) -> UnansweredError:
         """Why a request got no answer. Where no other will get one either, nothing more is sent."""
         said = _said(error)
         status = getattr(error, "status_code", None)
         if status in (401, 402, 403) or error.code == "insufficient_quota":
-            self.stop = f"{self.url} refuses the key of {self.here['key'] or 'no variable (endpoint.key is null)'}: {said}"
+            self.stop = f"{self.url} refuses the key of {self.runtime['key'] or 'no variable (endpoint.key is null)'}: {said}"
         elif status == 404:
             self.stop = f"{self.url} has no model {self.model}, or is not where the API begins (most end in /v1): {said}"
         elif isinstance(error, openai.APIConnectionError) and not self.answered:
@@ -214,7 +214,7 @@ class EndpointEngine:
     # ----------------------------------------------------------------------------------------------------------- money
 
     def _price(self, read: int, written: int) -> float:
-        return (read * self.here["input_price"] + written * self.here["output_price"]) / 1e6
+        return (read * self.runtime["input_price"] + written * self.runtime["output_price"]) / 1e6
 
     def _tokens(self, request: dict) -> tuple[int, int]:
         """Tokens to read, estimated, and the most to write."""
@@ -226,7 +226,7 @@ class EndpointEngine:
 
     def _affords(self, cost: float) -> bool:
         """Whether the budget allows one more request, should all that are in flight cost what they can."""
-        budget = self.here["budget"]
+        budget = self.runtime["budget"]
         if budget is None or self.usd + self.reserved + cost <= budget:
             return True
         # While others are in flight they may yet turn out cheaper, and they will go on then.
@@ -238,7 +238,7 @@ class EndpointEngine:
 
     def _announce(self, todo: deque, reused: int) -> None:
         read, written = map(sum, zip(*(self._tokens(request) for _, request in todo), strict=True)) if todo else (0, 0)
-        least, most, budget = self._price(read, 0), self._price(read, written), self.here["budget"]
+        least, most, budget = self._price(read, 0), self._price(read, written), self.runtime["budget"]
         print(
             f"{len(todo)} requests to ask {self.model} at {self.url}, {reused} were answered before: about {read} tokens to read, "
             f"at most {written} to write, {least:.4f} to {most:.4f} USD"
@@ -255,7 +255,7 @@ class EndpointEngine:
 
     def _conclude(self, answered: set[str], before: set[str], errors: dict[str, str]) -> None:
         reused = len(answered & before)
-        self.account = {
+        self.usage = {
             "calls": self.calls,
             "answered": len(answered) - reused,
             "reused": reused,
@@ -267,14 +267,14 @@ class EndpointEngine:
             f"{self.calls} calls: {len(answered) - reused} requests answered, {len(errors)} failed, {self.usd:.4f} USD; "
             f"{reused} answered before"
         )
-        for reason, count in self.account["errors"].items():
+        for reason, count in self.usage["errors"].items():
             print(f"  {count} failed: {reason}")
 
     def _refuse_too_many(self, errors: dict[str, str], asked: int) -> None:
-        if len(errors) > self.here["max_failed"] * asked:
+        if len(errors) > self.runtime["max_failed"] * asked:
             reason, count = Counter(errors.values()).most_common(1)[0]
             raise StageError(
-                f"{len(errors)} of {asked} requests failed, more than endpoint.max_failed {self.here['max_failed']:g} allows; {count} of "
+                f"{len(errors)} of {asked} requests failed, more than endpoint.max_failed {self.runtime['max_failed']:g} allows; {count} of "
                 f"them: {reason}. What was answered is kept: run again to ask the failed ones again, or raise max_failed"
             )
 

@@ -17,7 +17,7 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM
 
         self.settings = settings
-        self.account = {}
+        self.usage = {}
         if settings["schema"]:
             print("the transformers backend does not hold replies to the JSON schema; replies that do not follow it will show")
         self.tokenizer = load_tokenizer(policy)

@@ -11,17 +11,17 @@ from drift.progress import Progress
 class VllmEngine:
     """One engine in this process, with the model of folder `policy`."""
 
-    def __init__(self, policy: Path, settings: dict, here: dict):
+    def __init__(self, policy: Path, settings: dict, runtime: dict):
         # One engine, one process: starting two more costs longer than a small shard takes.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(here["cpu_cache_gib"]))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(runtime["cpu_cache_gib"]))
         import torch
         from vllm import LLM
 
         self.settings = settings
-        self.account = {}
+        self.usage = {}
         on_cpu = not torch.cuda.is_available()
         # On a CPU, seeded requests crash when a prompt is read in chunks, so a whole prompt has to fit one batch.
         options = {
@@ -31,9 +31,9 @@ class VllmEngine:
         }
         self.decoding = settings["decoding"]
         if on_cpu and self.decoding and self.decoding["temperature"] and (self.decoding["top_k"] or self.decoding["top_p"] < 1):
-            from drift import nucleus
+            from drift.engines import cpu_sampling
 
-            options["logits_processors"] = [nucleus.processor(self.decoding["top_k"], self.decoding["top_p"])]
+            options["logits_processors"] = [cpu_sampling.processor(self.decoding["top_k"], self.decoding["top_p"])]
             self.decoding = self.decoding | {"top_k": 0, "top_p": 1.0}
         # White space is legal anywhere in JSON, and a small model can fill its whole reply with it. That it may not has to be told
         # to the engine: vLLM takes the same wish with a request, and ignores it.
@@ -44,9 +44,9 @@ class VllmEngine:
             seed=0,
             max_model_len=settings["context"],
             generation_config="vllm",
-            tensor_parallel_size=here["tensor_parallel"],
-            gpu_memory_utilization=here["gpu_memory"],
-            enable_prefix_caching=here["prefix_caching"],
+            tensor_parallel_size=runtime["tensor_parallel"],
+            gpu_memory_utilization=runtime["gpu_memory"],
+            enable_prefix_caching=runtime["prefix_caching"],
             **(options if on_cpu else {}),
             **(structured if settings["schema"] else {}),
         )

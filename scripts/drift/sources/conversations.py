@@ -33,7 +33,7 @@ MESSAGE = {
     "label": pl.String,  # of a reply: DSAT, SAT or NEUTRAL, where the source itself says so
     "evidence": pl.List(pl.String),  # what the label rests on
     "comment": pl.String,  # what the user wrote about this reply, outside of the chat
-    "flags": pl.List(pl.String),  # oddities that the reader has seen or mended
+    "flags": pl.List(pl.String),  # oddities that the reader has seen or fixed
 }
 CONVERSATION = {
     "id": pl.String,
@@ -126,7 +126,7 @@ def _paths(shard: pq.ParquetFile) -> dict[str, str]:
 
 
 def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, with text that is not UTF-8 (which Parquet does not check) mended by U+FFFD."""
+    """The batch, with text that is not UTF-8 (which Parquet does not check) fixed by U+FFFD."""
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid:

@@ -1,0 +1,69 @@
+"""How busy the endpoint client keeps its connections: 2,000 requests, 64 in flight, against a server that takes 200 ms each.
+
+Prints one JSON object: seconds, the least that arithmetic allows, and the client's CPU seconds. Run it on an idle machine:
+client and server share its cores.
+"""
+
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# What follows is found in these folders, so it cannot stand above with the other imports (E402).
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "scripts")]
+
+from tests.endpoints import FaultyEndpoint  # noqa: E402
+
+from drift.config import Endpoint  # noqa: E402
+from drift.engines import load_engine  # noqa: E402
+
+REQUESTS, IN_FLIGHT, DELAY = 2000, 64, 0.2
+
+
+def serve(address) -> None:
+    """Serve in a process of its own until the other end of `address` hangs up."""
+    with FaultyEndpoint(delay=DELAY) as server:
+        address.send(server.url)
+        address.recv()
+
+
+def main() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.Process(target=serve, args=(theirs,))
+    server.start()
+    url = ours.recv()
+    settings = {
+        "backend": "openai",
+        "context": None,
+        "choices": None,
+        "schema": None,
+        "decoding": {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 500},
+        "endpoint": {"url": url, "model": "loopback"},
+    }
+    here = Endpoint(url=url, model="loopback", key=None, concurrency=IN_FLIGHT).model_dump()
+    requests = [
+        {
+            "request_id": str(number),
+            "messages": [{"role": "user", "content": f"{number} " + "word " * 400}],
+            "seed": 0,
+            "sample": 0,
+        }
+        for number in range(REQUESTS)
+    ]
+    with tempfile.TemporaryDirectory() as state:
+        engine = load_engine(None, settings, {"endpoint": here}, Path(state))
+        started, used = time.monotonic(), time.process_time()
+        rows = engine.generate(requests)
+        seconds, cpu = time.monotonic() - started, time.process_time() - used
+    ours.send("end")
+    server.join()
+    assert len(rows) == engine.usage["answered"] == engine.usage["calls"] == REQUESTS
+    least = REQUESTS * DELAY / IN_FLIGHT
+    print(json.dumps({"seconds": round(seconds, 2), "least": least, "client_cpu_seconds": round(cpu, 2)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Files of tasks and of answers, record by record; a fault names file and record."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from drift.cli import StageError
+from drift.metrics.published_files import missing, unreadable
+
+SUFFIXES = (".jsonl", ".json", ".parquet")
+
+
+def records(path: Path) -> Iterator[tuple[str, dict]]:
+    """Every record of a file, or of the files of a folder by name, with where it stands. Raises StageError where there is none."""
+    hidden = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
+    files = sorted(file for file in hidden if file.suffix in SUFFIXES) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise missing(path)
+    for file in files:
+        for number, record in enumerate(read(file), 1):
+            if not isinstance(record, dict):
+                raise unreadable(file, f"record {number} is no JSON object")
+            yield f"{file}, record {number}", record
+
+
+def read(file: Path) -> list:
+    """The records of one file: Parquet, a JSON list, or JSON Lines."""
+    if file.suffix == ".parquet":
+        try:
+            return pl.read_parquet(file, hive_partitioning=False).to_dicts()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(file, str(error)) from error
+    try:
+        text = file.read_bytes().decode("utf-8")
+        # Only a line feed ends a line, not U+2028 and its like.
+        return (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
+        )
+    except (ValueError, RecursionError) as error:
+        raise unreadable(file, str(error)) from error
+
+
+def keyed(path: Path, key: Callable[[dict], str], made: Callable[[dict], object]) -> dict:
+    """What `made` makes of each record of `path`, by `key`; a record of which it makes None is left out.
+
+    Raises StageError that names the place of a record that either refuses, and both places of two records with one key.
+    """
+    found, places = {}, {}
+    for place, record in records(path):
+        try:
+            value, name = made(record), key(record)
+        except KeyError as error:
+            raise StageError(f"{place}: no field {error}. Is it a file of this benchmark, and of the right version?") from error
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            raise StageError(f"{place}: {error}. Correct the file, or get it anew.") from error
+        if value is None:
+            continue
+        if name in found:
+            raise StageError(f"{place}: the task {name} is there already ({places[name]}). Remove one of the two.")
+        found[name], places[name] = value, place
+    return found

@@ -1,0 +1,40 @@
+"""What a run may set: every key, its type, its default and its meaning.
+
+The defaults are the paper's values where it gives them. The JSON schema that editors use (config.schema.json) is generated
+from these classes: `make schema`.
+"""
+
+from drift.config.base import ConfigError, Endpoint, Model, Section
+from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config.evaluation import Benchmark, Evaluation, Judge
+from drift.config.recipes import SELF, Recipe, RewardModel
+from drift.config.run import Config, Engine, load
+from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampling, Training
+
+__all__ = [
+    "SELF",
+    "Benchmark",
+    "Config",
+    "ConfigError",
+    "Data",
+    "Decoding",
+    "Decontamination",
+    "Diagnostics",
+    "Endpoint",
+    "Engine",
+    "Evaluation",
+    "Filters",
+    "Judge",
+    "LabelFile",
+    "Labeler",
+    "Lora",
+    "Model",
+    "Prompting",
+    "Recipe",
+    "RewardModel",
+    "Sampling",
+    "Section",
+    "Source",
+    "Training",
+    "load",
+]

@@ -1,0 +1,54 @@
+"""What the sections of the configuration share."""
+
+import difflib
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# A name becomes a folder and a wildcard.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message lists every fault with its key and how to fix it."""
+
+
+class Section(BaseModel):
+    """A part of the configuration: no unknown keys, no guessing of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Model(Section):
+    """A chat model to improve."""
+
+    path: str = Field(
+        description="hf:ORG/NAME@REVISION, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local folder: a model, or PEFT's adapters, "
+        "which are merged into their model"
+    )
+
+
+class Endpoint(Section):
+    """A model behind an OpenAI-compatible chat endpoint: OpenAI, `vllm serve`, and the like."""
+
+    url: str = Field(pattern=r"^https?://", description="base address, with /v1 where the server has it")
+    model: str = Field(min_length=1, description="the model's name at the endpoint; a dated one, where there is one")
+    key: str | None = Field("OPENAI_API_KEY", description="the environment variable that holds the key; null: none is needed")
+    concurrency: int = Field(32, ge=1, description="requests in flight at once")
+    timeout: float = Field(120.0, gt=0, description="seconds that one request may take")
+    attempts: int = Field(6, ge=1, description="how often a request is tried before its row is recorded as failed")
+    input_price: float = Field(0.0, ge=0, description="USD per million tokens read")
+    output_price: float = Field(0.0, ge=0, description="USD per million tokens written")
+    budget: float | None = Field(None, ge=0, description="USD that one job may spend; null: no limit")
+    max_failed: float = Field(0.02, ge=0, lt=1, description="share of a job's requests that may fail before the job does")
+
+
+def one_answerer(row: Section) -> None:
+    """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an `endpoint`."""
+    if (row.path is None) == (row.endpoint is None):
+        raise ValueError("give either path (a model that runs here) or endpoint (one that is asked over the network)")
+
+
+def unknown(name: str, known) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"there is no '{name}'" + (f", did you mean '{near[0]}'?" if near else f"; there are: {', '.join(known)}")

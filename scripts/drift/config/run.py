@@ -1,0 +1,136 @@
+"""The whole configuration of a run, and how it is read."""
+
+import re
+from types import UnionType
+from typing import Literal, get_args, get_origin
+
+from pydantic import Field, ValidationError, model_validator
+
+from drift.config.base import ConfigError, Model, Name, Section, unknown
+from drift.config.data import Data
+from drift.config.evaluation import Evaluation
+from drift.config.recipes import RECIPES, SELF, Recipe, RewardModel
+from drift.config.training import Prompting, Sampling, Training
+
+
+class Engine(Section):
+    """How engines run here. None of these but `backend` changes a result."""
+
+    backend: Literal["vllm", "transformers"] = Field(
+        "vllm", description="transformers: slower, for machines where vLLM cannot be installed"
+    )
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model")
+    gpu_memory: float = Field(0.92, gt=0, le=1, description="share of a GPU's memory for vLLM")
+    prefix_caching: bool = Field(True, description="vLLM reads what prompts have in common once")
+    cpu_cache_gib: int = Field(2, ge=1, description="key-value cache where there is no GPU, GiB")
+
+
+class Environments(Section):
+    """The stages' Python interpreters, relative to the repository or absolute."""
+
+    cpu: str = Field(".venv/cpu/bin/python", description="data, reports")
+    gpu: str = Field(".venv/gpu/bin/python", description="generation, training; the cpu one works without a GPU")
+
+
+class Config(Section):
+    """A run."""
+
+    run: Name = Field(description="results go to results/RUN")
+    seed: int = Field(42, ge=0, description="every other seed is a hash of this one and of what it is for")
+    iterations: int = Field(2, ge=1, description="K: iterations of sampling and training")
+    models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
+    methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
+    recipes: dict[Name, Recipe] = Field(RECIPES, description="the table of methods")
+    reward_models: dict[Name, RewardModel] = Field({}, description="models that can rank candidates")
+    data: Data
+    prompting: Prompting = Prompting()
+    sampling: Sampling = Sampling()
+    training: Training = Training()
+    evaluation: Evaluation
+    engine: Engine = Engine()
+    environments: Environments = Environments()
+
+    @model_validator(mode="after")
+    def _methods_are_rows(self) -> "Config":
+        for method in self.methods:
+            if method not in self.recipes:
+                raise ValueError(f"methods: {unknown(method, self.recipes)}")
+        for name in ("base", "warmup", "prompts", "eval"):
+            if name in self.recipes:
+                raise ValueError(f"recipes: '{name}' is a folder of its own in the results; choose another name")
+        for name in ("data", "eval", "judges", "state", "benchmarks", "logs"):
+            if name in self.models:
+                raise ValueError(f"models: '{name}' is a folder of its own in the results; choose another name")
+        if "heldout-pairs" in self.evaluation.benchmarks:
+            raise ValueError("evaluation.benchmarks: 'heldout-pairs' is what the scores call the held-out corrections")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("methods: a method is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _rankers_are_rows(self) -> "Config":
+        judges = self.evaluation.judges
+        if SELF in judges or SELF in self.reward_models or judges.keys() & self.reward_models.keys():
+            raise ValueError(f"reward_models, evaluation.judges: their names must differ, and none can be '{SELF}'")
+        for name, recipe in self.recipes.items():
+            if recipe.rank is None:
+                continue
+            if recipe.rank not in {SELF, *judges, *self.reward_models}:
+                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, *judges, *self.reward_models])}")
+            if recipe.rank in judges and judges[recipe.rank].verdict not in (None, "score"):
+                raise ValueError(
+                    f"recipes.{name}.rank: judge '{recipe.rank}' compares two answers; candidates need scores (verdict: score)"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _replies_fit(self) -> "Config":
+        replies = {"sampling": (self.sampling.max_tokens, "sampling", self.sampling.context)}
+        for name, row in self.evaluation.benchmarks.items():
+            key = f"evaluation.benchmarks.{name}"
+            context = (key, row.context) if row.context else ("sampling", self.sampling.context)
+            replies[f"{key}.decoding"] = (row.decoding.max_tokens, *context)
+        for key, (tokens, section, context) in replies.items():
+            if tokens >= context:
+                raise ValueError(f"{key}.max_tokens {tokens} leaves no room for a prompt in {section}.context {context}")
+        if self.sampling.max_tokens >= self.training.max_length:
+            raise ValueError(
+                f"sampling.max_tokens {self.sampling.max_tokens} leaves no room for a prompt in training.max_length {self.training.max_length}"
+            )
+        return self
+
+
+def load(values: dict) -> dict:
+    """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists every fault."""
+    try:
+        return Config.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        faults = [_fault(fault) for fault in error.errors()]
+        raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults)) from None
+
+
+def _fault(fault: dict) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key: " + unknown(str(fault["loc"][-1]), _section_at(fault["loc"][:-1]).model_fields)
+    elif fault["type"] in ("float_type", "int_type") and (number := _NUMBER.fullmatch(str(fault["input"]))):
+        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed exponent.
+        mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
+        message = f"{fault['input']} is text in YAML, not a number; write {mantissa}e{number['sign'] or '+'}{number['digits']}"
+    return f"{where}: {message}" if where else message
+
+
+_NUMBER = re.compile(r"(?P<mantissa>[+-]?(?:\d+\.?\d*|\.\d+))[eE](?P<sign>[+-]?)(?P<digits>\d+)")
+
+
+def _section_at(keys: tuple) -> type[Section]:
+    """The section that `keys` lead to; a table's keys are names, which lead to its rows."""
+    section = Config
+    for key in keys:
+        if key in section.model_fields:
+            kind = section.model_fields[key].annotation
+            # The section of a table's rows, or the one that may be null.
+            inner = {dict: -1, UnionType: 0}.get(get_origin(kind))
+            section = kind if inner is None else get_args(kind)[inner]
+    return section

@@ -1,0 +1,152 @@
+"""How policies are sampled and trained."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from drift.config.base import Section
+
+Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
+
+
+Optimizer = Literal["rmsprop", "adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
+# TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
+
+
+# TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
+Loss = Literal[
+    "sigmoid", "sft", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sigmoid_norm",
+]  # fmt: skip
+# Those that read label_smoothing; the first two need it to be above 0.
+
+
+# Those that read label_smoothing; the first two need it to be above 0.
+_SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
+
+# A name becomes a folder and a wildcard.
+
+
+class Prompting(Section):
+    style: Literal["chat", "paper"] = Field(
+        "chat",
+        description="of guided prompts. chat: the model's chat template; paper: a transcript, as the released code writes it",
+    )
+    instruction: str = Field(
+        "Please improve your answer so that it addresses my latest feedback.",
+        min_length=1,
+        description="the request to improve, shown after the feedback in a guided prompt",
+    )
+    allusions: Literal["keep", "drop"] = Field(
+        "keep", description="guided replies that open with words on the feedback ('I apologize', 'Here is a revised version')"
+    )
+
+
+class Decoding(Section):
+    """Every value that shapes a sample; nothing is taken from the model's generation_config.json."""
+
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    top_k: int = Field(0, ge=0, description="0: off")
+    repetition_penalty: float = Field(1.0, gt=0)
+    max_tokens: int = Field(512, ge=1, description="longest reply, tokens")
+
+
+class Greedy(Decoding):
+    """Decoding for benchmarks: the likeliest token, with room for a long answer."""
+
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest answer, tokens")
+
+
+class Sampling(Decoding):
+    context: int = Field(
+        4096, ge=64, description="prompt and reply together, tokens; longer conversations lose their oldest turns"
+    )
+    n: int = Field(1, ge=1, description="samples per prompt; the first that passes every check makes the pair")
+    shards: int = Field(8, ge=1, description="jobs an iteration's sampling is split into")
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021), merged into the policy when it is published."""
+
+    rank: int = Field(64, ge=1, description="of the adapters")
+    alpha: float = Field(128, gt=0, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters' inputs")
+    targets: str | list[str] = Field("all-linear", description="names of modules; all-linear: every linear layer but the head")
+
+
+class Diagnostics(Section):
+    """How closely each iteration is looked at, besides what costs nothing. Changing it trains nothing anew."""
+
+    pairs: int = Field(
+        32, ge=0, description="pairs whose gradients are measured; each costs two training steps of one pair; 0: none"
+    )
+    prompts: int = Field(64, ge=0, description="held-out replies for the KL divergences; each is read by three models; 0: none")
+
+
+class Training(Section):
+    beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
+    losses: dict[Loss, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="share of pairs that are taken to be the wrong way iteration; for robust, exo_pair, aot"
+    )
+    reference: Literal["previous", "initial"] = Field(
+        "previous",
+        description="previous: the policy that the iteration starts from; initial: the one that the method starts from",
+    )
+    learning_rate: float = Field(5e-7, gt=0, description="peak")
+    schedule: Schedule = Field("linear", description="transformers' lr_scheduler_type")
+    schedule_warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    optimizer: Optimizer = Field("rmsprop", description="transformers' optim")
+    epochs: int = Field(1, ge=1, description="passes over an iteration's pairs")
+    warmup_epochs: int = Field(3, ge=1, description="passes over the corrections in the warm-up (iteration 0)")
+    global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")
+    device_batch: int = Field(4, ge=1, description="pairs at once on one device; accumulation follows")
+    max_length: int = Field(2048, ge=32, description="prompt and reply together, tokens")
+    precision: Literal["bf16", "fp32"] = Field("bf16", description="of activations; master weights are fp32 always")
+    lora: Lora | None = Field(None, description="train low-rank adapters; null: all weights")
+    gradient_checkpointing: bool = Field(True, description="less memory, more time")
+    checkpoint_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints that a killed job resumes from")
+    launcher: Literal["single", "ddp", "zero3", "fsdp2"] = Field(
+        "single",
+        description="single: one GPU; ddp: a copy of everything on each; fsdp2, zero3 (DeepSpeed): all of it in shards",
+    )
+    processes: int | None = Field(None, ge=1, description="devices to train on; null: as many as the job has GPUs")
+    tracker: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
+        "none",
+        description="where the log goes besides train.parquet; the package is yours to install, keys are environment variables",
+    )
+    diagnostics: Diagnostics = Diagnostics()
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "Training":
+        at_once = self.device_batch * (self.processes or 1)
+        if self.global_batch % at_once:
+            raise ValueError(
+                f"global_batch {self.global_batch} is no multiple of device_batch {self.device_batch}"
+                + (f" x processes {self.processes}" if self.processes else "")
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _losses_have_what_they_need(self) -> "Training":
+        if not set(self.losses) - {"sft"}:
+            raise ValueError("losses: sft alone has no use for rejected replies; add a loss that compares, e.g. sigmoid: 1.0")
+        for loss in _SMOOTHED[:2]:
+            if loss in self.losses and not self.label_smoothing:
+                raise ValueError(f"losses: {loss} needs label_smoothing above 0, e.g. 0.1")
+        if self.label_smoothing and not set(self.losses) & set(_SMOOTHED):
+            raise ValueError(f"label_smoothing has no effect on {', '.join(self.losses)}; it belongs to {', '.join(_SMOOTHED)}")
+        if set(self.losses) & {"aot", "aot_unpaired"} and self.device_batch < 2:
+            raise ValueError("losses: aot sorts the pairs of a device's batch; device_batch must be at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _launcher_fits(self) -> "Training":
+        if self.launcher == "single" and (self.processes or 1) > 1:
+            raise ValueError(f"launcher: single is one process, not {self.processes}; choose ddp, fsdp2 or zero3")
+        if self.lora and self.launcher in ("zero3", "fsdp2"):
+            raise ValueError(f"launcher: {self.launcher} with lora: adapters need no sharding; choose single or ddp")
+        return self

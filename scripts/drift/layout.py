@@ -1,0 +1,112 @@
+"""Where every file of a run lies: the one place that says so.
+
+Rules declare their inputs and outputs by these names, the catalog finds the tables of each kind by
+the same patterns, and the configuration refuses names that would collide with a folder. The words
+in braces are Snakemake's wildcards:
+
+    {model}      a row of `models`
+    {policy}     base, warmup or METHOD/iterK
+    {trained}    a policy that was trained: warmup or METHOD/iterK
+    {benchmark}, {judge}, {labeler}     rows of the configuration
+    {i}-of-{n}   a shard
+
+Rules import this module, so it imports the standard library alone.
+"""
+
+from types import SimpleNamespace
+
+# Folders in which something is asked of a model: requests.parquet, completions/{i}-of-{n}.parquet.
+FOLDERS = {
+    "labeling": "data/labelers/{labeler}",
+    "sampling": "{model}/{trained}",
+    "ranking": "{model}/{trained}/rank",
+    "answers": "{model}/{policy}/eval/{benchmark}",
+    "verdicts": "{model}/{policy}/eval/{benchmark}/judge/{judge}",
+    "judge_validation": "judges/{judge}/validation/{benchmark}",
+}
+
+PATTERNS = {
+    # data, the same for every model
+    "turns": "data/turns.parquet",
+    "labels": "data/labels.parquet",
+    "agreement": "data/agreement.parquet",
+    "dsat": "data/dsat.parquet",
+    "sat": "data/sat.parquet",
+    "corrections": "data/corrections.parquet",
+    "pool": "data/{table}.parquet",
+    "quarantine": "data/quarantine.parquet",
+    "contamination": "data/contamination/{benchmark}.parquet",
+    "tasks": "data/benchmarks/{benchmark}.parquet",
+    "stage_ledger": "data/ledgers/{stage}.parquet",
+    "ledger": "data/ledger.parquet",
+    "labeler_policy": "data/labelers/{labeler}/policy",
+    "labeler_manifest": "data/labelers/{labeler}/policy.json",
+    "judge_policy": "judges/{judge}/policy",
+    "judge_manifest": "judges/{judge}/policy.json",
+    # prompts, fitted to a model
+    "prompts": "{model}/prompts/{table}.parquet",
+    "prompts_ledger": "{model}/prompts/{table}.ledger.parquet",
+    "benchmark_prompts": "{model}/eval/{benchmark}/prompts.parquet",
+    "benchmark_prompts_ledger": "{model}/eval/{benchmark}/prompts.ledger.parquet",
+    "benchmark_requests": "{model}/eval/{benchmark}/requests.parquet",
+    # a policy, and what it was made of
+    "policy": "{model}/{policy}/policy",
+    "manifest": "{model}/{policy}/policy.json",
+    "trained_policy": "{model}/{trained}/policy",
+    "trained_manifest": "{model}/{trained}/policy.json",
+    "ranking_tasks": "{model}/{trained}/rank/tasks.parquet",
+    "ranking_responses": "{model}/{trained}/rank/responses.parquet",
+    "ranking_judgments": "{model}/{trained}/rank/judgments.parquet",
+    "judge_scores": "{model}/{trained}/rank/scores.parquet",
+    "rewards": "{model}/{trained}/rank/rewards.parquet",
+    "pairs": "{model}/{trained}/pairs.parquet",
+    "dropped": "{model}/{trained}/dropped.parquet",
+    "pairs_ledger": "{model}/{trained}/ledger.parquet",
+    "train_log": "{model}/{trained}/train.parquet",
+    "reference_logps": "{model}/{trained}/reference.parquet",
+    "gates": "{model}/{trained}/gates.json",
+    "margins": "{model}/{trained}/margins.parquet",
+    "gradients": "{model}/{trained}/gradients.parquet",
+    "diagnostics": "{model}/{trained}/diagnostics.parquet",
+    # what a policy is worth
+    "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
+    "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
+    "logps": "{model}/{policy}/eval/heldout-pairs/logps.parquet",
+    "scores": "eval/scores.parquet",
+    "comparisons": "eval/comparisons.parquet",
+    "published_tasks": "eval/validation/{kind}/tasks.parquet",
+    "published_responses": "eval/validation/{kind}/responses.parquet",
+    "published": "eval/validation/{kind}/published.parquet",
+    "published_judgments": "judges/{judge}/validation/{benchmark}/judgments.parquet",
+    "validation": "eval/validation.parquet",
+    # what a reader opens
+    "config": "config.resolved.yaml",
+    "catalog": "catalog.duckdb",
+    "report": "report.html",
+    # what a run keeps to itself
+    "preflight": "preflight/{place}.json",
+    "state": "state",
+    "logs": "logs",
+    "timings": "timings",
+}
+for _kind, _folder in FOLDERS.items():
+    if _kind != "answers":  # a benchmark's requests are the same for every policy of a model
+        PATTERNS[f"{_kind}_requests"] = f"{_folder}/requests.parquet"
+    PATTERNS[f"{_kind}_completions"] = f"{_folder}/completions/{{i}}-of-{{n}}.parquet"
+    PATTERNS[f"{_kind}_usage"] = f"{_folder}/completions/{{i}}-of-{{n}}.json"
+
+
+def paths(root: str) -> SimpleNamespace:
+    """Every pattern below `root`, the folder of a run, by name: `paths("results/demo").turns`."""
+    return SimpleNamespace(**{name: f"{root}/{pattern}" for name, pattern in PATTERNS.items()})
+
+
+def shards(pattern: str, count: int, **wildcards: str) -> list[str]:
+    """The `count` files of a pattern with {i}-of-{n}, its other wildcards filled in."""
+    return [pattern.format(i=i, n=count, **wildcards) for i in range(1, count + 1)]
+
+
+def reserved() -> frozenset[str]:
+    """Names of folders of a run beside which no model can be called so."""
+    firsts = {pattern.split("/")[0] for pattern in PATTERNS.values()}
+    return frozenset(first for first in firsts if "{" not in first and "." not in first)

@@ -1,0 +1,69 @@
+"""What can be plugged in: a line here and a file each. docs/adding-a-*.md show how.
+
+A name of the configuration leads to the module that does it. Modules are imported when they are
+used, so that adding one makes nothing run again that does not use it, and that rules, which run
+without the libraries of the stages, can read these tables.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+
+# Readers of raw conversations: data.sources.NAME.kind
+SOURCES = {
+    "wildchat": "drift.sources.wildchat",
+    "wildfeedback": "drift.sources.wildfeedback",
+    "ultrafeedback": "drift.sources.ultrafeedback",
+    "lmsys": "drift.sources.lmsys",
+    "sharegpt": "drift.sources.sharegpt",
+    "logs": "drift.sources.logs",
+}
+
+# What tells satisfied users from dissatisfied ones: data.labelers.NAME.kind
+LABELERS = {
+    "lexical": "drift.labelers.lexical",
+    "source": "drift.labelers.source",
+    "rubric": "drift.labelers.rubric",
+}
+
+# Sides of a recipe: recipes.NAME.chosen, recipes.NAME.rejected
+SIDES = {
+    "logged": "drift.sides.logged",
+    "plain": "drift.sides.plain",
+    "guided": "drift.sides.guided",
+    "best": "drift.sides.best",
+    "worst": "drift.sides.worst",
+}
+
+# Models and rules that rank candidates: rankers.NAME.kind
+RANKERS = {
+    "classifier": "drift.rankers.classifier",
+}
+
+# Evaluation sets, with their metrics: evaluation.benchmarks.NAME.kind
+BENCHMARKS = {
+    "heldout": "drift.benchmarks.heldout",
+    "wildbench": "drift.benchmarks.wildbench",
+    "alpacaeval": "drift.benchmarks.alpacaeval",
+    "arena-hard": "drift.benchmarks.arena_hard",
+    "prompts": "drift.benchmarks.prompts",
+}
+
+# What a judge says: evaluation.judges.NAME.verdict
+VERDICTS = {
+    "letter": "drift.verdicts.letter",
+    "choice": "drift.verdicts.choice",
+    "score": "drift.verdicts.score",
+}
+
+
+def load(registry: dict[str, str], name: str) -> ModuleType:
+    """The module behind `name`."""
+    return import_module(registry[name])
+
+
+def source_of(registry: dict[str, str], name: str) -> Path:
+    """The file of that module: rules put it into the fingerprint of a stage that loads it."""
+    return SCRIPTS.joinpath(*registry[name].split(".")).with_suffix(".py")

@@ -1,0 +1,141 @@
+"""The tables of sampling and training: prompts, requests, completions, pairs, and what a training run did."""
+
+import dataframely as dy
+import polars as pl
+
+from drift.tables.columns import SPLITS, messages, one_of
+
+
+class Prompts(dy.Schema):
+    """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled from and trained on."""
+
+    prompt_id = dy.String(primary_key=True, description="dsat, sat, corrections or task prompt_id")
+    split = one_of(SPLITS, "the pool's split; test for benchmarks")
+    prompt = messages("x, less the oldest turns where the conversation was too long")
+    prompt_token_ids = dy.List(dy.Int32(), description="x rendered with the model's chat template, ready for a reply")
+    turns_trimmed = dy.Int32(description="how many of the oldest messages were left out")
+    chosen = dy.String(nullable=True, description="the logged reply that satisfied, where there is one")
+    rejected = dy.String(nullable=True, description="the logged reply that disappointed, where there is one")
+    feedback = dy.String(nullable=True, description="the user's answer to the logged reply; never part of a training prompt")
+
+
+class Requests(dy.Schema):
+    """What an engine is asked: one row per completion."""
+
+    request_id = dy.String(primary_key=True, description="PROMPT_ID#KIND-SAMPLE")
+    prompt_id = dy.String(description="prompts.prompt_id")
+    kind = dy.String(description="plain, guided; of a judge: pairwise-AB, pairwise-BA (AB: the policy's answer first), score")
+    sample = dy.Int32(description="number of the sample, from 0; of a judge: of the answer in question")
+    messages = messages("the chat shown to the model")
+    prompt_token_ids = dy.List(
+        dy.Int32(),
+        nullable=True,
+        description="the same, rendered: what the engine really gets; null for an endpoint, which renders by itself",
+    )
+    seed = dy.Int64(description="of this completion: a hash of run seed, unit, prompt, kind and sample")
+
+
+class Completions(dy.Schema):
+    """What an engine answered: one row per request, one file per shard."""
+
+    request_id = dy.String(primary_key=True, description="requests.request_id")
+    text = dy.String(description="the reply, without special tokens")
+    finish_reason = dy.String(
+        description="stop: the model ended its turn; length: cut by max_tokens; error: no answer came; others as the engine says"
+    )
+    error = dy.String(nullable=True, description="why no answer came; null where one did")
+    prompt_tokens = dy.Int32(description="tokens read")
+    completion_tokens = dy.Int32(description="tokens written")
+    choice_logprobs = dy.List(
+        dy.Struct({"choice": dy.String(), "logprob": dy.Float64()}),
+        nullable=True,
+        description="log-probability of each allowed answer as the first token, where the request allowed only some",
+    )
+    policy_hash = dy.String(
+        description="policy.json weights_sha256 of the model that wrote it; for an endpoint the model's name as it gives it"
+    )
+
+
+class Ranks(dy.Schema):
+    """How good the ranker of a method found the candidates of an iteration; what it could not score has no row."""
+
+    request_id = dy.String(primary_key=True, description="requests.request_id of the candidate")
+    score = dy.Float64(description="the higher the better; of a judge 1 to 10, of a reward model its output")
+
+
+class Dropped(dy.Schema):
+    """Prompts that gave no pair, and why."""
+
+    prompt_id = dy.String(primary_key=True, description="prompts.prompt_id")
+    reason = dy.String(description="the first check that the candidate failed")
+    detail = dy.String(nullable=True, description="the offending text or figure")
+
+
+class Pairs(dy.Schema):
+    """What DPO trains on. The prompt is always the plain x: neither the feedback nor the improve instruction is in it."""
+
+    pair_id = dy.String(primary_key=True, description="the prompt_id")
+    prompt = messages("x")
+    prompt_token_ids = dy.List(dy.Int32(), description="x as it was rendered for sampling; training must render the same")
+    chosen = dy.String(description="y+")
+    rejected = dy.String(description="y-")
+    chosen_from = dy.String(description="logged (the deployment's reply) or the request_id that was sampled")
+    rejected_from = dy.String(description="logged (the deployment's reply) or the request_id that was sampled")
+    chosen_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y+; null for a logged one")
+    rejected_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y-; null for a logged one")
+    chosen_tokens = dy.Int32(description="length of y+ as trained, end of turn included")
+    rejected_tokens = dy.Int32(description="length of y- as trained, end of turn included")
+
+    @dy.rule()
+    def _sides_differ(cls) -> pl.Expr:
+        return pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars()
+
+    @dy.rule()
+    def _sampled_replies_ended(cls) -> pl.Expr:
+        return pl.all_horizontal(pl.col("chosen_finish", "rejected_finish").fill_null("stop") == "stop")
+
+
+class TrainLog(dy.Schema):
+    """The trainer's log, one row per logged step and metric."""
+
+    step = dy.Int32(primary_key=True, description="optimizer step, from 1")
+    metric = dy.String(primary_key=True, description="as the trainer names it: loss, rewards/margins, grad_norm, ...")
+    value = dy.Float64(description="must be finite: a NaN fails the training")
+
+
+class Margins(dy.Schema):
+    """How far an iteration of training moved each of its pairs: s = beta [log-ratio(y+) - log-ratio(y-)] against the reference."""
+
+    pair_id = dy.String(primary_key=True, description="pairs.pair_id")
+    reference_chosen_logp = dy.Float64(description="log pi_ref(y+|x), summed over tokens")
+    reference_rejected_logp = dy.Float64(description="log pi_ref(y-|x)")
+    start_chosen_logp = dy.Float64(description="log pi(y+|x) before the iteration; the reference's, where that is the start")
+    start_rejected_logp = dy.Float64(description="log pi(y-|x) before the iteration")
+    policy_chosen_logp = dy.Float64(description="log pi(y+|x) after the iteration")
+    policy_rejected_logp = dy.Float64(description="log pi(y-|x) after the iteration")
+    s_before = dy.Float64(description="the margin before the iteration; 0 where the iteration starts from the reference")
+    sigma_minus_s_before = dy.Float64(min=0.0, max=1.0, description="sigma(-s) before the iteration; 0.5 where s is 0")
+    s = dy.Float64(description="the margin after the iteration")
+    sigma_minus_s = dy.Float64(
+        min=0.0, max=1.0, description="sigma(-s), the weight of the pair's DPO gradient, after the iteration"
+    )
+
+
+class Gradients(dy.Schema):
+    """Gradients of the DPO loss of single pairs, over all weights: a seeded sample of the iteration's pairs."""
+
+    pair_id = dy.String(primary_key=True, description="pairs.pair_id")
+    moment = one_of(("before", "after"), "before or after the iteration", primary_key=True)
+    d_norm = dy.Float64(min=0.0, description="||d||, d = grad log pi(y+|x) - grad log pi(y-|x)")
+    gradient_norm = dy.Float64(min=0.0, description="||grad loss|| = beta sigma(-s) ||d||")
+
+
+class Diagnostics(dy.Schema):
+    """What an iteration of training did, in single figures."""
+
+    metric = dy.String(
+        primary_key=True, description="mean_gradient_norm, kl_previous, ...; scripts/diagnostics.py defines each"
+    )
+    moment = one_of(("before", "after"), "before or after the iteration", primary_key=True)
+    value = dy.Float64(description="log-probabilities in nats")
+    n = dy.Int32(min=1, description="pairs, or held-out replies, behind the value")

@@ -1,0 +1,267 @@
+"""TRL's DPO trainer as it is used here: its arguments, its data, how it resumes, and when it stops."""
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import safetensors
+import torch
+import trl
+from datasets import Dataset
+from peft import LoraConfig
+from torch.ops import aten
+from torch.utils.checkpoint import create_selective_checkpoint_contexts
+from torch.utils.data import Sampler
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from drift.cli import StageError
+from drift.progress import Progress
+from drift.training import launch
+from drift.training.cpu_lm_head import score_replies_only
+from drift.training.deadline import Deadline
+
+# Global batches that are sorted by length together: the more, the less padding, and the less chance in who meets whom.
+_SORTED_TOGETHER = 50
+
+
+class Watch(TrainerCallback):
+    """Progress in the log, a stop at the first figure that is not finite, and a checkpoint and a stop when time runs out.
+
+    `checkpoint_seconds` is a guess of how long a checkpoint takes; the first one replaces it by what it took.
+    """
+
+    def __init__(self, deadline: Deadline, checkpoint_seconds: float):
+        self.deadline, self.checkpoint_seconds, self.step_seconds = deadline, checkpoint_seconds, 0.0
+        self.measured = self.stopped = False
+
+    def on_train_begin(self, args, state, control, **_):
+        total, done = state.max_steps, state.global_step
+        self.bar = Progress(total=total, initial=done, desc="train", unit="step", disable=not launch.is_main())
+
+    def on_step_begin(self, args, state, control, **_):
+        self.began = time.monotonic()
+
+    def on_step_end(self, args, state, control, **_):
+        self.bar.update()
+        self.ended = time.monotonic()
+        self.step_seconds = max(self.step_seconds, self.ended - self.began)
+        # Time must be left for another step and a checkpoint after it, each at its slowest so far and a half.
+        late = self.deadline.near(1.5 * (self.step_seconds + self.checkpoint_seconds))
+        if state.global_step < state.max_steps and _any_process(late, args.device):
+            self.stopped = control.should_save = control.should_training_stop = True
+
+    def on_save(self, args, state, control, **_):
+        seconds = time.monotonic() - self.ended
+        self.checkpoint_seconds = max(self.checkpoint_seconds, seconds) if self.measured else seconds
+        self.measured = True
+
+    def on_log(self, args, state, control, logs, **_):
+        for metric, value in logs.items():
+            if not math.isfinite(value):
+                raise StageError(
+                    f"gate 'finite loss' failed: {metric} is {value} at step {state.global_step}; lower learning_rate"
+                )
+        if "loss" in logs:
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
+
+
+def _any_process(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds in any process: all have to stop at the same step, or those that go on wait for ever."""
+    if not torch.distributed.is_initialized():
+        return flag
+    flags = torch.tensor(float(flag), device=device)
+    torch.distributed.all_reduce(flags, op=torch.distributed.ReduceOp.MAX)
+    return bool(flags.item())
+
+
+class SimilarLengths(Sampler):
+    """The order of an epoch: global batches of pairs of similar length, in random order.
+
+    It follows from `seed` and the epoch alone, so that neither an interruption nor the number of devices changes it.
+    """
+
+    def __init__(self, lengths: list[int], batch: int, seed: int, epoch: Callable[[], int]):
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.seed + self.epoch())
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        together = self.batch * _SORTED_TOGETHER
+        ordered = []
+        for start in range(0, len(order), together):
+            ordered += sorted(order[start : start + together], key=lambda row: -self.lengths[row])
+        batches = [ordered[start : start + self.batch] for start in range(0, len(ordered), self.batch)]
+        # A last batch that is not full stays the last: a step is made of `batch` pairs.
+        full = len(ordered) // self.batch
+        shuffled = torch.randperm(full, generator=generator).tolist() + list(range(full, len(batches)))
+        return iter([row for number in shuffled for row in batches[number]])
+
+
+class Trainer(DPOTrainer):
+    """TRL's DPO trainer on pairs that bring their reference log-probabilities, in an order that devices do not change.
+
+    Without a GPU it reads each prompt once for both replies and scores the replies only (drift.training.cpu_lm_head): the same loss, sooner.
+    """
+
+    def __init__(self, model, args: DPOConfig, reference: dict[str, tuple[float, float]], **options):
+        self.reference = reference
+        # TRL would hash every weight to find log-probabilities that it has computed before.
+        trl.trainer.dpo_trainer.hash_module = lambda module: ""
+        # Under FSDP it would load a second model; a small one stands in for it, and goes again below.
+        placeholder = LlamaForCausalLM(_SMALL) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None
+        super().__init__(model, ref_model=placeholder, args=args, **options)
+        self.ref_model = None
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        # The last moment to change the head.
+        if not torch.cuda.is_available():
+            score_replies_only(self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model)
+        logps = [self.reference[pair_id] for pair_id in dataset["pair_id"]]
+        dataset = dataset.add_column("ref_chosen_logps", [chosen for chosen, _ in logps])
+        return dataset.add_column("ref_rejected_logps", [rejected for _, rejected in logps])
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        steps = math.ceil(len(rows) / batch)
+        return SimilarLengths(list(rows["length"]), batch, self.args.seed, lambda: self.state.global_step // steps)
+
+
+_SMALL = LlamaConfig(
+    vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1
+)
+
+
+def as_dataset(pairs: pl.DataFrame) -> Dataset:
+    """Pairs as the trainer takes them: conversations, with their length in tokens for grouping."""
+    rows = [
+        {
+            "pair_id": row["pair_id"],
+            "prompt": row["prompt"],
+            "chosen": [{"role": "assistant", "content": row["chosen"]}],
+            "rejected": [{"role": "assistant", "content": row["rejected"]}],
+            "prompt_token_ids": row["prompt_token_ids"],
+            "length": len(row["prompt_token_ids"]) + max(row["chosen_tokens"], row["rejected_tokens"]),
+        }
+        for row in pairs.iter_rows(named=True)
+    ]
+    return Dataset.from_list(rows)
+
+
+def trainer_config(settings: dict, run: dict, state: Path) -> DPOConfig:
+    """The trainer's arguments. `settings` shape the policy; `run` (how it is made here) does not."""
+    training = settings["training"]
+    cuda = torch.cuda.is_available()
+    return DPOConfig(
+        output_dir=str(state),
+        seed=settings["seed"],
+        beta=training["beta"],
+        loss_type=list(training["losses"]),
+        loss_weights=list(training["losses"].values()),
+        label_smoothing=training["label_smoothing"],
+        learning_rate=training["learning_rate"],
+        lr_scheduler_type=training["schedule"],
+        warmup_steps=training["schedule_warmup"],
+        optim=training["optimizer"],
+        num_train_epochs=settings["epochs"],
+        per_device_train_batch_size=training["device_batch"],
+        gradient_accumulation_steps=launch.accumulation(training, launch.processes(run)),
+        max_length=training["max_length"],
+        bf16=training["precision"] == "bf16",
+        use_cpu=not cuda,
+        gradient_checkpointing=run["gradient_checkpointing"],
+        gradient_checkpointing_kwargs={"use_reentrant": False} | ({} if cuda else {"context_fn": _keep_products}),
+        disable_dropout=not (training["lora"] and training["lora"]["dropout"]),
+        precompute_ref_log_probs=True,
+        # The sampler reads the lengths from a column that would else be removed.
+        remove_unused_columns=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=run["checkpoint_steps"],
+        save_total_limit=2,  # should the newest turn out to be broken
+        report_to=tracker(run["tracker"]),
+        run_name=settings["name"],
+        project="drift",
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        dataloader_pin_memory=cuda,
+    )
+
+
+def _keep_products():
+    """What gradient checkpointing keeps on a CPU: matrix products and attention, which cost the time. The rest, which is most of
+    the memory, is made again."""
+    products = (aten.mm.default, aten.addmm.default, aten._scaled_dot_product_flash_attention_for_cpu.default)
+    return create_selective_checkpoint_contexts(list(products))
+
+
+def tracker(name: str) -> str:
+    """`report_to` for `training.tracker`. Raises StageError where its package is missing."""
+    package = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}.get(name)
+    if package and importlib.util.find_spec(package) is None:
+        raise StageError(
+            f"training.tracker: {name}, but its package is not installed; {sys.executable} -m pip install {package}, or set it to none"
+        )
+    return name
+
+
+def lora_config(training: dict) -> LoraConfig | None:
+    """The adapters of `training.lora`; None where all weights are trained."""
+    lora = training["lora"]
+    if lora is None:
+        return None
+    targets = lora["targets"]
+    return LoraConfig(
+        r=lora["rank"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def last_complete_checkpoint(state: Path) -> str | None:
+    """The newest checkpoint that was written to its end and can be read; the others are deleted, and the log says so.
+
+    A job that was killed while it wrote leaves a folder without trainer_state.json, which is written last; a full disk or a
+    failing one leaves files that end early.
+    """
+    for folder in sorted(state.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        fault = checkpoint_fault(folder)
+        if fault is None:
+            return str(folder)
+        print(f"{folder} is left out: {fault}", file=sys.stderr)
+        shutil.rmtree(folder)
+    return None
+
+
+def checkpoint_fault(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, if anything. Archives are read to their end, as they carry checksums."""
+    if not (folder / "trainer_state.json").is_file():
+        return "it was not written to its end"
+    for path in sorted(folder.rglob("*")):
+        try:
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".safetensors":
+                with safetensors.safe_open(path, framework="pt"):
+                    pass
+            elif path.suffix in (".pt", ".pth", ".bin"):
+                with zipfile.ZipFile(path) as archive:
+                    if broken := archive.testzip():
+                        return f"{path.name} is corrupt at {broken}"
+        except (ValueError, OSError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+            return f"{path.name} is corrupt ({error})"
+    return None

@@ -1,0 +1,34 @@
+-- Corrections in the wild: a reply that disappointed, followed by one that satisfied. The first reason that applies is the
+-- one recorded.
+
+CREATE TYPE corrections_reason AS ENUM (
+    'not labelled DSAT',
+    'the user said nothing of it',
+    'the next reply is not labelled SAT',
+    'the next reply is the same text'
+);
+
+CREATE TEMP VIEW corrections_choices AS
+SELECT
+    'corrections' AS pool,
+    first_reply.* EXCLUDE (label, score, unfit, answered, flipped),
+    first_reply.flipped OR coalesce(next_reply.flipped, FALSE) AS flipped,
+    CASE
+        WHEN first_reply.label <> 'DSAT'
+            THEN 'not labelled DSAT'
+        WHEN NOT first_reply.answered
+            THEN 'the user said nothing of it'
+        WHEN coalesce(next_reply.label, '') <> 'SAT'
+            THEN 'the next reply is not labelled SAT'
+        WHEN first_reply.reply_md5 = next_reply.reply_md5
+            THEN 'the next reply is the same text'
+        WHEN coalesce(first_reply.unfit, next_reply.unfit) IS NOT NULL
+            THEN coalesce(first_reply.unfit, next_reply.unfit)
+        WHEN least(first_reply.score, next_reply.score) < getvariable('min_score')
+            THEN 'label under min_score'
+        WHEN first_reply.prompt_chars + greatest(first_reply.reply_chars, next_reply.reply_chars) > getvariable('max_chars')
+            THEN 'prompt and reply over max_chars'
+    END AS reason
+FROM replies AS first_reply
+LEFT JOIN replies AS next_reply
+    ON next_reply.conversation_id = first_reply.conversation_id AND next_reply.turn = first_reply.turn + 1;

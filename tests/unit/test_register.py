@@ -1,0 +1,83 @@
+"""Models of several kinds become policies."""
+
+import json
+import sys
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+import register
+from drift import policies
+from drift.chat import load_tokenizer
+from drift.cli import StageError
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Lay the model in a folder out as a policy; returns its folder and its manifest."""
+
+    def program(model):
+        options = {"model": model, "policy": tmp_path / "policy", "manifest": tmp_path / "policy.json"}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        monkeypatch.setattr(sys, "argv", ["register.py", *words, "--settings", json.dumps({"name": "tiny/base"})])
+        register.main()
+        return tmp_path / "policy", policies.read_manifest(tmp_path / "policy.json")
+
+    return program
+
+
+@pytest.fixture
+def adapters(tiny_model, tmp_path):
+    """A folder of adapters of the tiny model's queries, without a tokenizer, and what they add to the first layer's."""
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32),
+        LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj"], task_type="CAUSAL_LM"),
+    )
+    layer = model.get_base_model().model.layers[0].self_attn.q_proj
+    torch.manual_seed(0)
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    model.save_pretrained(tmp_path / "adapters")
+    return tmp_path / "adapters", 3 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+
+
+def test_a_folder_is_linked_and_hashed(run, tiny_model):
+    policy, manifest = run(tiny_model)
+    assert (policy / "model.safetensors").resolve() == tiny_model / "model.safetensors"
+    assert manifest["weights_sha256"] == policies.weights_sha256(tiny_model)
+
+
+def test_adapters_are_merged_into_their_model(run, tiny_model, adapters, tokenizer):
+    folder, added = adapters
+    policy, _ = run(folder)
+    before, after = (load_file(path / "model.safetensors") for path in (tiny_model, policy))
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert torch.equal(after[name], (before[name].float() + added).to(torch.bfloat16))
+    assert [other for other in before if other != name and not torch.equal(before[other], after[other])] == []
+    assert not list(policy.glob("adapter_*"))
+    assert load_tokenizer(policy).chat_template == tokenizer.chat_template
+
+
+def test_adapters_that_bring_a_tokenizer_keep_its_chat_template(run, adapters, tiny_model):
+    theirs = load_tokenizer(tiny_model)
+    theirs.chat_template = "{# theirs #}" + theirs.chat_template
+    theirs.save_pretrained(adapters[0])
+    assert load_tokenizer(run(adapters[0])[0]).chat_template == theirs.chat_template
+
+
+def test_adapters_whose_model_is_not_here_are_refused_with_the_cure(run, adapters):
+    path = adapters[0] / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "Qwen/Qwen2.5-7B-Instruct"}))
+    with pytest.raises(
+        StageError, match=r"adapters of Qwen/Qwen2\.5-7B-Instruct, and there is no such folder; name the folder"
+    ):
+        run(adapters[0])
+
+
+def test_a_folder_without_weights_is_refused(run, tiny_model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    load_tokenizer(tiny_model).save_pretrained(tmp_path / "empty")
+    with pytest.raises(StageError, match=r"holds no \*\.safetensors"):
+        run(tmp_path / "empty")

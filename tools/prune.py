@@ -1,0 +1,60 @@
+"""Delete the weights of iterations that nothing needs any more, and say how much that frees.
+
+An iteration's policy goes when the next iteration of its method has been trained from it and every job that reads it (answers to
+benchmarks, log-probabilities) is done and would not run again. The base model, the warm-up and the last iteration of each method
+stay, and so do all tables and policy.json: nothing reruns. What later needs the weights after all (a benchmark that is added, a
+changed decoding) trains the iterations before it again.
+
+Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile slurm`); --list only lists.
+Runs with the driver's Python.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import _path  # noqa: F401 - must come before drift
+
+# isort: split
+from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
+
+_ROUND = re.compile(r".+/iter[1-9][0-9]*/policy")
+
+
+def prunable(jobs: list[Job], waiting: list[Job]) -> list[str]:
+    """Policy folders that can go. `jobs` is the whole DAG, `waiting` the part of it that would run now."""
+    written = {path for job in jobs for path in job.files if _ROUND.fullmatch(path)}
+    needed = {path for job in waiting for path in (*job.inputs, *job.files)}
+    continued = {path for job in jobs if job.rule == "train" for path in job.inputs}
+    return sorted(written & continued - needed)
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--list", action="store_true", help="say what would go, and delete nothing")
+    command.add_argument("--directory", type=Path, default=Path(), help="as snakemake's: where results/ is")
+    arguments, passed = command.parse_known_args()
+    passed += ["--directory", str(arguments.directory)]
+    try:
+        jobs, waiting = parse(dry_run(*passed, "--forceall")), parse(dry_run(*passed))
+    except DryRunError as error:
+        sys.exit(str(error))
+    folders = [folder for path in prunable(jobs, waiting) if (folder := arguments.directory / path).is_dir()]
+    freed = 0
+    for folder in folders:
+        freed += (bytes_ := size(folder))
+        print(f"{bytes_ / 1e9:8.2f} GB  {folder}")
+        if not arguments.list:
+            shutil.rmtree(folder)
+    print(f"{freed / 1e9:8.2f} GB  {'could be freed' if arguments.list else 'freed'}: {len(folders)} policies")
+
+
+if __name__ == "__main__":
+    main()
