@@ -5,9 +5,9 @@ CREATE TEMP VIEW turns AS
     SELECT * FROM read_parquet(getvariable('turns'));
 
 -- A number in [0, 1) that depends on the seed and the key alone.
-CREATE TEMP MACRO seeded_share(key) AS md5_number_upper(getvariable('corrections') || '/' || key) / 18446744073709551616.0;
+CREATE TEMP MACRO seeded_share(key) AS md5_number_upper(getvariable('seed') || '/' || key) / 18446744073709551616.0;
 
--- The labels that make the pairs. Label noise turns a seeded share of DSAT and SAT iteration, so that its effect can be measured.
+-- The labels that make the pairs. Label noise flips a seeded share of the DSAT and SAT labels, so that its effect can be measured.
 CREATE TEMP VIEW judged AS
     SELECT
         * EXCLUDE (label),

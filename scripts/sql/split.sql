@@ -7,7 +7,7 @@
 -- oldest first.
 CREATE TEMP MACRO place(timestamp, key) AS
     CASE getvariable('pick')
-        WHEN 'hash' THEN md5(getvariable('corrections') || '/' || key)
+        WHEN 'hash' THEN md5(getvariable('seed') || '/' || key)
         ELSE coalesce(strftime(timestamp, '%Y-%m-%d %H:%M:%S.%f'), 'unknown') || '/' || key
     END;
 

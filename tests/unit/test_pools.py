@@ -113,7 +113,7 @@ def test_the_prompt_is_all_that_was_said_before_the_reply(corpus):
     (row,) = chosen["sat"].rows(named=True)
     assert [(m["role"], m["content"]) for m in row["prompt"]] == [*before, ("assistant", "four"), ("user", "no")]
     assert (row["chosen"], row["feedback"]) == ("five", "thanks")
-    (row,) = chosen["seed"].rows(named=True)
+    (row,) = chosen["corrections"].rows(named=True)
     assert [(m["role"], m["content"]) for m in row["prompt"]] == before
     assert (row["rejected"], row["feedback"], row["chosen"]) == ("four", "no", "five")
 
@@ -156,7 +156,7 @@ def test_a_correction_needs_the_very_next_reply_to_satisfy_with_other_words(corp
     corpus.add("same", "h", ("i", "no", "DSAT"), ("i", "thanks", "SAT"))
     corpus.add("last", "j", ("k", "no", "DSAT"))
     chosen, ledger = corpus.choose()
-    assert ids(chosen["seed"]) == {"s:yes/0"}
+    assert ids(chosen["corrections"]) == {"s:yes/0"}
     assert drops(ledger, "corrections")["the next reply is not labelled SAT"] == 2
     assert drops(ledger, "corrections")["the next reply is the same text"] == 1
 
@@ -168,7 +168,7 @@ def test_no_opening_is_on_both_sides(corpus, seed):
         rows.select("split", opening=pl.col("prompt").list.first().struct.field("content")) for rows in chosen.values()
     ).unique()
     assert sides["opening"].is_unique().all()
-    held_out = [rows.filter(pl.col("split") == "test") for rows in (chosen["dsat"], chosen["seed"])]
+    held_out = [rows.filter(pl.col("split") == "test") for rows in (chosen["dsat"], chosen["corrections"])]
     openings = [rows["prompt"].list.first().struct.field("content").n_unique() for rows in held_out]
     assert openings == [7, 7]
 
@@ -211,7 +211,7 @@ def test_rows_put_together_a_few_at_a_time_are_the_same_rows(corpus, monkeypatch
     monkeypatch.setattr(pools, "ROWS_AT_A_TIME", 3)
     few, _ = corpus.choose()
     assert all(few[pool].equals(whole[pool]) for pool in pools.SCHEMAS)
-    assert min(whole["dsat"].height, whole["sat"].height, whole["seed"].height) > 3
+    assert min(whole["dsat"].height, whole["sat"].height, whole["corrections"].height) > 3
 
 
 def test_the_same_messages_in_another_order_are_another_prompt(corpus):
