@@ -15,6 +15,7 @@ from drift import layout
 from drift.config import ConfigError, load
 from drift.downloads import folder_name, is_remote
 from drift.workflow.fingerprint import fingerprint
+from drift.workflow.iterations import Iterations, method_and_iteration
 
 try:
     config = load(config)
@@ -58,27 +59,8 @@ def grows(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def policies_of(model):
-    """The policies of a model in the order of their making: base, warm-up, then each method's iterations."""
-    iterations = range(1, config["iterations"] + 1)
-    return [f"{model}/base", f"{model}/warmup"] + [
-        f"{model}/{method}/iter{k}" for method in config["methods"] for k in iterations
-    ]
-
-
-POLICIES = [policy for model in config["models"] for policy in policies_of(model)]
-
-
-def iteration_of(policy):
-    """Method and number of an iteration's policy (METHOD/iterK); None for the base model and the warm-up."""
-    match = re.fullmatch(r"(.+)/iter(\d+)", policy)
-    return match and (match[1], int(match[2]))
-
-
-def method_and_iteration(policy):
-    """A policy's method and iteration: base is -1, the warm-up 0."""
-    trained = iteration_of(policy.split("/", 1)[1])
-    return trained or (Path(policy).name, {"base": -1, "warmup": 0}[Path(policy).name])
+iterations = Iterations(config, paths)
+POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
 
 
 def located(address):

@@ -46,7 +46,7 @@ rule preflight_here:
                     if row.get("path")
                 }
             ),
-            models={name: {"path": row["path"], "policies": len(policies_of(name))} for name, row in config["models"].items()},
+            models={name: {"path": row["path"], "policies": len(iterations.policies(name))} for name, row in config["models"].items()},
             now=time.time(),
         ),
         python=sys.executable,
