@@ -159,18 +159,6 @@ def test_definitions_of_one_name_in_two_modules_both_count(code):
     assert edited(code, "helper.py", "2 * x", "3 * x") != before
 
 
-def test_what_a_description_refers_to_does_not_count(code):
-    settings = (
-        "from package.near import ONE, TWO\n\n\nclass S:\n    x = like(ONE, 'x', default=3)\n    y = f(description=TWO)\n"
-    )
-    (code.folder / "settings.py").write_text(settings)
-    (code.folder / "program.py").write_text("from settings import S\n\nprint(S.x)\n")
-    before = code()
-    assert edited(code, "package/near.py", "TWO = 2", "TWO = 3") == before
-    assert edited(code, "package/near.py", "ONE = sibling", "ONE = 1 + sibling") == before
-    assert edited(code, "settings.py", "default=3", "default=4") != before
-
-
 def test_the_modules_that_shape_no_result_are_there_and_do_not_count(code):
     assert [name for name in NO_RESULT if not (REPOSITORY / "scripts" / name).is_file()] == []
     (code.folder / "drift").mkdir()
@@ -216,3 +204,17 @@ def test_code_that_does_not_parse_is_an_error(code):
     (code.folder / "helper.py").write_text("def (:\n")
     with pytest.raises(SyntaxError):
         code()
+
+
+def test_where_documentation_is_copied_from_does_not_count(code):
+    (code.folder / "like.py").write_text("def like(section, key, **more):\n    return more\n")
+    settings = (
+        "from like import like\nfrom package import near\n\nFIELD = like(near.TWO, 'x', default=1)\n__all__ = ['FIELD']\n"
+    )
+    (code.folder / "settings.py").write_text(settings)
+    (code.folder / "program.py").write_text("from settings import FIELD\n\n\ndef main():\n    return FIELD\n")
+    before = code()
+    assert edited(code, "package/near.py", "TWO = 2", "TWO = 3") == before
+    assert edited(code, "settings.py", "'x'", "'y'") == before
+    assert edited(code, "settings.py", "['FIELD']", "['FIELD', 'like']") == before
+    assert edited(code, "settings.py", "default=1", "default=2") != before

@@ -204,7 +204,8 @@ def _defined(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         nodes = [node for target in targets for node in (target.elts if isinstance(target, ast.Tuple) else [target])]
-        if all(isinstance(node, ast.Name) and not node.id.startswith("__") for node in nodes):
+        # __all__ matters to `import *` alone, for which everything counts.
+        if all(isinstance(node, ast.Name) and (node.id == "__all__" or not node.id.startswith("__")) for node in nodes):
             return [node.id for node in nodes]
     return []
 
