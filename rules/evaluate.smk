@@ -78,7 +78,7 @@ rule responses:
         {CPU:q} {SCRIPTS:q}/responses.py \
             --requests {input.requests:q} \
             --completions {input.completions:q} \
-            --responses {output.responses:q} > {log:q} 2>&1
+            --responses {output.responses:q} >{log:q} 2>&1
         """
 
 
@@ -129,7 +129,7 @@ rule judge_requests:
             --template {params.template:q} \
             --tokenizer {input.policy:q} \
             --settings {params.settings:q} \
-            --requests {output.requests:q} > {log:q} 2>&1
+            --requests {output.requests:q} >{log:q} 2>&1
         """
 
 
@@ -163,7 +163,7 @@ rule judgments:
             --completions {input.completions:q} \
             --min-verdicts {params.min_verdicts:q} \
             --settings {params.settings:q} \
-            --judgments {output.judgments:q} > {log:q} 2>&1
+            --judgments {output.judgments:q} >{log:q} 2>&1
         """
 
 
@@ -196,7 +196,7 @@ rule published_answers:
             --kind {wildcards.kind:q} \
             --tasks {output.tasks:q} \
             --responses {output.responses:q} \
-            --published {output.published:q} > {log:q} 2>&1
+            --published {output.published:q} >{log:q} 2>&1
         """
 
 
@@ -251,7 +251,7 @@ rule validation:
         r"""
         {CPU:q} {SCRIPTS:q}/validation.py {params.judges:q} \
             --settings {params.settings:q} \
-            --validation {output.validation:q} > {log:q} 2>&1
+            --validation {output.validation:q} >{log:q} 2>&1
         """
 
 
