@@ -13,6 +13,7 @@ from drift.workflow import ConfigError, layout, load
 from drift.workflow.fingerprint import Code
 from drift.workflow.inputs import Inputs, located
 from drift.workflow.iterations import Iterations, method_and_iteration
+from drift.workflow.judges import Benchmarks, Judges
 from drift.workflow.preflight import Preflight
 from drift.workflow.resources import gpus, grows, placement
 
@@ -23,6 +24,11 @@ except ConfigError as error:
 
 RESULTS = f"results/{config['run']}"
 paths = layout.paths(RESULTS)
+benchmarks = Benchmarks(config, paths)
+try:
+    judges = Judges(config, paths, templates=SCRIPTS / "templates")
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
 
 # Relative interpreters are the repository's own, wherever the run is started from.
 CPU = Path(workflow.basedir) / config["environments"]["cpu"]

@@ -110,7 +110,7 @@ class Iterations:
         ranker = self.recipe(wildcards.trained)["rank"]
         if ranker is None:
             return []
-        pattern = self.paths.rewards if ranker in self.config["reward_models"] else self.paths.judge_scores
+        pattern = self.paths.rewards if ranker in self.config["rankers"] else self.paths.judge_scores
         return pattern.format(model=wildcards.model, trained=wildcards.trained)
 
     # Training
