@@ -117,7 +117,8 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def reserved(wildcard: str) -> frozenset[str]:
-    """Names that a value of `wildcard` cannot have: folders of a run that stand where its own would.
+    """Names that a value of `wildcard` cannot have: folders of a run that stand where its own
+    would.
 
     `reserved("model")` has data and judges, as {model}/... and data/... are next to each other.
     """

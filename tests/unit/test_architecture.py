@@ -1,4 +1,5 @@
-"""How the code is put together: what may import what, what rules may use, and how large things may grow."""
+"""How the code is put together: what may import what, what rules may use, and how large things may
+grow."""
 
 import ast
 import json

@@ -1,4 +1,5 @@
-"""A configuration that cannot be used is refused before anything runs, with the key and what to write."""
+"""A configuration that cannot be used is refused before anything runs, with the key and what to
+write."""
 
 import json
 import re
@@ -250,7 +251,8 @@ def test_the_shipped_configurations_can_be_used(file):
 
 
 def unlisted(model: type[BaseModel], values: dict, path: str = "") -> list[str]:
-    """Paths of the keys of `model` that `values` do not have; of a table's rows, those that no row has."""
+    """Paths of the keys of `model` that `values` do not have; of a table's rows, those that no row
+    has."""
     missing = []
     for name, field in model.model_fields.items():
         here = f"{path}{name}"
@@ -414,7 +416,7 @@ def test_candidates_are_ranked_by_the_policy_a_judge_or_a_reward_model(rank):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "answer"),
     [
         ({"rank": None}, "who scores the candidates?"),
         ({"rank": "lama"}, "there is no 'lama', did you mean 'llama'?"),
@@ -425,8 +427,8 @@ def test_candidates_are_ranked_by_the_policy_a_judge_or_a_reward_model(rank):
         ({"prompts": "sat", "candidates": ["plain", "guided"]}, "candidates: guided shows the reply that disappointed"),
     ],
 )
-def test_a_ranking_that_cannot_be_is_refused(changes, said):
-    assert said in refusal(minimal(recipes={"ranked": RANKED | changes}, methods=["ranked"]))
+def test_a_ranking_that_cannot_be_is_refused(changes, answer):
+    assert answer in refusal(minimal(recipes={"ranked": RANKED | changes}, methods=["ranked"]))
 
 
 def test_a_judge_of_pairs_cannot_rank():
