@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from drift.workflow.machines import Machine
+
 GIB = 2**30
 
 # Bytes that an optimizer keeps per parameter: one fp32 average (rmsprop) or two (Adam). Adafactor keeps a row and a column.
@@ -85,6 +87,20 @@ class Shape:
         return 2 * self.layers * self.key_value_width * 2
 
 
+@dataclass(frozen=True)
+class TrainingSetup:
+    """How a training runs: what of section `training` its memory and speed depend on."""
+
+    optimizer: str
+    precision: str
+    device_batch: int  # pairs at once on one GPU
+    max_length: int  # tokens of prompt and reply
+    gradient_checkpointing: bool
+    launcher: str
+    lora_rank: int | None  # None: all weights are trained
+    gpus: int = 1
+
+
 # Shapes by the name in a model's address. Source: config.json of each model on the Hugging Face Hub.
 SHAPES = {
     "qwen2.5-0.5b": Shape(896, 24, 14, 2, 4864, 151936, tied=True, query_bias=True),
@@ -138,24 +154,23 @@ def layer_activations(shape: Shape, wide: int) -> float:
     return attention + 2 * 4 * shape.intermediate + 2 * 2 * wide * shape.hidden
 
 
-def training_memory(shape: Shape, training: dict, gpus: int) -> dict[str, float]:
-    """Bytes on each of `gpus` GPUs at a training's peak, by what needs them.
+def training_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """Bytes on each GPU at a training's peak, by what needs them.
 
-    `training`: optimizer, precision, device_batch (pairs), max_length (tokens), gradient_checkpointing, launcher, lora (null
-    or its rank). The reference's log-probabilities are computed before the training, so there is no second model beside it.
+    The reference's log-probabilities are computed before the training, so there is no second model.
 
     Full training holds fp32 weights, fp32 gradients and the optimizer's state, and autocast keeps a bf16 copy of the weights;
     DDP adds a bucket for every gradient; FSDP2 shards the first three and gathers layers in bf16; ZeRO-3 shards bf16 weights
     and gradients, fp32 weights and the optimizer's state (Rajbhandari et al. 2020, arXiv 1910.02054: 2 + 2 + K bytes). Under
     LoRA the frozen weights are bf16 and only the adapters have gradients and state.
     """
-    half = training["precision"] == "bf16"
-    total, optimizer = shape.parameters, OPTIMIZER_BYTES[training["optimizer"]]
-    launcher, lora = training["launcher"], training["lora"]
+    half = setup.precision == "bf16"
+    total, optimizer = shape.parameters, OPTIMIZER_BYTES[setup.optimizer]
+    launcher, lora, gpus = setup.launcher, setup.lora_rank, setup.gpus
     # Between layers activations are fp32 under autocast, and bf16 where the weights themselves are.
     wide = 2 if half and (lora or launcher in SHARDED) else 4
     if lora:
-        adapters = shape.lora_parameters(lora["rank"])
+        adapters = shape.lora_parameters(lora)
         memory = {
             "weights": total * (2 if half else 4) + adapters * 4,
             "gradients": adapters * (8 if launcher == "ddp" else 4),
@@ -186,9 +201,9 @@ def training_memory(shape: Shape, training: dict, gpus: int) -> dict[str, float]
             "working copies": shape.matrix_parameters * (2 if half else 0),
         }
     # Chosen and rejected, padded to the longest of the batch.
-    tokens = 2 * training["device_batch"] * training["max_length"]
+    tokens = 2 * setup.device_batch * setup.max_length
     layer = layer_activations(shape, wide) * (1 if half else 2)
-    if training["gradient_checkpointing"]:
+    if setup.gradient_checkpointing:
         # The input of every layer is kept (Chen et al. 2016, arXiv 1604.06174); one layer at a time is made again.
         memory["activations"] = tokens * (shape.layers * wide * shape.hidden + layer)
     else:
@@ -198,12 +213,12 @@ def training_memory(shape: Shape, training: dict, gpus: int) -> dict[str, float]
     return _with_overhead(memory)
 
 
-def reference_memory(shape: Shape, training: dict) -> dict[str, float]:
+def reference_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
     """Bytes on each GPU while the reference's log-probabilities are computed: a whole model, in the precision of the training's
     weights, and no gradients."""
-    half = training["precision"] == "bf16"
-    size = 2 if training["lora"] and half else 4
-    tokens = 2 * training["device_batch"] * training["max_length"]
+    half = setup.precision == "bf16"
+    size = 2 if setup.lora_rank and half else 4
+    tokens = 2 * setup.device_batch * setup.max_length
     return _with_overhead(
         {
             "weights": shape.parameters * size,
@@ -232,10 +247,10 @@ def engine_memory(shape: Shape, context: int, tensor_parallel: int) -> dict[str,
     }
 
 
-def checkpoint_bytes(shape: Shape, training: dict) -> float:
+def checkpoint_bytes(shape: Shape, setup: TrainingSetup) -> float:
     """Bytes on disk of a checkpoint: fp32 weights and the optimizer's state, of what is trained."""
-    trained = shape.lora_parameters(training["lora"]["rank"]) if training["lora"] else shape.parameters
-    return trained * (4 + OPTIMIZER_BYTES[training["optimizer"]])
+    trained = shape.lora_parameters(setup.lora_rank) if setup.lora_rank else shape.parameters
+    return trained * (4 + OPTIMIZER_BYTES[setup.optimizer])
 
 
 def policy_bytes(shape: Shape) -> float:
@@ -267,23 +282,16 @@ def training_flops(shape: Shape, length: float, gradient_checkpointing: bool, lo
     return forward_flops(shape, length) * (1 + backward + (1 if gradient_checkpointing else 0))
 
 
-def model_flops(shape: Shape, length: float, lora: bool = False) -> float:
-    """Operations per token that the model asks for, without those that checkpointing repeats: what model FLOPs utilisation
-    (MFU) counts."""
-    return training_flops(shape, length, gradient_checkpointing=False, lora=lora)
-
-
-def decoding_rate(shape: Shape, machine: dict, tensor_parallel: int, room: float, prompt: float, reply: float) -> float:
+def decoding_rate(shape: Shape, machine: Machine, tensor_parallel: int, room: float, prompt: float, reply: float) -> float:
     """Replies per second of one engine, by the roofline: reading prompts is bound by arithmetic, writing by memory.
 
-    `machine`: tflops (bf16, dense), bandwidth (TB/s), and the shares of the two that are reached (prefill_share,
-    bandwidth_share). `room`: bytes of the cache over all GPUs of the engine. A step writes a token of each running sequence and reads
+    `room`: bytes of the cache over all GPUs of the engine. A step writes a token of each running sequence and reads
     the weights once and every sequence's cache (Pope et al. 2022, arXiv 2211.05102, section 2).
     """
     length = prompt + reply
     running = max(1.0, min(VLLM_SEQUENCES, room / (length * shape.key_value_bytes())))
-    arithmetic = machine["tflops"] * 1e12 * machine["prefill_share"] * tensor_parallel
-    bandwidth = machine["bandwidth"] * 1e12 * machine["bandwidth_share"] * tensor_parallel
+    arithmetic = machine.tflops * 1e12 * machine.prefill_share * tensor_parallel
+    bandwidth = machine.bandwidth * 1e12 * machine.bandwidth_share * tensor_parallel
     reading = prompt * forward_flops(shape, prompt) / arithmetic
     step = (2 * shape.matrix_parameters + running * (prompt + reply / 2) * shape.key_value_bytes()) / bandwidth
     step = max(step, running * forward_flops(shape, length) / arithmetic)

@@ -7,9 +7,7 @@ from typing import Any
 from drift.downloads import folder_name, is_remote
 
 # Keys whose values are addresses of models or of files, wherever they stand in the configuration.
-ADDRESS_KEYS = frozenset(
-    {"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"}
-)
+ADDRESS_KEYS = frozenset({"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"})
 
 
 def located(address: str) -> str:
