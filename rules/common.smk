@@ -11,6 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
 from drift.workflow.fingerprint import Code
+from drift.workflow.generation import Generation
 from drift.workflow.inputs import Inputs, located
 from drift.workflow.iterations import Iterations, method_and_iteration
 from drift.workflow.judges import Benchmarks, Judges
@@ -37,6 +38,7 @@ GPU = Path(workflow.basedir) / config["environments"]["gpu"]
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
+generation = Generation(config, paths, iterations, pinned=ancient)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
 
 # Names under which rules know these until they say inputs.NAME.

@@ -1,12 +1,12 @@
 """What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and
 scores with intervals; and what the judges are worth, by answers with published figures."""
 
-from drift.plugins import VERDICTS
+from drift import plugins
 from drift.settings.judging import ValidationSettings
 from drift.workflow.judges import verdict_file
 
 # The code of judgments.py by verdict: it loads the module of the verdict by name.
-READING = {name: code("judgments", str(verdict_file(name).relative_to(SCRIPTS))) for name in VERDICTS}
+READING = {name: code("judgments", str(verdict_file(name).relative_to(SCRIPTS))) for name in plugins.VERDICTS}
 
 
 # -------------------------------------------------------------------------------------------- answers
@@ -44,13 +44,8 @@ use rule requests as benchmark_requests with:
     output:
         requests=paths.benchmark_requests,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            unit=f"eval/{wildcards.benchmark}",
-            split="test",
-            samples={"plain": benchmarks.row(wildcards)["samples"]},
-            instruction=None,
-        ),
+        settings=benchmarks.requests,
+        code=code("policy_requests", plugins.source_of(plugins.SIDES, "plain")),
     log:
         "<logs>/benchmark_requests/{model}/{benchmark}.log",
     benchmark:

@@ -9,6 +9,7 @@ from drift import layout, plugins, verdicts
 from drift.config import ConfigError
 from drift.judging import protocols
 from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings
+from drift.settings.sampling import RequestsSettings
 
 
 class Validation(NamedTuple):
@@ -26,6 +27,7 @@ class Benchmarks:
     def __init__(self, config: dict, paths: SimpleNamespace):
         self.rows = config["evaluation"]["benchmarks"]
         self._sampling_context = config["sampling"]["context"]
+        self._seed = config["seed"]
         self._paths = paths
 
     def row(self, wildcards) -> dict[str, Any]:
@@ -35,6 +37,19 @@ class Benchmarks:
     def context(self, wildcards) -> int:
         """Tokens of a prompt and its answer together."""
         return self.row(wildcards)["context"] or self._sampling_context
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What is asked for a policy's answers."""
+        return {"context": self.context(wildcards), "decoding": self.row(wildcards)["decoding"]}
+
+    def requests(self, wildcards) -> str:
+        """Settings of policy_requests.py."""
+        return RequestsSettings(
+            seed=self._seed,
+            unit=f"eval/{wildcards.benchmark}",
+            split="test",
+            samples={"plain": self.row(wildcards)["samples"]},
+        ).canonical()
 
     def completions(self, wildcards) -> list[str]:
         """A policy's answers, by shard."""
