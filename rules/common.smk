@@ -15,6 +15,7 @@ from drift import layout
 from drift.config import ConfigError, load
 from drift.downloads import folder_name, is_remote
 from drift.workflow.fingerprint import fingerprint
+from drift.workflow.judges import Benchmarks, Judges
 
 try:
     config = load(config)
@@ -23,6 +24,11 @@ except ConfigError as error:
 
 RESULTS = f"results/{config['run']}"
 paths = layout.paths(RESULTS)
+benchmarks = Benchmarks(config, paths)
+try:
+    judges = Judges(config, paths, templates=SCRIPTS / "templates")
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
 
 # Relative interpreters are the repository's own, wherever the run is started from.
 CPU = Path(workflow.basedir) / config["environments"]["cpu"]

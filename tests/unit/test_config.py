@@ -6,9 +6,9 @@ import typing
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from drift.config import Config, ConfigError, load
+from drift.config import Config, ConfigError, Section, kind_of, load
 from tests.conftest import REPOSITORY
 
 MINIMAL = """
@@ -81,6 +81,27 @@ def test_a_number_that_yaml_takes_for_text_says_what_to_write():
 def test_text_is_not_taken_for_a_number_nor_a_number_for_a_switch():
     assert "iterations" in refusal(minimal(iterations="2"))
     assert "training.gradient_checkpointing" in refusal(minimal(training={"gradient_checkpointing": 1}))
+
+
+class Plugged(Section):
+    """A section with a key that names a plug-in."""
+
+    kind: kind_of({"lexical": "drift.labelers.lexical", "rubric": "drift.labelers.rubric"})
+    other: kind_of({"rubric": "drift.labelers.rubric"}) | None = None
+
+
+def test_a_plugin_is_named_as_it_is_registered():
+    assert Plugged(kind="rubric").kind == "rubric"
+    with pytest.raises(ValidationError, match="there is no 'lexcal', did you mean 'lexical'"):
+        Plugged(kind="lexcal")
+    with pytest.raises(ValidationError, match="there is no 'x'; there are: rubric"):
+        Plugged(kind="rubric", other="x")
+
+
+def test_the_schema_enumerates_the_registered_plugins():
+    fields = Plugged.model_json_schema()["properties"]
+    assert fields["kind"]["enum"] == ["lexical", "rubric"]
+    assert {"type": "string", "enum": ["rubric"]} in fields["other"]["anyOf"]
 
 
 def test_a_method_without_a_row_is_refused_with_the_nearest_row():

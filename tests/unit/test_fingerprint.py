@@ -170,3 +170,17 @@ def test_code_that_does_not_parse_is_an_error(code):
     (code.folder / "helper.py").write_text("def (:\n")
     with pytest.raises(SyntaxError):
         code()
+
+
+def test_where_documentation_is_copied_from_does_not_count(code):
+    (code.folder / "like.py").write_text("def like(section, key, **more):\n    return more\n")
+    settings = (
+        "from like import like\nfrom package import near\n\nFIELD = like(near.TWO, 'x', default=1)\n__all__ = ['FIELD']\n"
+    )
+    (code.folder / "settings.py").write_text(settings)
+    (code.folder / "program.py").write_text("from settings import FIELD\n\n\ndef main():\n    return FIELD\n")
+    before = code()
+    assert edited(code, "package/near.py", "TWO = 2", "TWO = 3") == before
+    assert edited(code, "settings.py", "'x'", "'y'") == before
+    assert edited(code, "settings.py", "['FIELD']", "['FIELD', 'like']") == before
+    assert edited(code, "settings.py", "default=1", "default=2") != before

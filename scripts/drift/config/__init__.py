@@ -4,7 +4,7 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 from these classes: `make schema`.
 """
 
-from drift.config.base import ConfigError, Endpoint, Model, Section
+from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
 from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.recipes import SELF, Recipe, RewardModel
@@ -36,5 +36,6 @@ __all__ = [
     "Section",
     "Source",
     "Training",
+    "kind_of",
     "load",
 ]

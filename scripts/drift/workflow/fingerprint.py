@@ -20,8 +20,10 @@ NO_RESULT = ("drift/cli.py", "drift/training/deadline.py", "drift/locks.py", "dr
 # A function or class with another decorator than these may be known elsewhere by what the decorator did (a registry).
 _HARMLESS = {"cache", "contextmanager", "dataclass", "lru_cache"}
 _ALL = "*"
-# Keyword arguments that say what something is, and change nothing.
+# Keyword arguments that say what something is, and change nothing; calls whose positional arguments
+# only name the documentation to copy (settings/base.py).
 DOCUMENTATION = {"description"}
+DOCUMENTING_CALLS = {"like"}
 
 
 def fingerprint(program: Path, *others: Path) -> str:
@@ -144,7 +146,8 @@ def _defined(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         nodes = [node for target in targets for node in (target.elts if isinstance(target, ast.Tuple) else [target])]
-        if all(isinstance(node, ast.Name) and not node.id.startswith("__") for node in nodes):
+        # __all__ matters to `import *` alone, for which everything counts.
+        if all(isinstance(node, ast.Name) and (node.id == "__all__" or not node.id.startswith("__")) for node in nodes):
             return [node.id for node in nodes]
     return []
 
@@ -167,6 +170,7 @@ def _imports(statement: ast.stmt, package: tuple[str, ...]) -> dict[str, str]:
 
 
 def _part(statement: ast.stmt, names: set[str], imports: dict[str, str]) -> _Part:
+    _strip_documentation(statement)
     chains = set(_chains(statement))
     imported = set()
     for chain in chains:
@@ -174,7 +178,7 @@ def _part(statement: ast.stmt, names: set[str], imports: dict[str, str]) -> _Par
             if chain == local or chain.startswith(local + "."):
                 imported.add(dotted + chain[len(local) :])
     defined = {chain.split(".")[0] for chain in chains} & (names - imports.keys())
-    return _Part(statement.lineno, _meaning(statement), frozenset(defined), frozenset(imported))
+    return _Part(statement.lineno, ast.dump(statement), frozenset(defined), frozenset(imported))
 
 
 def _chains(node: ast.AST) -> Iterator[str]:
@@ -201,10 +205,12 @@ def _is_text(statement: ast.stmt) -> bool:
     )
 
 
-def _meaning(statement: ast.stmt) -> str:
+def _strip_documentation(statement: ast.stmt) -> None:
+    """Take out what changes no result: docstrings, descriptions, and what they are copied from."""
     for node in ast.walk(statement):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_text(node.body[0]):
             node.body = node.body[1:]
-        if isinstance(node, ast.Call):  # of a column, a field, an option: documentation as well
+        if isinstance(node, ast.Call):  # of a column, a field, an option
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DOCUMENTATION]
-    return ast.dump(statement)
+            if _dotted(node.func).rpartition(".")[2] in DOCUMENTING_CALLS:
+                node.args = []
