@@ -8,8 +8,8 @@ rule sample:
     """Sample replies to the training prompts from the policy of the iteration before."""
     input:
         requests="<results>/{model}/{trained}/requests.parquet",
-        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
-        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
+        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{iterations.previous(wildcards.trained)}/policy.json",
+        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{iterations.previous(wildcards.trained)}/policy"),
     output:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{trained}/completions/{i}-of-{n}.json",

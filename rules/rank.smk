@@ -15,8 +15,8 @@ def ranking_arguments(wildcards):
 rule candidates:
     """Lay the sampled replies of an iteration out as answers to be judged."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
     output:
         tasks="<results>/{model}/{trained}/rank/tasks.parquet",
         responses="<results>/{model}/{trained}/rank/responses.parquet",
@@ -110,13 +110,13 @@ rule ranks:
 rule rewards:
     """Score the candidates with a reward model."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
-        model=lambda wildcards: ancient(located(config["reward_models"][recipe_of(wildcards.trained)["rank"]]["path"])),
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
+        model=lambda wildcards: ancient(located(config["rankers"][iterations.recipe(wildcards.trained)["rank"]]["path"])),
     output:
         ranks="<results>/{model}/{trained}/rank/rewards.parquet",
     params:
-        settings=lambda wildcards: settings(**config["reward_models"][recipe_of(wildcards.trained)["rank"]]),
+        settings=lambda wildcards: settings(**config["rankers"][iterations.recipe(wildcards.trained)["rank"]]),
         code=code("rewards"),
     log:
         "<logs>/rewards/{model}/{trained}.log",
