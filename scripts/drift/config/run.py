@@ -11,6 +11,7 @@ from drift.config.data import Data
 from drift.config.evaluation import Evaluation
 from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
+from drift.names import HELDOUT_PAIRS
 
 
 class Engine(Section):
@@ -61,8 +62,8 @@ class Config(Section):
         for name in ("data", "eval", "judges", "state", "benchmarks", "logs"):
             if name in self.models:
                 raise ValueError(f"models: '{name}' is a folder of its own in the results; choose another name")
-        if "heldout-pairs" in self.evaluation.benchmarks:
-            raise ValueError("evaluation.benchmarks: 'heldout-pairs' is what the scores call the held-out corrections")
+        if HELDOUT_PAIRS in self.evaluation.benchmarks:
+            raise ValueError(f"evaluation.benchmarks: '{HELDOUT_PAIRS}' is what the scores call the held-out corrections")
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("methods: a method is listed twice")
         return self

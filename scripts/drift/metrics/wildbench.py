@@ -140,9 +140,7 @@ def score_statistics(
         "wb_score": resampling.by_item(keys, overall, lambda sums: 10 * adjusted(resampling.ratio(sums))),
         "wb_score_raw": resampling.by_item(keys, overall, resampling.ratio),
         "wb_score_adjusted": resampling.by_item(keys, overall, lambda sums: adjusted(resampling.ratio(sums))),
-        **{
-            f"wb_score:{group}": resampling.by_item(keys, grouped, of_group(column)) for column, group in enumerate(GROUPS)
-        },
+        **{f"wb_score:{group}": resampling.by_item(keys, grouped, of_group(column)) for column, group in enumerate(GROUPS)},
     }
 
 
