@@ -10,6 +10,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
+from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import Inputs, located
@@ -39,6 +40,7 @@ code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
+evaluation = Evaluation(config, paths)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
 
 # Names under which rules know these until they say inputs.NAME.

@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable
 from types import SimpleNamespace
 
+from drift.names import HELDOUT_PAIRS
+
 # The policies that no method makes.
 BASE, WARMUP = "base", "warmup"
 
@@ -76,7 +78,7 @@ PATTERNS = {
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
-    "logps": "{model}/{policy}/eval/heldout-pairs/logps.parquet",
+    "logps": f"{{model}}/{{policy}}/eval/{HELDOUT_PAIRS}/logps.parquet",
     "scores": "eval/scores.parquet",
     "comparisons": "eval/comparisons.parquet",
     "published_tasks": "eval/validation/{kind}/tasks.parquet",
