@@ -12,13 +12,13 @@ BESIDE = {
 
 
 rule fetch:
+    """Bring a model or raw conversations to this machine, once for all runs; compute nodes may be offline."""
     output:
         directory("downloads/{address}"),
     params:
-        address=lambda wildcards: ADDRESSES[wildcards.address],
+        address=inputs.address,
     log:
         "logs/fetch/{address}.log",
-    """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
     localrule: True
     shell:
         "{CPU:q} {SCRIPTS:q}/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
