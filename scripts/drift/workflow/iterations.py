@@ -88,7 +88,7 @@ class Iterations:
         if recipe["rank"]:
             return {kind: recipe["candidates"].count(kind) for kind in sorted(set(recipe["candidates"]))}
         kinds = {recipe["chosen"], recipe["rejected"]} - {"logged"}
-        return {kind: self.config["sampling"]["n"] for kind in sorted(kinds)}
+        return dict.fromkeys(sorted(kinds), self.config["sampling"]["n"])
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
