@@ -79,7 +79,7 @@ class TokenScores(torch.autograd.Function):
         ctx.dtypes = hidden.dtype, weight.dtype
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
-            # Autocast does not reach into an autograd.Function, so the casts that it would make are made here.
+            # The backward pass runs without autocast: cast once here, it recomputes the same logits.
             hidden, weight = hidden.to(dtype), weight.to(dtype)
         parts = [_scores(*chunk, weight) for chunk in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)]
         log_probs, normaliser, entropy, mean_logits, is_top1 = (torch.cat(part) for part in zip(*parts, strict=True))
