@@ -3,6 +3,14 @@
 requests, completions -> candidates as a judge sees answers -> its verdicts -> scores; or a reward model's figures at once.
 """
 
+from drift.judging.protocols import RANKING, ranking_protocol
+
+
+def ranking_arguments(wildcards):
+    """The judge that scores an iteration's candidates, and how it judges them."""
+    row = ranking_judge(wildcards)
+    return row, ranking_protocol(row["votes"])
+
 
 rule candidates:
     """Lay the sampled replies of an iteration out as answers to be judged."""
@@ -34,8 +42,8 @@ use rule judge_requests as rank_requests with:
     output:
         requests="<results>/{model}/{trained}/rank/requests.parquet",
     params:
-        settings=lambda wildcards: question_settings(ranking_judge(wildcards), ranking(ranking_judge(wildcards))),
-        template=lambda wildcards, resources: template_of(ranking_judge(wildcards), ranking(ranking_judge(wildcards)))[0],
+        settings=lambda wildcards: judges.questions_of(*ranking_arguments(wildcards)),
+        template=lambda wildcards, resources: judges.template_of(*ranking_arguments(wildcards)),
     log:
         "<logs>/rank_requests/{model}/{trained}.log",
     benchmark:
@@ -50,11 +58,7 @@ use rule sample as rank with:
         completions="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(
-            context=ranking_judge(wildcards)["context"],
-            endpoint=ranking_judge(wildcards)["endpoint"],
-            **asked(ranking(ranking_judge(wildcards)), ranking_judge(wildcards)),
-        ),
+        settings=lambda wildcards: generation(**judges.asked_of(*ranking_arguments(wildcards))),
         engine=engine(lambda wildcards: ranking_judge(wildcards)["endpoint"]),
     log:
         "<logs>/rank/{model}/{trained}/{i}-of-{n}.log",
@@ -73,8 +77,9 @@ use rule judgments as rank_judgments with:
     output:
         judgments="<results>/{model}/{trained}/rank/judgments.parquet",
     params:
-        settings=lambda wildcards: settings(seed=config["seed"], judging=ranking(ranking_judge(wildcards))),
-        least=lambda wildcards, resources: ranking_judge(wildcards)["min_verdicts"],
+        settings=lambda wildcards: judges.reading_of(ranking_arguments(wildcards)[1]),
+        code=READING[RANKING],
+        min_verdicts=lambda wildcards, resources: ranking_judge(wildcards)["min_verdicts"],
     log:
         "<logs>/rank_judgments/{model}/{trained}.log",
     benchmark:
@@ -107,11 +112,11 @@ rule rewards:
     input:
         unpack(iterations.sampled),
         prompts=iterations.prompts,
-        model=lambda wildcards: ancient(located(config["reward_models"][iterations.recipe(wildcards.trained)["rank"]]["path"])),
+        model=lambda wildcards: ancient(located(config["rankers"][iterations.recipe(wildcards.trained)["rank"]]["path"])),
     output:
         ranks="<results>/{model}/{trained}/rank/rewards.parquet",
     params:
-        settings=lambda wildcards: settings(**config["reward_models"][iterations.recipe(wildcards.trained)["rank"]]),
+        settings=lambda wildcards: settings(**config["rankers"][iterations.recipe(wildcards.trained)["rank"]]),
         code=code("rewards"),
     log:
         "<logs>/rewards/{model}/{trained}.log",

@@ -6,9 +6,11 @@ import typing
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from drift.config import Config, ConfigError, load
+from drift.config import Config, ConfigError, Section, kind_of, load
+from drift.config.run import RENAMED_KEYS, section_of
+from drift.layout import reserved
 from tests.conftest import REPOSITORY
 
 MINIMAL = """
@@ -83,6 +85,27 @@ def test_text_is_not_taken_for_a_number_nor_a_number_for_a_switch():
     assert "training.gradient_checkpointing" in refusal(minimal(training={"gradient_checkpointing": 1}))
 
 
+class Plugged(Section):
+    """A section with a key that names a plug-in."""
+
+    kind: kind_of({"lexical": "drift.labelers.lexical", "rubric": "drift.labelers.rubric"})
+    other: kind_of({"rubric": "drift.labelers.rubric"}) | None = None
+
+
+def test_a_plugin_is_named_as_it_is_registered():
+    assert Plugged(kind="rubric").kind == "rubric"
+    with pytest.raises(ValidationError, match="there is no 'lexcal', did you mean 'lexical'"):
+        Plugged(kind="lexcal")
+    with pytest.raises(ValidationError, match="there is no 'x'; there are: rubric"):
+        Plugged(kind="rubric", other="x")
+
+
+def test_the_schema_enumerates_the_registered_plugins():
+    fields = Plugged.model_json_schema()["properties"]
+    assert fields["kind"]["enum"] == ["lexical", "rubric"]
+    assert {"type": "string", "enum": ["rubric"]} in fields["other"]["anyOf"]
+
+
 def test_a_method_without_a_row_is_refused_with_the_nearest_row():
     assert "did you mean 'drift'" in refusal(minimal(methods=["drfit"]))
 
@@ -120,7 +143,33 @@ def test_a_global_batch_that_devices_cannot_share_is_refused():
     )
 
 
-@pytest.mark.parametrize("name", ["data", "eval", "judges"])
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        ({"data": {"max_seed": 491}}, "data.max_seed", "max_corrections"),
+        ({"data": {"test_seed_conversations": 5}}, "data.test_seed_conversations", "test_correction_conversations"),
+        ({"data": {"filters": {"drop_pagers": True}}}, "data.filters.drop_pagers", "drop_continuations"),
+    ],
+)
+def test_a_key_that_had_another_name_is_refused_with_the_new_one(section, old, new):
+    values = minimal(data=minimal()["data"] | section["data"])
+    assert f"{old}: this key is called '{new}' now" in refusal(values)
+
+
+def test_every_renamed_key_and_value_has_gone_and_its_new_name_is_known():
+    for old, new in RENAMED_KEYS.items():
+        section = section_of(*old.split(".")[:-1])
+        assert old.rpartition(".")[2] not in section.model_fields
+        assert new in section.model_fields
+
+
+@pytest.mark.parametrize(("side", "old", "new"), [("chosen", "user", "logged"), ("prompts", "seed", "corrections")])
+def test_a_value_that_had_another_name_is_refused_with_the_new_one(side, old, new):
+    row = {"prompts": "corrections", "chosen": "logged", "rejected": "logged"} | {side: old}
+    assert f"recipes.mine.{side}: '{old}' is called '{new}' now" in refusal(minimal(recipes={"mine": row}))
+
+
+@pytest.mark.parametrize("name", ["data", "eval", "judges", "state", "logs", "timings", "preflight"])
 def test_a_model_named_like_a_folder_of_the_results_is_refused(name):
     message = refusal(minimal(models={name: {"path": "/models/llama"}}))
     assert f"'{name}'" in message
@@ -131,6 +180,12 @@ def test_a_model_named_like_a_folder_of_the_results_is_refused(name):
 def test_a_recipe_named_like_a_policy_or_folder_is_refused(name):
     row = minimal()["recipes"]["drift"]
     assert "choose another name" in refusal(minimal(recipes={"drift": row, name: row}))
+
+
+def test_of_the_names_of_rows_only_those_of_folders_next_to_theirs_are_reserved():
+    assert reserved("policy") == {"prompts", "eval"}
+    assert reserved("benchmark") == {"heldout-pairs"}
+    assert reserved("judge") == reserved("labeler") == set()
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", ".hidden", "has space", "$(reboot)"])
@@ -183,7 +238,7 @@ def test_several_faults_are_all_listed():
 
 def test_the_schema_for_editors_is_up_to_date():
     schema = json.loads((REPOSITORY / "config.schema.json").read_text())
-    assert schema == Config.model_json_schema(), "run: python scripts/drift/config.py > config.schema.json"
+    assert schema == Config.model_json_schema(), "run: make schema"
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "demo/run.yaml"])

@@ -9,8 +9,10 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
+from drift import sides
 from drift.config.training import accumulation_steps
 from drift.layout import shards
+from drift.settings.sampling import RegisterSettings, RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
     MeasuredTraining,
@@ -21,6 +23,8 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
+from drift.workflow.inputs import located
+from drift.workflow.resources import gpus
 
 WARMUP = "warmup"
 
@@ -81,14 +85,14 @@ class Iterations:
 
     # Sampling
 
+    def base_model(self, wildcards) -> str:
+        """The folder of a model to improve."""
+        return located(self.config["models"][wildcards.model]["path"])
+
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
-        recipe = self.recipe(trained)
-        if recipe["rank"]:
-            return {kind: recipe["candidates"].count(kind) for kind in sorted(set(recipe["candidates"]))}
-        kinds = {recipe["chosen"], recipe["rejected"]} - {"logged"}
-        return dict.fromkeys(sorted(kinds), self.config["sampling"]["n"])
+        return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
@@ -110,7 +114,7 @@ class Iterations:
         ranker = self.recipe(wildcards.trained)["rank"]
         if ranker is None:
             return []
-        pattern = self.paths.rewards if ranker in self.config["reward_models"] else self.paths.judge_scores
+        pattern = self.paths.rewards if ranker in self.config["rankers"] else self.paths.judge_scores
         return pattern.format(model=wildcards.model, trained=wildcards.trained)
 
     # Training
@@ -162,6 +166,11 @@ class Iterations:
 
     # Settings of the stages, as the rules pass them on
 
+    def register_settings(self, wildcards) -> str:
+        """Of rule register."""
+        path = self.config["models"][wildcards.model]["path"]
+        return RegisterSettings(name=f"{wildcards.model}/base", path=path).canonical()
+
     def prompts_settings(self, wildcards) -> str:
         """Of rule prompts."""
         return PromptsSettings.of(
@@ -169,6 +178,16 @@ class Iterations:
             self.config["prompting"],
             lineage=f"{wildcards.model}/prompts/{wildcards.table}",
             max_length=self.config["training"]["max_length"],
+        ).canonical()
+
+    def requests_settings(self, wildcards) -> str:
+        """Of rule requests."""
+        return RequestsSettings.of(
+            self.config["prompting"],
+            seed=self.config["seed"],
+            unit=wildcards.trained,
+            split="train",
+            samples=self.samples(wildcards.trained),
         ).canonical()
 
     def pairs_settings(self, wildcards) -> str:
@@ -200,13 +219,13 @@ class Iterations:
             training=MeasuredTraining.of(self.config["training"]),
         ).canonical()
 
-    def training_run(self, gpus: int | None, minutes: float | None) -> str:
-        """How a training runs in a job with `gpus` (None: the profile gives none) and that many
-        `minutes` (None: no limit), which changes no result.
+    def training_run(self, wildcards, resources) -> str:
+        """How a training runs in a job with these `resources`, which changes no result. Snakemake does
+        not compare params that depend on resources.
 
-        Raises ValueError where the GPUs cannot share a step's pairs.
+        Raises ValueError where the job's GPUs cannot share a step's pairs.
         """
         training = self.config["training"]
-        processes = training["processes"] or gpus
+        processes = training["processes"] or gpus(resources)
         accumulation_steps(training["global_batch"], training["device_batch"], processes or 1)
-        return TrainingRun.of(training, processes=processes, deadline=minutes).canonical()
+        return TrainingRun.of(training, processes=processes, deadline=resources.get("runtime")).canonical()
