@@ -51,6 +51,7 @@ use rule requests as benchmark_requests with:
             samples={"plain": benchmarks.row(wildcards)["samples"]},
             instruction=None,
         ),
+        code=code("policy_requests", "drift/sides/plain.py"),
     log:
         "<logs>/benchmark_requests/{model}/{benchmark}.log",
     benchmark:

@@ -76,7 +76,7 @@ rule requests:
         requests=paths.sampling_requests,
     params:
         settings=iterations.requests_settings,
-        code=code("policy_requests"),
+        code=code("policy_requests", iterations.sampled_sides),
     log:
         "<logs>/requests/{model}/{trained}.log",
     benchmark:
@@ -108,7 +108,7 @@ rule pairs:
         ledger=paths.pairs_ledger,
     params:
         settings=iterations.pairs_settings,
-        code=code("pairs"),
+        code=code("pairs", iterations.paired_sides),
         benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
     log:
         "<logs>/pairs/{model}/{trained}.log",

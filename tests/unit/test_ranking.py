@@ -11,13 +11,13 @@ import rewards
 from drift import tables
 from drift.cli import StageError
 from drift.judging.candidates import numbered
-from tests.unit.test_pairs import answers_of, prompts, requests
+from tests.builders.pairs import answered, fitted_prompts, requests
 
 
 @pytest.fixture
 def asked(tokenizer):
     """Two prompts, each sampled twice plainly and once guided."""
-    fitted = prompts(tokenizer, 2)
+    fitted = fitted_prompts(tokenizer, 2)
     return fitted, pl.concat([requests(fitted, "plain", samples=2), requests(fitted, "guided")])
 
 
@@ -42,7 +42,7 @@ def judged(responses: pl.DataFrame, score) -> pl.DataFrame:
 def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
     fitted, sampled = asked
     texts = [f"Reply to {name}." for name in sampled["request_id"]]
-    completions = answers_of(sampled, ["x", "x"]).with_columns(
+    completions = answered(sampled, ["x", "x"]).with_columns(
         text=pl.col("request_id").replace_strict(sampled["request_id"].to_list(), texts)
     )
     responses = candidates.responses(sampled, completions.sample(fraction=1.0, shuffle=True, seed=1))
@@ -56,7 +56,7 @@ def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
 
 def test_nobody_is_asked_about_a_reply_that_can_make_no_pair_and_what_has_no_verdict_has_no_rank(asked):
     _, sampled = asked
-    responses = candidates.responses(sampled, answers_of(sampled, ["", "Yes."]))
+    responses = candidates.responses(sampled, answered(sampled, ["", "Yes."]))
     assert set(responses["response"]) == {"Yes."}
     assert responses.height == 2, "each prompt's second plain sample"
     assert ranks.ranks(sampled, judged(responses, lambda _: None)).is_empty()

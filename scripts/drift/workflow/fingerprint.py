@@ -53,11 +53,12 @@ class Code:
     def __call__(self, program: str, *others: str | Path | Callable) -> Callable:
         """A param: the fingerprint of `program` (without .py) and of the files that it loads by name.
 
-        `others` are patterns in the folder, paths, or functions of the wildcards that return a path.
+        `others` are patterns in the folder, paths, or functions of the wildcards that return a path or
+        several.
         """
 
         def of_job(wildcards) -> str:
-            named = tuple(other(wildcards) if callable(other) else other for other in others)
+            named = tuple(file for other in others for file in _named(other, wildcards))
             if (program, named) not in self._known:
                 self._known[program, named] = fingerprint(self._scripts / f"{program}.py", *self._files(named))
             return self._known[program, named]
@@ -70,6 +71,11 @@ class Code:
                 yield name
             else:
                 yield from self._scripts.glob(name)
+
+
+def _named(other: str | Path | Callable, wildcards) -> tuple[str | Path, ...]:
+    files = other(wildcards) if callable(other) else other
+    return files if isinstance(files, tuple) else (files,)
 
 
 def fingerprint(program: Path, *others: Path) -> str:

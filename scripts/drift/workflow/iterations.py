@@ -6,10 +6,11 @@ functions or settings of rules. The warm-up is iteration 0: both sides of its pa
 """
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from drift import sides
+from drift import plugins, sides
 from drift.config.training import accumulation_steps
 from drift.layout import shards
 from drift.settings.sampling import RegisterSettings, RequestsSettings
@@ -93,6 +94,15 @@ class Iterations:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
         return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
+
+    def sampled_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that an iteration's requests are made by, for the fingerprint of rule requests."""
+        return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
+
+    def paired_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that both sides of an iteration's pairs come from, for that of rule pairs."""
+        recipe = self.recipe(wildcards.trained)
+        return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
