@@ -408,9 +408,9 @@ RANKED = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates"
 
 
 @pytest.mark.parametrize("rank", ["self", "llama", "deberta"])
-def test_candidates_are_ranked_by_the_policy_a_judge_or_a_reward_model(rank):
+def test_candidates_are_ranked_by_the_policy_a_judge_or_a_ranker(rank):
     models = {"deberta": {"path": "/models/deberta"}}
-    load(minimal(recipes={"ranked": RANKED | {"rank": rank}}, methods=["ranked"], reward_models=models))
+    load(minimal(recipes={"ranked": RANKED | {"rank": rank}}, methods=["ranked"], rankers=models))
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_candidates_are_ranked_by_the_policy_a_judge_or_a_reward_model(rank):
         ({"rank": None}, "who scores the candidates?"),
         ({"rank": "lama"}, "there is no 'lama', did you mean 'llama'?"),
         ({"candidates": ["plain"]}, "a ranking needs two or more"),
-        ({"chosen": "worst", "rejected": "best"}, "not the other way iteration"),
+        ({"chosen": "worst", "rejected": "best"}, "chosen: worst is a rejected side, not a chosen one"),
         ({"rejected": "plain"}, "the other side is logged, or the other end of the ranking"),
         ({"chosen": "guided", "rejected": "logged"}, "candidates and rank belong to chosen: best"),
         ({"prompts": "sat", "candidates": ["plain", "guided"]}, "candidates: guided shows the reply that disappointed"),
@@ -433,3 +433,19 @@ def test_a_judge_of_pairs_cannot_rank():
     values = minimal(recipes={"ranked": RANKED | {"rank": "llama"}}, methods=["ranked"])
     values["evaluation"]["judges"]["llama"]["verdict"] = "letter"
     assert "candidates need scores" in refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("ranker", "message"),
+    [
+        ({"kind": "clasifier", "path": "/m"}, "rankers.mine.kind: there is no 'clasifier', did you mean 'classifier'?"),
+        ({"kind": "classifier"}, "rankers.mine: path: kind classifier needs a model; give its address or folder"),
+    ],
+)
+def test_a_ranker_that_cannot_be_is_refused(ranker, message):
+    assert message in refusal(minimal(rankers={"mine": ranker}))
+
+
+@pytest.mark.parametrize("name", ["self", "llama"])
+def test_a_ranker_has_a_name_of_its_own(name):
+    assert "their names must differ" in refusal(minimal(rankers={name: {"path": "/m"}}))

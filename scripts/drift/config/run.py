@@ -14,7 +14,6 @@ from drift.config.evaluation import Evaluation
 from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
 
-
 # Keys and values that had another name, with the name that they have now; * is any name of a row.
 RENAMED_KEYS = {
     "data.max_seed": "max_corrections",
