@@ -56,14 +56,14 @@ SELF_ROW = {
 
 def ranking_judge(wildcards):
     """The row of the judge that scores an iteration's candidates."""
-    ranker = recipe_of(wildcards.trained)["rank"]
+    ranker = iterations.recipe(wildcards.trained)["rank"]
     return SELF_ROW if ranker == SELF else config["evaluation"]["judges"][ranker]
 
 
 def ranking_answerer(wildcards):
     """What is read to ask that judge: the policy that wrote the candidates, or a judge's."""
-    ranker = recipe_of(wildcards.trained)["rank"]
-    folder = f"{wildcards.model}/{previous(wildcards.trained)}" if ranker == SELF else None
+    ranker = iterations.recipe(wildcards.trained)["rank"]
+    folder = f"{wildcards.model}/{iterations.previous(wildcards.trained)}" if ranker == SELF else None
     row = ranking_judge(wildcards)
     return answerer(row, folder or (judge_policy(ranker) if row["path"] else None))
 
@@ -103,6 +103,6 @@ DECODING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")
 def sampling_of(trained):
     """The decoding of a policy's samples. A reply to a transcript ends where it begins another turn."""
     decoding = {key: config["sampling"][key] for key in DECODING}
-    if config["prompting"]["style"] == "paper" and "guided" in samples_of(trained):
+    if config["prompting"]["style"] == "paper" and "guided" in iterations.samples(trained):
         decoding["stop"] = TRANSCRIPT_STOPS
     return decoding

@@ -13,6 +13,7 @@ BESIDE = {
 
 rule fetch:
     """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
+    localrule: True
     output:
         directory("downloads/{address}"),
     params:

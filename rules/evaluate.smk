@@ -1,14 +1,6 @@
 """What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and
 scores with intervals; and what the judges are worth, by answers with published figures."""
 
-from drift.plugins import VERDICTS
-from drift.settings.judging import ValidationSettings
-from drift.workflow.judges import verdict_file
-
-# The code of judgments.py by verdict: it loads the module of the verdict by name.
-READING = {name: code("judgments", str(verdict_file(name).relative_to(SCRIPTS))) for name in VERDICTS}
-
-
 # -------------------------------------------------------------------------------------------- answers
 
 
@@ -22,13 +14,7 @@ use rule prompts as benchmark_prompts with:
         prompts=paths.benchmark_prompts,
         ledger=paths.benchmark_prompts_ledger,
     params:
-        settings=lambda wildcards: settings(
-            lineage=f"{wildcards.model}/eval/{wildcards.benchmark}",
-            context=benchmarks.context(wildcards),
-            max_tokens=benchmarks.row(wildcards)["decoding"]["max_tokens"],
-            max_length=None,
-            instruction=None,
-        ),
+        settings=benchmarks.prompts_settings,
         kind="tasks",
     log:
         "<logs>/benchmark_prompts/{model}/{benchmark}.log",
@@ -78,7 +64,7 @@ rule responses:
         {CPU:q} {SCRIPTS:q}/responses.py \
             --requests {input.requests:q} \
             --completions {input.completions:q} \
-            --responses {output.responses:q} >{log:q} 2>&1
+            --responses {output.responses:q} > {log:q} 2>&1
         """
 
 
@@ -109,7 +95,7 @@ rule judge_requests:
     output:
         requests=paths.verdicts_requests,
     params:
-        settings=judges.questions,
+        settings=judges.question_settings,
         code=code("judge_requests"),
         # The settings hold the hash of the template: its place changes nothing, and Snakemake does
         # not compare params that depend on resources.
@@ -129,7 +115,7 @@ rule judge_requests:
             --template {params.template:q} \
             --tokenizer {input.policy:q} \
             --settings {params.settings:q} \
-            --requests {output.requests:q} >{log:q} 2>&1
+            --requests {output.requests:q} > {log:q} 2>&1
         """
 
 
@@ -143,8 +129,8 @@ rule judgments:
     output:
         judgments=paths.judgments,
     params:
-        settings=judges.reading,
-        code=lambda wildcards: READING[judges.protocol(wildcards).verdict](wildcards),
+        settings=judges.judgment_settings,
+        code=code("judgments", judges.verdict_file),
         # It decides whether there is a table, not what the table holds: not to be compared.
         min_verdicts=lambda wildcards, resources: judges.min_verdicts(wildcards),
     log:
@@ -163,7 +149,7 @@ rule judgments:
             --completions {input.completions:q} \
             --min-verdicts {params.min_verdicts:q} \
             --settings {params.settings:q} \
-            --judgments {output.judgments:q} >{log:q} 2>&1
+            --judgments {output.judgments:q} > {log:q} 2>&1
         """
 
 
@@ -196,7 +182,7 @@ rule published_answers:
             --kind {wildcards.kind:q} \
             --tasks {output.tasks:q} \
             --responses {output.responses:q} \
-            --published {output.published:q} >{log:q} 2>&1
+            --published {output.published:q} > {log:q} 2>&1
         """
 
 
@@ -237,9 +223,9 @@ rule validation:
     output:
         validation=paths.validation,
     params:
-        settings=ValidationSettings.of(config["evaluation"], seed=config["seed"]).canonical(),
+        settings=judges.validation_settings(),
         code=code("validation"),
-        judges=[word for one in judges.validations() for word in ("--judge", *one)],
+        judges=judges.validation_options(),
     log:
         "<logs>/validation.log",
     benchmark:
@@ -251,7 +237,7 @@ rule validation:
         r"""
         {CPU:q} {SCRIPTS:q}/validation.py {params.judges:q} \
             --settings {params.settings:q} \
-            --validation {output.validation:q} >{log:q} 2>&1
+            --validation {output.validation:q} > {log:q} 2>&1
         """
 
 

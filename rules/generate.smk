@@ -8,8 +8,8 @@ rule sample:
     """Sample replies to the training prompts from the policy of the iteration before."""
     input:
         requests="<results>/{model}/{trained}/requests.parquet",
-        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
-        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
+        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{iterations.previous(wildcards.trained)}/policy.json",
+        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{iterations.previous(wildcards.trained)}/policy"),
     output:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
@@ -63,7 +63,7 @@ use rule sample as judge with:
         completions="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(**judges.asked(wildcards)),
+        settings=lambda wildcards: generation(**judges.assignment(wildcards).generation),
         engine=engine(judges.endpoint),
     log:
         "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",

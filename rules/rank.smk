@@ -3,20 +3,17 @@
 requests, completions -> candidates as a judge sees answers -> its verdicts -> scores; or a reward model's figures at once.
 """
 
-from drift.judging.protocols import RANKING, ranking_protocol
 
-
-def ranking_arguments(wildcards):
-    """The judge that scores an iteration's candidates, and how it judges them."""
-    row = ranking_judge(wildcards)
-    return row, ranking_protocol(row["votes"])
+def ranking(wildcards):
+    """Who scores an iteration's candidates, and how."""
+    return judges.ranking(ranking_judge(wildcards))
 
 
 rule candidates:
     """Lay the sampled replies of an iteration out as answers to be judged."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
     output:
         tasks="<results>/{model}/{trained}/rank/tasks.parquet",
         responses="<results>/{model}/{trained}/rank/responses.parquet",
@@ -42,8 +39,8 @@ use rule judge_requests as rank_requests with:
     output:
         requests="<results>/{model}/{trained}/rank/requests.parquet",
     params:
-        settings=lambda wildcards: judges.questions_of(*ranking_arguments(wildcards)),
-        template=lambda wildcards, resources: judges.template_of(*ranking_arguments(wildcards)),
+        settings=lambda wildcards: ranking(wildcards).question_settings,
+        template=lambda wildcards, resources: ranking(wildcards).template,
     log:
         "<logs>/rank_requests/{model}/{trained}.log",
     benchmark:
@@ -58,7 +55,7 @@ use rule sample as rank with:
         completions="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(**judges.asked_of(*ranking_arguments(wildcards))),
+        settings=lambda wildcards: generation(**ranking(wildcards).generation),
         engine=engine(lambda wildcards: ranking_judge(wildcards)["endpoint"]),
     log:
         "<logs>/rank/{model}/{trained}/{i}-of-{n}.log",
@@ -77,8 +74,8 @@ use rule judgments as rank_judgments with:
     output:
         judgments="<results>/{model}/{trained}/rank/judgments.parquet",
     params:
-        settings=lambda wildcards: judges.reading_of(ranking_arguments(wildcards)[1]),
-        code=READING[RANKING],
+        settings=lambda wildcards: ranking(wildcards).judgment_settings,
+        code=code("judgments", lambda wildcards: ranking(wildcards).verdict_file),
         min_verdicts=lambda wildcards, resources: ranking_judge(wildcards)["min_verdicts"],
     log:
         "<logs>/rank_judgments/{model}/{trained}.log",
@@ -110,13 +107,13 @@ rule ranks:
 rule rewards:
     """Score the candidates with a reward model."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
-        model=lambda wildcards: ancient(located(config["reward_models"][recipe_of(wildcards.trained)["rank"]]["path"])),
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
+        model=lambda wildcards: ancient(located(config["reward_models"][iterations.recipe(wildcards.trained)["rank"]]["path"])),
     output:
         ranks="<results>/{model}/{trained}/rank/rewards.parquet",
     params:
-        settings=lambda wildcards: settings(**config["reward_models"][recipe_of(wildcards.trained)["rank"]]),
+        settings=lambda wildcards: settings(**config["reward_models"][iterations.recipe(wildcards.trained)["rank"]]),
         code=code("rewards"),
     log:
         "<logs>/rewards/{model}/{trained}.log",

@@ -207,9 +207,9 @@ def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--prompts", required=True)
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
-    command.add_argument("--requests", help="of the sampled sides")
+    command.add_argument("--requests", nargs="*", default=[], help="of the sampled sides")
     command.add_argument("--completions", nargs="*", default=[], help="their shards")
-    command.add_argument("--ranks", help="scores of the sampled replies, for best and worst")
+    command.add_argument("--ranks", nargs="*", default=[], help="scores of the sampled replies, for best and worst")
     command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to stay clear of")
     command.add_argument("--pairs", required=True, help="table to write")
     command.add_argument("--dropped", required=True, help="table to write")
@@ -220,8 +220,8 @@ def main() -> None:
     replies = {}
     if arguments.requests:
         completions = read_table(Completions, *arguments.completions)
-        replies = sampled_replies(read_table(Requests, arguments.requests), completions)
-    scores = dict(read_table(Ranks, arguments.ranks).select("request_id", "score").iter_rows()) if arguments.ranks else None
+        replies = sampled_replies(read_table(Requests, *arguments.requests), completions)
+    scores = dict(read_table(Ranks, *arguments.ranks).select("request_id", "score").iter_rows()) if arguments.ranks else None
     pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings, scores)
     report(pairs, failed)
 

@@ -13,6 +13,8 @@ in braces are Snakemake's wildcards:
 Rules import this module, so it imports the standard library alone.
 """
 
+import re
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 # Folders in which something is asked of a model: requests.parquet, completions/{i}-of-{n}.parquet.
@@ -104,6 +106,11 @@ def paths(root: str) -> SimpleNamespace:
 def shards(pattern: str, count: int, **wildcards: str) -> list[str]:
     """The `count` files of a pattern with {i}-of-{n}, its other wildcards filled in."""
     return [pattern.format(i=i, n=count, **wildcards) for i in range(1, count + 1)]
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A constraint of a wildcard: any of `names`, literally."""
+    return "|".join(re.escape(name) for name in names)
 
 
 def reserved() -> frozenset[str]:

@@ -136,7 +136,7 @@ def test_seed_corrections_may_be_logged_on_both_sides():
 
 
 def test_a_global_batch_that_devices_cannot_share_is_refused():
-    assert "global_batch 30 is no multiple of device_batch 4" in refusal(
+    assert "global_batch 30 is not a multiple of device_batch 4" in refusal(
         minimal(training={"global_batch": 30, "device_batch": 4})
     )
 
@@ -346,7 +346,7 @@ def test_votes_without_sampling_are_refused_where_they_would_all_be_the_same():
         ({"label_smoothing": 0.1}, "label_smoothing has no effect on sigmoid, sft"),
         ({"losses": {"aot": 1.0}, "device_batch": 1}, "device_batch must be at least 2"),
         ({"processes": 2}, "launcher: single is one process, not 2"),
-        ({"launcher": "ddp", "processes": 3}, "global_batch 32 is no multiple of device_batch 4 x processes 3"),
+        ({"launcher": "ddp", "processes": 3}, "global_batch 32 is not a multiple of device_batch 4 x 3 devices"),
         ({"launcher": "fsdp2", "lora": {}}, "fsdp2 with lora: adapters need no sharding"),
         ({"lora": {"rnk": 8}}, "training.lora.rnk: unknown key: there is no 'rnk', did you mean 'rank'?"),
     ],
