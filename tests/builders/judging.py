@@ -12,6 +12,7 @@ import pytest
 import judge_requests
 import judgments
 from drift import tables
+from drift.config import load
 from drift.judging import prompts
 from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings
 from tests.conftest import REPOSITORY
@@ -28,6 +29,23 @@ QUESTION = "Where is the market?"
 # What was published of prompts and judges; not part of the repository.
 PUBLISHED = REPOSITORY.parent / "shared"
 needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files are not on this machine")
+
+
+def configuration(benchmarks: dict[str, dict], judges: dict[str, dict], **evaluation) -> dict:
+    """The validated configuration of a run with these rows; the first judge is evaluation.judge."""
+    rows = {"benchmarks": benchmarks, "judges": judges, "judge": next(iter(judges))}
+    return load(
+        {
+            "run": "tiny",
+            "models": {"tiny": {"path": "model"}},
+            "data": {
+                "sources": {"chats": {"kind": "logs", "path": "logs.jsonl"}},
+                "labelers": {"lexical": {"kind": "lexical"}},
+                "labeler": "lexical",
+            },
+            "evaluation": rows | evaluation,
+        }
+    )
 
 
 def changed(protocol: Protocol, **values) -> Protocol:

@@ -16,6 +16,8 @@ from drift import tables
 from drift.chat import render
 from drift.config import Endpoint
 from drift.judging import parsing, prompts, protocols
+from drift.settings.base import Settings
+from tests.builders.judging import CHOICE, LETTER, SCORE, changed, judgment_settings, question_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 from tests.endpoints import FaultyEndpoint
 
@@ -206,16 +208,16 @@ def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
 @pytest.mark.parametrize("verdict", ["choice", "score"])
 def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdict):
     """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or a reason."""
-    how = {"verdict": verdict, "order": "both", "letters": ["A", "B"], "votes": 1}
-    decoding = SAMPLED | {"max_tokens": 100}
-    asked_for = protocols.asked(how, {"decoding": decoding})
-    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, {key: asked_for[key] for key in ("decoding", "schema")})
+    protocol = {"choice": CHOICE, "score": SCORE}[verdict]
+    generation = protocols.generation(protocol, SAMPLED | {"max_tokens": 100})
+    options = {key: generation[key] for key in ("decoding", "schema")}
+    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, options)
     assert (usage["answered"], usage["failed"]) == (8, 0)
     question = prompts.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
     for row in rows.values():
-        found = parsing.verdict(question, row, how)
+        found = parsing.read(question, row, protocol, written=False)
         if row["finish_reason"] == "stop":
-            assert set(json.loads(row["text"])) == set(protocols.SCHEMAS[verdict]["properties"])
+            assert set(json.loads(row["text"])) == set(generation["schema"]["properties"])
             assert found.get("outcome") in range(-2, 3) or 1 <= found["score"] <= 10
         else:
             assert found == {"error": f"no {verdict} in the reply, which the token limit cut"}
@@ -239,21 +241,23 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     for name, schema, rows in (("tasks", tables.Tasks, tasks), ("responses", tables.Responses, responses)):
         tables.write_table(pl.DataFrame(rows, schema=schema.create_empty().schema), schema, tmp_path / f"{name}.parquet")
     # Words that the tiny model has learned to begin with stand in for A and B.
-    how = {"verdict": "letter", "order": "both", "letters": VERDICT["choices"], "votes": 1}
+    protocol = changed(LETTER, letters=tuple(VERDICT["choices"]))
 
-    def run(script: str, *arguments, **settings) -> None:
+    def run(script: str, settings: Settings, *arguments) -> None:
         command = [str(STAGE_PYTHON), str(REPOSITORY / f"scripts/{script}.py"), "--tasks", "tasks.parquet"]
-        command += ["--responses", "responses.parquet", "--settings", json.dumps({"seed": 42, "judging": how} | settings)]
+        command += ["--responses", "responses.parquet", "--settings", settings.canonical()]
         done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     template = REPOSITORY / "scripts/templates/judge-letter.txt"
-    run("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
+    questions = question_settings(protocol, context=8192)
+    run("judge_requests", questions, "--template", str(template), "--requests", "asked.parquet")
     requests = tables.read_table(tables.Requests, tmp_path / "asked.parquet").to_dicts()
     _, usage = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
     assert (usage["calls"], usage["answered"], usage["failed"]) == (8, 6, 2)
     run(
         "judgments",
+        judgment_settings(protocol),
         *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),
         *("--judgments", "judgments.parquet"),
     )

@@ -9,6 +9,7 @@ import pytest
 from drift import tables
 from drift.chat import render
 from drift.judging import protocols
+from tests.builders.judging import SCORE
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,7 @@ def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tok
     tables.write_table(table, tables.Requests, tmp_path / "requests.parquet")
     (tmp_path / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
     decoding = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
-    how = protocols.asked({"verdict": "score"}, {"decoding": decoding})
+    how = protocols.generation(SCORE, decoding)
     hardware = {"tensor_parallel": 1, "gpu_memory": 0.9, "prefix_caching": True, "cpu_cache_gib": 1, "endpoint": None}
     command = [str(STAGE_PYTHON), str(REPOSITORY / "scripts/generate.py"), "--requests", "requests.parquet"]
     command += ["--policy", str(tiny_model), "--manifest", "policy.json", "--shard", "1", "1", "--engine", json.dumps(hardware)]
