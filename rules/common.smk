@@ -11,6 +11,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
 from drift.workflow.fingerprint import Code
+from drift.workflow.generation import Generation
 from drift.workflow.inputs import Inputs, located
 from drift.workflow.iterations import Iterations, method_and_iteration
 from drift.workflow.judges import Benchmarks, Judges
@@ -33,6 +34,9 @@ code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
 benchmarks = Benchmarks(config, paths)
+generation = Generation(config, paths, iterations, pinned=ancient)
+# The model of a judge, as inputs of the rules that ask it.
+judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
 
 # Names under which rules know these until they say inputs.NAME.

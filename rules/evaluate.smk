@@ -30,13 +30,8 @@ use rule requests as benchmark_requests with:
     output:
         requests=paths.benchmark_requests,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            unit=f"eval/{wildcards.benchmark}",
-            split="test",
-            samples={"plain": benchmarks.row(wildcards)["samples"]},
-            instruction=None,
-        ),
+        settings=benchmarks.requests_settings,
+        code=code("policy_requests", benchmarks.side_file),
     log:
         "<logs>/benchmark_requests/{model}/{benchmark}.log",
     benchmark:
@@ -97,9 +92,7 @@ rule judge_requests:
     params:
         settings=judges.question_settings,
         code=code("judge_requests"),
-        # The settings hold the hash of the template: its place changes nothing, and Snakemake does
-        # not compare params that depend on resources.
-        template=lambda wildcards, resources: judges.template(wildcards),
+        template=judges.template,
     log:
         "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -131,8 +124,7 @@ rule judgments:
     params:
         settings=judges.judgment_settings,
         code=code("judgments", judges.verdict_file),
-        # It decides whether there is a table, not what the table holds: not to be compared.
-        min_verdicts=lambda wildcards, resources: judges.min_verdicts(wildcards),
+        min_verdicts=judges.min_verdicts,
     log:
         "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:

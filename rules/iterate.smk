@@ -15,23 +15,6 @@ def base_model(wildcards):
     return located(model_address(wildcards))
 
 
-def base_settings(wildcards):
-    """The settings of rule register."""
-    return settings(name=f"{wildcards.model}/base", path=model_address(wildcards))
-
-
-def requests_settings(wildcards):
-    """The settings of rule requests."""
-    return settings(
-        seed=config["seed"],
-        unit=wildcards.trained,
-        split="train",
-        samples=iterations.samples(wildcards.trained),
-        style=config["prompting"]["style"],
-        instruction=config["prompting"]["instruction"],
-    )
-
-
 def training_run(wildcards, resources):
     """How a training runs here. Snakemake does not compare params that depend on resources."""
     return iterations.training_run(gpus(resources), resources.get("runtime"))
@@ -45,7 +28,7 @@ rule register:
         policy=directory("<results>/{model}/base/policy"),
         manifest="<results>/{model}/base/policy.json",
     params:
-        settings=base_settings,
+        settings=iterations.register_settings,
         code=code("register"),
     log:
         "<logs>/register/{model}.log",
@@ -74,12 +57,12 @@ rule prompts:
     output:
         prompts=paths.prompts,
         ledger=paths.prompts_ledger,
+    wildcard_constraints:
+        table="dsat|sat|corrections",
     params:
         settings=iterations.prompts_settings,
         code=code("prompts"),
         kind="{table}",
-    wildcard_constraints:
-        table="dsat|sat|corrections",
     log:
         "<logs>/prompts/{model}/{table}.log",
     benchmark:
@@ -107,8 +90,8 @@ rule requests:
     output:
         requests=paths.sampling_requests,
     params:
-        settings=requests_settings,
-        code=code("policy_requests"),
+        settings=iterations.requests_settings,
+        code=code("policy_requests", iterations.request_modules),
     log:
         "<logs>/requests/{model}/{trained}.log",
     benchmark:
@@ -140,7 +123,7 @@ rule pairs:
         ledger=paths.pairs_ledger,
     params:
         settings=iterations.pairs_settings,
-        code=code("pairs"),
+        code=code("pairs", iterations.pair_modules),
         benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
     log:
         "<logs>/pairs/{model}/{trained}.log",

@@ -4,8 +4,6 @@ A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> la
 another way asks nobody again.
 """
 
-from drift.labelers.rubric_schema import RUBRIC_SCHEMA
-
 
 use rule register as register_labeler with:
     input:
@@ -25,7 +23,7 @@ use rule register as register_labeler with:
 rule label_requests:
     """Ask what the user's next message says of the reply, for every reply that a rubric labeler is to judge."""
     input:
-        unpack(lambda wildcards: answerer(labeler_row(wildcards), labeler_policy(wildcards.labeler))),
+        unpack(labeler_model),
         turns="<results>/data/turns.parquet",
     output:
         requests="<results>/data/labelers/{labeler}/requests.parquet",
@@ -54,19 +52,14 @@ rule label_requests:
 
 use rule sample as annotate with:
     input:
-        unpack(lambda wildcards: answerer(labeler_row(wildcards), labeler_policy(wildcards.labeler))),
+        unpack(labeler_model),
         requests="<results>/data/labelers/{labeler}/requests.parquet",
     output:
         completions="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.parquet",
         usage="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(
-            context=labeler_row(wildcards)["context"],
-            decoding=LABEL_DECODING,
-            schema=RUBRIC_SCHEMA,
-            endpoint=labeler_row(wildcards)["endpoint"],
-        ),
-        engine=engine(lambda wildcards: labeler_row(wildcards)["endpoint"]),
+        settings=generation.settings(labeler_asked),
+        engine=generation.runtime(labeler_asked),
     log:
         "<logs>/annotate/{labeler}/{i}-of-{n}.log",
     benchmark:

@@ -50,9 +50,9 @@ def test_a_judge_is_told_its_own_prompt_or_that_of_the_verdict(tmp_path):
     own = tmp_path / "mine.txt"
     own.write_text("{reply_a} {reply_b}")
     judges = judges_of({"heldout": HELDOUT}, {"a": {"path": "judge"}, "b": FAR, "c": FAR | {"template": str(own)}})
-    assert judges.template(wildcards("heldout", "a")) == TEMPLATES / "judge-letter.txt"
-    assert judges.template(wildcards("heldout", "b")) == TEMPLATES / "judge-choice.txt"
-    assert judges.template(wildcards("heldout", "c")) == own
+    assert judges.template(wildcards("heldout", "a"), None) == TEMPLATES / "judge-letter.txt"
+    assert judges.template(wildcards("heldout", "b"), None) == TEMPLATES / "judge-choice.txt"
+    assert judges.template(wildcards("heldout", "c"), None) == own
     settings = json.loads(judges.question_settings(wildcards("heldout", "c")))
     assert settings["template_sha256"] == hashlib.sha256(own.read_bytes()).hexdigest()
     assert judges.prompts_of("heldout") == {"a": hashlib.sha256((TEMPLATES / "judge-letter.txt").read_bytes()).hexdigest()}
@@ -68,10 +68,10 @@ def test_questions_leave_room_for_the_verdict_and_the_engine_is_told_how_to_repl
     letter, choice = (json.loads(judges.question_settings(wildcards("heldout", judge))) for judge in ("a", "b"))
     assert (letter["max_tokens"], choice["max_tokens"]) == (1, 1024)
     assert letter["judging"] == choice["judging"] | {"verdict": "letter"}
-    generation = judges.assignment(wildcards("heldout", "b")).generation
-    assert generation["endpoint"]["model"] == "far"
-    assert generation["schema"]["required"][-1] == "choice"
-    assert generation["decoding"]["max_tokens"] == 1024
+    asked = judges.asked(wildcards("heldout", "b"))
+    assert asked["endpoint"]["model"] == "far"
+    assert asked["schema"]["required"][-1] == "choice"
+    assert asked["decoding"]["max_tokens"] == 1024
     assert judges.verdict_file(wildcards("heldout", "b")) == REPOSITORY / "scripts/drift/verdicts/choice.py"
 
 
@@ -80,7 +80,7 @@ def test_whoever_ranks_candidates_scores_each_by_itself():
     ranking = judges.ranking(judges.row(wildcards("", "a")))
     assert json.loads(ranking.judgment_settings)["judging"]["verdict"] == "score"
     assert ranking.template == TEMPLATES / "judge-score.txt"
-    assert ranking.generation["schema"]["required"] == ["strengths", "weaknesses", "score"]
+    assert ranking.asked["schema"]["required"] == ["strengths", "weaknesses", "score"]
 
 
 def test_without_published_answers_no_judge_is_validated():

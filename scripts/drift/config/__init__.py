@@ -7,7 +7,7 @@ from these classes: `make schema`.
 from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
 from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
-from drift.config.recipes import SELF, Recipe, RewardModel
+from drift.config.recipes import SELF, Ranker, Recipe
 from drift.config.run import Config, Engine, load
 from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampling, Training
 
@@ -30,8 +30,8 @@ __all__ = [
     "Lora",
     "Model",
     "Prompting",
+    "Ranker",
     "Recipe",
-    "RewardModel",
     "Sampling",
     "Section",
     "Source",

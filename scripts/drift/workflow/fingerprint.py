@@ -53,7 +53,8 @@ class Code:
     def __call__(self, program: str, *others: str | Path | Callable) -> Callable:
         """A param: the fingerprint of `program` (without .py) and of the files that it loads by name.
 
-        `others` are patterns in the folder, paths, or functions of the wildcards that return a path.
+        `others` are patterns in the folder, paths, or functions of the wildcards that return a path or
+        a tuple of them.
         """
 
         def of_job(wildcards) -> str:
@@ -64,9 +65,11 @@ class Code:
 
         return of_job
 
-    def _files(self, named: tuple[str | Path, ...]) -> Iterator[Path]:
+    def _files(self, named: tuple[str | Path | tuple[Path, ...], ...]) -> Iterator[Path]:
         for name in named:
-            if isinstance(name, Path):
+            if isinstance(name, tuple):
+                yield from name
+            elif isinstance(name, Path):
                 yield name
             else:
                 yield from self._scripts.glob(name)

@@ -6,11 +6,14 @@ functions or settings of rules. The warm-up is iteration 0: both sides of its pa
 """
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from drift import plugins, sides
 from drift.config.training import accumulation_steps
 from drift.layout import shards
+from drift.settings.sampling import RegisterSettings, RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
     MeasuredTraining,
@@ -84,11 +87,16 @@ class Iterations:
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
-        recipe = self.recipe(trained)
-        if recipe["rank"]:
-            return {kind: recipe["candidates"].count(kind) for kind in sorted(set(recipe["candidates"]))}
-        kinds = {recipe["chosen"], recipe["rejected"]} - {"logged"}
-        return {kind: self.config["sampling"]["n"] for kind in sorted(kinds)}
+        return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
+
+    def request_modules(self, wildcards) -> tuple[Path, ...]:
+        """The modules of the sides that are sampled: part of the fingerprint of policy_requests.py."""
+        return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
+
+    def pair_modules(self, wildcards) -> tuple[Path, ...]:
+        """The modules of both sides of the pairs: part of the fingerprint of pairs.py."""
+        recipe = self.recipe(wildcards.trained)
+        return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
@@ -105,12 +113,12 @@ class Iterations:
         }
 
     def ranks(self, wildcards) -> str | list[str]:
-        """The scores of an iteration's candidates, by a reward model or by a judge; none where
-        nothing is ranked."""
+        """The scores of an iteration's candidates, by a ranker or by a judge; none where nothing is
+        ranked."""
         ranker = self.recipe(wildcards.trained)["rank"]
         if ranker is None:
             return []
-        pattern = self.paths.rewards if ranker in self.config["reward_models"] else self.paths.judge_scores
+        pattern = self.paths.rewards if ranker in self.config["rankers"] else self.paths.judge_scores
         return pattern.format(model=wildcards.model, trained=wildcards.trained)
 
     # Training
@@ -169,6 +177,21 @@ class Iterations:
             self.config["prompting"],
             lineage=f"{wildcards.model}/prompts/{wildcards.table}",
             max_length=self.config["training"]["max_length"],
+        ).canonical()
+
+    def register_settings(self, wildcards) -> str:
+        """Of rule register."""
+        model = self.config["models"][wildcards.model]
+        return RegisterSettings.of(model, name=f"{wildcards.model}/base").canonical()
+
+    def requests_settings(self, wildcards) -> str:
+        """Of rule requests."""
+        return RequestsSettings.of(
+            self.config["prompting"],
+            seed=self.config["seed"],
+            unit=wildcards.trained,
+            split="train",
+            samples=self.samples(wildcards.trained),
         ).canonical()
 
     def pairs_settings(self, wildcards) -> str:

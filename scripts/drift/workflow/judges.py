@@ -14,24 +14,26 @@ from drift.config import ConfigError
 from drift.judging import protocols
 from drift.layout import shards
 from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings, ValidationSettings
+from drift.settings.sampling import RequestsSettings
 from drift.settings.training import PromptsSettings
+
+# The side that samples from the prompt alone.
+PLAIN = "plain"
 
 
 class Benchmarks:
     """What policies are asked, by the configuration and its `paths` (drift.layout.paths)."""
 
     def __init__(self, config: dict[str, Any], paths: SimpleNamespace):
-        self._rows = config["evaluation"]["benchmarks"]
-        self._sampling_context = config["sampling"]["context"]
-        self._paths = paths
+        self._config, self._paths = config, paths
 
     def row(self, wildcards) -> dict[str, Any]:
         """The configuration's row of a benchmark."""
-        return self._rows[wildcards.benchmark]
+        return self._config["evaluation"]["benchmarks"][wildcards.benchmark]
 
     def context(self, wildcards) -> int:
         """Tokens of a prompt and its answer together."""
-        return self.row(wildcards)["context"] or self._sampling_context
+        return self.row(wildcards)["context"] or self._config["sampling"]["context"]
 
     def prompts_settings(self, wildcards) -> str:
         """Of rule benchmark_prompts."""
@@ -40,6 +42,23 @@ class Benchmarks:
             context=self.context(wildcards),
             max_tokens=self.row(wildcards)["decoding"]["max_tokens"],
         ).canonical()
+
+    def requests_settings(self, wildcards) -> str:
+        """Of rule benchmark_requests: tasks are asked as they are."""
+        return RequestsSettings(
+            seed=self._config["seed"],
+            unit=f"eval/{wildcards.benchmark}",
+            split="test",
+            samples={PLAIN: self.row(wildcards)["samples"]},
+        ).canonical()
+
+    def side_file(self, wildcards) -> Path:
+        """The plug-in that policy_requests.py loads."""
+        return plugins.source_of(plugins.SIDES, PLAIN)
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What is asked for a policy's answers: arguments of `generation_settings`."""
+        return {"context": self.context(wildcards), "decoding": self.row(wildcards)["decoding"]}
 
     def completions(self, wildcards) -> list[str]:
         """A policy's answers, by shard."""
@@ -85,8 +104,8 @@ class Assignment:
         ).canonical()
 
     @property
-    def generation(self) -> dict[str, Any]:
-        """Who answers the questions, and how: context, endpoint, choices, schema, decoding."""
+    def asked(self) -> dict[str, Any]:
+        """What is asked for the verdicts: arguments of `generation_settings`."""
         answerer = {"context": self.row["context"], "endpoint": self.row["endpoint"]}
         return answerer | protocols.generation(self.protocol, self.row["decoding"])
 
@@ -114,8 +133,8 @@ class Judges:
         Raises ConfigError where a judge's own prompt cannot be read.
         """
         self._config, self._paths, self._templates = config, paths, templates
-        self._rows = config["evaluation"]["judges"]
-        for name, row in self._rows.items():
+        self.rows = config["evaluation"]["judges"]
+        for name, row in self.rows.items():
             try:
                 if row["template"]:
                     Path(row["template"]).read_bytes()
@@ -126,11 +145,7 @@ class Judges:
 
     def row(self, wildcards) -> dict[str, Any]:
         """The configuration's row of a judge."""
-        return self._rows[wildcards.judge]
-
-    def endpoint(self, wildcards) -> dict[str, Any] | None:
-        """The endpoint that a judge is behind; None for a model that runs here."""
-        return self.row(wildcards)["endpoint"]
+        return self.rows[wildcards.judge]
 
     def assignment(self, wildcards) -> Assignment:
         """A judge, and how it judges a benchmark."""
@@ -138,7 +153,7 @@ class Judges:
 
     def _assignment(self, benchmark: str, judge: str) -> Assignment:
         protocol = protocols.protocol_of(self._config, benchmark, judge)
-        return Assignment(self._rows[judge], protocol, self._config["seed"], self._templates)
+        return Assignment(self.rows[judge], protocol, self._config["seed"], self._templates)
 
     def ranking(self, row: dict[str, Any]) -> Assignment:
         """Who ranks candidates, and how. row: of a judge, or as of one."""
@@ -151,13 +166,18 @@ class Judges:
 
     # Rules judge_requests and judgments
 
-    def template(self, wildcards) -> Path:
-        """The file with the judge prompt."""
+    def template(self, wildcards, resources) -> Path:
+        """The file with the judge prompt. The settings hold its hash, so that its place changes
+        nothing: Snakemake does not compare params that depend on resources."""
         return self.assignment(wildcards).template
 
     def question_settings(self, wildcards) -> str:
         """Of rule judge_requests."""
         return self.assignment(wildcards).question_settings
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What is asked for a judge's verdicts: arguments of `generation_settings`."""
+        return self.assignment(wildcards).asked
 
     def completions(self, wildcards) -> list[str]:
         """A judge's replies to the questions about a policy's answers, by shard."""
@@ -173,8 +193,9 @@ class Judges:
         """The plug-in that judgments.py loads."""
         return self.assignment(wildcards).verdict_file
 
-    def min_verdicts(self, wildcards) -> float:
-        """Share of a judge's questions that must get a verdict, 0 to 1."""
+    def min_verdicts(self, wildcards, resources) -> float:
+        """Share of a judge's questions that must get a verdict, 0 to 1. It decides whether there is a
+        table, not what the table holds: Snakemake does not compare params that depend on resources."""
         return self.row(wildcards)["min_verdicts"]
 
     # The validation of judges
