@@ -8,7 +8,11 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Judging:
-    """How an answer is judged: what a verdict is (see drift.judging.protocols), who is shown first, and what the two answers are called."""
+    """How a benchmark was published to be judged: its verdict (a module of drift/verdicts), which
+    answer is shown first, and what the first and the second answer are called.
+
+    drift/judging/protocols.py: rows of the configuration override verdict and order.
+    """
 
     verdict: str
     order: str = "both"
