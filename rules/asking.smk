@@ -1,9 +1,6 @@
-"""Who is asked: judges, and labelers."""
+"""What labelers that ask a model are asked."""
 
 from drift.labelers.rubric_schema import RUBRIC_SCHEMA
-
-# The model of a judge, as inputs of the rules that ask it.
-judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 
 # The labelers that ask a model.
 RUBRICS = [name for name, row in config["data"]["labelers"].items() if row["kind"] == "rubric"]

@@ -21,13 +21,8 @@ from drift.workflow.resources import gpus, grows, placement
 
 try:
     config = load(config)
-except ConfigError as error:
-    raise WorkflowError(str(error)) from None
-
-RESULTS = f"results/{config['run']}"
-paths = layout.paths(RESULTS)
-benchmarks = Benchmarks(config, paths)
-try:
+    RESULTS = f"results/{config['run']}"
+    paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -39,8 +34,11 @@ GPU = Path(workflow.basedir) / config["environments"]["gpu"]
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
+benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
 evaluation = Evaluation(config, paths)
+# The model of a judge, as inputs of the rules that ask it.
+judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
 
 # Names under which rules know these until they say inputs.NAME.

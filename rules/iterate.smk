@@ -5,25 +5,10 @@ The warm-up is iteration 0: the same rules with the corrections and the base mod
 """
 
 
-def model_address(wildcards):
-    """The address of a model to improve, as the configuration gives it."""
-    return config["models"][wildcards.model]["path"]
-
-
-def base_model(wildcards):
-    """The folder of a model to improve."""
-    return located(model_address(wildcards))
-
-
-def training_run(wildcards, resources):
-    """How a training runs here. Snakemake does not compare params that depend on resources."""
-    return iterations.training_run(gpus(resources), resources.get("runtime"))
-
-
 rule register:
     """Make a model to improve the base policy."""
     input:
-        model=ancient(base_model),
+        model=ancient(iterations.base_model),
     output:
         policy=directory("<results>/{model}/base/policy"),
         manifest="<results>/{model}/base/policy.json",
@@ -91,7 +76,7 @@ rule requests:
         requests=paths.sampling_requests,
     params:
         settings=iterations.requests_settings,
-        code=code("policy_requests", iterations.request_modules),
+        code=code("policy_requests", iterations.sampled_sides),
     log:
         "<logs>/requests/{model}/{trained}.log",
     benchmark:
@@ -123,7 +108,7 @@ rule pairs:
         ledger=paths.pairs_ledger,
     params:
         settings=iterations.pairs_settings,
-        code=code("pairs", iterations.pair_modules),
+        code=code("pairs", iterations.paired_sides),
         benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
     log:
         "<logs>/pairs/{model}/{trained}.log",
@@ -167,7 +152,7 @@ rule train:
     params:
         settings=iterations.train_settings,
         code=code("train"),
-        run=training_run,
+        run=iterations.training_run,
         state=paths.state,
     log:
         "<logs>/train/{model}/{trained}.log",

@@ -4,7 +4,6 @@ requests, completions -> candidates as answers to be judged -> questions -> repl
 scores; or, of a ranker, scores at once.
 """
 
-from drift.judging.protocols import RANKING
 from drift.workflow.ranking import Ranking
 
 ranking = Ranking(config, paths, iterations, judges, generation, pinned=ancient)
@@ -47,7 +46,7 @@ use rule judge_requests as rank_requests with:
     output:
         requests=paths.ranking_requests,
     params:
-        settings=ranking.questions,
+        settings=ranking.question_settings,
         template=ranking.template,
     log:
         "<logs>/rank_requests/{model}/{trained}.log",
@@ -78,8 +77,8 @@ use rule judgments as rank_judgments with:
     output:
         judgments=paths.ranking_judgments,
     params:
-        settings=ranking.reading,
-        code=READING[RANKING],
+        settings=ranking.judgment_settings,
+        code=code("judgments", ranking.verdict_file),
         min_verdicts=ranking.min_verdicts,
     log:
         "<logs>/rank_judgments/{model}/{trained}.log",

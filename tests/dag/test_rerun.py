@@ -198,7 +198,7 @@ KEYS = {
     **{f"evaluation.judges.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
     "evaluation.validation": (
         "other.jsonl",
-        {"published", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
+        {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
     ),
     "evaluation.bootstrap": (300, {"scores"}),
     "engine.backend": ("transformers", {"sample", "respond", "judge", "annotate"}),

@@ -3,7 +3,7 @@
 import pytest
 
 from drift.config import load
-from tests.configurations import ENDPOINT, minimal, refusal
+from tests.builders.configurations import ENDPOINT, minimal, refusal
 
 
 @pytest.mark.parametrize(
@@ -174,3 +174,19 @@ def test_a_judge_of_pairs_cannot_rank():
     values = minimal(recipes={"ranked": RANKED | {"rank": "llama"}}, methods=["ranked"])
     values["evaluation"]["judges"]["llama"]["verdict"] = "letter"
     assert "candidates need scores" in refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("ranker", "message"),
+    [
+        ({"kind": "clasifier", "path": "/m"}, "rankers.mine.kind: there is no 'clasifier', did you mean 'classifier'?"),
+        ({"kind": "classifier"}, "rankers.mine: path: kind classifier needs a model; give its address or folder"),
+    ],
+)
+def test_a_ranker_that_cannot_be_is_refused(ranker, message):
+    assert message in refusal(minimal(rankers={"mine": ranker}))
+
+
+@pytest.mark.parametrize("name", ["self", "llama"])
+def test_a_ranker_has_a_name_of_its_own(name):
+    assert "their names must differ" in refusal(minimal(rankers={name: {"path": "/m"}}))

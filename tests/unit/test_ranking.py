@@ -16,13 +16,13 @@ from drift.cli import StageError
 from drift.judging.candidates import numbered
 from drift.rankers import classifier
 from drift.settings.sampling import RewardSettings
-from tests.unit.test_pairs import answers_of, prompts, requests
+from tests.builders.pairs import answered, fitted_prompts, requests
 
 
 @pytest.fixture
 def asked(tokenizer):
     """Two prompts, each sampled twice plainly and once guided."""
-    fitted = prompts(tokenizer, 2)
+    fitted = fitted_prompts(tokenizer, 2)
     return fitted, pl.concat([requests(fitted, "plain", samples=2), requests(fitted, "guided")])
 
 
@@ -47,7 +47,7 @@ def judged(responses: pl.DataFrame, score) -> pl.DataFrame:
 def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
     fitted, sampled = asked
     texts = [f"Reply to {name}." for name in sampled["request_id"]]
-    completions = answers_of(sampled, ["x", "x"]).with_columns(
+    completions = answered(sampled, ["x", "x"]).with_columns(
         text=pl.col("request_id").replace_strict(sampled["request_id"].to_list(), texts)
     )
     responses = candidates.responses(sampled, completions.sample(fraction=1.0, shuffle=True, seed=1))
@@ -61,7 +61,7 @@ def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
 
 def test_a_reply_that_can_make_no_pair_is_not_judged_and_one_without_a_verdict_has_no_rank(asked):
     _, sampled = asked
-    responses = candidates.responses(sampled, answers_of(sampled, ["", "Yes."]))
+    responses = candidates.responses(sampled, answered(sampled, ["", "Yes."]))
     assert set(responses["response"]) == {"Yes."}
     assert responses.height == 2, "each prompt's second plain sample"
     assert ranks.ranks(sampled, judged(responses, lambda _: None)).is_empty()
@@ -137,7 +137,7 @@ def shortest(monkeypatch):
 
 def test_a_ranker_is_a_module_and_a_line_and_can_do_without_a_model(shortest, asked, tmp_path, monkeypatch):
     fitted, sampled = asked
-    completions = answers_of(sampled, ["", "A long reply.", "Short."])
+    completions = answered(sampled, ["", "A long reply.", "Short."])
     for name, schema, rows in (
         ("prompts", tables.Prompts, fitted),
         ("requests", tables.Requests, sampled),

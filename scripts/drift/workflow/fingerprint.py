@@ -56,25 +56,28 @@ class Code:
         name.
 
         `others` are patterns in the folder, paths, or functions of the wildcards that return a path or
-        a tuple of them.
+        several.
         """
 
         def of_job(wildcards) -> str:
-            named = tuple(other(wildcards) if callable(other) else other for other in others)
+            named = tuple(file for other in others for file in _named(other, wildcards))
             if (program, named) not in self._known:
                 self._known[program, named] = fingerprint(self._scripts / f"{program}.py", *self._files(named))
             return self._known[program, named]
 
         return of_job
 
-    def _files(self, named: tuple[str | Path | tuple[Path, ...], ...]) -> Iterator[Path]:
+    def _files(self, named: tuple[str | Path, ...]) -> Iterator[Path]:
         for name in named:
-            if isinstance(name, tuple):
-                yield from name
-            elif isinstance(name, Path):
+            if isinstance(name, Path):
                 yield name
             else:
                 yield from self._scripts.glob(name)
+
+
+def _named(other: str | Path | Callable, wildcards) -> tuple[str | Path, ...]:
+    files = other(wildcards) if callable(other) else other
+    return files if isinstance(files, tuple) else (files,)
 
 
 def fingerprint(program: Path, *others: Path) -> str:

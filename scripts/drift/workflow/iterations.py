@@ -24,6 +24,8 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
+from drift.workflow.inputs import located
+from drift.workflow.resources import gpus
 
 WARMUP = "warmup"
 
@@ -84,17 +86,21 @@ class Iterations:
 
     # Sampling
 
+    def base_model(self, wildcards) -> str:
+        """The folder of a model to improve."""
+        return located(self.config["models"][wildcards.model]["path"])
+
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
         return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
 
-    def request_modules(self, wildcards) -> tuple[Path, ...]:
-        """The modules of the sides that are sampled: part of the fingerprint of policy_requests.py."""
+    def sampled_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that an iteration's requests are made by, for the fingerprint of rule requests."""
         return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
 
-    def pair_modules(self, wildcards) -> tuple[Path, ...]:
-        """The modules of both sides of the pairs: part of the fingerprint of pairs.py."""
+    def paired_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that both sides of an iteration's pairs come from, for that of rule pairs."""
         recipe = self.recipe(wildcards.trained)
         return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
 
@@ -113,8 +119,8 @@ class Iterations:
         }
 
     def ranks(self, wildcards) -> str | list[str]:
-        """The scores of an iteration's candidates, by a ranker or by a judge; none where nothing is
-        ranked."""
+        """The scores of an iteration's candidates, by a reward model or by a judge; none where
+        nothing is ranked."""
         ranker = self.recipe(wildcards.trained)["rank"]
         if ranker is None:
             return []
@@ -170,6 +176,11 @@ class Iterations:
 
     # Settings of the stages, as the rules pass them on
 
+    def register_settings(self, wildcards) -> str:
+        """Of rule register."""
+        path = self.config["models"][wildcards.model]["path"]
+        return RegisterSettings(name=f"{wildcards.model}/base", path=path).canonical()
+
     def prompts_settings(self, wildcards) -> str:
         """Of rule prompts."""
         return PromptsSettings.of(
@@ -178,11 +189,6 @@ class Iterations:
             lineage=f"{wildcards.model}/prompts/{wildcards.table}",
             max_length=self.config["training"]["max_length"],
         ).canonical()
-
-    def register_settings(self, wildcards) -> str:
-        """Of rule register."""
-        model = self.config["models"][wildcards.model]
-        return RegisterSettings.of(model, name=f"{wildcards.model}/base").canonical()
 
     def requests_settings(self, wildcards) -> str:
         """Of rule requests."""
@@ -223,13 +229,13 @@ class Iterations:
             training=MeasuredTraining.of(self.config["training"]),
         ).canonical()
 
-    def training_run(self, gpus: int | None, minutes: float | None) -> str:
-        """How a training runs in a job with `gpus` (None: the profile gives none) and that many
-        `minutes` (None: no limit), which changes no result.
+    def training_run(self, wildcards, resources) -> str:
+        """How a training runs in a job with these `resources`, which changes no result. Snakemake does
+        not compare params that depend on resources.
 
-        Raises ValueError where the GPUs cannot share a step's pairs.
+        Raises ValueError where the job's GPUs cannot share a step's pairs.
         """
         training = self.config["training"]
-        processes = training["processes"] or gpus
+        processes = training["processes"] or gpus(resources)
         accumulation_steps(training["global_batch"], training["device_batch"], processes or 1)
-        return TrainingRun.of(training, processes=processes, deadline=minutes).canonical()
+        return TrainingRun.of(training, processes=processes, deadline=resources.get("runtime")).canonical()

@@ -8,14 +8,12 @@ from typing import Any
 from drift import plugins
 from drift.config import SELF, Judge
 from drift.config.evaluation import Verdict
-from drift.judging.protocols import ranking_protocol
 from drift.layout import shards
-from drift.settings.judging import Protocol
 from drift.settings.sampling import RewardSettings
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
-from drift.workflow.judges import Judges
+from drift.workflow.judges import Assignment, Judges
 
 # A score of the policy itself is greedy and short, and a policy that gives no score makes no pair,
 # so that no share of verdicts is required of it.
@@ -52,9 +50,8 @@ class Ranking:
         ranker = self._ranker(wildcards)
         return self._by_itself if ranker == SELF else self._judges.rows[ranker]
 
-    def protocol(self, wildcards) -> Protocol:
-        """How it judges them: each by itself."""
-        return ranking_protocol(self.row(wildcards)["votes"])
+    def _assignment(self, wildcards) -> Assignment:
+        return self._judges.ranking(self.row(wildcards))
 
     def model(self, wildcards) -> dict[str, str | list]:
         """The model that is asked, as `policy` and `manifest`: of a policy that ranks by itself, the one
@@ -66,27 +63,31 @@ class Ranking:
         policy, manifest = (pattern.format(judge=ranker) for pattern in (self._paths.judge_policy, self._paths.judge_manifest))
         return self._generation.model_of(self.row(wildcards), policy, manifest)
 
-    def questions(self, wildcards) -> str:
-        """Settings of judge_requests.py."""
-        return self._judges.questions_of(self.row(wildcards), self.protocol(wildcards))
+    def question_settings(self, wildcards) -> str:
+        """Of rule rank_requests."""
+        return self._assignment(wildcards).question_settings
 
     def template(self, wildcards, resources) -> Path:
         """The file with the judge's prompt. The settings hold its hash, so that its place changes
         nothing: Snakemake does not compare params that depend on resources."""
-        return self._judges.template_of(self.row(wildcards), self.protocol(wildcards))
+        return self._assignment(wildcards).template
 
     def asked(self, wildcards) -> dict[str, Any]:
         """What is asked for the judge's scores."""
-        return self._judges.asked_of(self.row(wildcards), self.protocol(wildcards))
+        return self._assignment(wildcards).asked
 
     def completions(self, wildcards) -> list[str]:
         """The judge's replies about the candidates, by shard."""
         count = self._config["sampling"]["shards"]
         return shards(self._paths.ranking_completions, count, model=wildcards.model, trained=wildcards.trained)
 
-    def reading(self, wildcards) -> str:
-        """Settings of judgments.py."""
-        return self._judges.reading_of(self.protocol(wildcards))
+    def judgment_settings(self, wildcards) -> str:
+        """Of rule rank_judgments."""
+        return self._assignment(wildcards).judgment_settings
+
+    def verdict_file(self, wildcards) -> Path:
+        """The plug-in that judgments.py loads."""
+        return self._assignment(wildcards).verdict_file
 
     def min_verdicts(self, wildcards, resources) -> float:
         """Share of the questions that must get a verdict. It decides whether there is a table, not what
