@@ -1,4 +1,5 @@
-"""What both benchmarks share: programs run one after the other, with their time and peak memory, and rules of the pipeline."""
+"""What the programs of perf/ share: they run others one after the other, with their time and peak memory,
+and rules of the pipeline."""
 
 import json
 import os
@@ -33,5 +34,5 @@ def rule(target: Path) -> dict:
 
 
 def rule_seconds(record: Path) -> float:
-    """Seconds that the latest job of a rule took, by Snakemake's record of it (below results/RUN/benchmarks)."""
-    return json.loads((REPOSITORY / RESULTS / "benchmarks" / record).read_text().splitlines()[-1])["s"]
+    """Seconds that the latest job of a rule took, by Snakemake's record of it (below results/RUN/timings)."""
+    return json.loads((REPOSITORY / RESULTS / "timings" / record).read_text().splitlines()[-1])["s"]
