@@ -1,8 +1,8 @@
-"""Loss and gradient of one batch, in fp32: our trainer's against TRL's own, with weights that have moved
-from the reference.
+"""Loss and gradient of one batch, in fp32: our trainer's against TRL's own, with weights that have
+moved from the reference.
 
-In bf16 the two differ by rounding (so do two ways of padding), and RMSprop, whose first steps take little
-but the sign of a gradient, amplifies that, so a comparison step by step means little there.
+In bf16 the two differ by rounding (so do two ways of padding), and RMSprop, whose first steps take
+little but the sign of a gradient, amplifies that, so a comparison step by step means little there.
 `make bench-train` runs it.
 """
 

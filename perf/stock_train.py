@@ -1,8 +1,9 @@
-"""What the released code trains with: TRL's DPOTrainer and the released hyperparameters, nothing added.
+"""What the released code trains with: TRL's DPOTrainer and the released hyperparameters, nothing
+added.
 
-Reads Pairs and a policy; writes a checkpoint of the end like any such program, and prints, as one line of
-JSON, how long it took and the loss of every step. The released versions of TRL computed the reference's
-log-probabilities as they went, by a second model next to the policy; so does this.
+Reads Pairs and a policy; writes a checkpoint of the end like any such program, and prints, as one
+line of JSON, how long it took and the loss of every step. The released versions of TRL computed the
+reference's log-probabilities as they went, by a second model next to the policy; so does this.
 """
 
 import json
@@ -22,8 +23,8 @@ from drift.training.trainer import SimilarLengths, as_dataset
 
 
 class InOurOrder(DPOTrainer):
-    """The same, with the pairs in the order of our `train` rule, so that its losses can be compared step
-    by step. In its own random order it pads more, and takes longer."""
+    """The same, with the pairs in the order of our `train` rule, so that its losses can be compared
+    step by step. In its own random order it pads more, and takes longer."""
 
     def _get_train_sampler(self, train_dataset=None):
         batch = self.args.per_device_train_batch_size
@@ -31,7 +32,8 @@ class InOurOrder(DPOTrainer):
 
 
 def stock_trainer(folder: str, training: PolicyTraining, model, pairs: pl.DataFrame, tokenizer, **options) -> DPOTrainer:
-    """TRL's trainer of `model` on `pairs` with the released hyperparameters; `options` are the trainer's own."""
+    """TRL's trainer of `model` on `pairs` with the released hyperparameters; `options` are the
+    trainer's own."""
     config = DPOConfig(
         output_dir=folder,
         beta=training.beta,

@@ -1,7 +1,9 @@
-"""Pairs per second: our `train` rule against TRL's own trainer with the released hyperparameters, on the same pairs.
+"""Pairs per second: our `train` rule against TRL's own trainer with the released hyperparameters,
+on the same pairs.
 
-Both take the pairs in the same order, so that their losses can be compared. The rule's time holds all it does, with the
-reference's log-probabilities, its gates and the policy it writes. `make bench-train` runs it, in some eight minutes on two cores.
+Both take the pairs in the same order, so that their losses can be compared. The rule's time holds
+all it does, with the reference's log-probabilities, its gates and the policy it writes.
+`make bench-train` runs it, in some eight minutes on two cores.
 """
 
 import sys
