@@ -6,6 +6,7 @@ from drift.benchmarks import KINDS
 from drift.chat import TRANSCRIPT_STOPS
 from drift.config import SELF
 from drift.judging.protocols import PAIRWISE, asked, judging
+from drift.labelers.rubric_question import DECODING as LABEL_DECODING
 
 
 def benchmark_context(benchmark):
@@ -90,33 +91,6 @@ def judge_policy(judge):
     """Where the judge's model is. Only for a judge that runs here."""
     return model_folder(config["evaluation"]["judges"][judge]["path"], f"judges/{judge}")
 
-
-# The labelers that ask a model.
-RUBRICS = [name for name, row in config["data"]["labelers"].items() if row["kind"] == "rubric"]
-
-
-def labeler_row(wildcards):
-    """The configuration's row of a labeler."""
-    return config["data"]["labelers"][wildcards.labeler]
-
-
-def labeler_policy(labeler):
-    """Where a rubric labeler's model is. Only for a model that runs here."""
-    return model_folder(config["data"]["labelers"][labeler]["path"], f"data/labelers/{labeler}")
-
-
-def labeler_requests(labeler):
-    """What a rubric labeler's model is asked."""
-    return f"{RESULTS}/data/labelers/{labeler}/requests.parquet"
-
-
-def labeler_completions(labeler):
-    """What it answers, by shard."""
-    return shards(f"{RESULTS}/data/labelers/{labeler}", config["data"]["labelers"][labeler]["shards"])
-
-
-# An answer is one line of JSON with a quote; the likeliest one, as a label is no matter of taste.
-LABEL_DECODING = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 256}
 
 # How the policy itself is asked to score what it wrote.
 SELF_ROW = {

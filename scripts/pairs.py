@@ -16,7 +16,7 @@ import polars as pl
 
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
-from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.ledger import LedgerBook
 from drift.tables import Completions, Dropped, Ledger, Pairs, Prompts, Ranks, Requests, Tasks, read_table, write_table
 
@@ -192,7 +192,7 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
 
 def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
     """Raise StageError where a user's message in a training prompt is, word for word, a message of one of the Tasks tables."""
-    said = said_by_users(pairs.select("pair_id", "prompt"))
+    said = user_messages(pairs.select("pair_id", "prompt"))
     found = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(said["content"])
     if not found.is_empty():
         row = found.row(0, named=True)
