@@ -43,7 +43,7 @@ POLICIES = [policy for model in config["models"] for policy in iterations.polici
 
 # Names under which rules know these until they say inputs.NAME.
 ADDRESSES, KEPT_OUT = inputs.addresses, inputs.kept_out
-file_at, task_files, task_options, model_folder = inputs.file, inputs.task_files, inputs.task_options, inputs.model_folder
+file_at, task_files, task_options = inputs.file, inputs.task_files, inputs.task_options
 
 
 def settings(**values):
