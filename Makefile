@@ -11,6 +11,7 @@
 # make bench-data   seconds and memory from a million raw conversations to pools, and beside datasets map/filter (10 GB of disk)
 # make bench-scores   seconds to score 10 policies on WildBench and AlpacaEval at full size
 # make bench-endpoint   seconds of 2,000 requests, 64 in flight, to a server that takes 200 ms for each
+# make docs   docs/configuration.md from the configuration's classes; make schema: config.schema.json
 # make locks  resolve envs/*.in anew into envs/*.lock
 
 PYTHON ?= python3.11
@@ -31,7 +32,7 @@ PLAN_OPTIONS ?= --gpus 8
 GPU_PYTHON ?= .venv/gpu/bin/python
 
 .PHONY: demo test test-slurm test-gpu slurm-packages lint why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
-	bench-slurm envs envs-gpu locks
+	bench-slurm envs envs-gpu locks docs schema
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -79,6 +80,12 @@ bench-train: envs
 	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/warmup/pairs.parquet
 	$(STAGE_PYTHON) perf/train_rates.py
 	$(STAGE_PYTHON) perf/same_gradient.py
+
+docs: .venv/snakemake/installed
+	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config --markdown > docs/configuration.md
+
+schema: .venv/snakemake/installed
+	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config > config.schema.json
 
 lint: envs
 	.venv/snakemake/bin/ruff check .
