@@ -5,6 +5,7 @@ check of the configuration and than editors do. `make docs` writes it.
 """
 
 import json
+import textwrap
 from collections.abc import Iterator
 
 _INTRODUCTION = """\
@@ -43,7 +44,8 @@ def _sections(section: dict, definitions: dict, path: str) -> Iterator[str]:
     lines = [f"## {heading}", ""]
     if path and section.get("description"):
         # The first paragraph of a class's docstring.
-        lines += [" ".join(section["description"].split("\n\n")[0].split()), ""]
+        words = " ".join(section["description"].split("\n\n")[0].split())
+        lines += [textwrap.fill(words, 100, break_long_words=False, break_on_hyphens=False), ""]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     below = []
     for key, field in section["properties"].items():
