@@ -8,8 +8,8 @@ rule sample:
     """Sample replies to the training prompts from the policy of the iteration before."""
     input:
         requests="<results>/{model}/{trained}/requests.parquet",
-        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
-        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
+        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{iterations.previous(wildcards.trained)}/policy.json",
+        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{iterations.previous(wildcards.trained)}/policy"),
     output:
         completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
@@ -45,7 +45,7 @@ use rule sample as respond with:
         usage="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.json",
     params:
         settings=lambda wildcards: generation(
-            context=benchmark_context(wildcards.benchmark),
+            context=benchmarks.context(wildcards),
             decoding=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"],
         ),
     log:
@@ -57,18 +57,14 @@ use rule sample as respond with:
 
 use rule sample as judge with:
     input:
-        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
+        unpack(judge_model),
         requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
     output:
         completions="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(
-            context=judge_row(wildcards)["context"],
-            endpoint=judge_row(wildcards)["endpoint"],
-            **asked(judging_of(wildcards.benchmark, wildcards.judge), judge_row(wildcards)),
-        ),
-        engine=engine(lambda wildcards: judge_row(wildcards)["endpoint"]),
+        settings=lambda wildcards: generation(**judges.asked(wildcards)),
+        engine=engine(judges.endpoint),
     log:
         "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",
     benchmark:
@@ -78,7 +74,7 @@ use rule sample as judge with:
 
 use rule judge as judge_published with:
     input:
-        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
+        unpack(judge_model),
         requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
     output:
         completions="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.parquet",

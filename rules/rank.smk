@@ -3,12 +3,20 @@
 requests, completions -> candidates as a judge sees answers -> its verdicts -> scores; or a reward model's figures at once.
 """
 
+from drift.judging.protocols import RANKING, ranking_protocol
+
+
+def ranking_arguments(wildcards):
+    """The judge that scores an iteration's candidates, and how it judges them."""
+    row = ranking_judge(wildcards)
+    return row, ranking_protocol(row["votes"])
+
 
 rule candidates:
     """Lay the sampled replies of an iteration out as answers to be judged."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
     output:
         tasks="<results>/{model}/{trained}/rank/tasks.parquet",
         responses="<results>/{model}/{trained}/rank/responses.parquet",
@@ -34,8 +42,8 @@ use rule judge_requests as rank_requests with:
     output:
         requests="<results>/{model}/{trained}/rank/requests.parquet",
     params:
-        settings=lambda wildcards: question_settings(ranking_judge(wildcards), ranking(ranking_judge(wildcards))),
-        template=lambda wildcards, resources: template_of(ranking_judge(wildcards), ranking(ranking_judge(wildcards)))[0],
+        settings=lambda wildcards: judges.questions_of(*ranking_arguments(wildcards)),
+        template=lambda wildcards, resources: judges.template_of(*ranking_arguments(wildcards)),
     log:
         "<logs>/rank_requests/{model}/{trained}.log",
     benchmark:
@@ -50,11 +58,7 @@ use rule sample as rank with:
         completions="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.parquet",
         usage="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(
-            context=ranking_judge(wildcards)["context"],
-            endpoint=ranking_judge(wildcards)["endpoint"],
-            **asked(ranking(ranking_judge(wildcards)), ranking_judge(wildcards)),
-        ),
+        settings=lambda wildcards: generation(**judges.asked_of(*ranking_arguments(wildcards))),
         engine=engine(lambda wildcards: ranking_judge(wildcards)["endpoint"]),
     log:
         "<logs>/rank/{model}/{trained}/{i}-of-{n}.log",
@@ -73,8 +77,9 @@ use rule judgments as rank_judgments with:
     output:
         judgments="<results>/{model}/{trained}/rank/judgments.parquet",
     params:
-        settings=lambda wildcards: settings(seed=config["seed"], judging=ranking(ranking_judge(wildcards))),
-        least=lambda wildcards, resources: ranking_judge(wildcards)["min_verdicts"],
+        settings=lambda wildcards: judges.reading_of(ranking_arguments(wildcards)[1]),
+        code=READING[RANKING],
+        min_verdicts=lambda wildcards, resources: ranking_judge(wildcards)["min_verdicts"],
     log:
         "<logs>/rank_judgments/{model}/{trained}.log",
     benchmark:
@@ -105,13 +110,13 @@ rule ranks:
 rule rewards:
     """Score the candidates with a reward model."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
-        model=lambda wildcards: ancient(located(config["reward_models"][recipe_of(wildcards.trained)["rank"]]["path"])),
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
+        model=lambda wildcards: ancient(located(config["rankers"][iterations.recipe(wildcards.trained)["rank"]]["path"])),
     output:
         ranks="<results>/{model}/{trained}/rank/rewards.parquet",
     params:
-        settings=lambda wildcards: settings(**config["reward_models"][recipe_of(wildcards.trained)["rank"]]),
+        settings=lambda wildcards: settings(**config["rankers"][iterations.recipe(wildcards.trained)["rank"]]),
         code=code("rewards"),
     log:
         "<logs>/rewards/{model}/{trained}.log",

@@ -3,6 +3,7 @@
 
 rule resolved_config:
     """Keep the configuration that this run really used, defaults included."""
+    localrule: True
     output:
         config="<results>/config.resolved.yaml",
     params:

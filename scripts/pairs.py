@@ -9,7 +9,6 @@ stops the run: the pools leave these out.
 
 import re
 from collections import Counter
-from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +17,7 @@ from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
 from drift.data.similarity import BenchmarkTexts, said_by_users
 from drift.ledger import LedgerBook
+from drift.sides import candidates
 from drift.tables import Completions, Dropped, Ledger, Pairs, Prompts, Ranks, Requests, Tasks, read_table, write_table
 
 UNRANKED = "too few candidates have a score"
@@ -32,9 +32,6 @@ LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
 REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, EQUAL, TIED, LEAKED, LONG)
-
-RANKED = ("best", "worst")
-
 
 # How a guided reply betrays what it was shown and its training prompt does not show.
 _ALLUSION = re.compile(
@@ -62,46 +59,6 @@ def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[t
     for row in rows.iter_rows(named=True):
         replies.setdefault((row["prompt_id"], row["kind"]), []).append(row)
     return replies
-
-
-def side_replies(
-    prompt_id: str, origin: str, replies: dict[tuple[str, str], list[dict]], scores: dict[str, float]
-) -> list[dict]:
-    """The sampled replies that a side may take, the one to try first in front: lower sample numbers, of a ranking its end.
-    `scores` by request_id; what has none is in no ranking."""
-    if origin in RANKED:
-        found = [reply for kind in ("guided", "plain") for reply in replies.get((prompt_id, kind), [])]
-        ranked = [reply for reply in found if reply["request_id"] in scores]
-        return sorted(ranked, key=lambda reply: scores[reply["request_id"]], reverse=origin == "best")
-    if sampled := replies.get((prompt_id, origin)):
-        return sampled
-    raise cli.StageError(f"prompt {prompt_id} has no {origin} request; rebuild the requests from these prompts")
-
-
-def candidates(prompt: dict, replies: dict[tuple[str, str], list[dict]], recipe: dict, scores: dict[str, float]) -> list[dict]:
-    """Both sides of a prompt's pair before any check: text, where it comes from, the completion it was sampled as, and its score
-    where it was ranked. One candidate for each sample (where both sides are sampled, for each two)."""
-    sides = []
-    for side in ("chosen", "rejected"):
-        if recipe[side] == "logged":
-            sides.append([{"text": prompt[side], "from": "logged", "reply": None, "score": None}])
-            continue
-        sides.append(
-            [
-                {
-                    "text": reply["text"].strip(),
-                    "from": reply["request_id"],
-                    "reply": reply,
-                    "score": scores.get(reply["request_id"]),
-                }
-                for reply in side_replies(prompt["prompt_id"], recipe[side], replies, scores)
-            ]
-        )
-    return [
-        {"chosen": chosen, "rejected": rejected}
-        for chosen, rejected in product(*sides)
-        if chosen["from"] != rejected["from"] or not chosen["reply"]
-    ]
 
 
 def fault(
@@ -207,9 +164,9 @@ def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--prompts", required=True)
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
-    command.add_argument("--requests", help="of the sampled sides")
+    command.add_argument("--requests", nargs="*", default=[], help="of the sampled sides")
     command.add_argument("--completions", nargs="*", default=[], help="their shards")
-    command.add_argument("--ranks", help="scores of the sampled replies, for best and worst")
+    command.add_argument("--ranks", nargs="*", default=[], help="scores of the sampled replies, for best and worst")
     command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to stay clear of")
     command.add_argument("--pairs", required=True, help="table to write")
     command.add_argument("--dropped", required=True, help="table to write")
@@ -220,8 +177,8 @@ def main() -> None:
     replies = {}
     if arguments.requests:
         completions = read_table(Completions, *arguments.completions)
-        replies = sampled_replies(read_table(Requests, arguments.requests), completions)
-    scores = dict(read_table(Ranks, arguments.ranks).select("request_id", "score").iter_rows()) if arguments.ranks else None
+        replies = sampled_replies(read_table(Requests, *arguments.requests), completions)
+    scores = dict(read_table(Ranks, *arguments.ranks).select("request_id", "score").iter_rows()) if arguments.ranks else None
     pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings, scores)
     report(pairs, failed)
 

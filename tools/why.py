@@ -1,4 +1,4 @@
-"""Say what a run would do, and why, in words: which setting, module or table changed.
+"""Say what a run would do, and why, in words: which setting, definition or table changed.
 
 Asks snakemake for a dry run with the arguments that are given (`python tools/why.py --profile slurm`), and sorts the jobs
 into those that run for a reason of their own and those that follow from them. Runs with the driver's Python.
@@ -101,8 +101,8 @@ def _differences(was: dict, after: dict, where: str = "") -> list[str]:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             lines += _differences(old, new, f"{where}{key}.")
-        elif key.rpartition(".")[2] in ("py", "sql", "txt", "j2"):
-            verb = "changed" if key in was and key in after else "is used now" if key in after else "is used no more"
+        elif where == "code.":
+            verb = "changed" if key in was and key in after else "is used now" if key in after else "is no longer used"
             lines.append(f"code: {key} {verb}")
         else:
             lines.append(f"setting: {where}{key}: {_value(old)} -> {_value(new)}")

@@ -13,7 +13,11 @@ in braces are Snakemake's wildcards:
 Rules import this module, so it imports the standard library alone.
 """
 
+import re
+from collections.abc import Iterable
 from types import SimpleNamespace
+
+from drift.names import HELDOUT_PAIRS
 
 # Folders in which something is asked of a model: requests.parquet, completions/{i}-of-{n}.parquet.
 FOLDERS = {
@@ -71,7 +75,7 @@ PATTERNS = {
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
-    "logps": "{model}/{policy}/eval/heldout-pairs/logps.parquet",
+    "logps": f"{{model}}/{{policy}}/eval/{HELDOUT_PAIRS}/logps.parquet",
     "scores": "eval/scores.parquet",
     "comparisons": "eval/comparisons.parquet",
     "published_tasks": "eval/validation/{kind}/tasks.parquet",
@@ -104,6 +108,11 @@ def paths(root: str) -> SimpleNamespace:
 def shards(pattern: str, count: int, **wildcards: str) -> list[str]:
     """The `count` files of a pattern with {i}-of-{n}, its other wildcards filled in."""
     return [pattern.format(i=i, n=count, **wildcards) for i in range(1, count + 1)]
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A constraint of a wildcard: any of `names`, literally."""
+    return "|".join(re.escape(name) for name in names)
 
 
 def reserved() -> frozenset[str]:

@@ -6,9 +6,9 @@ import typing
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from drift.config import Config, ConfigError, load
+from drift.config import Config, ConfigError, Section, kind_of, load
 from tests.conftest import REPOSITORY
 
 MINIMAL = """
@@ -83,6 +83,27 @@ def test_text_is_not_taken_for_a_number_nor_a_number_for_a_switch():
     assert "training.gradient_checkpointing" in refusal(minimal(training={"gradient_checkpointing": 1}))
 
 
+class Plugged(Section):
+    """A section with a key that names a plug-in."""
+
+    kind: kind_of({"lexical": "drift.labelers.lexical", "rubric": "drift.labelers.rubric"})
+    other: kind_of({"rubric": "drift.labelers.rubric"}) | None = None
+
+
+def test_a_plugin_is_named_as_it_is_registered():
+    assert Plugged(kind="rubric").kind == "rubric"
+    with pytest.raises(ValidationError, match="there is no 'lexcal', did you mean 'lexical'"):
+        Plugged(kind="lexcal")
+    with pytest.raises(ValidationError, match="there is no 'x'; there are: rubric"):
+        Plugged(kind="rubric", other="x")
+
+
+def test_the_schema_enumerates_the_registered_plugins():
+    fields = Plugged.model_json_schema()["properties"]
+    assert fields["kind"]["enum"] == ["lexical", "rubric"]
+    assert {"type": "string", "enum": ["rubric"]} in fields["other"]["anyOf"]
+
+
 def test_a_method_without_a_row_is_refused_with_the_nearest_row():
     assert "did you mean 'drift'" in refusal(minimal(methods=["drfit"]))
 
@@ -115,7 +136,7 @@ def test_seed_corrections_may_be_logged_on_both_sides():
 
 
 def test_a_global_batch_that_devices_cannot_share_is_refused():
-    assert "global_batch 30 is no multiple of device_batch 4" in refusal(
+    assert "global_batch 30 is not a multiple of device_batch 4" in refusal(
         minimal(training={"global_batch": 30, "device_batch": 4})
     )
 
@@ -325,7 +346,7 @@ def test_votes_without_sampling_are_refused_where_they_would_all_be_the_same():
         ({"label_smoothing": 0.1}, "label_smoothing has no effect on sigmoid, sft"),
         ({"losses": {"aot": 1.0}, "device_batch": 1}, "device_batch must be at least 2"),
         ({"processes": 2}, "launcher: single is one process, not 2"),
-        ({"launcher": "ddp", "processes": 3}, "global_batch 32 is no multiple of device_batch 4 x processes 3"),
+        ({"launcher": "ddp", "processes": 3}, "global_batch 32 is not a multiple of device_batch 4 x 3 devices"),
         ({"launcher": "fsdp2", "lora": {}}, "fsdp2 with lora: adapters need no sharding"),
         ({"lora": {"rnk": 8}}, "training.lora.rnk: unknown key: there is no 'rnk', did you mean 'rank'?"),
     ],

@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 from drift.config.base import ConfigError, Model, Name, Section, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
-from drift.config.recipes import RECIPES, SELF, Recipe, RewardModel
+from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
+from drift.names import HELDOUT_PAIRS
 
 
 class Engine(Section):
@@ -41,7 +42,7 @@ class Config(Section):
     models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
     methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
     recipes: dict[Name, Recipe] = Field(RECIPES, description="the table of methods")
-    reward_models: dict[Name, RewardModel] = Field({}, description="models that can rank candidates")
+    rankers: dict[Name, Ranker] = Field({}, description="models and rules that can rank candidates")
     data: Data
     prompting: Prompting = Prompting()
     sampling: Sampling = Sampling()
@@ -61,22 +62,22 @@ class Config(Section):
         for name in ("data", "eval", "judges", "state", "benchmarks", "logs"):
             if name in self.models:
                 raise ValueError(f"models: '{name}' is a folder of its own in the results; choose another name")
-        if "heldout-pairs" in self.evaluation.benchmarks:
-            raise ValueError("evaluation.benchmarks: 'heldout-pairs' is what the scores call the held-out corrections")
+        if HELDOUT_PAIRS in self.evaluation.benchmarks:
+            raise ValueError(f"evaluation.benchmarks: '{HELDOUT_PAIRS}' is what the scores call the held-out corrections")
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("methods: a method is listed twice")
         return self
 
     @model_validator(mode="after")
     def _rankers_are_rows(self) -> "Config":
-        judges = self.evaluation.judges
-        if SELF in judges or SELF in self.reward_models or judges.keys() & self.reward_models.keys():
-            raise ValueError(f"reward_models, evaluation.judges: their names must differ, and none can be '{SELF}'")
+        judges, rankers = self.evaluation.judges, self.rankers
+        if SELF in judges or SELF in rankers or judges.keys() & rankers.keys():
+            raise ValueError(f"rankers, evaluation.judges: their names must differ, and none can be '{SELF}'")
         for name, recipe in self.recipes.items():
             if recipe.rank is None:
                 continue
-            if recipe.rank not in {SELF, *judges, *self.reward_models}:
-                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, *judges, *self.reward_models])}")
+            if recipe.rank not in {SELF, *judges, *rankers}:
+                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, *judges, *rankers])}")
             if recipe.rank in judges and judges[recipe.rank].verdict not in (None, "score"):
                 raise ValueError(
                     f"recipes.{name}.rank: judge '{recipe.rank}' compares two answers; candidates need scores (verdict: score)"

@@ -7,11 +7,12 @@ whatever in them would end the judge's turn, or a part of the prompt, is broken 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from drift.chat import Messages, trim
 from drift.cli import StageError
-from drift.judging.protocols import PAIRWISE
 from drift.seeds import completion_seed, is_switched
+from drift.settings.judging import Protocol
 
 EMPTY = "(The reply is empty.)"
 TOO_LONG = "the question does not fit the judge's context"
@@ -53,31 +54,32 @@ class Question:
         return self.answer == self.other
 
 
-def questions(row: dict, how: dict, seed: int) -> Iterator[Question]:
-    """All questions about `row`, an answer with its task; none where there is nothing to compare it with.
+def questions(row: dict[str, Any], protocol: Protocol, seed: int) -> Iterator[Question]:
+    """All questions about an answer; none where there is no other answer to compare it with.
 
-    `how`: verdict, order, votes (see drift.judging.protocols). White space around an answer says nothing of its quality.
+    row: a row of Responses with the columns of its task. White space around an answer does not count
+    for its quality, so it is not shown.
     """
     prompt_id, sample, answer = row["prompt_id"], row["sample"], row["response"].strip()
-    if how["verdict"] in PAIRWISE:
+    if protocol.pairwise:
         for opponent, other in opponents(row).items():
-            for order in orders(row, how["order"], seed):
-                for vote in range(how["votes"]):
+            for order in orders(row, protocol.order, seed):
+                for vote in range(protocol.votes):
                     name = f"{prompt_id}#pairwise-{order}-{opponent}-{sample}.{vote}"
                     yield Question(name, prompt_id, sample, "pairwise", opponent, order, vote, answer, other.strip())
     else:
-        for vote in range(how["votes"]):
+        for vote in range(protocol.votes):
             name = f"{prompt_id}#score-{sample}.{vote}"
             yield Question(name, prompt_id, sample, "score", None, None, vote, answer, None)
 
 
-def opponents(row: dict) -> dict[str, str]:
+def opponents(row: dict[str, Any]) -> dict[str, str]:
     """The answers to compare a task's answer with, by who gave them."""
     baseline = {} if row["baseline"] is None else {"baseline": row["baseline"]}
     return baseline | {reference["model"]: reference["response"] for reference in row["references"] or []}
 
 
-def orders(row: dict, order: str, seed: int) -> tuple[str, ...]:
+def orders(row: dict[str, Any], order: str, seed: int) -> tuple[str, ...]:
     """The orders of presentation of a task's answers; AB: the policy's first. The same for every policy and opponent."""
     if order == "both":
         return "AB", "BA"
@@ -91,16 +93,18 @@ def orders(row: dict, order: str, seed: int) -> tuple[str, ...]:
 # --------------------------------------------------------------------------------------------------------- judge prompts
 
 
-def read_template(text: str, verdict: str, source: str) -> Messages:
-    """A judge prompt as chat messages: one of the user's, or several where it is written in ChatML, as AlpacaEval's are.
+def read_template(text: str, protocol: Protocol, source: str) -> Messages:
+    """A judge prompt as chat messages: one user message, or several messages where it is written in
+    ChatML, as AlpacaEval's are.
 
-    Raises StageError where it does not show what is to be judged.
+    source: its file, for the message. Raises StageError where it does not show what is to be judged.
     """
     named = set(_PLACEHOLDER.findall(text))
-    for shown in ("reply_a", "reply_b") if verdict in PAIRWISE else ("reply",):
+    for shown in ("reply_a", "reply_b") if protocol.pairwise else ("reply",):
         if not named & {shown, *_ALIASES[shown]}:
             raise StageError(
-                f"{source}: a judge prompt for a {verdict} has to show {{{shown}}}; see scripts/templates/ for ours"
+                f"{source}: a judge prompt for verdict {protocol.verdict} has to show {{{shown}}}; "
+                "scripts/templates/judge-*.txt are examples"
             )
     turns = [{"role": role, "content": content.strip()} for role, content in _TURN.findall(text)]
     return turns or [{"role": "user", "content": text.strip()}]
@@ -116,7 +120,7 @@ def fill(template: Messages, values: dict[str, str]) -> Messages:
     return [{"role": turn["role"], "content": filled(turn["content"])} for turn in template]
 
 
-def breaker(template: Messages, letters: list[str], markers: list[str] | None) -> Callable[[str], str]:
+def breaker(template: Messages, letters: tuple[str, str], markers: list[str] | None) -> Callable[[str], str]:
     """A function that breaks, in others' text, chat markers of the judge and tags of the judge prompt, by a space each.
 
     `markers` None: the judge's are not known, and those of common chat formats are broken.
@@ -129,7 +133,9 @@ def breaker(template: Messages, letters: list[str], markers: list[str] | None) -
     return lambda text: pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
 
-def chat(template: Messages, question: Question, prompt: Messages, checklist: list[str] | None, letters: list[str]) -> Messages:
+def chat(
+    template: Messages, question: Question, prompt: Messages, checklist: list[str] | None, letters: tuple[str, str]
+) -> Messages:
     """The judge's chat for a question about an answer to `prompt`. All texts have gone through a `breaker`."""
     said = [f"{message['role'].upper()}: {message['content']}" for message in prompt]
     values = {

@@ -1,7 +1,6 @@
 """What the report says of judges: who judged what and how, and how far each agrees with published figures."""
 
-from drift.benchmarks import KINDS
-from drift.judging.protocols import judging
+from drift.judging.protocols import judged, protocol_of, words
 from drift.report.metric_labels import Metric, minus, percent, whole
 
 
@@ -22,20 +21,11 @@ AGREEMENT = (
 )
 
 
-def judged_by(config: dict) -> list[tuple[str, str]]:
-    """Every benchmark with each of its judges, in the order of the configuration."""
-    pairs = []
-    for benchmark, row in config["evaluation"]["benchmarks"].items():
-        named = row["judge"] or config["evaluation"]["judge"]
-        pairs += [(benchmark, judge) for judge in ([named] if isinstance(named, str) else named)]
-    return pairs
-
-
 def judge_table(validation: list[dict], config: dict) -> dict:
     """One row per benchmark and judge: how it judges, and a cell per measure of agreement; None where it was not tried."""
     found = {(row["judge"], row["benchmark"], row["metric"]): row for row in validation}
     rows = []
-    for benchmark, judge in judged_by(config):
+    for benchmark, judge in judged(config):
         row = config["evaluation"]["judges"][judge]
         measured = [found.get((judge, benchmark, metric.name)) for metric in AGREEMENT]
         rows.append(
@@ -43,23 +33,12 @@ def judge_table(validation: list[dict], config: dict) -> dict:
                 "judge": judge,
                 "benchmark": benchmark,
                 "model": row["endpoint"]["model"] if row["endpoint"] else row["path"],
-                "how": described(config["evaluation"]["benchmarks"][benchmark], row),
+                "how": words(protocol_of(config, benchmark, judge)) + (", own template" if row["template"] else ""),
                 "cells": [cell(measure, metric) for measure, metric in zip(measured, AGREEMENT, strict=True)],
                 "tried": any(measured),
             }
         )
     return {"metrics": AGREEMENT, "rows": rows}
-
-
-def described(benchmark: dict, judge: dict) -> str:
-    """How a judge judges a benchmark, in a few words."""
-    how = judging(benchmark, judge, KINDS[benchmark["kind"]].JUDGING)
-    if how["verdict"] == "score":
-        asked = "score 1 to 10"
-    else:
-        order = {"both": "both orders", "random": "one order a task", "alpacaeval": "AlpacaEval's order"}[how["order"]]
-        asked = f"{'letter' if how['verdict'] == 'letter' else 'choice of five'}, {order}"
-    return asked + (f", {how['votes']} votes" if how["votes"] > 1 else "") + (", own template" if judge["template"] else "")
 
 
 def cell(row: dict | None, metric: Metric) -> dict | None:
