@@ -3,10 +3,10 @@
 Reads the sources of the configuration; writes data/{turns,dsat,sat,corrections}.parquet, the tasks of the benchmarks, and ledgers.
 """
 
-from drift.settings.data import ContaminationSettings, FilterSettings, PoolsSettings
-from drift.workflow.data import Sources, named
+from drift.workflow.data import Pools, Sources, named
 
 sources = Sources(config, located)
+pools = Pools(config)
 
 
 rule fetch:
@@ -72,12 +72,7 @@ rule pools:
         quarantine=paths.quarantine,
         ledger=paths.stage_ledger.format(stage="pools"),
     params:
-        settings=PoolsSettings.of(
-            config["data"],
-            seed=config["seed"],
-            filters=FilterSettings.of(config["data"]["filters"]),
-            decontamination=ContaminationSettings.of(config["data"]["decontamination"]),
-        ).canonical(),
+        settings=pools.settings,
         code=code("pools", "sql/*.sql"),
         benchmarks=named(KEPT_OUT),
     log:
@@ -113,7 +108,7 @@ rule contamination:
     output:
         contamination=paths.contamination,
     params:
-        settings=ContaminationSettings.of(config["data"]["decontamination"]).canonical(),
+        settings=pools.contamination_settings,
         code=code("contamination"),
     log:
         "<logs>/contamination/{benchmark}.log",

@@ -8,10 +8,13 @@ from drift import layout, plugins
 from drift.labelers.rubric_question import DECODING, SCHEMA
 from drift.settings.data import (
     AgreementSettings,
+    ContaminationSettings,
+    FilterSettings,
     LabelerSettings,
     LabelFileSettings,
     LabelRequestsSettings,
     LabelsSettings,
+    PoolsSettings,
     SourceSettings,
     TurnsSettings,
 )
@@ -50,6 +53,28 @@ class Sources:
     def settings(self) -> str:
         """Settings of turns.py."""
         return TurnsSettings(sources={name: SourceSettings.of(row) for name, row in self._rows.items()}).canonical()
+
+
+class Pools:
+    """Settings of the rules that make the pools and look for benchmarks in them."""
+
+    def __init__(self, config: dict):
+        self._data, self._seed = config["data"], config["seed"]
+
+    @property
+    def settings(self) -> str:
+        """Settings of pools.py."""
+        return PoolsSettings.of(
+            self._data,
+            seed=self._seed,
+            filters=FilterSettings.of(self._data["filters"]),
+            decontamination=ContaminationSettings.of(self._data["decontamination"]),
+        ).canonical()
+
+    @property
+    def contamination_settings(self) -> str:
+        """Settings of contamination.py."""
+        return ContaminationSettings.of(self._data["decontamination"]).canonical()
 
 
 class Labelers:
