@@ -199,6 +199,7 @@ KEYS = {
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
+    "rankers.*.kind": (None, {"rewards"}),  # there is one kind
     "rankers.*.path": ("model", {"rewards"}),
     "rankers.*.max_length": (99, {"rewards"}),
 }
