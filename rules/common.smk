@@ -10,6 +10,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
+from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import Inputs, located
@@ -35,6 +36,7 @@ inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
 benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
+evaluation = Evaluation(config, paths)
 # The model of a judge, as inputs of the rules that ask it.
 judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]

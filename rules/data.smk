@@ -12,14 +12,14 @@ BESIDE = {
 
 
 rule fetch:
-    """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
-    localrule: True
+    """Bring a model or raw conversations to this machine, once for all runs; compute nodes may be offline."""
     output:
         directory("downloads/{address}"),
     params:
-        address=lambda wildcards: ADDRESSES[wildcards.address],
+        address=inputs.address,
     log:
         "logs/fetch/{address}.log",
+    localrule: True
     shell:
         "{CPU:q} {SCRIPTS:q}/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
 
@@ -126,11 +126,8 @@ rule tasks:
     output:
         tasks="<results>/data/benchmarks/{benchmark}.parquet",
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            **{key: config["evaluation"]["benchmarks"][wildcards.benchmark][key] for key in ("kind", "max_tasks")},
-        ),
-        code=code("tasks"),
+        settings=evaluation.task_settings,
+        code=code("tasks", evaluation.module),
         options=lambda wildcards, input: task_options(wildcards.benchmark, input),
     log:
         "<logs>/tasks/{benchmark}.log",

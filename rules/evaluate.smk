@@ -266,45 +266,18 @@ rule logps:
 rule scores:
     """Put every policy's scores into one table, with bootstrap intervals, and compare the policies in another."""
     input:
-        tasks=[f"{RESULTS}/data/benchmarks/{benchmark}.parquet" for benchmark in config["evaluation"]["benchmarks"]],
-        gamed=[file_at(row["gamed"]) for row in config["evaluation"]["benchmarks"].values() if row["gamed"]],
-        responses=[
-            f"{RESULTS}/{policy}/eval/{benchmark}/responses.parquet"
-            for policy in POLICIES
-            for benchmark in config["evaluation"]["benchmarks"]
-        ],
-        judgments=[
-            f"{RESULTS}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet"
-            for policy in POLICIES
-            for benchmark in config["evaluation"]["benchmarks"]
-            for judge in judges.prompts_of(benchmark)
-        ],
-        logps=[f"{RESULTS}/{policy}/eval/heldout-pairs/logps.parquet" for policy in POLICIES],
+        tasks=evaluation.tasks,
+        files=[inputs.file(address) for address in evaluation.file_addresses],
+        responses=evaluation.responses,
+        judgments=evaluation.judgments,
+        logps=evaluation.logps,
     output:
-        scores="<results>/eval/scores.parquet",
-        comparisons="<results>/eval/comparisons.parquet",
+        scores=paths.scores,
+        comparisons=paths.comparisons,
     params:
-        settings=settings(
-            seed=config["seed"],
-            beta=config["training"]["beta"],
-            bootstrap=config["evaluation"]["bootstrap"],
-            benchmarks={
-                name: {"kind": row["kind"], "judges": judges.prompts_of(name)}
-                for name, row in config["evaluation"]["benchmarks"].items()
-            },
-        ),
-        code=code("scores"),
-        policies=[
-            f"--policy {policy.split('/')[0]} {method} {k} {RESULTS}/{policy}"
-            for policy in POLICIES
-            for method, k in [method_and_iteration(policy)]
-        ],
-        gamed=[
-            part
-            for name, row in config["evaluation"]["benchmarks"].items()
-            if row["gamed"]
-            for part in ("--gamed", name, located(row["gamed"]))
-        ],
+        settings=evaluation.score_settings(judges.prompts_of),
+        code=code("scores", *evaluation.modules),
+        tables=evaluation.options,
     log:
         "<logs>/scores.log",
     benchmark:
@@ -313,5 +286,9 @@ rule scores:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --tasks {input.tasks:q} {params.gamed:q}"
-        " --settings {params.settings:q} --scores {output.scores:q} --comparisons {output.comparisons:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/scores.py {params.tables:q} \
+            --settings {params.settings:q} \
+            --scores {output.scores:q} \
+            --comparisons {output.comparisons:q} > {log:q} 2>&1
+        """

@@ -15,6 +15,7 @@ import polars as pl
 
 from drift import cli
 from drift.judging import parsing, prompts
+from drift.metrics.judge_metrics import written_letters
 from drift.settings.judging import JudgmentSettings
 from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
 
@@ -77,7 +78,7 @@ def main() -> None:
     failed = judgments.drop_nulls("error")
     reasons = failed["error"].value_counts(sort=True).iter_rows()
     print(f"{len(judgments)} questions, {len(failed)} without a verdict" + "".join(f"; {n}: {why}" for why, n in reasons))
-    if parsing.written_letters(judgments).height:
+    if written_letters(judgments).height:
         print(
             "the judge gives no probabilities: the letters that it wrote count, 0 or 1. Their share is called written_win_rate, as it "
             "is another measure than a win_rate"

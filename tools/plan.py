@@ -1,12 +1,14 @@
-"""What a run will take before it is paid for: jobs, tokens, GPU memory, GPU hours, disk, and the bill of endpoints.
+"""What a run will take before it is paid for: jobs, tokens, GPU memory, GPU hours, disk, and the
+bill of endpoints.
 
     python tools/plan.py --configfile config.yaml --machine h100-80 --gpus 8 --disk 4000 --price 2.5
 
-Reads a configuration and the description of a machine: a name that --help lists, or a YAML file with the
-same keys (gpus, memory, tflops, bandwidth, host_memory, disk, price). Prints the plan, and where the run
-cannot fit, what does not, and which knobs make it fit; then the exit code is 1. Nothing is loaded or
-downloaded, and no GPU is needed: formulas and their sources are in scripts/drift/workflow/cost_model.py.
-What the data will be like is assumed (--rows, --tokens) until it is there.
+Reads a configuration and the description of a machine: a name that --help lists, or a YAML file
+with the same keys (gpus, memory, tflops, bandwidth, host_memory, disk, price). Prints the plan, and
+where the run cannot fit, what does not, and which knobs make it fit; then the exit code is 1.
+Nothing is loaded or downloaded, and no GPU is needed: formulas and their sources are in
+scripts/drift/workflow/cost_model.py. What the data will be like is assumed (--rows, --tokens) until
+it is there.
 
 It needs pydantic and PyYAML, and Snakemake for the jobs: run it with .venv/snakemake/bin/python
 (`make plan` does).
@@ -45,7 +47,8 @@ def read_config(path: Path) -> dict:
 
 
 def count_jobs(config_file: Path) -> dict[str, int]:
-    """Jobs of every rule of the whole run, by Snakemake's own plan. Raises StageError where it cannot plan."""
+    """Jobs of every rule of the whole run, by Snakemake's own plan. Raises StageError where it
+    cannot plan."""
     if importlib.util.find_spec("snakemake") is None:
         raise StageError(
             f"{sys.executable} has no Snakemake to count the jobs with; use .venv/snakemake/bin/python, or --no-jobs"

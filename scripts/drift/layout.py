@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable
 from types import SimpleNamespace
 
+from drift.names import HELDOUT_PAIRS
+
 # The policies that no method makes.
 BASE, WARMUP = "base", "warmup"
 
@@ -76,7 +78,7 @@ PATTERNS = {
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
-    "logps": "{model}/{policy}/eval/heldout-pairs/logps.parquet",
+    "logps": f"{{model}}/{{policy}}/eval/{HELDOUT_PAIRS}/logps.parquet",
     "scores": "eval/scores.parquet",
     "comparisons": "eval/comparisons.parquet",
     "published_tasks": "eval/validation/{kind}/tasks.parquet",
@@ -117,7 +119,8 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def reserved(wildcard: str) -> frozenset[str]:
-    """Names that a value of `wildcard` cannot have: folders of a run that stand where its own would.
+    """Names that a value of `wildcard` cannot have: folders of a run that stand where its own
+    would.
 
     `reserved("model")` has data and judges, as {model}/... and data/... are next to each other.
     """

@@ -198,7 +198,8 @@ def test_a_fault_in_the_configuration_stops_snakemake_with_the_cure(tmp_path, ch
 
 
 def rule_blocks() -> dict[str, str]:
-    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is not indented."""
+    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is
+    not indented."""
     blocks = {}
     for path in RULES:
         for match in re.finditer(

@@ -1,4 +1,5 @@
-"""How the code is put together: what may import what, what rules may use, and how large things may grow."""
+"""How the code is put together: what may import what, what rules may use, and how large things may
+grow."""
 
 import ast
 import json
@@ -23,7 +24,7 @@ MODULES = {
 # Packages of scripts/drift from the bottom to the top: none imports one that is further up.
 LAYERS = (
     {"cli", "files", "ledger", "tables", "seeds", "progress", "locks", "policies", "chat", "downloads", "layout", "plugins"}
-    | {"version"},
+    | {"names", "version"},
     {"config"},
     {"settings"},
     {"data", "metrics", "engines"},

@@ -106,7 +106,8 @@ def test_arithmetic_is_what_pytorch_counts(checkpointing):
 
 
 def kept_bytes(shape: Shape, tokens: int) -> int:
-    """Bytes of what a forward pass under autocast keeps for the backward pass, weights and their copies apart."""
+    """Bytes of what a forward pass under autocast keeps for the backward pass, weights and their
+    copies apart."""
     model = real_model(shape, attn_implementation="sdpa").train()
     weights = {parameter.numel() for parameter in model.parameters()}
     kept = {}
@@ -151,7 +152,8 @@ def test_the_optimizer_keeps_what_the_formula_says(name):
 
 
 def test_a_sharded_training_holds_twelve_bytes_a_parameter():
-    # 16-bit weights and gradients, fp32 master weights and one average: 11.4 GB of a 7B on each of 8 GPUs.
+    # 16-bit weights and gradients, fp32 master weights and one average: 11.4 GB of a 7B on each of
+    # 8 GPUs.
     memory = cost_model.training_memory(SHAPES["qwen2.5-7b"], replace(SETUP, launcher="zero3", gpus=8))
     assert sum(memory[part] for part in ("weights", "gradients", "optimizer")) / 1e9 == pytest.approx(11.4, abs=0.05)
 
@@ -258,14 +260,16 @@ def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_eve
 
 
 def test_a_7b_samples_as_fast_as_is_published():
-    # Published rates of one H100 and 8B models in bf16, by input and output: 3,000 to 12,500 tokens written a second.
+    # Published rates of one H100 and 8B models in bf16, by input and output: 3,000 to 12,500 tokens
+    # written a second.
     shape, machine = SHAPES["qwen2.5-7b"], read_machine("h100-80")
     written = 400 * cost_model.decoding_rate(shape, machine, 1, 50 * GIB, prompt=600, reply=400)
     assert 3_000 < written < 12_500
 
 
 def test_a_7b_trains_as_fast_as_is_published():
-    # zephyr-7b-dpo-full, 61,135 pairs of about 1,100 tokens, 8 GPUs: 2.95 to 17.3 pairs a second in three published runs.
+    # zephyr-7b-dpo-full, 61,135 pairs of about 1,100 tokens, 8 GPUs: 2.95 to 17.3 pairs a second in
+    # three published runs.
     shape, machine = SHAPES["qwen2.5-7b"], read_machine("a100-80")
     per_pair = 1100 * (cost_model.training_flops(shape, 550, True) + cost_model.forward_flops(shape, 550))
     pairs = 8 * machine.tflops * 1e12 * machine.training_share / per_pair

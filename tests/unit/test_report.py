@@ -17,8 +17,8 @@ import report
 from drift import cli, tables
 from drift.config import Benchmark, Evaluation
 from drift.ledger import LedgerBook
-from drift.metrics import comparisons
 from drift.report import charts, cost_tables, metric_labels, score_tables
+from tests.builders.scores import HELDOUT, score_arguments
 
 SCRIPTS = Path(report.__file__).parent
 HOSTILE = (
@@ -309,15 +309,6 @@ def policies(root: Path) -> list[tuple[str, int, Path]]:
     return [("base", -1, model / "base"), ("warmup", 0, model / "warmup"), *iterations]
 
 
-def score_arguments(root: Path, benchmarks: dict, folder: Path) -> list[object]:
-    """What scores.py is told of the built results; it writes to `folder`."""
-    named = [part for method, k, place in policies(root) for part in ("--policy", "qwen-0.5b", method, k, place)]
-    settings = json.dumps({"beta": 0.1, "bootstrap": 200, "seed": 42, "benchmarks": benchmarks})
-    known = [root / f"data/benchmarks/{name}.parquet" for name in benchmarks]
-    made = ("--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet")
-    return [*named, "--tasks", *known, "--settings", settings, *made]
-
-
 def build_results(home: Path) -> Path:
     """A small run with two methods of two iterations at home/results/demo, scored and catalogued by the real stages."""
     root, random = home / "results/demo", np.random.default_rng(7)
@@ -341,7 +332,8 @@ def build_results(home: Path) -> Path:
         file = root / "benchmarks" / rule / "drift-1.jsonl"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(record | {"rule_name": [rule], "wildcards": {}}) + "\n{broken")
-    arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": {"tiny": "abc"}}}, root / "eval")
+    named = [(str(folder.relative_to(root)), method, iteration) for method, iteration, folder in policies(root)]
+    arguments = score_arguments(root, HELDOUT, root / "eval", named)
     scored = python("scores.py", *arguments, cwd=home)
     assert scored.returncode == 0, scored.stderr
     made = python("catalog.py", "--results", "results/demo", "--catalog", "results/demo/catalog.duckdb", cwd=home)
@@ -524,7 +516,6 @@ def test_comparison_is_coloured_only_where_it_stands_after_the_correction():
 def test_every_metric_of_the_scores_has_a_name_in_the_report(home):
     scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
     assert {metric.name for metric in metric_labels.in_order(set(scores["metric"]))} == set(scores["metric"])
-    assert set(comparisons.COMPARED) <= set(metric_labels.KNOWN)
 
 
 def test_failed_gates_come_first():

@@ -122,7 +122,8 @@ class Config(Section):
 
 
 def load(values: dict) -> dict:
-    """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists every fault."""
+    """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists
+    every fault."""
     try:
         return Config.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
@@ -139,7 +140,8 @@ def _fault(fault: dict) -> str:
     elif new := _renamed_value(key, fault["input"]):
         message = f"'{fault['input']}' is called '{new}' now"
     elif fault["type"] in ("float_type", "int_type") and (number := _NUMBER.fullmatch(str(fault["input"]))):
-        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed exponent.
+        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed
+        # exponent.
         mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
         message = f"{fault['input']} is text in YAML, not a number; write {mantissa}e{number['sign'] or '+'}{number['digits']}"
     return f"{key}: {message}" if key else message

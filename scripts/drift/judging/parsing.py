@@ -4,8 +4,6 @@ reading of the replies changes."""
 import math
 from typing import Any
 
-import polars as pl
-
 from drift import verdicts
 from drift.judging.prompts import TOO_LONG, Question
 from drift.settings.judging import Protocol
@@ -33,9 +31,3 @@ def read(question: Question, completion: dict[str, Any] | None, protocol: Protoc
             written=written,
         )
     )
-
-
-def written_letters(judgments: pl.DataFrame) -> pl.DataFrame:
-    """The verdicts of `judgments` that are letters as a judge without probabilities wrote them: 0 or
-    1, as there is nothing between the two."""
-    return judgments.filter(pl.col("preference").is_in([0.0, 1.0]) & pl.col("mass").is_null())

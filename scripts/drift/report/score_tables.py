@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from drift.names import HELDOUT_PAIRS
 from drift.report import charts
 from drift.report.judge_tables import judged_by
 from drift.report.metric_labels import Metric, in_order, points, probability, signed
 
-HELDOUT_PAIRS = "heldout-pairs"
 SIGNIFICANT = 0.05
 
 

@@ -1,4 +1,5 @@
-"""What a program means, as hashes: the syntax trees of what it runs, without comments and docstrings.
+"""What a program means, as hashes: the syntax trees of what it runs, without comments and
+docstrings.
 
 Snakemake compares file times, which a checkout or a reformatting changes. A rule that carries this
 fingerprint in its params reruns exactly when the code that it runs has changed. Of a module that it
@@ -17,8 +18,8 @@ from functools import cache
 from pathlib import Path
 
 # Modules that shape no result: how a stage is called, when it stops, what it waits for, what it
-# prints, and which plug-ins there are (a rule lists the file of each that it uses). A reworded error
-# must not retrain a policy.
+# prints, and which plug-ins there are (a rule lists the file of each that it uses). A reworded
+# error must not retrain a policy.
 NO_RESULT = (
     "drift/cli.py",
     "drift/locks.py",
@@ -51,7 +52,8 @@ class Code:
         self._known: dict[tuple[str, tuple], str] = {}
 
     def __call__(self, program: str, *others: str | Path | Callable) -> Callable:
-        """A param: the fingerprint of `program` (without .py) and of the files that it loads by name.
+        """A param: the fingerprint of `program` (without .py) and of the files that it loads by
+        name.
 
         `others` are patterns in the folder, paths, or functions of the wildcards that return a path or
         several.
@@ -96,7 +98,8 @@ def fingerprint(program: Path, *others: Path) -> str:
                 named[part.name].append(part.meaning)
             for name, those in named.items():
                 meanings[name].append("".join(those))
-    # Several modules may have a definition of one name: sorted, so that which module does not count.
+    # Several modules may have a definition of one name: sorted, so that which module does not
+    # count.
     hashes = {name: _short_hash(repr(sorted(those)).encode()) for name, those in meanings.items()}
     data = {str(path.relative_to(root)): _short_hash(path.read_bytes()) for path in others if path.suffix != ".py"}
     return json.dumps({"code": hashes | data}, sort_keys=True)

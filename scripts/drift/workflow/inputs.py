@@ -16,7 +16,10 @@ def located(address: str) -> str:
 
 
 def addresses_of(section: Any, *, named: bool = False) -> Iterator[str]:
-    """Every address in a section of the configuration, in its order; `named`: a key said so."""
+    """Every address in a section of the configuration, in its order.
+
+    `named`: the section is itself the value of a key in ADDRESS_KEYS.
+    """
     if isinstance(section, str) and named:
         yield section
     elif isinstance(section, dict):
