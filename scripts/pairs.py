@@ -20,7 +20,7 @@ import polars as pl
 
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
-from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.ledger import LedgerBook
 from drift.settings.training import PairsSettings
 from drift.sides import candidates
@@ -176,7 +176,7 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
 def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
     """Raise StageError where a user's message in a training prompt is, word for word, a message of one
     of the Tasks tables."""
-    messages = said_by_users(pairs.select("pair_id", "prompt"))
+    messages = user_messages(pairs.select("pair_id", "prompt"))
     matches = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(messages["content"])
     if not matches.is_empty():
         first = matches.row(0, named=True)

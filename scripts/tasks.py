@@ -1,10 +1,10 @@
 """Make a benchmark's tasks.
 
-Reads the benchmark's file or folder of files (--source; of the kind heldout: dsat.parquet), files of other models' answers to its
-tasks (--baseline, --reference NAME=PATH) and AlpacaEval's estimates of difficulty (--difficulty); writes a Tasks table. What a
-file of each kind holds is said in scripts/drift/benchmarks/.
-
-Settings: kind, max_tasks (the first by seeded hash; null: all), seed.
+Reads:  the benchmark's file or folder of files (--source; of the kind heldout: dsat.parquet), files
+        of other models' answers to its tasks (--baseline, --reference NAME=PATH) and AlpacaEval's
+        estimates of difficulty (--difficulty). scripts/drift/benchmarks/ says what a file of each
+        kind holds.
+Writes: a Tasks table (--tasks).
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from drift.benchmarks import KINDS, Reader
 from drift.benchmarks.files import keyed
 from drift.benchmarks.records import answer_text
 from drift.cli import StageError
+from drift.settings.data import TasksSettings
 from drift.tables import Tasks, write_table
 
 LISTED = 3  # tasks that a message names
@@ -62,21 +63,23 @@ def pick(tasks: pl.DataFrame, max_tasks: int | None, seed: int) -> pl.DataFrame:
     )
 
 
-def named_path(text: str) -> tuple[str, Path]:
-    """A --reference of the command line."""
-    name, _, path = text.partition("=")
-    return name, Path(path)
-
-
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--source", required=True, type=Path)
-    command.add_argument("--baseline", type=Path)
-    command.add_argument("--reference", nargs="*", type=named_path, default=[], metavar="NAME=PATH")
+    command = cli.parser(__doc__, TasksSettings)
+    command.add_argument("--source", required=True, type=Path, help="the benchmark's file or folder of files")
+    command.add_argument("--baseline", type=Path, help="file of answers to compare with")
+    command.add_argument(
+        "--reference",
+        nargs="*",
+        default=[],
+        metavar="NAME=PATH",
+        type=cli.named_path,
+        help="files of models' answers to compare with",
+    )
     command.add_argument("--difficulty", type=Path, help="a CSV file, or the folder that holds it")
     command.add_argument("--tasks", required=True, help="table to write")
     arguments = command.parse_args()
-    kind, reader = arguments.settings["kind"], KINDS[arguments.settings["kind"]]
+    settings: TasksSettings = arguments.settings
+    kind, reader = settings.kind, KINDS[settings.kind]
     difficulty = None
     if arguments.difficulty:
         from drift.metrics.length_control import read_difficulty
@@ -90,7 +93,7 @@ def main() -> None:
         print(
             f"{arguments.source} has {tasks.height} tasks, where {kind} is published with {reader.SIZE}: do not compare the two"
         )
-    write_table(pick(tasks, arguments.settings["max_tasks"], arguments.settings["seed"]), Tasks, arguments.tasks)
+    write_table(pick(tasks, settings.max_tasks, settings.seed), Tasks, arguments.tasks)
 
 
 def only_file(path: Path, pattern: str) -> Path:

@@ -16,7 +16,9 @@ from drift.settings.sampling import (
     EndpointRuntime,
     EngineRuntime,
     GenerationSettings,
+    RegisterSettings,
 )
+from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
 
 # A function of a rule's wildcards that returns keyword arguments of `generation_settings`.
@@ -48,6 +50,14 @@ class Generation:
             return EngineRuntime.of(self._config["engine"], endpoint=runtime).canonical()
 
         return of_job
+
+    def source(self, row: Callable[[Any], dict]) -> Callable[[Any], str]:
+        """An input function: where the model of a row of the configuration is, before it is registered."""
+        return lambda wildcards: self._pinned(located(row(wildcards)["path"]))
+
+    def registration(self, row: Callable[[Any], dict], name: str) -> Callable[[Any], str]:
+        """A param: the settings of register.py. `name` is the pattern of what the policy is called."""
+        return lambda wildcards: RegisterSettings.of(row(wildcards), name=name.format(**dict(wildcards.items()))).canonical()
 
     def model(self, row: Callable[[Any], dict], policy: str, manifest: str) -> Callable[[Any], dict]:
         """An input function: the model that answers, as `policy` (a folder) and `manifest`.
