@@ -116,7 +116,7 @@ def test_candidates_are_scored_by_the_policy_that_wrote_them_or_by_a_judge(rank,
     asked = generation_settings("vllm", **ranking.asked(JOB))
     assert (asked.context, asked.max_tokens) == (context, max_tokens)
     assert asked.decoding.temperature == 0
-    assert json.loads(ranking.questions(JOB))["judging"]["verdict"] == "score"
+    assert json.loads(ranking.question_settings(JOB))["judging"]["verdict"] == "score"
     assert ranking.template(JOB, Resources()).name == "judge-score.txt"
     assert ranking.min_verdicts(JOB, Resources()) == (0.0 if rank == "self" else 0.95)
     assert ranking.completions(JOB) == ["results/tiny/tiny/ranked/iter2/rank/completions/1-of-1.parquet"]
