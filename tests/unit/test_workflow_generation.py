@@ -1,4 +1,4 @@
-"""What engines and rankers are told by the rules: who answers, what shapes the replies, how it runs."""
+"""What the rules tell engines and rankers: who answers, what shapes replies, how an engine runs."""
 
 import json
 from pathlib import Path
@@ -110,7 +110,7 @@ def test_a_judges_model_is_the_model_to_improve_of_its_address_or_its_own_or_non
         ("other", "results/tiny/judges/other/policy", 8192, 1024),
     ],
 )
-def test_candidates_are_scored_by_the_policy_that_wrote_them_or_by_a_judge(rank, model, context, max_tokens):
+def test_candidates_are_scored_by_their_policy_or_by_a_judge(rank, model, context, max_tokens):
     ranking = ranking_of(rank)
     assert ranking.model(JOB)["policy"] == f"pinned {model}"
     asked = generation_settings("vllm", **ranking.asked(JOB))
