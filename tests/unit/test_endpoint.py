@@ -194,7 +194,7 @@ def test_a_reply_that_is_neither_a_letter_nor_has_logprobs_is_a_failed_row(ask):
 
 
 def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
-    schema = {"type": "object", "properties": {"score": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"why": {"type": "string"}, "score": {"type": "integer"}}}
     decoding = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "max_tokens": 50}
     with FaultyEndpoint() as server:
         ask(server, 1, settings={"schema": schema, "decoding": decoding})
@@ -202,7 +202,8 @@ def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
         ask(server, 1, settings={"decoding": DECODING | {"stop": ["\nUser:"]}})
     sampled, greedy, stopped = server.bodies
     assert {name: sampled[name] for name in decoding} == decoding
-    assert sampled["response_format"]["json_schema"]["schema"] == schema
+    sent = sampled["response_format"]["json_schema"]["schema"]
+    assert (sent, list(sent["properties"])) == (schema, ["why", "score"]), "in this order, too"
     assert "seed" in sampled
     assert not {"top_k", "repetition_penalty", "seed", "stop"} & set(greedy), "OpenAI refuses the first two"
     assert stopped["stop"] == ["\nUser:"]

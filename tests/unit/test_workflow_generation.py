@@ -85,6 +85,14 @@ def test_the_settings_are_what_shapes_a_reply_and_the_runtime_is_the_rest():
     assert set(settings["decoding"]) == set(DECODING) - {"shards"} | {"stop"}
 
 
+def test_a_reply_has_its_fields_in_the_order_of_the_schema():
+    """A verdict that is written after its grounds can follow from them."""
+    ranking = ranking_of("self")
+    param = generation_of(configuration()).settings(ranking.asked)(JOB)
+    schema = json.loads(GenerationSettings.model_validate_json(param).json_schema)
+    assert list(schema["properties"]) == ["strengths", "weaknesses", "score"]
+
+
 def test_an_answer_among_choices_is_one_token():
     settings = generation_settings("vllm", context=64, choices=["A", "B"])
     assert (settings.max_tokens, settings.choices, settings.decoding) == (1, ("A", "B"), None)

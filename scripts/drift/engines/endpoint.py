@@ -7,6 +7,7 @@ budget) ends the job instead, and the replies so far are kept.
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -103,7 +104,7 @@ class EndpointEngine:
         if decoding.repetition_penalty != 1:
             body["repetition_penalty"] = decoding.repetition_penalty
         if self.settings.json_schema:
-            schema = {"name": "reply", "strict": True, "schema": self.settings.json_schema}
+            schema = {"name": "reply", "strict": True, "schema": json.loads(self.settings.json_schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 

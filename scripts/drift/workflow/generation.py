@@ -6,6 +6,7 @@ the wildcards of a rule and returns what is asked for, as keyword arguments of
 `generation.settings(judges.asked)`.
 """
 
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -101,7 +102,8 @@ def generation_settings(
     """The settings of generate.py.
 
     `backend` is of a model that runs here; `endpoint` the configuration's row of one that does not;
-    `decoding` a section of the configuration with the keys of DecodingSettings, among others.
+    `decoding` a section of the configuration with the keys of DecodingSettings, among others;
+    `schema` a JSON schema, whose properties are in the order in which a reply has them.
     """
     return GenerationSettings(
         backend="openai" if endpoint else backend,
@@ -109,6 +111,6 @@ def generation_settings(
         context=None if endpoint else context,
         decoding=decoding and DecodingSettings.of(decoding),
         choices=choices and tuple(choices),
-        json_schema=schema,
+        json_schema=schema and json.dumps(schema),
         endpoint=endpoint and EndpointAddress.of(endpoint),
     )
