@@ -56,7 +56,7 @@ class GenerationSettings(Settings):
     choices: tuple[str, ...] | None = Field(
         description="answers that are allowed, compared by their first token; null: free text"
     )
-    # As text, since the keys of settings are sorted: a reply has its fields in the order of the schema.
+    # As text: settings are written with sorted keys, and a reply has its fields in this order.
     json_schema: str | None = Field(description="JSON schema that a reply has to follow; null: none")
     endpoint: EndpointAddress | None = Field(description="null: the model runs here")
 
