@@ -14,12 +14,12 @@ labeler_model = generation.model(labelers.row, paths.labeler_policy, paths.label
 use rule register as register_labeler with:
     """Register the model that a labeler asks."""
     input:
-        model=lambda wildcards: ancient(located(labelers.row(wildcards)["path"])),
+        model=generation.source(labelers.row),
     output:
         policy=directory(paths.labeler_policy),
         manifest=paths.labeler_manifest,
     params:
-        settings=lambda wildcards: settings(name=f"labelers/{wildcards.labeler}", path=labelers.row(wildcards)["path"]),
+        settings=generation.registration(labelers.row, "labelers/{labeler}"),
     log:
         "<logs>/register_labeler/{labeler}.log",
     benchmark:
@@ -57,18 +57,14 @@ use rule sample as annotate with:
     """Answer a rubric labeler's questions."""
     input:
         unpack(labeler_model),
-        requests=paths.labeling_requests,
-    output:
-        completions=paths.labeling_completions,
-        usage=paths.labeling_usage,
+        requests="<work>/requests.parquet",
     params:
         settings=generation.settings(labelers.asked),
         engine=generation.runtime(labelers.asked),
-    log:
-        "<logs>/annotate/{labeler}/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/annotate/{labeler}/{i}-of-{n}.jsonl"
     priority: 0
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['labeling']}",
+        step="annotate/{labeler}",
 
 
 rule labels:
