@@ -10,9 +10,9 @@ sources = Sources(config, located)
 
 
 rule fetch:
-    """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
+    """Fetch a model or raw conversations, once for all runs, on the machine where snakemake runs."""
     output:
-        directory("downloads/{address}"),
+        directory("downloads/{address}"),  # not by a job: compute nodes may be offline
     params:
         address=lambda wildcards: ADDRESSES[wildcards.address],
     log:
@@ -29,7 +29,7 @@ rule fetch:
 rule turns:
     """Read every source into one table of exchanges: question, reply, what the user said next."""
     input:
-        # What is fetched is pinned by its address, and a log that only got a new time stamp is the same log.
+        # What is fetched is pinned by its address; a log with a new time stamp is the same log.
         sources=[ancient(path) for path in sources.paths.values()],
         conversations=[ancient(path) for path in sources.conversations.values()],
     output:
@@ -60,7 +60,7 @@ rule turns:
 
 
 rule pools:
-    """Pick the anchored negatives (dsat), the satisfied replies (sat) and the corrections, and split them."""
+    """Pick anchored negatives (dsat), satisfied replies (sat) and corrections, and split them."""
     input:
         turns=paths.turns,
         labels=paths.labels,
@@ -104,7 +104,7 @@ rule pools:
 
 
 rule contamination:
-    """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them."""
+    """Look for the prompts of a benchmark in the training rows, if it is not kept out of them."""
     input:
         dsat=paths.dsat,
         sat=paths.sat,
@@ -135,7 +135,7 @@ rule contamination:
 
 
 rule tasks:
-    """A benchmark's tasks: from its files, or the DSAT prompts of the test split with the reply that disappointed as the one to beat."""
+    """Make a benchmark's tasks: from its files, or of DSAT prompts kept for testing."""
     input:
         unpack(task_files),
     output:

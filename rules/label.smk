@@ -1,7 +1,7 @@
-"""Who was satisfied with what. Reads data/turns.parquet; writes data/labels.parquet, and how far labelers agree.
+"""Who was satisfied with what. Reads data/turns.parquet; writes data/{labels,agreement}.parquet.
 
-A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> labels (CPU), so that reading the answers in
-another way asks nobody again.
+A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> labels (CPU), so that
+reading the answers in another way asks nobody again.
 """
 
 from drift.workflow.data import LabelFiles, Labelers, named
@@ -26,7 +26,7 @@ use rule register as register_labeler with:
 
 
 rule label_requests:
-    """Ask what the user's next message shows about a reply, for every reply that a rubric labeler is to judge."""
+    """Write down what a rubric labeler asks its model: a question about every answered reply."""
     input:
         unpack(lambda wildcards: answerer(labelers.row(wildcards), labelers.policy_folder(wildcards))),
         turns=paths.turns,

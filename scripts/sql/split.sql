@@ -1,6 +1,6 @@
 -- What all pools do alike with their candidates: no benchmark prompt, no near-duplicate, a few of each conversation, user and
 -- template, the test side, the maximum. Each step ranks only what the steps before it left: partitions hold rows with and
--- without a reason apart. What overlaps is found text by text (drift/overlap.py) and comes as the tables quarantine,
+-- without a reason apart. Texts are compared in pools.py, and the outcome comes as the tables quarantine,
 -- near_duplicates (pool, prompt_id) and groups (conversation_id, group_key).
 
 -- A place in the order in which rows are picked: by a seeded hash, which depends on neither the file nor the other rows, or the

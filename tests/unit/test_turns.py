@@ -32,7 +32,7 @@ from tests.shards import wildchat_1m
 
 @pytest.fixture
 def two_sources(tmp_path):
-    """Two sources that share a conversation, with one of every drop that all readers have in common."""
+    """Two sources that share a conversation, with one of every drop that readers have in common."""
     ours = tmp_path / "ours"
     ours.mkdir()
     other = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "another reply"}]

@@ -7,12 +7,12 @@ A labeler is a module with
                            it gives none, by reason (of DROPS)
 
 The labels are a frame with the columns of Labels but `labeler`: conversation_id, turn, label, tier,
-evidence and score. A frame is some exchanges of the table, not all of them, so a labeler judges each
-exchange by itself. What it may read of an exchange are COLUMNS.
+evidence and score. A frame is some exchanges of the table, not all of them, so a labeler judges
+each exchange by itself. What it may read of an exchange are COLUMNS.
 
 `answers` is None, but for a labeler that asks a model: it has what the model answered about each
-reply (conversation_id, turn, text, finish_reason; see rubric.py). The names of those labelers are in
-plugins.ASKING, and rows of the configuration give them a path or an endpoint.
+reply (conversation_id, turn, text, finish_reason; see rubric.py). The names of those labelers are
+in plugins.ASKING, and rows of the configuration give them a path or an endpoint.
 
 A new labeler is such a module and a line in plugins.py; source.py is a short one to start from.
 """
