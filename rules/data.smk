@@ -22,7 +22,7 @@ rule fetch:
         r"""
         {CPU:q} {SCRIPTS:q}/fetch.py \
             --address {params.address:q} \
-            --folder {output:q} > {log:q} 2>&1
+            --folder {output:q} >{log:q} 2>&1
         """
 
 
@@ -55,7 +55,7 @@ rule turns:
             --conversations {params.conversations:q} \
             --settings {params.settings:q} \
             --turns {output.turns:q} \
-            --ledger {output.ledger:q} > {log:q} 2>&1
+            --ledger {output.ledger:q} >{log:q} 2>&1
         """
 
 
@@ -99,7 +99,7 @@ rule pools:
             --sat {output.sat:q} \
             --corrections {output.corrections:q} \
             --quarantine {output.quarantine:q} \
-            --ledger {output.ledger:q} > {log:q} 2>&1
+            --ledger {output.ledger:q} >{log:q} 2>&1
         """
 
 
@@ -130,7 +130,7 @@ rule contamination:
             --corrections {input.corrections:q} \
             --benchmark {wildcards.benchmark:q}={input.tasks:q} \
             --settings {params.settings:q} \
-            --contamination {output.contamination:q} > {log:q} 2>&1
+            --contamination {output.contamination:q} >{log:q} 2>&1
         """
 
 
@@ -159,5 +159,5 @@ rule tasks:
             --source {input.source:q} \
             {params.options:q} \
             --settings {params.settings:q} \
-            --tasks {output.tasks:q} > {log:q} 2>&1
+            --tasks {output.tasks:q} >{log:q} 2>&1
         """

@@ -340,6 +340,13 @@ def test_a_changed_key_reruns_what_it_shapes(plans, key):
     assert plans[key].running == plans[key].following
 
 
+# The plug-ins that programs load by name, of the kinds that the run uses.
+LOADED = {
+    "turns": ("drift.sources.logs", "drift.sources.wildfeedback"),
+    "labels": ("drift.labelers.lexical", "drift.labelers.rubric"),
+}
+
+
 @cache
 def users() -> dict[str, set[str]]:
     """The rules whose programs import each module (relative to scripts/), found by Python's own machinery."""
@@ -348,6 +355,8 @@ def users() -> dict[str, set[str]]:
         if program := program_of(rule):
             finder = modulefinder.ModuleFinder(path=[str(scripts)])
             finder.run_script(str(scripts / f"{program}.py"))
+            for module in LOADED.get(program, ()):
+                finder.import_hook(module)
             for loaded in finder.modules.values():
                 if loaded.__file__:
                     found.setdefault(os.path.relpath(loaded.__file__, scripts), set()).add(rule)

@@ -78,7 +78,7 @@ class Labelers:
 
     def policy_folder(self, wildcards) -> str:
         """The folder of the results with the model that a labeler asks, if that runs here."""
-        return self._model_folder(self.row(wildcards)["path"], layout.FOLDERS["labeling"].format(**wildcards))
+        return self._model_folder(self.row(wildcards)["path"], layout.FOLDERS["labeling"].format(labeler=wildcards.labeler))
 
     def questions(self, wildcards) -> str:
         """Settings of label_requests.py."""
