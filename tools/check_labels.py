@@ -1,5 +1,6 @@
-"""Check a labeler against labels made elsewhere: `python tools/check_labels.py LABELS.jsonl
---labeler lexical`.
+"""Check a labeler against labels made elsewhere.
+
+    python tools/check_labels.py LABELS.jsonl --labeler lexical
 
 LABELS.jsonl has one object a line:
     id            the conversation in its source (or conversation_id)

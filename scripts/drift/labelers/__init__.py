@@ -17,12 +17,20 @@ in plugins.ASKING, and rows of the configuration give them a path or an endpoint
 A new labeler is such a module and a line in plugins.py; source.py is a short one to start from.
 """
 
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:  # rules, which run without polars, import this package
+    import polars as pl
+
+Frame = TypeVar("Frame", "pl.DataFrame", "pl.LazyFrame")
+
+# What a labeler may read of an exchange.
 COLUMNS = ["conversation_id", "turn", "user", "response", "feedback", "source_label", "source_evidence"]
 
 # Why an exchange cannot be judged by its follow-up.
 NO_FOLLOW_UP = "no reply, or no user message after it"
 
 
-def answered(turns):
-    """The rows of `turns`, a frame or a lazy one, whose reply the user answered."""
+def answered(turns: Frame) -> Frame:
+    """The rows of `turns` with a reply that the user answered."""
     return turns.drop_nulls(["response", "feedback"])
