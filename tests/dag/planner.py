@@ -50,7 +50,7 @@ def jobs_of(dag) -> list[dict]:
 def changed_code(dag, modules: list[str]) -> list[dict]:
     """The rules whose code changes with each module. A fingerprint is cheap where a plan is not."""
     code = dag.workflow.globals["code"]
-    jobs = [job for job in dag.jobs if "code" in job.rule.params.keys()]
+    jobs = [job for job in dag.jobs if hasattr(job.params, "code")]
     changes = []
     for path in map(Path, modules):
         before = path.read_text(encoding="utf-8")
