@@ -4,6 +4,7 @@
 # make test-gpu     generate and train on a GPU, with their speed and memory (a CUDA build of torch)
 # make lint         snakefmt and ruff (snakemake --lint is among the tests)
 # make schema       config.schema.json, for editors, from the classes of the configuration
+# make docs         docs/configuration.md, from the same
 #
 # make plan         what the run of CONFIG takes on MACHINE: jobs, GPU memory and hours, disk, bills
 # make why          what `snakemake --profile slurm` would do, and why (PROFILE=demo: another profile)
@@ -36,7 +37,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint schema why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -86,13 +87,16 @@ bench-train: envs
 	$(STAGE_PYTHON) perf/train_rates.py
 	$(STAGE_PYTHON) perf/same_gradient.py
 
+docs: .venv/snakemake/installed
+	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config --markdown > docs/configuration.md
+
+schema: .venv/snakemake/installed
+	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config > config.schema.json
+
 lint: envs
 	.venv/snakemake/bin/ruff check .
 	.venv/snakemake/bin/ruff format --check .
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
-
-schema: .venv/snakemake/installed
-	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config > config.schema.json
 
 why prune: envs
 	.venv/snakemake/bin/python tools/$@.py --profile $(PROFILE)

@@ -43,14 +43,9 @@ POLICIES = [policy for model in config["models"] for policy in iterations.polici
 
 # Names under which rules know these until they say inputs.NAME.
 ADDRESSES, KEPT_OUT = inputs.addresses, inputs.kept_out
-file_at, task_files, task_options, model_folder = inputs.file, inputs.task_files, inputs.task_options, inputs.model_folder
+file_at, task_files, task_options = inputs.file, inputs.task_files, inputs.task_options
 
 
 def settings(**values):
     """The settings of a job as one canonical string: for stages that have no settings type."""
     return json.dumps(values, sort_keys=True)
-
-
-def shards(folder, count):
-    """The completion files of a folder."""
-    return [f"{folder}/completions/{i}-of-{count}.parquet" for i in range(1, count + 1)]

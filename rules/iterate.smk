@@ -101,7 +101,7 @@ rule pairs:
         ranks=iterations.ranks,
         prompts=iterations.prompts,
         policy=ancient("<results>/{model}/base/policy"),
-        benchmarks=list(KEPT_OUT.values()),
+        benchmarks=list(inputs.kept_out.values()),
     output:
         pairs=paths.pairs,
         dropped=paths.dropped,
@@ -109,7 +109,7 @@ rule pairs:
     params:
         settings=iterations.pairs_settings,
         code=code("pairs", iterations.paired_sides),
-        benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
+        benchmarks=[f"{name}={path}" for name, path in inputs.kept_out.items()],
     log:
         "<logs>/pairs/{model}/{trained}.log",
     benchmark:

@@ -1,34 +1,37 @@
 """Measure what an iteration of training did to its pairs and to the policy.
 
-Reads:  the iteration's Pairs (--pairs), the reference's log-probabilities of them (--reference-logps),
-        fitted prompts with held-out rows (--heldout), and the folders of three policies (--policies):
-        the trained one, the one that the iteration started from, and the one that the method started from.
-Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (--gradients); Diagnostics
-        (--diagnostics), where each metric is given before and after the iteration:
+Reads:  the iteration's Pairs (--pairs), the reference's log-probabilities of them
+        (--reference-logps), fitted prompts with held-out rows (--heldout), and the folders of three
+        policies (--policies): the trained one, the one that the iteration started from, and the one
+        that the method started from.
+Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (--gradients);
+        Diagnostics (--diagnostics), where each metric is given before and after the iteration:
 
-    p_sigma_ge_TAU           P(E), E = {sigma(-s) >= TAU}: the share of pairs whose gradient still has a
-                             weight of at least TAU
+    p_sigma_ge_TAU           P(E), E = {sigma(-s) >= TAU}: the share of pairs whose gradient still
+                             has a weight of at least TAU
     lemma1_bound_TAU         beta TAU P(E) E[||d|| | E] over the sample: the lower bound on
-                             pair_gradient_norm in Lemma 1 of DRIFT (arXiv 2510.02341);
-                             d = grad log pi(y+|x) - grad log pi(y-|x). Absent where no pair is in E
+                             pair_gradient_norm in Lemma 1 of DRIFT (arXiv 2510.02341); d = grad log
+                             pi(y+|x) - grad log pi(y-|x). Absent where no pair is in E
     pair_gradient_norm       E ||grad loss||, the mean of the norms of single pairs' gradients (what
                              Lemma 1 bounds)
-    mean_gradient_norm       ||E grad loss||, the norm of their mean (what the optimizer follows); pairs
-                             that pull against each other make it small while the former is not
+    mean_gradient_norm       ||E grad loss||, the norm of their mean (what the optimizer follows);
+                             pairs that pull against each other make it small while the former is
+                             not
     chosen_logp              mean log pi(y+|x); that both fall while the margin grows is likelihood
                              displacement (Razin et al. 2024)
     rejected_logp            mean log pi(y-|x)
-    chosen_logp_fell         share of pairs whose y+ is less likely than before the iteration (after only)
-    chosen_tokens            mean length of y+, end of turn included (before only: it is a property of
-                             the data, not of the policy)
+    chosen_logp_fell         share of pairs whose y+ is less likely than before the iteration (after
+                             only)
+    chosen_tokens            mean length of y+, end of turn included (before only: it is a property
+                             of the data, not of the policy)
     rejected_tokens          mean length of y- (before only)
-    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy before
-                             the iteration and the one that the method started from
+    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy
+                             before the iteration and the one that the method started from
 
-The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y (the
-per-step term of the Rao-Blackwellised estimator of Amini, Vieira and Cotterell 2025, on given texts
-instead of samples): no sampling noise, and the same contexts for all policies. They are not the
-divergence over sequences that a policy would sample by itself.
+The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y
+(the per-step term of the Rao-Blackwellised estimator of Amini, Vieira and Cotterell 2025, on given
+texts instead of samples): no sampling noise, and the same contexts for all policies. They are not
+the divergence over sequences that a policy would sample by itself.
 """
 
 import hashlib
@@ -66,8 +69,8 @@ class ReplyTokens(TypedDict):
 def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: float) -> pl.DataFrame:
     """Margins by the log-probabilities under the reference, the start and the trained policy.
 
-    s = beta [(log pi(y+|x) - log pi_ref(y+|x)) - (log pi(y-|x) - log pi_ref(y-|x))], the logit of the
-    DPO loss (Rafailov et al. 2023, eq. 7); sigma(-s) is the weight of the pair's gradient.
+    s = beta [(log pi(y+|x) - log pi_ref(y+|x)) - (log pi(y-|x) - log pi_ref(y-|x))], the logit of
+    the DPO loss (Rafailov et al. 2023, eq. 7); sigma(-s) is the weight of the pair's gradient.
     """
     table = pl.DataFrame(
         {
@@ -88,24 +91,27 @@ def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: flo
 
 
 def sample(rows: list, count: int, seed: int) -> list:
-    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the same
-    ones in whatever order the rows come."""
+    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the
+    same ones in whatever order the rows come."""
     return sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}|{row['pair_id']}".encode()).digest())[:count]
 
 
 def gradients(model, rows: list[PairTokens], sigma: dict[str, float], beta: float) -> tuple[dict[str, float], float]:
-    """||d|| of each row by pair_id, and ||mean of the rows' loss gradients||; `sigma` is sigma(-s) by pair_id.
+    """||d|| of each row by pair_id, and ||mean of the rows' loss gradients||; `sigma` is sigma(-s)
+    by pair_id.
 
-    grad loss = -beta sigma(-s) d. Memory: the model, and its gradients once. Over all weights, the frozen
-    ones of a policy that was trained with adapters included, so that policies can be compared.
+    grad loss = -beta sigma(-s) d. Memory: the model, and its gradients once. Over all weights, the
+    frozen ones of a policy that was trained with adapters included, so that policies can be
+    compared.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     squares: list[torch.Tensor] = []
     weight = 1.0
 
-    # A backward pass of log pi(y-|x) - log pi(y+|x) gives -d. Both norms need it, weighted differently:
-    # alone for ||d||, times beta sigma(-s) / rows in the mean. The hook sees each parameter's part of it
-    # before autograd adds it to .grad, so it can take the squared norm of the one and scale it for the other.
+    # A backward pass of log pi(y-|x) - log pi(y+|x) gives -d. Both norms need it, weighted
+    # differently: alone for ||d||, times beta sigma(-s) / rows in the mean. The hook sees each
+    # parameter's part of it before autograd adds it to .grad, so it can take the squared norm of
+    # the one and scale it for the other.
     def measure_and_scale(gradient: torch.Tensor) -> torch.Tensor:
         squares.append(gradient.float().pow(2).sum())
         return gradient * weight
@@ -128,12 +134,12 @@ def gradients(model, rows: list[PairTokens], sigma: dict[str, float], beta: floa
 
 @torch.no_grad()
 def kl(policy, other, rows: list[ReplyTokens]) -> float:
-    """Mean over the tokens of all rows' `reply_ids` of KL(policy || other) of the next token, in nats;
-    see the top of this file."""
+    """Mean over the tokens of all rows' `reply_ids` of KL(policy || other) of the next token, in
+    nats; see the top of this file."""
     total, tokens = 0.0, 0
     for row in Progress(rows, desc="KL", unit="reply"):
-        # The logits at position t predict token t+1: those of the last prompt token and of the reply's
-        # but its last are needed, so one more than the reply is kept and the last dropped.
+        # The logits at position t predict token t+1: those of the last prompt token and of the
+        # reply's but its last are needed, so one more than the reply is kept and the last dropped.
         keep = len(row["reply_ids"]) + 1
         # Two tables of log-probabilities, reply tokens x vocabulary.
         ours, theirs = (
@@ -153,8 +159,8 @@ def kl(policy, other, rows: list[ReplyTokens]) -> float:
 def gradient_norms(
     folders: dict[str, Path], table: pl.DataFrame, rows: list[PairTokens], beta: float
 ) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Gradients of `rows`, and ||E grad loss|| by moment; `folders` of the policies by moment, `table`
-    is their Margins. Both are empty without rows."""
+    """Gradients of `rows`, and ||E grad loss|| by moment; `folders` of the policies by moment,
+    `table` is their Margins. Both are empty without rows."""
     norms, means = [], {}
     for moment, folder in folders.items() if rows else ():
         sigma = dict(table.select("pair_id", f"sigma_minus_s{MOMENTS[moment]}").iter_rows())
@@ -164,8 +170,8 @@ def gradient_norms(
 
 
 def heldout_replies(prompts: pl.DataFrame, tokenizer) -> list[ReplyTokens]:
-    """The logged replies that disappointed, to the prompts of the test split; those that share a token
-    with their prompt are left out."""
+    """The logged replies that disappointed, to the prompts of the test split; those that share a
+    token with their prompt are left out."""
     rows = []
     for row in prompts.filter(split="test").iter_rows(named=True):
         if ids := render_reply(tokenizer, row["prompt"], row["rejected"]):
@@ -184,7 +190,8 @@ def divergences(trained: Path, start: Path, initial: Path, rows: list[ReplyToken
 
 
 def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means: dict[str, float], beta: float) -> list[dict]:
-    """Diagnostics of Margins, Pairs, Gradients and ||E grad loss|| by moment; all but the KL divergences."""
+    """Diagnostics of Margins, Pairs, Gradients and ||E grad loss|| by moment; all but the KL
+    divergences."""
     rows = []
 
     def add(metric: str, moment: str, value: float, n: int) -> None:

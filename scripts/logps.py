@@ -3,7 +3,8 @@
 Reads:  a Prompts table whose test rows have both replies (--prompts), and a policy (--policy).
 Writes: a Logps table (--logps).
 
-Compared with the base model's, they tell whether the policy has come to prefer what users preferred.
+Compared with the base model's, they tell whether the policy has come to prefer what users
+preferred.
 """
 
 from pathlib import Path

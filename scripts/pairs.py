@@ -1,15 +1,17 @@
-"""Make preference pairs: for each training prompt a chosen and a rejected reply, as the recipe says.
+"""Make preference pairs: for each training prompt a chosen and a rejected reply, as the recipe
+says.
 
-Reads:  a Prompts table (--prompts) and the model's tokenizer (--policy); where a side is sampled, the
-        Requests and Completions (--requests, --completions) and, where candidates are ranked, their
-        Ranks (--ranks); the Tasks tables that no pair may share a prompt with (--benchmark NAME=PATH).
+Reads:  a Prompts table (--prompts) and the model's tokenizer (--policy); where a side is sampled,
+        the Requests and Completions (--requests, --completions) and, where candidates are ranked,
+        their Ranks (--ranks); the Tasks tables that no pair may share a prompt with (--benchmark
+        NAME=PATH).
 Writes: a Pairs table (--pairs), a Dropped table (--dropped) and the ledger (--ledger).
 
 A pair is always of the plain prompt, and carries the token ids of both replies as they were checked
 here. Whatever could teach the wrong thing (a truncated reply, an empty one, the same reply twice, a
-chat marker in the text) is dropped with its reason. Of several samples the first sound one is taken;
-best and worst are the sound ones farthest apart in the ranking. A prompt that contains a benchmark's
-stops the run: the pools leave these out.
+chat marker in the text) is dropped with its reason. Of several samples the first sound one is
+taken; best and worst are the sound ones farthest apart in the ranking. A prompt that contains a
+benchmark's stops the run: the pools leave these out.
 """
 
 import re
@@ -20,7 +22,7 @@ import polars as pl
 
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
-from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.ledger import LedgerBook
 from drift.settings.training import PairsSettings
 from drift.sides import candidates
@@ -49,16 +51,18 @@ _ALLUSION = re.compile(
 
 
 def alludes(text: str) -> bool:
-    """Whether a reply opens with a reference to an earlier one: an apology, thanks for the feedback,
-    "Here is a revised version".
+    """Whether a reply opens with a reference to an earlier one: an apology, thanks for the
+    feedback, "Here is a revised version".
 
-    English only, and a rough measure: where the prompt itself ends with a complaint, an apology is apt.
+    English only, and a rough measure: where the prompt itself ends with a complaint, an apology is
+    apt.
     """
     return _ALLUSION.match(text.lstrip(" #*\n")) is not None
 
 
 def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[tuple[str, str], list[dict]]:
-    """Completions by (prompt_id, kind), in the order of their sample numbers, joined to their requests by key."""
+    """Completions by (prompt_id, kind), in the order of their sample numbers, joined to their
+    requests by key."""
     asked = requests.select("request_id", "prompt_id", "kind", "sample")
     rows = asked.join(completions, on="request_id", how="left", validate="1:1").sort("sample")
     unanswered = rows.filter(pl.col("finish_reason").is_null())
@@ -73,9 +77,11 @@ def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[t
 def fault(
     prompt: dict, sides: dict, token_ids: dict[str, list[int] | None], words: list[str], settings: PairsSettings
 ) -> tuple[str, str] | None:
-    """The first of REASONS that applies, with the text or number that shows it; None for a sound pair.
+    """The first of REASONS that applies, with the text or number that shows it; None for a sound
+    pair.
 
-    `token_ids` of the reply of each side, None where it does not join its prompt; `words` are chat markers.
+    `token_ids` of the reply of each side, None where it does not join its prompt; `words` are chat
+    markers.
     """
     for side in sides.values():
         if side["reply"] and (reason := sample_fault(side, words, settings)):
@@ -116,8 +122,8 @@ def make_pairs(
     settings: PairsSettings,
     scores: dict[str, float] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, Counter]:
-    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt may
-    have several).
+    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt
+    may have several).
 
     `replies` as `sampled_replies` returns them; `scores` of ranked replies by request_id. Raises
     StageError where a prompt renders to other tokens than it was fitted with.
@@ -164,8 +170,8 @@ def pair(prompt: dict, sides: dict, token_ids: dict[str, list[int]]) -> dict:
 
 
 def report(pairs: pl.DataFrame, failed: Counter) -> None:
-    """Print what the tables do not show: every sample that was passed over, and how many guided replies
-    mention the feedback."""
+    """Print what the tables do not show: every sample that was passed over, and how many guided
+    replies mention the feedback."""
     print(f"{pairs.height} pairs; {failed.total()} candidates failed a check: {dict(failed)}")
     guided = pairs.filter(pl.col("chosen_from").str.contains(r"#guided-\d+$"))["chosen"]
     if len(guided):
@@ -174,9 +180,9 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
 
 
 def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
-    """Raise StageError where a user's message in a training prompt is, word for word, a message of one
-    of the Tasks tables."""
-    messages = said_by_users(pairs.select("pair_id", "prompt"))
+    """Raise StageError where a user's message in a training prompt is, word for word, a message of
+    one of the Tasks tables."""
+    messages = user_messages(pairs.select("pair_id", "prompt"))
     matches = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(messages["content"])
     if not matches.is_empty():
         first = matches.row(0, named=True)

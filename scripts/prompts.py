@@ -1,10 +1,11 @@
 """Fit the prompts of a pool or a benchmark to a model.
 
-Reads:  a Dsat, Sat, Corrections or Tasks table (--pool, of --kind), and the model's tokenizer (--policy).
+Reads:  a Dsat, Sat, Corrections or Tasks table (--pool, of --kind), and the model's tokenizer
+        (--policy).
 Writes: a Prompts table (--prompts) and its ledger (--ledger).
 
-Of a conversation that is too long the oldest turns are left out. Every method of a model trains on the
-prompts as they are trimmed here, so methods differ in their pairs and in nothing else.
+Of a conversation that is too long the oldest turns are left out. Every method of a model trains on
+the prompts as they are trimmed here, so methods differ in their pairs and in nothing else.
 """
 
 from pathlib import Path
@@ -30,8 +31,8 @@ def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     absent = [
         pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected", "feedback") if name not in rows.columns
     ]
-    # White space around a reply says nothing about its quality, and a leading line break would merge
-    # with the prompt's last token.
+    # White space around a reply says nothing about its quality, and a leading line break would
+    # merge with the prompt's last token.
     stripped = pl.col("chosen", "rejected").str.strip_chars()
     return (
         rows.with_columns(absent)
@@ -43,9 +44,9 @@ def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
 def fit(row: dict, tokenizer, settings: PromptsSettings) -> dict | None:
     """The row with its prompt trimmed and rendered; None where even its last message does not fit.
 
-    A prompt fits when every chat made of it leaves room for a reply of `max_tokens` within `context`,
-    and, where the rows are trained on (`max_length` is set), when prompt and each reply stay within
-    `max_length`. All in tokens.
+    A prompt fits when every chat made of it leaves room for a reply of `max_tokens` within
+    `context`, and, where the rows are trained on (`max_length` is set), when prompt and each reply
+    stay within `max_length`. All in tokens.
     """
 
     def fits(prompt: Messages) -> bool:
@@ -84,7 +85,7 @@ def joins(row: dict, tokenizer) -> bool:
     return all(render_reply(tokenizer, row["prompt"][-1:], reply) is not None for reply in logged(row))
 
 
-def holds_marker(row: dict, words: list[str]) -> bool:
+def contains_marker(row: dict, words: list[str]) -> bool:
     """Whether a text of the row contains one of `words`: rendered, it would end or begin a turn."""
     texts = [*(message["content"] for message in row["prompt"]), *logged(row), row["feedback"] or ""]
     return any(word in text for text in texts for word in words)
@@ -103,7 +104,7 @@ def main() -> None:
     rows = as_prompts(read_table(KINDS[arguments.kind], arguments.pool))
     tokenizer = load_tokenizer(arguments.policy)
     words = markers(tokenizer)
-    clean = [row for row in rows.to_dicts() if not holds_marker(row, words)]
+    clean = [row for row in rows.to_dicts() if not contains_marker(row, words)]
     joined = [row for row in clean if joins(row, tokenizer)]
     fitted = [fit(row, tokenizer, settings) for row in Progress(joined, desc="fit prompts")]
     kept = [row for row in fitted if row is not None]

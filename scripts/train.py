@@ -1,13 +1,14 @@
-"""Train a policy: pairs and a policy in, the next policy out. The warm-up and every iteration use it.
+"""Train a policy: pairs and a policy in, the next policy out. The warm-up and every iteration use
+it.
 
-Reads:  Pairs (--pairs) and those of earlier iterations that are trained on again (--replay); the policy
-        to start from and the one that is the reference, each a folder and its policy.json (--start,
-        --reference); the fitted prompts, for the gates (--prompts).
+Reads:  Pairs (--pairs) and those of earlier iterations that are trained on again (--replay); the
+        policy to start from and the one that is the reference, each a folder and its policy.json
+        (--start, --reference); the fitted prompts, for the gates (--prompts).
 Writes: the policy's folder (--policy), the trainer's log (--log), the reference's log-probabilities
         (--reference-logps), gates.json (--gates) and, last, policy.json (--manifest).
 
-A training run that was killed, or that stopped itself because its job's time was nearly over, resumes
-from its last complete checkpoint in the state folder (--state).
+A training run that was killed, or that stopped itself because its job's time was nearly over,
+resumes from its last complete checkpoint in the state folder (--state).
 """
 
 import argparse
@@ -39,20 +40,20 @@ from drift.training.reference_logps import base_dtype, score_pairs
 from drift.training.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
 from drift.training.weights import round_weights, trained_model
 
-# Below this share of visibly changed bf16 weights a training run has done nothing: pure-bf16 weights at
-# a small learning rate moved 3.7 % of them and lost the rest to rounding; fp32 master weights move tens
-# of per cent.
+# Below this share of visibly changed bf16 weights a training run has done nothing: pure-bf16
+# weights at a small learning rate moved 3.7 % of them and lost the rest to rounding; fp32 master
+# weights move tens of per cent.
 MIN_CHANGED = 0.005
 
-# Nats. The first step is logged as it is before any update: where the policy starts from its reference,
-# the margin of its pairs is the rounding of activations, on average far below one.
+# Nats. The first step is logged as it is before any update: where the policy starts from its
+# reference, the margin of its pairs is the rounding of activations, on average far below one.
 MAX_DISTANCE = 1.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """What shapes the policy, how it trains here, the folder of the policy that it starts from, and the
-    folder of its checkpoints."""
+    """What shapes the policy, how it trains here, the folder of the policy that it starts from, and
+    the folder of its checkpoints."""
 
     settings: TrainSettings
     run: TrainingRun
@@ -90,8 +91,8 @@ class Ancestry:
 
 
 def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
-    """The pairs of this iteration and those of earlier ones, nearest first, whose ids get ~1, ~2, ... to
-    stay unique."""
+    """The pairs of this iteration and those of earlier ones, nearest first, whose ids get ~1, ~2,
+    ... to stay unique."""
     tables = []
     for back, path in enumerate([own, *replayed]):
         pairs = read_table(Pairs, path)
@@ -137,11 +138,13 @@ def make_trainer(
 ) -> tuple[Trainer, Watch]:
     """The trainer of `pairs` with their reference log-probabilities, and what watches it."""
     training = task.settings.training
-    # The trainer's arguments come before the model: they decide how it is loaded where it will be sharded.
+    # The trainer's arguments come before the model: they decide how it is loaded where it will be
+    # sharded.
     config = trainer_config(task.settings, task.run, task.state)
     loading = time.monotonic()
     model = AutoModelForCausalLM.from_pretrained(task.start, dtype=base_dtype(training), local_files_only=True)
-    # A checkpoint holds master weights and the optimizer's state: up to six times the bytes just read.
+    # A checkpoint holds master weights and the optimizer's state: up to six times the bytes just
+    # read.
     watch = Watch(deadline, checkpoint_seconds=6 * (time.monotonic() - loading))
     trainer = Trainer(
         model,
@@ -179,8 +182,8 @@ def check_finished(gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ances
 
 
 def rounded_model(gates: Gates, trainer: Trainer, model, start: Path, names: list[str]) -> float:
-    """Round the trained model as policies are stored; the share of its weights that changed, which is
-    the last gate."""
+    """Round the trained model as policies are stored; the share of its weights that changed, which
+    is the last gate."""
     changed = round_weights(model, start, names)
     gates.check(
         "weights changed",

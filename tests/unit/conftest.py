@@ -1,4 +1,5 @@
-"""What the tests of training share: a small pair table, and the program called as its rule calls it."""
+"""What the tests of training share: a small pair table, and the program called as its rule calls
+it."""
 
 import json
 import signal
@@ -15,7 +16,8 @@ from tests.builders.training import train_settings, training_run
 
 @pytest.fixture(scope="module")
 def train_inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
-    """A folder with what training reads: pairs, prompts with a held-out conversation, and the start's manifest."""
+    """A folder with what training reads: pairs, prompts with a held-out conversation, and the
+    start's manifest."""
     folder = tmp_path_factory.mktemp("inputs")
     pairs = small_pairs(tokenizer, 16)
     tables.write_table(pairs, tables.Pairs, folder / "pairs.parquet")
@@ -26,7 +28,8 @@ def train_inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run_train(train_inputs, tiny_model, tmp_path, monkeypatch):
-    """Run the program as the rule does; returns the manifest of the policy. `run_train.command` gives its command line."""
+    """Run the program as the rule does; returns the manifest of the policy. `run_train.command`
+    gives its command line."""
 
     def command(folder: Path, *, run: dict | None = None, **changed) -> list[str]:
         settings = train_settings(changed.pop("training", None), **changed.pop("settings", {}))

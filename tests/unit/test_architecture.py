@@ -24,7 +24,7 @@ MODULES = {
 # Packages of scripts/drift from the bottom to the top: none imports one that is further up.
 LAYERS = (
     {"cli", "files", "ledger", "tables", "seeds", "progress", "locks", "policies", "chat", "downloads", "layout", "plugins"}
-    | {"names", "version"},
+    | {"names"},
     {"config"},
     {"settings"},
     {"data", "metrics", "engines"},

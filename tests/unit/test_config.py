@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from drift.config import Config, load
-from tests.configurations import minimal, refusal
+from tests.builders.configurations import minimal, refusal
 from tests.conftest import REPOSITORY
 
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from drift.config import Section, kind_of, load
 from drift.config.run import RENAMED_KEYS, section_of
 from drift.layout import reserved
-from tests.configurations import minimal, refusal
+from tests.builders.configurations import minimal, refusal
 
 
 class Plugged(Section):

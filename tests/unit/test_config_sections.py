@@ -3,7 +3,7 @@
 import pytest
 
 from drift.config import load
-from tests.configurations import ENDPOINT, minimal, refusal
+from tests.builders.configurations import ENDPOINT, minimal, refusal
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def evaluated(benchmark: dict, **changes) -> dict:
     ("benchmark", "answer"),
     [
         ({"kind": "wildbench"}, "path: where are the tasks?"),
-        ({"kind": "heldout", "path": "x"}, "takes no path"),
-        ({"kind": "heldout", "references": {"gpt": "x"}}, "kind heldout takes no references"),
-        ({"kind": "prompts", "path": "x", "gamed": "y"}, "use kind alpacaeval"),
+        ({"kind": "heldout", "path": "x"}, "kind heldout takes no path; remove it, or use kind wildbench or alpacaeval or"),
+        ({"kind": "heldout", "references": {"gpt": "x"}}, "kind heldout takes no references; remove it, or use kind wildbench"),
+        ({"kind": "prompts", "path": "x", "gamed": "y"}, "kind prompts takes no gamed; remove it, or use kind alpacaeval"),
         ({"kind": "prompts", "path": "x", "references": {"baseline": "y"}}, "choose another name"),
         ({"kind": "prompts", "path": "x", "samples": 3}, "samples 3 at temperature 0 are 3 times the same"),
         ({"kind": "prompts", "path": "x", "judge": "her"}, "there is no 'her', did you mean 'here'?"),
@@ -174,3 +174,19 @@ def test_a_judge_of_pairs_cannot_rank():
     values = minimal(recipes={"ranked": RANKED | {"rank": "llama"}}, methods=["ranked"])
     values["evaluation"]["judges"]["llama"]["verdict"] = "letter"
     assert "candidates need scores" in refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("ranker", "message"),
+    [
+        ({"kind": "clasifier", "path": "/m"}, "rankers.mine.kind: there is no 'clasifier', did you mean 'classifier'?"),
+        ({"kind": "classifier"}, "rankers.mine: path: kind classifier needs a model; give its address or folder"),
+    ],
+)
+def test_a_ranker_that_cannot_be_is_refused(ranker, message):
+    assert message in refusal(minimal(rankers={"mine": ranker}))
+
+
+@pytest.mark.parametrize("name", ["self", "llama"])
+def test_a_ranker_has_a_name_of_its_own(name):
+    assert "their names must differ" in refusal(minimal(rankers={name: {"path": "/m"}}))

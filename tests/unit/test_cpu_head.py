@@ -35,7 +35,8 @@ def test_a_replys_log_probability_is_the_sum_over_its_tokens(reply, read):
 
 
 def batch() -> dict[str, torch.Tensor]:
-    """Two pairs, padded, of which only the replies are scored: the chosen sequences, then the rejected ones."""
+    """Two pairs, padded, of which only the replies are scored: the chosen sequences, then the
+    rejected ones."""
     generator = torch.Generator().manual_seed(3)
     ids = torch.randint(3, 32, (4, 10), generator=generator)
     mask, labels = torch.ones_like(ids), ids.clone()
@@ -51,7 +52,8 @@ OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
 
 
 def both_heads(monkeypatch, chunk: int, full: LlamaForCausalLM | None = None):
-    """The same model (a Llama if not given) with TRL's head, and with the one that scores replies only."""
+    """The same model (a Llama if not given) with TRL's head, and with the one that scores replies
+    only."""
     monkeypatch.setattr(cpu_lm_head, "CHUNK", chunk)
     full = full or small_llama()
     short = copy.deepcopy(full)
@@ -75,7 +77,7 @@ def test_a_model_that_scales_or_biases_its_logits_keeps_the_trainers_head():
 
 
 @pytest.mark.parametrize("chunk", [3, 512])
-def test_the_short_head_gives_the_trainers_figures(monkeypatch, chunk):
+def test_the_short_head_gives_the_trainers_numbers(monkeypatch, chunk):
     full, short = both_heads(monkeypatch, chunk)
     expected, got = full(**batch(), fused_lm_head=True), short(**batch(), fused_lm_head=True)
     for name in (*OUTPUTS, "loss"):

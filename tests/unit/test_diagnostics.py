@@ -1,4 +1,5 @@
-"""What an iteration did, measured: against figures worked out by hand, and on policies whose distance is known."""
+"""What an iteration did, measured: against numbers worked out by hand, and on policies whose
+distance is known."""
 
 import json
 import math
@@ -26,7 +27,7 @@ def test_a_margin_is_how_far_a_pair_has_moved_from_the_reference_towards_its_cho
     tables.Margins.validate(moved)
 
 
-def test_against_another_reference_the_margin_before_the_round_is_not_zero():
+def test_against_another_reference_the_margin_before_the_iteration_is_not_zero():
     moved = diagnostics.margins(BEFORE, AFTER, BEFORE, beta=0.1)
     assert moved["s_before"].to_list() == pytest.approx([0.0, 0.5, -0.3])
     assert moved["s"].to_list() == pytest.approx([0.0] * 3)
@@ -43,7 +44,8 @@ def pair(number: int, chosen: list[int], rejected: list[int]) -> dict:
 
 
 def test_norms_of_single_gradients_and_of_their_mean_are_told_apart():
-    """A pair and its mirror image pull against each other: each has a gradient, their mean has none."""
+    """A pair and its mirror image pull against each other: each has a gradient, their mean has
+    none."""
     rows = [pair(0, [5, 7, 2], [6, 2]), pair(1, [6, 2], [5, 7, 2])]
     norms, mean = diagnostics.gradients(small_llama(), rows, {"s:0/0": 0.5, "s:1/0": 0.5}, beta=0.1)
     assert norms["s:0/0"] == pytest.approx(norms["s:1/0"], rel=1e-4)
@@ -63,7 +65,7 @@ def test_a_pairs_gradient_is_that_of_its_loss(read):
         table = plain(torch.tensor([[1, 4, 9, *reply]])).logits[0].log_softmax(-1)
         logps.append(sum(table[2 + position, token] for position, token in enumerate(reply)))
     s = math.log(1 / sigma - 1)
-    # The reference is chosen so that sigma(-s) is what was said.
+    # The reference is chosen so that sigma(-s) is `sigma`.
     loss = -torch.nn.functional.logsigmoid(beta * ((logps[0] - logps[1]) - (logps[0] - logps[1]).detach()) + s)
     loss.backward()
     expected = sum(parameter.grad.pow(2).sum().item() for parameter in plain.parameters() if parameter.grad is not None) ** 0.5
@@ -109,7 +111,7 @@ def test_lemma_1s_bound_holds_and_the_events_are_counted():
 
 
 @pytest.mark.slow
-def test_a_round_is_measured_from_its_files_and_an_untrained_policy_has_not_moved(
+def test_an_iteration_is_measured_from_its_files_and_an_untrained_policy_has_not_moved(
     run_train,
     train_inputs,
     tiny_model,

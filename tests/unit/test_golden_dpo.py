@@ -1,4 +1,5 @@
-"""What the trainer computes, recomputed from raw logits by the formulas: losses, gradients, margins, and the first steps."""
+"""What the trainer computes, recomputed from raw logits by the formulas: losses, gradients,
+margins, and the first steps."""
 
 import math
 
@@ -30,7 +31,8 @@ def reply_scores(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
 
 
 def by_hand(model, batch: list[dict], reference: dict, losses: dict, smoothing: float) -> tuple[torch.Tensor, list[float]]:
-    """The loss of a batch and its margins. DPO: Rafailov et al. 2023, eq. 7; robust DPO: Ray Chowdhury et al. 2024, eq. 10."""
+    """The loss of a batch and its margins. DPO: Rafailov et al. 2023, eq. 7; robust DPO: Ray
+    Chowdhury et al. 2024, eq. 10."""
     preference, sft_tokens, margins = [], [], []
     for row in batch:
         chosen = reply_scores(model, row["prompt_ids"], row["chosen_ids"])

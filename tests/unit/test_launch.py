@@ -19,7 +19,8 @@ def test_accelerate_reads_what_is_written_for_it(tmp_path, launcher):
     assert read.num_processes == 4
     assert read.mixed_precision == "bf16"
     assert read.distributed_type == {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}[launcher]
-    # Every key of a section is an option of `accelerate launch`, or it would be ignored without a word.
+    # Every key of a section is an option of `accelerate launch`, or it would be ignored without a
+    # word.
     options = {action.dest for action in launch_command_parser()._actions}
     for section in (read.fsdp_config, read.deepspeed_config):
         assert set(section or {}) <= options

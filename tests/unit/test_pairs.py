@@ -1,4 +1,5 @@
-"""A pair teaches what its method says: both sides by key, and nothing that could teach the wrong thing."""
+"""A pair teaches what its method says: both sides by key, and nothing that could teach the wrong
+thing."""
 
 import sys
 
@@ -259,7 +260,8 @@ def test_a_request_without_completion_stops_the_stage_and_is_named(tokenizer):
 
 
 def test_a_canary_in_the_guided_request_never_reaches_a_pair(tokenizer):
-    """The whole way: the request shows feedback and instruction, what is trained on holds neither."""
+    """The whole way: the request shows feedback and instruction, what is trained on holds
+    neither."""
     fitted = fitted_prompts(tokenizer, feedback="CANARY-7f3a")
     asked = requests(fitted, "guided").with_columns(
         messages=pl.Series(

@@ -1,4 +1,5 @@
-"""Training as a program: what a user gets when it runs through, is stopped, asked to end, or given bad input."""
+"""Training as a program: what a user gets when it runs through, is stopped, asked to end, or given
+bad input."""
 
 import json
 import os
@@ -138,7 +139,8 @@ def test_a_loss_that_explodes_fails_a_gate(run_train, tmp_path):
 
 
 def test_a_training_that_ends_before_its_last_step_is_not_published(run_train, tmp_path, monkeypatch):
-    """As transformers' own just-in-time checkpoints do, which return from training as if it were done."""
+    """As transformers' own just-in-time checkpoints do, which return from training as if it were
+    done."""
 
     def stop(self, args, state, control, **_):
         control.should_training_stop = True

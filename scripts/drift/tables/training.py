@@ -7,8 +7,8 @@ from drift.tables.columns import SPLITS, messages, one_of
 
 
 class Prompts(dy.Schema):
-    """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled from
-    and trained on."""
+    """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled
+    from and trained on."""
 
     prompt_id = dy.String(primary_key=True, description="dsat, sat, corrections or task prompt_id")
     split = one_of(SPLITS, "the pool's split; test for benchmarks")
@@ -111,8 +111,8 @@ class TrainLog(dy.Schema):
 
 
 class Margins(dy.Schema):
-    """How far an iteration moved each of its pairs: s = beta [log-ratio(y+) - log-ratio(y-)] against
-    the reference."""
+    """How far an iteration moved each of its pairs: s = beta [log-ratio(y+) - log-ratio(y-)]
+    against the reference."""
 
     pair_id = dy.String(primary_key=True, description="pairs.pair_id")
     reference_chosen_logp = dy.Float64(description="log pi_ref(y+|x), summed over tokens")
@@ -130,8 +130,8 @@ class Margins(dy.Schema):
 
 
 class Gradients(dy.Schema):
-    """Gradients of the DPO loss of single pairs, over all weights: a seeded sample of the iteration's
-    pairs."""
+    """Gradients of the DPO loss of single pairs, over all weights: a seeded sample of the
+    iteration's pairs."""
 
     pair_id = dy.String(primary_key=True, description="pairs.pair_id")
     moment = one_of(("before", "after"), "before or after the iteration", primary_key=True)

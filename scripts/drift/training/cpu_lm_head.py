@@ -1,10 +1,10 @@
 """The trainer's LM head where there is no GPU: only the replies' tokens are scored.
 
-TRL's head projects every position, prompt and padding included, onto the whole vocabulary on devices
-without Triton, and multiplies its gradients in fp32. On a CPU that costs more than the rest of the model.
-The results are the same: the positions left out are those that the trainer masks. Where
-drift.training.cpu_packing supports the model, it also reads the batch without padding, and each prompt
-once for both of its replies.
+TRL's head projects every position, prompt and padding included, onto the whole vocabulary on
+devices without Triton, and multiplies its gradients in fp32. On a CPU that costs more than the rest
+of the model. The results are the same: the positions left out are those that the trainer masks.
+Where drift.training.cpu_packing supports the model, it also reads the batch without padding, and
+each prompt once for both of its replies.
 """
 
 import functools
@@ -17,8 +17,8 @@ from drift.training import cpu_packing
 # Settings of models that transform their logits. These keep TRL's head, which applies them.
 _SPECIAL = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
-# Positions at once: bounds the logits in memory, positions x vocabulary (256 x 49,152 in fp32: 50 MB).
-# They are recomputed in the backward pass.
+# Positions at once: bounds the logits in memory, positions x vocabulary (256 x 49,152 in fp32: 50
+# MB). They are recomputed in the backward pass.
 CHUNK = 256
 
 
@@ -43,14 +43,15 @@ def score_replies_only(model) -> None:
         # Position t predicts token t+1: targets and `scored` are sequences x (length - 1).
         targets = labels[:, 1:]
         scored = targets != -100
-        # Hidden states of the positions that predict a reply's token, sequence by sequence: tokens x width.
+        # Hidden states of the positions that predict a reply's token, sequence by sequence: tokens
+        # x width.
         if packs:
             hidden = cpu_packing.hidden_states(self.base_model, options["input_ids"], options["attention_mask"], labels)
         else:
             hidden = self.base_model(*args, **options | {"use_cache": False}).last_hidden_state[:, :-1][scored]
         scores = TokenScores.apply(hidden, self.get_output_embeddings().weight, targets[scored])
-        # Back into sequences x (length - 1), zero where nothing is scored. masked_scatter fills row by
-        # row, which is the order of the tokens above.
+        # Back into sequences x (length - 1), zero where nothing is scored. masked_scatter fills row
+        # by row, which is the order of the tokens above.
         log_probs, entropy, mean_logits, is_top1 = (
             part.new_zeros(targets.shape).masked_scatter(scored, part) for part in scores
         )
@@ -67,11 +68,12 @@ def score_replies_only(model) -> None:
 
 
 class TokenScores(torch.autograd.Function):
-    """Log-probability of each target, and what the trainer logs without gradient: entropy, mean logit,
-    whether the target is the argmax. hidden: tokens x width, weight: vocabulary x width, targets: tokens.
+    """Log-probability of each target, and what the trainer logs without gradient: entropy, mean
+    logit, whether the target is the argmax. hidden: tokens x width, weight: vocabulary x width,
+    targets: tokens.
 
-    The gradient is written out, as that of a log-probability needs the probabilities alone: autograd
-    would keep the logits and pass over them three times as often.
+    The gradient is written out, as that of a log-probability needs the probabilities alone:
+    autograd would keep the logits and pass over them three times as often.
     """
 
     @staticmethod
@@ -79,7 +81,8 @@ class TokenScores(torch.autograd.Function):
         ctx.dtypes = hidden.dtype, weight.dtype
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
-            # The backward pass runs without autocast: cast once here, it recomputes the same logits.
+            # The backward pass runs without autocast: cast once here, it recomputes the same
+            # logits.
             hidden, weight = hidden.to(dtype), weight.to(dtype)
         parts = [_scores(*chunk, weight) for chunk in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)]
         log_probs, normaliser, entropy, mean_logits, is_top1 = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -95,8 +98,9 @@ class TokenScores(torch.autograd.Function):
         hidden_gradients, weight_gradient = [], torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         chunks = zip(*(whole.split(CHUNK) for whole in (hidden, targets, normaliser, gradient)), strict=True)
         for part, target, log_sum, slope in chunks:
-            # d log p(target) / d logits = onehot(target) - p, times the slope of the loss in log p(target).
-            # In place, as it is chunk x vocabulary: logits, then p, then -slope p, then the onehot's entry.
+            # d log p(target) / d logits = onehot(target) - p, times the slope of the loss in log
+            # p(target). In place, as it is chunk x vocabulary: logits, then p, then -slope p, then
+            # the onehot's entry.
             logits = torch.nn.functional.linear(part, weight).float()
             logit_gradient = logits.sub_(log_sum[:, None]).exp_().mul_(-slope[:, None])
             logit_gradient.scatter_add_(1, target[:, None], slope[:, None].float())
@@ -108,8 +112,8 @@ class TokenScores(torch.autograd.Function):
 
 
 def _scores(hidden: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Of each token: log-probability of its target, the log-sum-exp of its logits, entropy, mean logit,
-    whether the target is the argmax. Shapes as in TokenScores, results: tokens."""
+    """Of each token: log-probability of its target, the log-sum-exp of its logits, entropy, mean
+    logit, whether the target is the argmax. Shapes as in TokenScores, results: tokens."""
     logits = torch.nn.functional.linear(hidden, weight)  # tokens x vocabulary
     target_logit = logits.gather(1, targets[:, None]).float()
     is_top1 = logits.argmax(1) == targets

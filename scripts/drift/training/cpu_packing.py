@@ -1,13 +1,14 @@
-"""A batch of pairs as one row where there is no GPU: no padding, and each prompt once for both replies.
+"""A batch of pairs as one row where there is no GPU: no padding, and each prompt once for both
+replies.
 
 The row holds prompt, chosen and rejected reply of the first pair, then those of the next:
 
     p p p c c c c r r | p p c c r r r          pair 0 | pair 1
     0 1 2 3 4 5 6 3 4 | 0 1 2 3 2 3 4          positions
 
-Positions continue from the prompt in both replies, and the rejected one does not see the chosen one, so
-that the hidden states are those of the two sequences apart: for a third fewer tokens where prompts are as
-long as replies.
+Positions continue from the prompt in both replies, and the rejected one does not see the chosen
+one, so that the hidden states are those of the two sequences apart: for a third fewer tokens where
+prompts are as long as replies.
 """
 
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ class Packed:
 
 
 def prepare(model) -> bool:
-    """Enable `model` to read what `pack` returns, next to ordinary batches. False where its architecture
-    is not supported."""
+    """Enable `model` to read what `pack` returns, next to ordinary batches. False where its
+    architecture is not supported."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     windows = getattr(config, "sliding_window", None) is not None
@@ -50,18 +51,18 @@ def is_prepared(model) -> bool:
 
 
 def hidden_states(base_model, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The hidden states that predict the replies' tokens, sequence by sequence (tokens x width), of a
-    model that `prepare` has enabled; the batch as in `pack`."""
+    """The hidden states that predict the replies' tokens, sequence by sequence (tokens x width), of
+    a model that `prepare` has enabled; the batch as in `pack`."""
     packed = pack(input_ids, attention_mask, labels)
     hidden = base_model(**packed.inputs, use_cache=False).last_hidden_state[0]  # row x width
-    # Position t predicts token t+1, so a reply's first token is predicted by the prompt's last: for both
-    # replies the same place in the row.
+    # Position t predicts token t+1, so a reply's first token is predicted by the prompt's last: for
+    # both replies the same place in the row.
     return hidden[packed.index[:, :-1][labels[:, 1:] != -100]]
 
 
 def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> Packed:
-    """The trainer's batch as one row: all three sequences x length, the chosen sequences and then the
-    rejected ones, padded on the right; labels of prompts and padding are -100.
+    """The trainer's batch as one row: all three sequences x length, the chosen sequences and then
+    the rejected ones, padded on the right; labels of prompts and padding are -100.
 
     Raises ValueError where the two halves do not have the same prompts.
     """
@@ -94,9 +95,10 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Te
 
 
 def _attention(module, query, key, value, attention_mask, dropout: float = 0.0, scaling: float | None = None, **options):
-    """transformers' attention, and that of what `pack` returns: then `attention_mask` holds the lengths of
-    prompt, chosen and rejected reply (1 x 1 x pairs x 3, integers). query: 1 x heads x row x width; key and
-    value the same with fewer heads. Returns 1 x row x heads x width, and no weights."""
+    """transformers' attention, and that of what `pack` returns: then `attention_mask` holds the
+    lengths of prompt, chosen and rejected reply (1 x 1 x pairs x 3, integers). query: 1 x heads x
+    row x width; key and value the same with fewer heads. Returns 1 x row x heads x width, and no
+    weights."""
     if attention_mask is None or attention_mask.dtype != torch.long:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
     # Grouped-query attention: each head of key and value serves several of the query's.

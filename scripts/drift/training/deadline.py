@@ -1,19 +1,21 @@
-"""When a job has to stop by itself: before its scheduler's time limit, and when it is asked to (SIGTERM).
+"""When a job has to stop by itself: before its scheduler's time limit, and when it is asked to
+(SIGTERM).
 
-A job that stops in time leaves a checkpoint; one that is killed loses what it did since the last one.
+A job that stops in time leaves a checkpoint; one that is killed loses what it did since the last
+one.
 """
 
 import signal
 import time
 
-# Seconds of a job's limit, at most a tenth of it, that pass before the program's first line and after
-# its last: the scheduler, the nested driver, imports, slow file systems.
+# Seconds of a job's limit, at most a tenth of it, that pass before the program's first line and
+# after its last: the scheduler, the nested driver, imports, slow file systems.
 ALLOWANCE = 120
 
 
 class Deadline:
-    """`minutes` from now (None: no limit) less an allowance; the first SIGTERM brings it forward to that
-    moment. Raises ValueError outside the main thread, where Python allows no signal handlers.
+    """`minutes` from now (None: no limit) less an allowance; the first SIGTERM brings it forward to
+    that moment. Raises ValueError outside the main thread, where Python allows no signal handlers.
     """
 
     def __init__(self, minutes: float | None):

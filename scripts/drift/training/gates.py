@@ -1,4 +1,5 @@
-"""Correctness gates: checks that fail their stage with cause and cure, and are recorded in gates.json."""
+"""Correctness gates: checks that fail their stage with cause and cure, and are recorded in
+gates.json."""
 
 import json
 from pathlib import Path

@@ -1,11 +1,13 @@
-"""Training on several devices: the program starts itself again, once a device, by `accelerate launch`.
+"""Training on several devices: the program starts itself again, once a device, by `accelerate
+launch`.
 
     single   one process, one device
     ddp      a whole copy of weights, gradients and optimizer state on each device
     fsdp2    all of them in shards (PyTorch's fully sharded data parallelism, version 2)
     zero3    the same by DeepSpeed
 
-Sharded or not, a step is made of the same pairs; only how many batches a device accumulates changes.
+Sharded or not, a step is made of the same pairs; only how many batches a device accumulates
+changes.
 """
 
 import os
@@ -61,7 +63,8 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
     }
     if launcher == "fsdp2":
         config["fsdp_config"] = {
-            # Gradient checkpointing is the trainer's; accelerate refuses two of them. Master weights stay fp32.
+            # Gradient checkpointing is the trainer's; accelerate refuses two of them. Master
+            # weights stay fp32.
             "fsdp_activation_checkpointing": False,
             "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "fsdp_cpu_ram_efficient_loading": True,
@@ -83,8 +86,8 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
 
 
 def relaunch(launcher: str, count: int, precision: str, config: Path) -> None:
-    """Replace this process by `accelerate launch` of the same command; its configuration is written to
-    `config`. Does not return."""
+    """Replace this process by `accelerate launch` of the same command; its configuration is written
+    to `config`. Does not return."""
     with atomic_path(config) as temporary:
         temporary.write_text(yaml.safe_dump(accelerate_config(launcher, count, precision)))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *sys.argv]

@@ -1,5 +1,5 @@
-"""Log-probabilities of replies under a policy, pair by pair: nothing is padded, so that a value depends
-on its pair alone."""
+"""Log-probabilities of replies under a policy, pair by pair: nothing is padded, so that a value
+depends on its pair alone."""
 
 from pathlib import Path
 from typing import TypedDict
@@ -49,8 +49,8 @@ def rendered_rows(prompts: pl.DataFrame, tokenizer) -> list[PairTokens]:
 
 
 def load(folder: Path, number: int = 0):
-    """A policy in fp32, as differences between policies are small against bf16's rounding; on the GPU
-    of that number, if there is one."""
+    """A policy in fp32, as differences between policies are small against bf16's rounding; on the
+    GPU of that number, if there is one."""
     gpus = torch.cuda.device_count()
     device = f"cuda:{number % gpus}" if gpus else "cpu"
     model = AutoModelForCausalLM.from_pretrained(
@@ -62,12 +62,13 @@ def load(folder: Path, number: int = 0):
 
 
 def pair_logps(model, row: PairTokens) -> tuple[torch.Tensor, torch.Tensor]:
-    """log pi(chosen | prompt) and log pi(rejected | prompt), scalars: the sums over a reply's tokens of
-    their log-probabilities, in nats."""
+    """log pi(chosen | prompt) and log pi(rejected | prompt), scalars: the sums over a reply's
+    tokens of their log-probabilities, in nats."""
     prompt, replies = row["prompt_ids"], (row["chosen_ids"], row["rejected_ids"])
     if not cpu_packing.is_prepared(model):
         return tuple(_reply_logp(model, prompt, reply) for reply in replies)
-    # As `pack` takes a batch of one pair: 2 x length, the chosen sequence first, padded on the right.
+    # As `pack` takes a batch of one pair: 2 x length, the chosen sequence first, padded on the
+    # right.
     input_ids = pad_sequence([torch.tensor(prompt + reply) for reply in replies], batch_first=True)
     labels = pad_sequence(
         [torch.tensor([-100] * len(prompt) + reply) for reply in replies], batch_first=True, padding_value=-100
@@ -82,8 +83,8 @@ def pair_logps(model, row: PairTokens) -> tuple[torch.Tensor, torch.Tensor]:
 def _reply_logp(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
     """The same of one reply; logits are computed for its positions only and summed in fp32."""
     ids = torch.tensor([prompt + reply], device=model.device)
-    # The logits at position t predict token t+1, so these are the last prompt token's and all of the
-    # reply's but its last: reply x vocabulary.
+    # The logits at position t predict token t+1, so these are the last prompt token's and all of
+    # the reply's but its last: reply x vocabulary.
     logits = model(ids, logits_to_keep=len(reply) + 1).logits[0, :-1].float()
     targets = ids[0, -len(reply) :]
     return (logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)).sum()

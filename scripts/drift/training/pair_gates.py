@@ -1,7 +1,7 @@
 """The gates on what the trainer is about to see: its own token ids against those that were stored.
 
-A difference between what was sampled, checked and scored and what is trained on is invisible in a loss
-curve, so each of them fails the training before its first step.
+A difference between what was sampled, checked and scored and what is trained on is invisible in a
+loss curve, so each of them fails the training before its first step.
 """
 
 import re
@@ -40,8 +40,8 @@ class FittedPrompts:
 
 
 def prompt_of(pair_id: str) -> str:
-    """The prompt_id CONVERSATION_ID/TURN of a pair, or of one of an earlier iteration, whose id ends
-    with ~1, ~2, ..."""
+    """The prompt_id CONVERSATION_ID/TURN of a pair, or of one of an earlier iteration, whose id
+    ends with ~1, ~2, ..."""
     return re.sub(r"~\d+$", "", pair_id)
 
 
@@ -51,8 +51,8 @@ def conversation(prompt_id: str) -> str:
 
 
 class PairGates:
-    """Gates on the rows of the trainer's data set: pair_id, prompt, prompt_token_ids (as stored) and
-    prompt_ids, chosen_ids, rejected_ids (as the trainer rendered them)."""
+    """Gates on the rows of the trainer's data set: pair_id, prompt, prompt_token_ids (as stored)
+    and prompt_ids, chosen_ids, rejected_ids (as the trainer rendered them)."""
 
     def __init__(self, gates: Gates, trained: Dataset):
         self.gates, self.rows = gates, list(trained)
@@ -120,7 +120,8 @@ class PairGates:
         )
 
     def _check(self, gate: str, broken: Callable[[dict], bool], cure: str) -> None:
-        """Record `gate`: failed where a row is `broken`, with the count, the first one and the `cure`."""
+        """Record `gate`: failed where a row is `broken`, with the count, the first one and the
+        `cure`."""
         ids = [row["pair_id"] for row in self.rows if broken(row)]
         detail = f"{len(ids)} of {len(self.rows)} pairs, the first is {ids[0]}; {cure}" if ids else f"{len(self.rows)} pairs"
         self.gates.check(gate, not ids, detail)

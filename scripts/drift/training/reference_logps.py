@@ -29,15 +29,17 @@ def base_dtype(training: ScoringSettings) -> torch.dtype:
 def score_pairs(
     folder: Path, rows: list[PairTokens], training: ScoringSettings, pad_token_id: int, what: str
 ) -> dict[str, tuple[float, float]]:
-    """pair_id -> (log pi(chosen | prompt), log pi(rejected | prompt)) in nats, under the policy in `folder`.
+    """pair_id -> (log pi(chosen | prompt), log pi(rejected | prompt)) in nats, under the policy in
+    `folder`.
 
-    As the trainer computes them: the same head, precision and batches of `device_batch` pairs. Batches
-    are of similar lengths and do not depend on the number of processes, which share them out; each
-    process holds a whole copy of the model. So the log-probabilities of two policies differ only by
-    what differs between the policies. `what` names the job in the log.
+    As the trainer computes them: the same head, precision and batches of `device_batch` pairs.
+    Batches are of similar lengths and do not depend on the number of processes, which share them
+    out; each process holds a whole copy of the model. So the log-probabilities of two policies
+    differ only by what differs between the policies. `what` names the job in the log.
     """
     process = PartialState()
-    # Under FSDP only the first process would get the weights, to be spread later; here each needs them.
+    # Under FSDP only the first process would get the weights, to be spread later; here each needs
+    # them.
     with patch_environment(FSDP_CPU_RAM_EFFICIENT_LOADING="false"):
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=base_dtype(training), local_files_only=True, device_map={"": process.device}

@@ -1,4 +1,5 @@
-"""TRL's DPO trainer as it is used here: its arguments, its data, how it resumes, and when it stops."""
+"""TRL's DPO trainer as it is used here: its arguments, its data, how it resumes, and when it
+stops."""
 
 import importlib.util
 import json
@@ -37,10 +38,11 @@ _SORTED_TOGETHER = 50
 
 
 class Watch(TrainerCallback):
-    """Progress in the log, a stop at the first logged value that is not finite, and a checkpoint and a
-    stop when time runs out.
+    """Progress in the log, a stop at the first logged value that is not finite, and a checkpoint
+    and a stop when time runs out.
 
-    `checkpoint_seconds` is a guess of how long a checkpoint takes, until the first one was measured.
+    `checkpoint_seconds` is a guess of how long a checkpoint takes, until the first one was
+    measured.
     """
 
     def __init__(self, deadline: Deadline, checkpoint_seconds: float):
@@ -80,7 +82,8 @@ class Watch(TrainerCallback):
 
 
 def _any_process(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds in any process: all have to stop at the same step, or those that go on hang."""
+    """Whether `flag` holds in any process: all have to stop at the same step, or those that go on
+    hang."""
     if not torch.distributed.is_initialized():
         return flag
     flags = torch.tensor(float(flag), device=device)
@@ -125,9 +128,11 @@ class Trainer(DPOTrainer):
 
     def __init__(self, model, args: DPOConfig, reference: dict[str, tuple[float, float]], **options):
         self.reference = reference
-        # TRL would hash every weight to look up log-probabilities that it computed in an earlier run.
+        # TRL would hash every weight to look up log-probabilities that it computed in an earlier
+        # run.
         trl.trainer.dpo_trainer.hash_module = lambda module: ""
-        # Under FSDP it would load a second model; a small one takes its place until it is dropped below.
+        # Under FSDP it would load a second model; a small one takes its place until it is dropped
+        # below.
         placeholder = LlamaForCausalLM(_SMALL) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None
         super().__init__(model, ref_model=placeholder, args=args, **options)
         self.ref_model = None
@@ -170,9 +175,9 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
 
 
 def trainer_config(settings: TrainSettings, run: TrainingRun, state: Path) -> DPOConfig:
-    """The trainer's arguments: `settings` shape the policy, `run` (how it trains here) does not, and
-    checkpoints go to `state`. Raises StageError where the tracker's package is missing, and ValueError
-    where the devices cannot share a step's pairs."""
+    """The trainer's arguments: `settings` shape the policy, `run` (how it trains here) does not,
+    and checkpoints go to `state`. Raises StageError where the tracker's package is missing, and
+    ValueError where the devices cannot share a step's pairs."""
     training = settings.training
     cuda = torch.cuda.is_available()
     steps = accumulation_steps(training.global_batch, training.device_batch, launch.processes(run))
@@ -243,10 +248,11 @@ def lora_config(lora: LoraSettings | None) -> LoraConfig | None:
 
 
 def last_complete_checkpoint(state: Path) -> str | None:
-    """The newest checkpoint that is complete and can be read; newer ones are deleted, and the log says so.
+    """The newest checkpoint that is complete and can be read; newer ones are deleted, and the log
+    says so.
 
-    A job that was killed while it wrote leaves a folder without trainer_state.json, which is written
-    last; a full disk or a failing one leaves truncated files.
+    A job that was killed while it wrote leaves a folder without trainer_state.json, which is
+    written last; a full disk or a failing one leaves truncated files.
     """
     for folder in sorted(state.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         fault = checkpoint_fault(folder)
@@ -258,7 +264,8 @@ def last_complete_checkpoint(state: Path) -> str | None:
 
 
 def checkpoint_fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything. Archives are read completely, as they have checksums."""
+    """What is wrong with a checkpoint, if anything. Archives are read completely, as they have
+    checksums."""
     if not (folder / "trainer_state.json").is_file():
         return "it is not complete"
     for path in sorted(folder.rglob("*")):

@@ -12,11 +12,11 @@ from drift.training.trainer import Trainer, lora_config
 
 
 def trained_model(trainer: Trainer, start: Path, lora: LoraSettings | None):
-    """The model of `start` with the trained weights in fp32 on the CPU, adapters merged, and the names
-    of the weights that were trained.
+    """The model of `start` with the trained weights in fp32 on the CPU, adapters merged, and the
+    names of the weights that were trained.
 
-    Weights that are spread over devices are gathered, so every process must call it; all but the main
-    one get (None, []).
+    Weights that are spread over devices are gathered, so every process must call it; all but the
+    main one get (None, []).
     """
     config = lora_config(lora)
     if config:
@@ -38,8 +38,8 @@ def trained_model(trainer: Trainer, start: Path, lora: LoraSettings | None):
 
 
 def round_weights(model, start: Path, names: list[str]) -> float:
-    """Round the model's weights to bf16, in which policies are stored, and return the share of those in
-    `names` that then differ from `start`."""
+    """Round the model's weights to bf16, in which policies are stored, and return the share of
+    those in `names` that then differ from `start`."""
     before = AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16, local_files_only=True).state_dict()
     changed = total = 0
     for name, parameter in model.named_parameters():

@@ -172,6 +172,12 @@ def training_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
     """Bytes on each GPU at a training's peak, by what needs them.
 
     The reference's log-probabilities are computed before the training, so there is no second model.
+    """
+    return _with_overhead(_state_memory(shape, setup) | _activation_memory(shape, setup))
+
+
+def _state_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """Weights, gradients, and the optimizer's state.
 
     Full training holds fp32 weights, fp32 gradients and the optimizer's state, and autocast keeps a
     bf16 copy of the weights; DDP adds a bucket for every gradient; FSDP2 shards the first three and
@@ -179,56 +185,60 @@ def training_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
     optimizer's state (Rajbhandari et al. 2020, arXiv 1910.02054: 2 + 2 + K bytes). Under LoRA the
     frozen weights are bf16 and only the adapters have gradients and state.
     """
-    half = setup.precision == "bf16"
+    half, gpus = setup.precision == "bf16", setup.gpus
     total, optimizer = shape.parameters, OPTIMIZER_BYTES[setup.optimizer]
-    launcher, lora, gpus = setup.launcher, setup.lora_rank, setup.gpus
-    # Between layers activations are fp32 under autocast, and bf16 where the weights themselves are.
-    wide = 2 if half and (lora or launcher in SHARDED) else 4
-    if lora:
-        adapters = shape.lora_parameters(lora)
-        memory = {
+    if setup.lora_rank:
+        adapters = shape.lora_parameters(setup.lora_rank)
+        return {
             "weights": total * (2 if half else 4) + adapters * 4,
-            "gradients": adapters * (8 if launcher == "ddp" else 4),
+            "gradients": adapters * (8 if setup.launcher == "ddp" else 4),
             "optimizer": adapters * optimizer,
             "working copies": adapters * (2 if half else 0),
         }
-    elif launcher == "zero3":
-        memory = {
+    if setup.launcher == "zero3":
+        return {
             "weights": total * (2 + 4) / gpus if half else total * 4 / gpus,
             "gradients": total * (2 if half else 4) / gpus,
             "optimizer": total * optimizer / gpus,
             "working copies": (2 if half else 4) * (min(total, ZERO3_LIVE) + min(total, ZERO3_BUCKET)),
         }
-    elif launcher == "fsdp2":
+    if setup.launcher == "fsdp2":
         # Gathered: the layer in use, the next one, embedding and head; and the gradients of one
         # layer before they are scattered.
         ends = shape.embedding_parameters * (1 if shape.tied else 2)
-        memory = {
+        gathered = (2 if half else 4) * (2 * shape.layer_parameters + ends)
+        return {
             "weights": total * 4 / gpus,
             "gradients": total * 4 / gpus,
             "optimizer": total * optimizer / gpus,
-            "working copies": (2 if half else 4) * (2 * shape.layer_parameters + ends) + 4 * max(shape.layer_parameters, ends),
+            "working copies": gathered + 4 * max(shape.layer_parameters, ends),
         }
-    else:
-        memory = {
-            "weights": total * 4,
-            "gradients": total * (8 if launcher == "ddp" else 4),
-            "optimizer": total * optimizer,
-            "working copies": shape.matrix_parameters * (2 if half else 0),
-        }
+    return {
+        "weights": total * 4,
+        "gradients": total * (8 if setup.launcher == "ddp" else 4),
+        "optimizer": total * optimizer,
+        "working copies": shape.matrix_parameters * (2 if half else 0),
+    }
+
+
+def _activation_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """What the forward pass of a batch keeps for the backward pass, and the LM head's scores."""
+    half = setup.precision == "bf16"
+    # Between layers activations are fp32 under autocast, and bf16 where the weights themselves are.
+    wide = 2 if half and (setup.lora_rank or setup.launcher in SHARDED) else 4
     # Chosen and rejected, padded to the longest of the batch.
     tokens = 2 * setup.device_batch * setup.max_length
     layer = layer_activations(shape, wide) * (1 if half else 2)
     if setup.gradient_checkpointing:
         # The input of every layer is kept (Chen et al. 2016, arXiv 1604.06174), and one layer at a
         # time is computed again.
-        memory["activations"] = tokens * (shape.layers * wide * shape.hidden + layer)
+        activations = tokens * (shape.layers * wide * shape.hidden + layer)
     else:
-        memory["activations"] = tokens * shape.layers * layer
+        activations = tokens * shape.layers * layer
     # Scores of one block of the vocabulary and their gradient, and the gradient of the head itself,
     # in fp32.
-    memory["LM head"] = tokens * min(HEAD_COLUMNS, shape.vocabulary) * 4 + shape.embedding_parameters * 4
-    return _with_overhead(memory)
+    head = tokens * min(HEAD_COLUMNS, shape.vocabulary) * 4 + shape.embedding_parameters * 4
+    return {"activations": activations, "LM head": head}
 
 
 def reference_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:

@@ -31,6 +31,9 @@ NO_RESULT = (
 # A function or class with a decorator other than these may be reached through what the decorator
 # did (a registry), and not only by its name.
 _HARMLESS = {"cache", "contextmanager", "dataclass", "lru_cache"}
+# Names with underscores that change nothing when a module is imported: __all__ matters to `import *`
+# alone, for which everything counts.
+_HARMLESS_NAMES = {"__all__", "__version__"}
 _ALL = "*"
 # Keyword arguments that say what something is, and change nothing.
 DOCUMENTATION = {"description"}
@@ -48,7 +51,8 @@ class Code:
     """
 
     def __init__(self, scripts: Path):
-        self._scripts = scripts
+        # Plug-ins are listed by their real paths.
+        self._scripts = scripts.resolve()
         self._known: dict[tuple[str, tuple], str] = {}
 
     def __call__(self, program: str, *others: str | Path | Callable) -> Callable:
@@ -209,14 +213,17 @@ def _defined(statement: ast.stmt) -> list[str]:
     """The names that a statement binds if it does nothing else; none where it does more."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         decorators = {_dotted(getattr(node, "func", node)).rpartition(".")[2] for node in statement.decorator_list}
-        return [statement.name] if decorators <= _HARMLESS and not statement.name.startswith("__") else []
+        return [statement.name] if decorators <= _HARMLESS and not _is_dunder(statement.name) else []
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         nodes = [node for target in targets for node in (target.elts if isinstance(target, ast.Tuple) else [target])]
-        # __all__ matters to `import *` alone, for which everything counts.
-        if all(isinstance(node, ast.Name) and (node.id == "__all__" or not node.id.startswith("__")) for node in nodes):
+        if all(isinstance(node, ast.Name) and (node.id in _HARMLESS_NAMES or not _is_dunder(node.id)) for node in nodes):
             return [node.id for node in nodes]
     return []
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__")
 
 
 def _imports(statement: ast.stmt, package: tuple[str, ...]) -> dict[str, str]:

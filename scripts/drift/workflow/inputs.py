@@ -35,7 +35,6 @@ class Inputs:
     """
 
     def __init__(self, config: dict, paths: SimpleNamespace, pinned: Callable[[str], str]):
-        self._models: dict[str, dict] = config["models"]
         self._benchmarks: dict[str, dict] = config["evaluation"]["benchmarks"]
         self._paths = paths
         self._pinned = pinned
@@ -78,11 +77,3 @@ class Inputs:
         options = [part for name in named if row[name] for part in (f"--{name}", getattr(files, name))]
         models = [f"{model}={located(address)}" for model, address in row["references"].items()]
         return options + (["--reference", *models] if models else [])
-
-    def model_folder(self, address: str, folder: str) -> str:
-        """Where a model that runs on this machine is registered, below the folder of the run.
-
-        With the model to improve of the same address, if there is one, else in `folder`.
-        """
-        same = [name for name, model in self._models.items() if model["path"] == address]
-        return f"{same[0]}/base" if same else folder

@@ -81,7 +81,8 @@ class Iterations:
         return {"previous": self.previous, "initial": self.initial}[self.config["training"]["reference"]](trained)
 
     def ancestors(self, trained: str) -> list[str]:
-        """A policy, the one that its iteration started from, and the one that its method started from."""
+        """A policy, the one that its iteration started from, and the one that its method started
+        from."""
         return [trained, self.previous(trained), self.initial(trained)]
 
     # Sampling
@@ -96,11 +97,13 @@ class Iterations:
         return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
 
     def sampled_sides(self, wildcards) -> tuple[Path, ...]:
-        """The plug-ins that an iteration's requests are made by, for the fingerprint of rule requests."""
+        """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
+        requests."""
         return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
 
     def paired_sides(self, wildcards) -> tuple[Path, ...]:
-        """The plug-ins that both sides of an iteration's pairs come from, for that of rule pairs."""
+        """The plug-ins that both sides of an iteration's pairs come from, for that of rule
+        pairs."""
         recipe = self.recipe(wildcards.trained)
         return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
 
@@ -109,7 +112,8 @@ class Iterations:
         return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
 
     def sampled(self, wildcards) -> dict[str, str | list[str]]:
-        """The requests and completions behind an iteration's pairs; none where both sides are logged."""
+        """The requests and completions behind an iteration's pairs; none where both sides are
+        logged."""
         if not self.samples(wildcards.trained):
             return {"requests": [], "completions": []}
         named = {"model": wildcards.model, "trained": wildcards.trained}
@@ -230,8 +234,8 @@ class Iterations:
         ).canonical()
 
     def training_run(self, wildcards, resources) -> str:
-        """How a training runs in a job with these `resources`, which changes no result. Snakemake does
-        not compare params that depend on resources.
+        """How a training runs in a job with these `resources`, which changes no result. Snakemake
+        does not compare params that depend on resources.
 
         Raises ValueError where the job's GPUs cannot share a step's pairs.
         """
