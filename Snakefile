@@ -18,7 +18,6 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/asking.smk"
 
 
 from drift.workflow import slurm_guard

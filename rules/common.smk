@@ -12,6 +12,7 @@ sys.path.insert(0, str(SCRIPTS))
 from drift.workflow import ConfigError, layout, load
 from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
+from drift.workflow.generation import Generation
 from drift.workflow.inputs import Inputs, located
 from drift.workflow.iterations import Iterations, method_and_iteration
 from drift.workflow.judges import Benchmarks, Judges
@@ -20,13 +21,8 @@ from drift.workflow.resources import gpus, grows, placement
 
 try:
     config = load(config)
-except ConfigError as error:
-    raise WorkflowError(str(error)) from None
-
-RESULTS = f"results/{config['run']}"
-paths = layout.paths(RESULTS)
-benchmarks = Benchmarks(config, paths)
-try:
+    RESULTS = f"results/{config['run']}"
+    paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -38,19 +34,18 @@ GPU = Path(workflow.basedir) / config["environments"]["gpu"]
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
+benchmarks = Benchmarks(config, paths)
+generation = Generation(config, paths, iterations, pinned=ancient)
 evaluation = Evaluation(config, paths)
+# The model of a judge, as inputs of the rules that ask it.
+judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
 
 # Names under which rules know these until they say inputs.NAME.
 ADDRESSES, KEPT_OUT = inputs.addresses, inputs.kept_out
-file_at, task_files, task_options, model_folder = inputs.file, inputs.task_files, inputs.task_options, inputs.model_folder
+file_at, task_files, task_options = inputs.file, inputs.task_files, inputs.task_options
 
 
 def settings(**values):
     """The settings of a job as one canonical string: for stages that have no settings type."""
     return json.dumps(values, sort_keys=True)
-
-
-def shards(folder, count):
-    """The completion files of a folder."""
-    return [f"{folder}/completions/{i}-of-{count}.parquet" for i in range(1, count + 1)]

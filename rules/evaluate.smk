@@ -1,14 +1,6 @@
 """What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and
 scores with intervals; and what the judges are worth, by answers with published figures."""
 
-from drift.plugins import VERDICTS
-from drift.settings.judging import ValidationSettings
-from drift.workflow.judges import verdict_file
-
-# The code of judgments.py by verdict: it loads the module of the verdict by name.
-READING = {name: code("judgments", str(verdict_file(name).relative_to(SCRIPTS))) for name in VERDICTS}
-
-
 # -------------------------------------------------------------------------------------------- answers
 
 
@@ -22,13 +14,7 @@ use rule prompts as benchmark_prompts with:
         prompts=paths.benchmark_prompts,
         ledger=paths.benchmark_prompts_ledger,
     params:
-        settings=lambda wildcards: settings(
-            lineage=f"{wildcards.model}/eval/{wildcards.benchmark}",
-            context=benchmarks.context(wildcards),
-            max_tokens=benchmarks.row(wildcards)["decoding"]["max_tokens"],
-            max_length=None,
-            instruction=None,
-        ),
+        settings=benchmarks.prompts_settings,
         kind="tasks",
     log:
         "<logs>/benchmark_prompts/{model}/{benchmark}.log",
@@ -44,13 +30,8 @@ use rule requests as benchmark_requests with:
     output:
         requests=paths.benchmark_requests,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            unit=f"eval/{wildcards.benchmark}",
-            split="test",
-            samples={"plain": benchmarks.row(wildcards)["samples"]},
-            instruction=None,
-        ),
+        settings=benchmarks.requests_settings,
+        code=code("policy_requests", benchmarks.side_file),
     log:
         "<logs>/benchmark_requests/{model}/{benchmark}.log",
     benchmark:
@@ -78,7 +59,7 @@ rule responses:
         {CPU:q} {SCRIPTS:q}/responses.py \
             --requests {input.requests:q} \
             --completions {input.completions:q} \
-            --responses {output.responses:q} >{log:q} 2>&1
+            --responses {output.responses:q} > {log:q} 2>&1
         """
 
 
@@ -88,12 +69,12 @@ rule responses:
 use rule register as register_judge with:
     """Register a judge's model, as the base model is."""
     input:
-        model=lambda wildcards: ancient(located(judges.row(wildcards)["path"])),
+        model=generation.source(judges.row),
     output:
         policy=directory(paths.judge_policy),
         manifest=paths.judge_manifest,
     params:
-        settings=lambda wildcards: settings(name=f"judges/{wildcards.judge}", path=judges.row(wildcards)["path"]),
+        settings=generation.registration(judges.row, "judges/{judge}"),
     log:
         "<logs>/register_judge/{judge}.log",
     benchmark:
@@ -109,11 +90,9 @@ rule judge_requests:
     output:
         requests=paths.verdicts_requests,
     params:
-        settings=judges.questions,
+        settings=judges.question_settings,
         code=code("judge_requests"),
-        # The settings hold the hash of the template: its place changes nothing, and Snakemake does
-        # not compare params that depend on resources.
-        template=lambda wildcards, resources: judges.template(wildcards),
+        template=judges.template,
     log:
         "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -129,7 +108,7 @@ rule judge_requests:
             --template {params.template:q} \
             --tokenizer {input.policy:q} \
             --settings {params.settings:q} \
-            --requests {output.requests:q} >{log:q} 2>&1
+            --requests {output.requests:q} > {log:q} 2>&1
         """
 
 
@@ -143,10 +122,9 @@ rule judgments:
     output:
         judgments=paths.judgments,
     params:
-        settings=judges.reading,
-        code=lambda wildcards: READING[judges.protocol(wildcards).verdict](wildcards),
-        # It decides whether there is a table, not what the table holds: not to be compared.
-        min_verdicts=lambda wildcards, resources: judges.min_verdicts(wildcards),
+        settings=judges.judgment_settings,
+        code=code("judgments", judges.verdict_file),
+        min_verdicts=judges.min_verdicts,
     log:
         "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -163,7 +141,7 @@ rule judgments:
             --completions {input.completions:q} \
             --min-verdicts {params.min_verdicts:q} \
             --settings {params.settings:q} \
-            --judgments {output.judgments:q} >{log:q} 2>&1
+            --judgments {output.judgments:q} > {log:q} 2>&1
         """
 
 
@@ -196,7 +174,7 @@ rule published_answers:
             --kind {wildcards.kind:q} \
             --tasks {output.tasks:q} \
             --responses {output.responses:q} \
-            --published {output.published:q} >{log:q} 2>&1
+            --published {output.published:q} > {log:q} 2>&1
         """
 
 
@@ -237,9 +215,9 @@ rule validation:
     output:
         validation=paths.validation,
     params:
-        settings=ValidationSettings.of(config["evaluation"], seed=config["seed"]).canonical(),
+        settings=judges.validation_settings(),
         code=code("validation"),
-        judges=[word for one in judges.validations() for word in ("--judge", *one)],
+        judges=judges.validation_options(),
     log:
         "<logs>/validation.log",
     benchmark:
@@ -251,7 +229,7 @@ rule validation:
         r"""
         {CPU:q} {SCRIPTS:q}/validation.py {params.judges:q} \
             --settings {params.settings:q} \
-            --validation {output.validation:q} >{log:q} 2>&1
+            --validation {output.validation:q} > {log:q} 2>&1
         """
 
 

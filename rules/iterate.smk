@@ -5,47 +5,15 @@ The warm-up is iteration 0: the same rules with the corrections and the base mod
 """
 
 
-def model_address(wildcards):
-    """The address of a model to improve, as the configuration gives it."""
-    return config["models"][wildcards.model]["path"]
-
-
-def base_model(wildcards):
-    """The folder of a model to improve."""
-    return located(model_address(wildcards))
-
-
-def base_settings(wildcards):
-    """The settings of rule register."""
-    return settings(name=f"{wildcards.model}/base", path=model_address(wildcards))
-
-
-def requests_settings(wildcards):
-    """The settings of rule requests."""
-    return settings(
-        seed=config["seed"],
-        unit=wildcards.trained,
-        split="train",
-        samples=iterations.samples(wildcards.trained),
-        style=config["prompting"]["style"],
-        instruction=config["prompting"]["instruction"],
-    )
-
-
-def training_run(wildcards, resources):
-    """How a training runs here. Snakemake does not compare params that depend on resources."""
-    return iterations.training_run(gpus(resources), resources.get("runtime"))
-
-
 rule register:
     """Make a model to improve the base policy."""
     input:
-        model=ancient(base_model),
+        model=ancient(iterations.base_model),
     output:
         policy=directory("<results>/{model}/base/policy"),
         manifest="<results>/{model}/base/policy.json",
     params:
-        settings=base_settings,
+        settings=iterations.register_settings,
         code=code("register"),
     log:
         "<logs>/register/{model}.log",
@@ -74,12 +42,12 @@ rule prompts:
     output:
         prompts=paths.prompts,
         ledger=paths.prompts_ledger,
+    wildcard_constraints:
+        table="dsat|sat|corrections",
     params:
         settings=iterations.prompts_settings,
         code=code("prompts"),
         kind="{table}",
-    wildcard_constraints:
-        table="dsat|sat|corrections",
     log:
         "<logs>/prompts/{model}/{table}.log",
     benchmark:
@@ -107,8 +75,8 @@ rule requests:
     output:
         requests=paths.sampling_requests,
     params:
-        settings=requests_settings,
-        code=code("policy_requests"),
+        settings=iterations.requests_settings,
+        code=code("policy_requests", iterations.sampled_sides),
     log:
         "<logs>/requests/{model}/{trained}.log",
     benchmark:
@@ -133,15 +101,15 @@ rule pairs:
         ranks=iterations.ranks,
         prompts=iterations.prompts,
         policy=ancient("<results>/{model}/base/policy"),
-        benchmarks=list(KEPT_OUT.values()),
+        benchmarks=list(inputs.kept_out.values()),
     output:
         pairs=paths.pairs,
         dropped=paths.dropped,
         ledger=paths.pairs_ledger,
     params:
         settings=iterations.pairs_settings,
-        code=code("pairs"),
-        benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
+        code=code("pairs", iterations.paired_sides),
+        benchmarks=[f"{name}={path}" for name, path in inputs.kept_out.items()],
     log:
         "<logs>/pairs/{model}/{trained}.log",
     benchmark:
@@ -184,7 +152,7 @@ rule train:
     params:
         settings=iterations.train_settings,
         code=code("train"),
-        run=training_run,
+        run=iterations.training_run,
         state=paths.state,
     log:
         "<logs>/train/{model}/{trained}.log",

@@ -3,7 +3,6 @@
 
 rule resolved_config:
     """Keep the configuration that this run really used, defaults included."""
-    localrule: True
     output:
         config="<results>/config.resolved.yaml",
     params:
@@ -11,6 +10,7 @@ rule resolved_config:
         code=code("resolved_config"),
     log:
         "<logs>/resolved_config.log",
+    localrule: True
     shell:
         "{CPU:q} {SCRIPTS:q}/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
 
@@ -23,7 +23,9 @@ rule ledger:
             *(
                 f"{RESULTS}/{model}/prompts/{table}.ledger.parquet"
                 for model in config["models"]
-                for table in sorted({"dsat", "corrections"} | {config["recipes"][method]["prompts"] for method in config["methods"]})
+                for table in sorted(
+                    {"dsat", "corrections"} | {config["recipes"][method]["prompts"] for method in config["methods"]}
+                )
             ),
             *(
                 f"{RESULTS}/{model}/eval/{benchmark}/prompts.ledger.parquet"

@@ -1,28 +1,26 @@
 """Write down what a judge is asked about a policy's answers to a benchmark.
 
-Reads the benchmark's Tasks, a policy's Responses, the judge prompt (--template) and, where the judge is a model here, its
-tokenizer; writes a Requests table. The oldest turns of a conversation go where a question is too long for the judge; answers are
-never cut. Two answers that are the same text are a draw, and nobody is asked.
+Reads:  the benchmark's Tasks (--tasks), a policy's Responses (--responses), the judge prompt
+        (--template) and, where the judge is a model here, its tokenizer (--tokenizer).
+Writes: a Requests table (--requests).
 
+A question that is too long for the judge loses the oldest turns of the conversation; answers are
+never cut. Two answers that are the same text are a draw, and nobody is asked.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from drift import cli
-from drift.chat import Messages, load_tokenizer, markers, render
+from drift.chat import Messages, count_tokens, load_tokenizer, markers, render
 from drift.judging import prompts
 from drift.seeds import completion_seed
 from drift.settings.judging import QuestionSettings
 from drift.tables import Requests, Responses, Tasks, read_table, write_table
-
-# English has about four characters a token, code and other languages fewer. What is longer after all is answered by the endpoint
-# with an error, and counted.
-CHARS_PER_TOKEN = 3
 
 
 def build(
@@ -36,7 +34,7 @@ def build(
     """
     protocol, requests, counts = settings.judging, [], Counter()
     break_up = prompts.breaker(template, protocol.letters, None if tokenizer is None else markers(tokenizer))
-    fits = fits_context(tokenizer, settings.context - settings.max_tokens)
+    room = settings.context - settings.max_tokens
     for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
         prompt = [message | {"content": break_up(message["content"])} for message in row["prompt"]]
         checklist = row["checklist"] and [break_up(item) for item in row["checklist"]]
@@ -47,11 +45,14 @@ def build(
                 counts["about two answers that are the same"] += 1
                 continue
             shown = replace(question, answer=break_up(question.answer), other=question.other and break_up(question.other))
-
-            def make(tail: Messages, shown=shown, checklist=checklist) -> Messages:
-                return prompts.chat(template, shown, tail, checklist, protocol.letters)
-
-            messages = prompts.fitted(make, prompt, fits)
+            messages = prompts.fitting_chat(
+                template,
+                shown,
+                prompt,
+                checklist,
+                protocol.letters,
+                fits=lambda messages: count_tokens(tokenizer, messages) <= room,
+            )
             if messages is None:
                 counts["too long for the judge"] += 1
                 continue
@@ -60,14 +61,7 @@ def build(
     return pl.DataFrame(requests, schema=Requests.create_empty().schema), counts
 
 
-def fits_context(tokenizer, room: int) -> Callable[[Messages], bool]:
-    """Whether a chat has at most `room` tokens, counted or estimated."""
-    if tokenizer is None:
-        return lambda messages: sum(len(message["content"]) for message in messages) <= CHARS_PER_TOKEN * room
-    return lambda messages: len(render(tokenizer, messages)) <= room
-
-
-def request(question: prompts.Question, messages: Messages, tokenizer, seed: int) -> dict:
+def request(question: prompts.Question, messages: Messages, tokenizer, seed: int) -> dict[str, Any]:
     """A row of Requests."""
     parts = (question.prompt_id, question.opponent or "", question.order or "", question.sample, question.vote)
     return {

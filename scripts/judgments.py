@@ -19,8 +19,9 @@ from drift.metrics.judge_metrics import written_letters
 from drift.settings.judging import JudgmentSettings
 from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
 
-SHOWN = 3  # replies without a verdict that are printed
-EXCERPT = 300  # characters of each
+# Replies without a verdict that are printed, and the characters of each.
+SHOWN = 3
+EXCERPT = 300
 
 
 def judge(
@@ -58,12 +59,12 @@ def columns_of(question: prompts.Question) -> dict[str, Any]:
 
 def main() -> None:
     command = cli.parser(__doc__, JudgmentSettings)
-    command.add_argument("--tasks", required=True)
-    command.add_argument("--responses", required=True)
-    command.add_argument("--requests", required=True)
-    command.add_argument("--completions", required=True, nargs="+", help="its shards")
+    command.add_argument("--tasks", required=True, help="Tasks table of the benchmark")
+    command.add_argument("--responses", required=True, help="Responses table of the policy")
+    command.add_argument("--requests", required=True, help="Requests table of the questions")
+    command.add_argument("--completions", required=True, nargs="+", help="Completions tables: the replies, by shard")
     command.add_argument("--min-verdicts", type=float, default=0.0, help="share, 0 to 1")
-    command.add_argument("--judgments", required=True, help="table to write")
+    command.add_argument("--judgments", required=True, help="Judgments table to write")
     arguments = command.parse_args()
     completions = read_table(Completions, *arguments.completions)
     rows = judge(

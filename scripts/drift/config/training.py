@@ -26,8 +26,8 @@ _SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
 
 
 def accumulation_steps(global_batch: int, device_batch: int, devices: int) -> int:
-    """How many batches of `device_batch` pairs each of `devices` accumulates for an optimizer step of
-    `global_batch` pairs. Raises ValueError where the pairs cannot be divided evenly."""
+    """How many batches of `device_batch` pairs each of `devices` accumulates for an optimizer step
+    of `global_batch` pairs. Raises ValueError where the pairs cannot be divided evenly."""
     steps, remainder = divmod(global_batch, device_batch * devices)
     if remainder or not steps:
         spread = f" x {devices} devices" if devices > 1 else ""
@@ -54,7 +54,8 @@ class Prompting(Section):
 
 
 class Decoding(Section):
-    """Every value that shapes a sample; nothing is taken from the model's generation_config.json."""
+    """Every value that shapes a sample; nothing is taken from the model's
+    generation_config.json."""
 
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
@@ -89,7 +90,8 @@ class Lora(Section):
 
 
 class Diagnostics(Section):
-    """How closely each iteration is looked at, besides what costs nothing. Changing it trains nothing anew."""
+    """How closely each iteration is measured, beyond what costs nothing. Changing it trains nothing
+    again."""
 
     pairs: int = Field(
         32, ge=0, description="pairs whose gradients are measured; each costs two training steps of one pair; 0: none"
@@ -101,7 +103,7 @@ class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
     losses: dict[Loss, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="share of pairs that are taken to be the wrong way round; for robust, exo_pair, aot"
+        0.0, ge=0, lt=0.5, description="share of pairs that are assumed to be flipped; for robust, exo_pair, aot"
     )
     reference: Reference = Field(
         "previous",
@@ -127,7 +129,7 @@ class Training(Section):
     processes: int | None = Field(None, ge=1, description="devices to train on; null: as many as the job has GPUs")
     tracker: Tracker = Field(
         "none",
-        description="where the log goes besides train.parquet; the package is yours to install, keys are environment variables",
+        description="where the log goes in addition to train.parquet; install its package yourself, keys are environment variables",
     )
     diagnostics: Diagnostics = Diagnostics()
 

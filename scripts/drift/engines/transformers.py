@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from drift.chat import load_tokenizer
+from drift.chat import load_tokenizer, pad_token_id
 from drift.engines import check_lengths, choice_tokens
 from drift.progress import Progress
 from drift.settings.sampling import DecodingSettings, GenerationSettings
@@ -41,7 +41,7 @@ class TransformersEngine:
         from transformers import GenerationConfig
 
         decoding = self.settings.decoding
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        pad = pad_token_id(self.tokenizer)
         width = max(len(request["prompt_token_ids"]) for request in requests)
         # Batch x width, padded on the left: every row ends where its reply begins.
         padding = [width - len(request["prompt_token_ids"]) for request in requests]
@@ -67,9 +67,9 @@ class TransformersEngine:
         return [self._completion(request, row.tolist()) for request, row in zip(requests, output[:, width:], strict=True)]
 
     def _draw(self, decoding: DecodingSettings, seeds: list[int]) -> list:
-        """Logits processors that make the likeliest token a drawn one: temperature, top_k and top_p, then
-        Gumbel noise of each row's own seed. The largest of log p + Gumbel noise is distributed as p
-        (Gumbel-max)."""
+        """Logits processors that make the likeliest token a drawn one: temperature, top_k and
+        top_p, then Gumbel noise of each row's own seed. The largest of log p + Gumbel noise is
+        distributed as p (Gumbel-max)."""
         import torch
         from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 

@@ -1,7 +1,8 @@
 """Judging answers: the questions that a judge is asked, and what it is shown.
 
-The conversation and the answers are others' text. They are put into the judge prompt in one pass, so braces in them stay text;
-whatever in them would end the judge's turn, or a part of the prompt, is broken by a space.
+The conversation and the answers are others' text. They are put into the judge prompt in one pass, so
+that braces in them stay text; whatever in them would end the judge's turn, or a part of the prompt,
+is broken by a space.
 """
 
 import re
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from drift.chat import Messages, trim
+from drift import chat
+from drift.chat import Messages
 from drift.cli import StageError
 from drift.seeds import completion_seed, is_switched
 from drift.settings.judging import Protocol
@@ -17,7 +19,8 @@ from drift.settings.judging import Protocol
 EMPTY = "(The reply is empty.)"
 TOO_LONG = "the question does not fit the judge's context"
 
-# Names under which a template may show each thing: ours, and those of the published WildBench and AlpacaEval prompts.
+# Names under which a template may show each thing, besides ours: those of the published WildBench
+# and AlpacaEval prompts.
 _ALIASES = {
     "query": ("user_query", "instruction"),
     "reply": ("model_output",),
@@ -25,28 +28,30 @@ _ALIASES = {
     "reply_b": ("candidate_B", "output_2"),
 }
 _PLACEHOLDER = re.compile(r"\{\$?(\w+)\}")
+# A turn of a template in ChatML, and what may delimit a part of a template.
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", re.DOTALL)
 _TAG = re.compile(r"<[/|]?\w+\|?>")
-# Where the judge's tokenizer is not here, control tokens are known by their look.
-MARKER = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
 
 
-# ------------------------------------------------------------------------------------------------------------ questions
+# ---------------------------------------------------------------------------------------- questions
 
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to ask of a judge about one answer of a policy."""
+    """One question to a judge about one answer of a policy; the names are those of Judgments."""
 
     request_id: str
     prompt_id: str
     sample: int
-    kind: str  # pairwise or score
+    # pairwise or score
+    kind: str
+    # Of a pair: who gave the other answer, and the order of presentation (AB: the policy's first).
     opponent: str | None
     order: str | None
     vote: int
+    # The policy's answer, and the opponent's.
     answer: str
-    other: str | None  # the opponent's answer
+    other: str | None
 
     @property
     def same(self) -> bool:
@@ -74,13 +79,16 @@ def questions(row: dict[str, Any], protocol: Protocol, seed: int) -> Iterator[Qu
 
 
 def opponents(row: dict[str, Any]) -> dict[str, str]:
-    """The answers to compare a task's answer with, by who gave them."""
+    """The answers to compare an answer to a task with, by who gave them."""
     baseline = {} if row["baseline"] is None else {"baseline": row["baseline"]}
     return baseline | {reference["model"]: reference["response"] for reference in row["references"] or []}
 
 
 def orders(row: dict[str, Any], order: str, seed: int) -> tuple[str, ...]:
-    """The orders of presentation of a task's answers; AB: the policy's first. The same for every policy and opponent."""
+    """The orders in which answers to a task are shown, by Protocol.order; AB: the policy's first.
+
+    They depend on the task alone: the same for every policy and opponent.
+    """
     if order == "both":
         return "AB", "BA"
     if order == "alpacaeval":
@@ -90,7 +98,7 @@ def orders(row: dict[str, Any], order: str, seed: int) -> tuple[str, ...]:
     return ("AB",) if first else ("BA",)
 
 
-# --------------------------------------------------------------------------------------------------------- judge prompts
+# ------------------------------------------------------------------------------------- judge prompts
 
 
 def read_template(text: str, protocol: Protocol, source: str) -> Messages:
@@ -111,7 +119,8 @@ def read_template(text: str, protocol: Protocol, source: str) -> Messages:
 
 
 def fill(template: Messages, values: dict[str, str]) -> Messages:
-    """`template` with each {name}, or {$name}, of `values` replaced; values are not looked into, and other braces stay."""
+    """`template` with each {name}, or {$name}, of `values` replaced. Placeholders inside values are
+    not replaced, and other braces stay."""
     named = values | {alias: values[name] for name, aliases in _ALIASES.items() if name in values for alias in aliases}
 
     def filled(text: str) -> str:
@@ -121,39 +130,52 @@ def fill(template: Messages, values: dict[str, str]) -> Messages:
 
 
 def breaker(template: Messages, letters: tuple[str, str], markers: list[str] | None) -> Callable[[str], str]:
-    """A function that breaks, in others' text, chat markers of the judge and tags of the judge prompt, by a space each.
+    """A function that breaks, in others' text, the judge's chat markers and the tags of its prompt.
 
-    `markers` None: the judge's are not known, and those of common chat formats are broken.
+    markers: None where they are not known; then those of common chat formats are broken.
     """
     shown = fill(template, dict(zip("ab", letters, strict=True)))
-    words = {tag for turn in shown for tag in _TAG.findall(turn["content"])} | set(markers or ())
-    # The longest first: of two words that begin alike, the longer one is the one that stands there.
-    known = [re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word))]
-    pattern = re.compile("|".join([*known, *([] if markers is not None else [MARKER.pattern])]) or r"(?!)")
-    return lambda text: pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+    tags = {tag for turn in shown for tag in _TAG.findall(turn["content"])}
+    return chat.breaker([*tags, *(markers or [])], chat.COMMON_MARKERS if markers is None else None)
 
 
-def chat(
-    template: Messages, question: Question, prompt: Messages, checklist: list[str] | None, letters: tuple[str, str]
+def judge_chat(
+    template: Messages,
+    question: Question,
+    prompt: Messages,
+    checklist: list[str] | None,
+    letters: tuple[str, str],
 ) -> Messages:
     """The judge's chat for a question about an answer to `prompt`. All texts have gone through a `breaker`."""
-    said = [f"{message['role'].upper()}: {message['content']}" for message in prompt]
+    turns = [f"{message['role'].upper()}: {message['content']}" for message in prompt]
     values = {
-        "conversation": "\n\n".join(said),
-        "history": "\n\n".join(said[:-1]) or "(none)",
+        "conversation": "\n\n".join(turns),
+        "history": "\n\n".join(turns[:-1]) or "(none)",
         "query": prompt[-1]["content"],
         "checklist": "\n".join(f"- {item}" for item in checklist or []) or "(none)",
     }
-    shown = question.answer or EMPTY
+    answer = question.answer or EMPTY
     if question.kind == "pairwise":
-        both = (shown, question.other or EMPTY) if question.order == "AB" else (question.other or EMPTY, shown)
+        other = question.other or EMPTY
+        both = (answer, other) if question.order == "AB" else (other, answer)
         values |= dict(zip(("reply_a", "reply_b", "a", "b"), (*both, *letters), strict=True))
     else:
-        values["reply"] = shown
+        values["reply"] = answer
     return fill(template, values)
 
 
-def fitted(make: Callable[[Messages], Messages], prompt: Messages, fits: Callable[[Messages], bool]) -> Messages | None:
-    """The judge's chat, made of the longest tail of `prompt` with which it fits; None where none does."""
-    tail = trim(prompt, lambda shorter: fits(make(shorter)))
-    return None if tail is None else make(tail)
+def fitting_chat(
+    template: Messages,
+    question: Question,
+    prompt: Messages,
+    checklist: list[str] | None,
+    letters: tuple[str, str],
+    fits: Callable[[Messages], bool],
+) -> Messages | None:
+    """The judge's chat with the longest tail of `prompt` with which it fits; None where none does."""
+
+    def shown(tail: Messages) -> Messages:
+        return judge_chat(template, question, tail, checklist, letters)
+
+    tail = chat.trim(prompt, lambda shorter: fits(shown(shorter)))
+    return None if tail is None else shown(tail)

@@ -1,4 +1,5 @@
-"""What a program means, as hashes: the syntax trees of what it runs, without comments and docstrings.
+"""What a program means, as hashes: the syntax trees of what it runs, without comments and
+docstrings.
 
 Snakemake compares file times, which a checkout or a reformatting changes. A rule that carries this
 fingerprint in its params reruns exactly when the code that it runs has changed. Of a module that it
@@ -17,8 +18,8 @@ from functools import cache
 from pathlib import Path
 
 # Modules that shape no result: how a stage is called, when it stops, what it waits for, what it
-# prints, and which plug-ins there are (a rule lists the file of each that it uses). A reworded error
-# must not retrain a policy.
+# prints, and which plug-ins there are (a rule lists the file of each that it uses). A reworded
+# error must not retrain a policy.
 NO_RESULT = (
     "drift/cli.py",
     "drift/locks.py",
@@ -30,6 +31,9 @@ NO_RESULT = (
 # A function or class with a decorator other than these may be reached through what the decorator
 # did (a registry), and not only by its name.
 _HARMLESS = {"cache", "contextmanager", "dataclass", "lru_cache"}
+# Names with underscores that change nothing when a module is imported: __all__ matters to `import *`
+# alone, for which everything counts.
+_HARMLESS_NAMES = {"__all__", "__version__"}
 _ALL = "*"
 # Keyword arguments that say what something is, and change nothing.
 DOCUMENTATION = {"description"}
@@ -47,17 +51,20 @@ class Code:
     """
 
     def __init__(self, scripts: Path):
-        self._scripts = scripts
+        # Plug-ins are listed by their real paths.
+        self._scripts = scripts.resolve()
         self._known: dict[tuple[str, tuple], str] = {}
 
     def __call__(self, program: str, *others: str | Path | Callable) -> Callable:
-        """A param: the fingerprint of `program` (without .py) and of the files that it loads by name.
+        """A param: the fingerprint of `program` (without .py) and of the files that it loads by
+        name.
 
-        `others` are patterns in the folder, paths, or functions of the wildcards that return a path.
+        `others` are patterns in the folder, paths, or functions of the wildcards that return a path or
+        several.
         """
 
         def of_job(wildcards) -> str:
-            named = tuple(other(wildcards) if callable(other) else other for other in others)
+            named = tuple(file for other in others for file in _named(other, wildcards))
             if (program, named) not in self._known:
                 self._known[program, named] = fingerprint(self._scripts / f"{program}.py", *self._files(named))
             return self._known[program, named]
@@ -70,6 +77,11 @@ class Code:
                 yield name
             else:
                 yield from self._scripts.glob(name)
+
+
+def _named(other: str | Path | Callable, wildcards) -> tuple[str | Path, ...]:
+    files = other(wildcards) if callable(other) else other
+    return files if isinstance(files, tuple) else (files,)
 
 
 def fingerprint(program: Path, *others: Path) -> str:
@@ -90,7 +102,8 @@ def fingerprint(program: Path, *others: Path) -> str:
                 named[part.name].append(part.meaning)
             for name, those in named.items():
                 meanings[name].append("".join(those))
-    # Several modules may have a definition of one name: sorted, so that which module does not count.
+    # Several modules may have a definition of one name: sorted, so that which module does not
+    # count.
     hashes = {name: _short_hash(repr(sorted(those)).encode()) for name, those in meanings.items()}
     data = {str(path.relative_to(root)): _short_hash(path.read_bytes()) for path in others if path.suffix != ".py"}
     return json.dumps({"code": hashes | data}, sort_keys=True)
@@ -200,14 +213,17 @@ def _defined(statement: ast.stmt) -> list[str]:
     """The names that a statement binds if it does nothing else; none where it does more."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         decorators = {_dotted(getattr(node, "func", node)).rpartition(".")[2] for node in statement.decorator_list}
-        return [statement.name] if decorators <= _HARMLESS and not statement.name.startswith("__") else []
+        return [statement.name] if decorators <= _HARMLESS and not _is_dunder(statement.name) else []
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         nodes = [node for target in targets for node in (target.elts if isinstance(target, ast.Tuple) else [target])]
-        # __all__ matters to `import *` alone, for which everything counts.
-        if all(isinstance(node, ast.Name) and (node.id == "__all__" or not node.id.startswith("__")) for node in nodes):
+        if all(isinstance(node, ast.Name) and (node.id in _HARMLESS_NAMES or not _is_dunder(node.id)) for node in nodes):
             return [node.id for node in nodes]
     return []
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__")
 
 
 def _imports(statement: ast.stmt, package: tuple[str, ...]) -> dict[str, str]:

@@ -7,9 +7,7 @@ from typing import Any
 from drift.downloads import folder_name, is_remote
 
 # Keys whose values are addresses of models or of files, wherever they stand in the configuration.
-ADDRESS_KEYS = frozenset(
-    {"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"}
-)
+ADDRESS_KEYS = frozenset({"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"})
 
 
 def located(address: str) -> str:
@@ -18,7 +16,10 @@ def located(address: str) -> str:
 
 
 def addresses_of(section: Any, *, named: bool = False) -> Iterator[str]:
-    """Every address in a section of the configuration, in its order; `named`: a key said so."""
+    """Every address in a section of the configuration, in its order.
+
+    `named`: the section is itself the value of a key in ADDRESS_KEYS.
+    """
     if isinstance(section, str) and named:
         yield section
     elif isinstance(section, dict):
@@ -34,7 +35,6 @@ class Inputs:
     """
 
     def __init__(self, config: dict, paths: SimpleNamespace, pinned: Callable[[str], str]):
-        self._models: dict[str, dict] = config["models"]
         self._benchmarks: dict[str, dict] = config["evaluation"]["benchmarks"]
         self._paths = paths
         self._pinned = pinned
@@ -77,11 +77,3 @@ class Inputs:
         options = [part for name in named if row[name] for part in (f"--{name}", getattr(files, name))]
         models = [f"{model}={located(address)}" for model, address in row["references"].items()]
         return options + (["--reference", *models] if models else [])
-
-    def model_folder(self, address: str, folder: str) -> str:
-        """Where a model that runs on this machine is registered, below the folder of the run.
-
-        With the model to improve of the same address, if there is one, else in `folder`.
-        """
-        same = [name for name, model in self._models.items() if model["path"] == address]
-        return f"{same[0]}/base" if same else folder

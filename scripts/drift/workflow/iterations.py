@@ -6,11 +6,14 @@ functions or settings of rules. The warm-up is iteration 0: both sides of its pa
 """
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from drift import plugins, sides
 from drift.config.training import accumulation_steps
 from drift.layout import shards
+from drift.settings.sampling import RegisterSettings, RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
     MeasuredTraining,
@@ -21,6 +24,8 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
+from drift.workflow.inputs import located
+from drift.workflow.resources import gpus
 
 WARMUP = "warmup"
 
@@ -76,26 +81,39 @@ class Iterations:
         return {"previous": self.previous, "initial": self.initial}[self.config["training"]["reference"]](trained)
 
     def ancestors(self, trained: str) -> list[str]:
-        """A policy, the one that its iteration started from, and the one that its method started from."""
+        """A policy, the one that its iteration started from, and the one that its method started
+        from."""
         return [trained, self.previous(trained), self.initial(trained)]
 
     # Sampling
 
+    def base_model(self, wildcards) -> str:
+        """The folder of a model to improve."""
+        return located(self.config["models"][wildcards.model]["path"])
+
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
-        recipe = self.recipe(trained)
-        if recipe["rank"]:
-            return {kind: recipe["candidates"].count(kind) for kind in sorted(set(recipe["candidates"]))}
-        kinds = {recipe["chosen"], recipe["rejected"]} - {"logged"}
-        return {kind: self.config["sampling"]["n"] for kind in sorted(kinds)}
+        return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
+
+    def sampled_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
+        requests."""
+        return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
+
+    def paired_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that both sides of an iteration's pairs come from, for that of rule
+        pairs."""
+        recipe = self.recipe(wildcards.trained)
+        return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
         return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
 
     def sampled(self, wildcards) -> dict[str, str | list[str]]:
-        """The requests and completions behind an iteration's pairs; none where both sides are logged."""
+        """The requests and completions behind an iteration's pairs; none where both sides are
+        logged."""
         if not self.samples(wildcards.trained):
             return {"requests": [], "completions": []}
         named = {"model": wildcards.model, "trained": wildcards.trained}
@@ -162,6 +180,11 @@ class Iterations:
 
     # Settings of the stages, as the rules pass them on
 
+    def register_settings(self, wildcards) -> str:
+        """Of rule register."""
+        path = self.config["models"][wildcards.model]["path"]
+        return RegisterSettings(name=f"{wildcards.model}/base", path=path).canonical()
+
     def prompts_settings(self, wildcards) -> str:
         """Of rule prompts."""
         return PromptsSettings.of(
@@ -169,6 +192,16 @@ class Iterations:
             self.config["prompting"],
             lineage=f"{wildcards.model}/prompts/{wildcards.table}",
             max_length=self.config["training"]["max_length"],
+        ).canonical()
+
+    def requests_settings(self, wildcards) -> str:
+        """Of rule requests."""
+        return RequestsSettings.of(
+            self.config["prompting"],
+            seed=self.config["seed"],
+            unit=wildcards.trained,
+            split="train",
+            samples=self.samples(wildcards.trained),
         ).canonical()
 
     def pairs_settings(self, wildcards) -> str:
@@ -200,13 +233,13 @@ class Iterations:
             training=MeasuredTraining.of(self.config["training"]),
         ).canonical()
 
-    def training_run(self, gpus: int | None, minutes: float | None) -> str:
-        """How a training runs in a job with `gpus` (None: the profile gives none) and that many
-        `minutes` (None: no limit), which changes no result.
+    def training_run(self, wildcards, resources) -> str:
+        """How a training runs in a job with these `resources`, which changes no result. Snakemake
+        does not compare params that depend on resources.
 
-        Raises ValueError where the GPUs cannot share a step's pairs.
+        Raises ValueError where the job's GPUs cannot share a step's pairs.
         """
         training = self.config["training"]
-        processes = training["processes"] or gpus
+        processes = training["processes"] or gpus(resources)
         accumulation_steps(training["global_batch"], training["device_batch"], processes or 1)
-        return TrainingRun.of(training, processes=processes, deadline=minutes).canonical()
+        return TrainingRun.of(training, processes=processes, deadline=resources.get("runtime")).canonical()

@@ -1,14 +1,118 @@
-"""Who judges what and how: what the rules ask of the configuration about benchmarks and judges."""
+"""What policies are asked by benchmarks, and who judges their answers and how.
+
+Methods that take `wildcards` are input functions, params or settings of rules.
+"""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from drift import layout, plugins, verdicts
+from drift import plugins, verdicts
 from drift.config import ConfigError
 from drift.judging import protocols
-from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings
+from drift.layout import shards
+from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings, ValidationSettings
+from drift.settings.sampling import RequestsSettings
+from drift.settings.training import PromptsSettings
+
+# The side that samples from the prompt alone.
+PLAIN = "plain"
+
+
+class Benchmarks:
+    """What policies are asked, by the configuration and its `paths` (drift.layout.paths)."""
+
+    def __init__(self, config: dict[str, Any], paths: SimpleNamespace):
+        self._config, self._paths = config, paths
+
+    def row(self, wildcards) -> dict[str, Any]:
+        """The configuration's row of a benchmark."""
+        return self._config["evaluation"]["benchmarks"][wildcards.benchmark]
+
+    def context(self, wildcards) -> int:
+        """Tokens of a prompt and its answer together."""
+        return self.row(wildcards)["context"] or self._config["sampling"]["context"]
+
+    def prompts_settings(self, wildcards) -> str:
+        """Of rule benchmark_prompts."""
+        return PromptsSettings(
+            lineage=f"{wildcards.model}/eval/{wildcards.benchmark}",
+            context=self.context(wildcards),
+            max_tokens=self.row(wildcards)["decoding"]["max_tokens"],
+        ).canonical()
+
+    def requests_settings(self, wildcards) -> str:
+        """Of rule benchmark_requests: tasks are asked as they are."""
+        return RequestsSettings(
+            seed=self._config["seed"],
+            unit=f"eval/{wildcards.benchmark}",
+            split="test",
+            samples={PLAIN: self.row(wildcards)["samples"]},
+        ).canonical()
+
+    def side_file(self, wildcards) -> Path:
+        """The plug-in that policy_requests.py loads."""
+        return plugins.source_of(plugins.SIDES, PLAIN)
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What is asked for a policy's answers: arguments of `generation_settings`."""
+        return {"context": self.context(wildcards), "decoding": self.row(wildcards)["decoding"]}
+
+    def completions(self, wildcards) -> list[str]:
+        """A policy's answers, by shard."""
+        names = {name: getattr(wildcards, name) for name in ("model", "policy", "benchmark")}
+        return shards(self._paths.answers_completions, self.row(wildcards)["shards"], **names)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A judge, by its row of the configuration, and how it judges."""
+
+    row: dict[str, Any]
+    protocol: Protocol
+    # Of the run.
+    seed: int
+    # Folder of the judge prompts of judges that have none of their own.
+    templates: Path
+
+    @property
+    def template(self) -> Path:
+        """The file with the judge prompt."""
+        return Path(self.row["template"] or self.templates / verdicts.load(self.protocol.verdict).TEMPLATE)
+
+    @property
+    def template_sha256(self) -> str:
+        """The hash of the judge prompt."""
+        return hashlib.sha256(self.template.read_bytes()).hexdigest()
+
+    @property
+    def verdict_file(self) -> Path:
+        """The plug-in that judgments.py loads."""
+        return plugins.source_of(plugins.VERDICTS, self.protocol.verdict)
+
+    @property
+    def question_settings(self) -> str:
+        """Of judge_requests.py."""
+        return QuestionSettings.of(
+            self.row,
+            seed=self.seed,
+            max_tokens=protocols.max_tokens(self.protocol, self.row["decoding"]),
+            judging=self.protocol,
+            template_sha256=self.template_sha256,
+        ).canonical()
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What is asked for the verdicts: arguments of `generation_settings`."""
+        answerer = {"context": self.row["context"], "endpoint": self.row["endpoint"]}
+        return answerer | protocols.generation(self.protocol, self.row["decoding"])
+
+    @property
+    def judgment_settings(self) -> str:
+        """Of judgments.py."""
+        return JudgmentSettings(seed=self.seed, judging=self.protocol).canonical()
 
 
 class Validation(NamedTuple):
@@ -20,38 +124,10 @@ class Validation(NamedTuple):
     published: str
 
 
-class Benchmarks:
-    """What policies are asked. Methods take the wildcards of a rule."""
-
-    def __init__(self, config: dict, paths: SimpleNamespace):
-        self.rows = config["evaluation"]["benchmarks"]
-        self._sampling_context = config["sampling"]["context"]
-        self._paths = paths
-
-    def row(self, wildcards) -> dict[str, Any]:
-        """The configuration's row of a benchmark."""
-        return self.rows[wildcards.benchmark]
-
-    def context(self, wildcards) -> int:
-        """Tokens of a prompt and its answer together."""
-        return self.row(wildcards)["context"] or self._sampling_context
-
-    def completions(self, wildcards) -> list[str]:
-        """A policy's answers, by shard."""
-        return layout.shards(
-            self._paths.answers_completions,
-            self.row(wildcards)["shards"],
-            model=wildcards.model,
-            policy=wildcards.policy,
-            benchmark=wildcards.benchmark,
-        )
-
-
 class Judges:
-    """Who judges a benchmark and how. Methods take the wildcards of a rule, except where rows of the
-    configuration stand for them: candidates are ranked without a benchmark."""
+    """Who judges a benchmark and how, by the configuration and its `paths`."""
 
-    def __init__(self, config: dict, paths: SimpleNamespace, templates: Path):
+    def __init__(self, config: dict[str, Any], paths: SimpleNamespace, templates: Path):
         """templates: the folder of the judge prompts of judges that have none of their own.
 
         Raises ConfigError where a judge's own prompt cannot be read.
@@ -71,80 +147,66 @@ class Judges:
         """The configuration's row of a judge."""
         return self.rows[wildcards.judge]
 
-    def protocol(self, wildcards) -> Protocol:
-        """How a judge judges a benchmark."""
-        return protocols.protocol_of(self._config, wildcards.benchmark, wildcards.judge)
+    def assignment(self, wildcards) -> Assignment:
+        """A judge, and how it judges a benchmark."""
+        return self._assignment(wildcards.benchmark, wildcards.judge)
+
+    def _assignment(self, benchmark: str, judge: str) -> Assignment:
+        protocol = protocols.protocol_of(self._config, benchmark, judge)
+        return Assignment(self.rows[judge], protocol, self._config["seed"], self._templates)
+
+    def ranking(self, row: dict[str, Any]) -> Assignment:
+        """Who ranks candidates, and how. row: of a judge, or as of one."""
+        return Assignment(row, protocols.ranking_protocol(row["votes"]), self._config["seed"], self._templates)
 
     def prompts_of(self, benchmark: str) -> dict[str, str]:
-        """A benchmark's judges, each with the SHA-256 of the prompt that it judges with."""
-        return {
-            judge: _sha256(self.template_of(self.rows[judge], protocols.protocol_of(self._config, benchmark, judge)))
-            for judge in protocols.judges_of(self._config, benchmark)
-        }
+        """A benchmark's judges, each with the hash of its judge prompt."""
+        names = protocols.judges_of(self._config, benchmark)
+        return {judge: self._assignment(benchmark, judge).template_sha256 for judge in names}
 
-    # ------------------------------------------------------------------------------------ questions
+    # Rules judge_requests and judgments
 
-    def template(self, wildcards) -> Path:
-        """The file with a judge's prompt."""
-        return self.template_of(self.row(wildcards), self.protocol(wildcards))
+    def template(self, wildcards, resources) -> Path:
+        """The file with the judge prompt. The settings hold its hash, so that its place changes
+        nothing: Snakemake does not compare params that depend on resources."""
+        return self.assignment(wildcards).template
 
-    def template_of(self, row: dict[str, Any], protocol: Protocol) -> Path:
-        """The file with the prompt of the judge of `row`: its own, or the one for the verdict."""
-        return Path(row["template"] or self._templates / verdicts.load(protocol.verdict).TEMPLATE)
-
-    def questions(self, wildcards) -> str:
-        """Settings of judge_requests.py."""
-        return self.questions_of(self.row(wildcards), self.protocol(wildcards))
-
-    def questions_of(self, row: dict[str, Any], protocol: Protocol) -> str:
-        """Settings of judge_requests.py for the judge of `row`."""
-        return QuestionSettings.of(
-            row,
-            seed=self._config["seed"],
-            max_tokens=protocols.max_tokens(protocol, row["decoding"]),
-            judging=protocol,
-            template_sha256=_sha256(self.template_of(row, protocol)),
-        ).canonical()
+    def question_settings(self, wildcards) -> str:
+        """Of rule judge_requests."""
+        return self.assignment(wildcards).question_settings
 
     def asked(self, wildcards) -> dict[str, Any]:
-        """What `generate` is told of a judge's questions: context, endpoint, choices, schema, decoding."""
-        return self.asked_of(self.row(wildcards), self.protocol(wildcards))
-
-    def asked_of(self, row: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
-        """The same for the judge of `row`."""
-        shared = {"context": row["context"], "endpoint": row["endpoint"]}
-        return shared | protocols.generation(protocol, row["decoding"])
-
-    def endpoint(self, wildcards) -> dict[str, Any] | None:
-        """The endpoint behind which a judge is; None for a model that runs here."""
-        return self.row(wildcards)["endpoint"]
-
-    # ------------------------------------------------------------------------------------- verdicts
+        """What is asked for a judge's verdicts: arguments of `generation_settings`."""
+        return self.assignment(wildcards).asked
 
     def completions(self, wildcards) -> list[str]:
-        """A judge's replies about a policy's answers, by shard."""
-        return layout.shards(
-            self._paths.verdicts_completions,
-            self._config["evaluation"]["benchmarks"][wildcards.benchmark]["shards"],
-            model=wildcards.model,
-            policy=wildcards.policy,
-            benchmark=wildcards.benchmark,
-            judge=wildcards.judge,
-        )
+        """A judge's replies to the questions about a policy's answers, by shard."""
+        names = {name: getattr(wildcards, name) for name in ("model", "policy", "benchmark", "judge")}
+        count = self._config["evaluation"]["benchmarks"][wildcards.benchmark]["shards"]
+        return shards(self._paths.verdicts_completions, count, **names)
 
-    def reading(self, wildcards) -> str:
-        """Settings of judgments.py."""
-        return self.reading_of(self.protocol(wildcards))
+    def judgment_settings(self, wildcards) -> str:
+        """Of rule judgments."""
+        return self.assignment(wildcards).judgment_settings
 
-    def reading_of(self, protocol: Protocol) -> str:
-        """Settings of judgments.py for judging by `protocol`."""
-        return JudgmentSettings.of(seed=self._config["seed"], judging=protocol).canonical()
+    def verdict_file(self, wildcards) -> Path:
+        """The plug-in that judgments.py loads."""
+        return self.assignment(wildcards).verdict_file
 
-    def min_verdicts(self, wildcards) -> float:
-        """Share of a judge's questions that must get a verdict."""
+    def min_verdicts(self, wildcards, resources) -> float:
+        """Share of a judge's questions that must get a verdict, 0 to 1. It decides whether there is a
+        table, not what the table holds: Snakemake does not compare params that depend on resources."""
         return self.row(wildcards)["min_verdicts"]
 
-    # ----------------------------------------------------------------------------------- validation
+    # The validation of judges
+
+    def published_tasks(self, wildcards) -> str:
+        """Tasks of the published answers about which a judge is asked as about a benchmark's."""
+        return self._paths.published_tasks.format(kind=_kind(self.assignment(wildcards).protocol))
+
+    def published_responses(self, wildcards) -> str:
+        """Those answers."""
+        return self._paths.published_responses.format(kind=_kind(self.assignment(wildcards).protocol))
 
     def validations(self) -> list[Validation]:
         """Every benchmark with each of its judges, and what says how far that judge can be trusted;
@@ -155,36 +217,25 @@ class Judges:
         """
         if self._config["evaluation"]["validation"] is None:
             return []
-        judged = protocols.judged(self._config)
-        # The first benchmark of each judge and way of judging.
         first: dict[tuple[str, Protocol], str] = {}
-        for benchmark, judge in judged:
-            first.setdefault((judge, protocols.protocol_of(self._config, benchmark, judge)), benchmark)
         found = []
-        for benchmark, judge in judged:
-            protocol = protocols.protocol_of(self._config, benchmark, judge)
-            judgments = self._paths.published_judgments.format(judge=judge, benchmark=first[judge, protocol])
-            found.append(Validation(judge, benchmark, judgments, self._paths.published.format(kind=_kind(protocol))))
+        for benchmark, judge in protocols.judged(self._config):
+            protocol = self._assignment(benchmark, judge).protocol
+            asked_as = first.setdefault((judge, protocol), benchmark)
+            judgments = self._paths.published_judgments.format(judge=judge, benchmark=asked_as)
+            published = self._paths.published.format(kind=_kind(protocol))
+            found.append(Validation(judge, benchmark, judgments, published))
         return found
 
-    def published_tasks(self, wildcards) -> str:
-        """The tasks of the published answers about which a judge is asked as about a benchmark's."""
-        return self._paths.published_tasks.format(kind=_kind(self.protocol(wildcards)))
+    def validation_options(self) -> list[str]:
+        """The options of validation.py, a --judge for each of `validations`."""
+        return [word for one in self.validations() for word in ("--judge", *one)]
 
-    def published_responses(self, wildcards) -> str:
-        """The published answers themselves."""
-        return self._paths.published_responses.format(kind=_kind(self.protocol(wildcards)))
-
-
-def verdict_file(name: str) -> Path:
-    """The file that reads verdicts of that name: part of the fingerprint of judgments.py."""
-    return plugins.source_of(plugins.VERDICTS, name)
+    def validation_settings(self) -> str:
+        """Of rule validation."""
+        return ValidationSettings.of(self._config["evaluation"], seed=self._config["seed"]).canonical()
 
 
 def _kind(protocol: Protocol) -> str:
-    """The kind of published answers that fit a protocol; a wildcard of `published`."""
+    """The kind of published answers that fit a protocol: a wildcard of rule published_answers."""
     return "pairwise" if protocol.pairwise else "score"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
