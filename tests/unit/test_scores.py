@@ -1,19 +1,16 @@
-"""Scores of judgments, answers and log-probabilities whose right values are known; ledgers that do not add up are refused."""
+"""Scores of judgments, answers and log-probabilities whose right values are known."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-import ledger
 import scores
 from drift import cli, tables
-from drift.ledger import LedgerBook
 from drift.metrics import comparisons, elo, judge_metrics, length_control, resampling, wildbench
-from tests.unit.test_report import build_results, policies, python, score_arguments
+from tests.builders.run import build_results, policies, score_arguments, stage
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/golden"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published figures are not on this machine")
@@ -202,7 +199,7 @@ def test_scores_of_a_run(tmp_path):
     base = found.filter((pl.col("method") == "base") & (pl.col("benchmark") == "heldout-pairs"))
     assert base.drop_nulls("value")["metric"].to_list() == ["likelihood_accuracy"], "the base model has no margin over itself"
     arguments = score_arguments(root, {"heldout": {"kind": "heldout", "judges": {}}}, tmp_path)
-    made = python("scores.py", *arguments, cwd=tmp_path)
+    made = stage("scores.py", *arguments, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     unjudged = tables.read_table(tables.Scores, tmp_path / "scores.parquet")
     assert unjudged.equals(found.filter(pl.col("judge") == "")), "without a judge the other scores stay the same"
@@ -342,60 +339,3 @@ def test_stage_meets_published_wildbench_figures(model):
     assert found["wb_score_adjusted"].value() == pytest.approx(published["adjusted_score"], abs=1e-6)
     assert found["wb_score"].value() == pytest.approx(10 * published["adjusted_score"], abs=1e-6)
     assert len(found["wb_score"].keys) == published["total"]
-
-
-# -------------------------------------------------------------------------------------------------------------- ledger
-
-
-def book(lineage: str, *drops: int) -> pl.DataFrame:
-    made = LedgerBook(lineage, "stage", "rows", 100)
-    for number, dropped in enumerate(drops):
-        made.drop(f"reason {number}", dropped)
-    return made.table()
-
-
-def test_flows_that_add_up_are_taken():
-    ledger.check_flows(pl.concat([book("a", 10, 20, 0), book("b", 1)]))
-
-
-def broken_book() -> pl.DataFrame:
-    """A lineage whose second step starts with ten rows less than the first one left."""
-    second = pl.col("step") == 1
-    return book("a", 10, 20).with_columns(
-        pl.when(second).then(pl.col(name) - 10).otherwise(name) for name in ("rows_in", "rows_out")
-    )
-
-
-def test_step_that_starts_with_other_rows_is_refused(tmp_path):
-    tables.write_table(broken_book(), tables.Ledger, tmp_path / "a.parquet")
-    made = python("ledger.py", "--parts", "a.parquet", "--ledger", "all.parquet", cwd=tmp_path)
-    assert made.returncode == 1
-    assert re.search(r"error: ledger of 'a': step 1 .* starts with 80 rows, but step 0 left 90 rows", made.stderr)
-    assert not (tmp_path / "all.parquet").exists()
-
-
-def test_step_in_another_unit_is_refused():
-    changed = book("a", 10, 20).with_columns(unit_in=pl.when(pl.col("step") == 1).then(pl.lit("pairs")).otherwise("unit_in"))
-    with pytest.raises(cli.StageError, match="starts with 90 pairs, but step 0 left 90 rows"):
-        ledger.check_flows(changed)
-
-
-def test_missing_step_is_refused():
-    with pytest.raises(cli.StageError, match="step 1 is missing"):
-        ledger.check_flows(book("a", 10, 20, 30).filter(pl.col("step") != 1))
-
-
-def test_parts_become_one_ledger(tmp_path):
-    for name in ("a", "b"):
-        tables.write_table(book(name, 10), tables.Ledger, tmp_path / f"{name}.parquet")
-    made = python("ledger.py", "--parts", "b.parquet", "a.parquet", "--ledger", "all.parquet", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert tables.read_table(tables.Ledger, tmp_path / "all.parquet")["lineage"].to_list() == ["a", "b"]
-
-
-def test_flow_that_two_stages_claim_is_refused(tmp_path):
-    for name in ("a", "b"):
-        tables.write_table(book("same", 10), tables.Ledger, tmp_path / f"{name}.parquet")
-    made = python("ledger.py", "--parts", "b.parquet", "a.parquet", "--ledger", "all.parquet", cwd=tmp_path)
-    assert made.returncode == 1
-    assert not (tmp_path / "all.parquet").exists()

@@ -16,11 +16,9 @@ import validation
 from drift import tables
 from drift.judging.protocols import judging
 from drift.metrics import correlation
-from drift.report.judge_tables import judge_table
-from drift.report.metric_labels import minus
+from tests.builders.run import evaluation
 from tests.conftest import REPOSITORY
 from tests.unit.test_benchmarks import SHARED, jsonl
-from tests.unit.test_report import CONFIG, evaluation
 
 GOLDEN = SHARED / "golden/wildbench"
 SETTINGS = {"seed": 1, "bootstrap": 200}
@@ -230,24 +228,14 @@ def test_an_item_that_cannot_serve_is_named(tmp_path, rows, what):
     assert "Traceback" not in done.stderr
 
 
-def test_the_report_shows_every_judge_with_what_its_trial_says():
-    rows = [{"judge": "tiny", "benchmark": "heldout", "metric": "pearson", "value": -0.25, "low": -0.5, "high": 0.1, "n": 40}]
-    tried, other = judge_table(rows, CONFIG)["rows"]
-    assert (tried["judge"], tried["how"], tried["model"]) == ("tiny", "letter, both orders", "hf:x/y@z")
-    assert tried["cells"][0] == {"text": minus("-0.25"), "interval": minus("-0.50 to 0.10"), "n": "40"}
-    assert tried["cells"][1] is None
-    assert (other["benchmark"], other["tried"]) == ("late", False)
-    assert not judge_table([], CONFIG)["rows"][0]["tried"]
-
-
 def test_a_judges_row_overrides_the_benchmark_and_the_benchmark_its_kind():
     from drift.benchmarks import KINDS
 
-    rows = evaluation(order="random", verdict="score", votes=1)
+    rows = evaluation(order="random", verdict="score", votes=1).model_dump()
     benchmark, judge = rows["benchmarks"]["heldout"], rows["judges"]["tiny"]
     default = KINDS["heldout"].JUDGING
     assert judging(benchmark, judge, default)["verdict"] == "score"
-    plain = evaluation()["judges"]["tiny"]
+    plain = evaluation().judges["tiny"].model_dump()
     assert judging(benchmark | {"order": "random"}, plain, default)["order"] == "random"
     assert judging(benchmark, plain, default) == {"verdict": "letter", "order": "both", "letters": ["A", "B"], "votes": 1}
     assert judging(benchmark, plain, KINDS["alpacaeval"].JUDGING)["letters"] == ["m", "M"]

@@ -47,9 +47,7 @@ def comparison_tables(comparisons: list[dict], config: Config) -> list[Compariso
         rows = [row for row in comparisons if (row["benchmark"], row["judge"]) == (benchmark, judge)]
         for metric in in_order({row["metric"] for row in rows}):
             title = f"{benchmark_title(benchmark)}: {metric.label}" + (f", judged by {judge}" if judge else "")
-            tables.append(
-                ComparisonTable(title, [comparison(row, metric) for row in rows if row["metric"] == metric.name])
-            )
+            tables.append(ComparisonTable(title, [comparison(row, metric) for row in rows if row["metric"] == metric.name]))
     return tables
 
 

@@ -43,9 +43,7 @@ def agreement_table(catalog: Catalog) -> AgreementTable:
         key = (row["labeler"], row["reference"], row["target"])
         agreement = agreements.setdefault(key, Agreement(*key, row["n"], row["positives"]))
         agreement.estimates[row["metric"]] = (
-            None
-            if row["value"] is None
-            else Estimate(f"{row['value']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}")
+            None if row["value"] is None else Estimate(f"{row['value']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}")
         )
     return AgreementTable(list(METRICS), list(agreements.values()))
 

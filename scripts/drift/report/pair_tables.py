@@ -93,9 +93,7 @@ class DroppedTable:
 def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
     """The pairs and the dropped prompts of every configured policy."""
     made = configured(catalog.query("SELECT model, method, iteration, count(*) AS n FROM pairs GROUP BY ALL"), config)
-    lost = configured(
-        catalog.query("SELECT model, method, iteration, reason, count(*) AS n FROM dropped GROUP BY ALL"), config
-    )
+    lost = configured(catalog.query("SELECT model, method, iteration, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
     kept = Counter({Policy.of(row): row["n"] for row in made})
     reasons: dict[str, Counter[Policy]] = {}
     for row in lost:

@@ -7,10 +7,9 @@ from typing import Any, Self
 
 import duckdb
 import yaml
-from pydantic import ValidationError
 
 from drift import cli
-from drift.config import Config
+from drift.config import Config, ConfigError, load
 
 # Policies before the first iteration, which no method has made.
 START = ("base", "warmup")
@@ -40,13 +39,11 @@ class Catalog:
 
 
 def read_config(path: str | Path) -> Config:
-    """The resolved configuration of a run. Raises StageError where it is of another version of this code."""
+    """The resolved configuration of a run. Raises StageError where this version cannot read it."""
     try:
-        return Config.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise cli.StageError(
-            f"{path}: not a configuration that this version reads: {error}. Make it again with scripts/resolved_config.py."
-        ) from error
+        return Config.model_validate(load(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
+    except ConfigError as error:
+        raise cli.StageError(f"{path}: {error}\nDelete the file and run the pipeline again, which writes it.") from error
 
 
 @dataclass(frozen=True)

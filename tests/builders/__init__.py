@@ -1,0 +1,1 @@
+"""What several test modules build their cases of: small tables and configurations, one module a topic."""
