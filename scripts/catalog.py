@@ -1,13 +1,13 @@
-"""Open a whole run to SQL: a DuckDB file with one view a kind of table, over all files of that kind.
+"""Open a whole run to SQL: a DuckDB file with a view a kind of table, over all files of it.
 
 Reads:  the tables, policy.json and gates.json under --results.
-Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays small and always shows
-        the files as they are.
+Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays small and always
+        shows the files as they are.
 
 The views hold the path of --results exactly as it is given. Give it relative to the repository root
 and open the catalog from there: `duckdb results/demo/catalog.duckdb`. A table that exists once for
-every policy has the parts of its path as columns: model, method (base, warmup or the method's name),
-iteration (-1 base, 0 warm-up, k after iteration k).
+every policy has the parts of its path as columns: model, method (base, warmup or the method's
+name), iteration (-1 base, 0 warm-up, k after iteration k). `FROM dictionary` explains every column.
 """
 
 import re
@@ -233,7 +233,8 @@ VIEWS = {
 
 
 def grouped(view: View, files: list[str]) -> list[tuple[dict, list[str]]]:
-    """Those of `files` (relative to the results) that the view is over, in groups of equal keys, all of it sorted."""
+    """Those of `files` (relative to the results) that the view is over, by equal keys and
+    sorted."""
     groups: dict[tuple, list[str]] = {}
     for file in sorted(files):
         if (keys := view.key_values(file)) is not None:

@@ -1,4 +1,4 @@
-"""Write the report of a run: one HTML page that needs no network, for light and dark screens, wide and narrow.
+"""Write the report of a run: one HTML page without outside content, for screens of all sizes.
 
 Reads:  the catalog of the run (--catalog; its views are relative to the folder where it was made),
         the resolved configuration (--config), and Snakemake's timings (--timings/RULE/NAME.jsonl).

@@ -1,1 +1,1 @@
-"""What several test modules build their cases of: small tables and configurations, one module a topic."""
+"""Builders of test data that several test modules share, by what they build."""

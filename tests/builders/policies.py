@@ -1,4 +1,5 @@
-"""The tables of a run that belong to its policies: prompts, samples, pairs, training, evaluation."""
+"""The tables of a run that belong to its policies: prompts, samples, pairs, training,
+evaluation."""
 
 import json
 from pathlib import Path
@@ -11,8 +12,8 @@ from tests.builders.texts import some_text, write
 
 
 def build_prompts(root: Path, pools: dict[str, list[dict]]) -> None:
-    """The prompts of the model from every pool (rows by pool; `heldout`: the benchmark's tasks), and
-    the requests of the benchmark."""
+    """The prompts of the model from every pool (rows by pool; `heldout`: the benchmark's tasks),
+    and the requests of the benchmark."""
     model = root / "qwen-0.5b"
     for pool, rows in pools.items():
         prompts = [
@@ -163,8 +164,9 @@ def build_manifest(folder: Path, name: str, changed: float | None, steps: int) -
 
 
 def build_evaluation(folder: Path, pools: dict[str, list[dict]], gain: float, random: np.random.Generator) -> None:
-    """A policy's answers to the held-out benchmark, the verdicts of the judge `tiny` on them, and its
-    log-probabilities of the held-out corrections; `gain`: how far it is better than the base model."""
+    """A policy's answers to the held-out benchmark, the verdicts of the judge `tiny` on them, and
+    its log-probabilities of the held-out corrections; `gain`: how far it is better than the base
+    model."""
     tasks, benchmark = pools["heldout"], folder / "eval/heldout"
     judge = benchmark / "judge/tiny"
     orders = ("pairwise-AB", "pairwise-BA")

@@ -31,7 +31,8 @@ GAINS = {
 
 
 def evaluation(*, benchmarks: dict | None = None, judges: dict | None = None, **judge) -> Evaluation:
-    """An evaluation with one judge, `tiny`, of these keys, and further `benchmarks` and `judges`."""
+    """An evaluation with one judge, `tiny`, of these keys, and further `benchmarks` and
+    `judges`."""
     return Evaluation.model_validate(
         {
             "benchmarks": {
@@ -120,7 +121,7 @@ def exchange(conversation: str, turn: int, texts: list[str]) -> dict:
 
 
 def build_checks(root: Path) -> None:
-    """What is known of the data: agreement of the labels, and benchmark prompts in the conversations."""
+    """Checks of the data: agreement of the labels, and benchmark prompts in the conversations."""
     statistic = {"value": 0.91, "low": 0.79, "high": 0.98, "n": 175, "positives": 55, "given": 180}
     agreement = [
         {"labeler": "rules", "reference": "gold", "target": "DSAT", "metric": metric, **statistic}

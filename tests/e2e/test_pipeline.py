@@ -15,7 +15,8 @@ from tests.conftest import snakemake, snakemake_command, tiny_config
 
 pytestmark = pytest.mark.slow
 
-# With a tiny model a stage is little but the start of its program, which uses one core: two stages side by side take half the time.
+# With a tiny model a stage is little but the start of its program, which uses one core: two stages
+# side by side take half the time.
 SIDE_BY_SIDE = (
     "--set-threads",
     *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")),
@@ -100,7 +101,8 @@ def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalo
     assert shown == (True, True)
     prompts = catalog.sql("select unnest(prompt).content as content from pairs").pl()["content"]
     assert not prompts.str.contains(instruction, literal=True).any()
-    # In a satisfied conversation an earlier complaint is history; what answered the very reply of the pair must not be there.
+    # In a satisfied conversation an earlier complaint is history; what answered the very reply of
+    # the pair must not be there.
     leaked = catalog.sql("""
         select p.pair_id from pairs p join dsat d on d.prompt_id = p.pair_id
         where p.method <> 'spin' and list_contains(list_transform(p.prompt, lambda m: m.content), d.feedback)
@@ -252,7 +254,7 @@ def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples
     assert manifest["steps_done"] == manifest["steps_planned"] > 0
 
 
-def test_a_run_killed_in_mid_training_resumes_and_ends_with_the_same_tables_and_weights(run, tmp_path):
+def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run, tmp_path):
     finished, config = run
     config = config | {"methods": ["drift"], "iterations": 1}
     command = snakemake_command(tmp_path, config, *SIDE_BY_SIDE, "policies_all")

@@ -1,4 +1,4 @@
-"""The catalog has one commented view per kind of table, over all files of the kind, and its keys fit together."""
+"""The catalog has a commented view a kind of table, over all its files, and its keys resolve."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""Tables on disk are whole, are what their schema says, and are the same bytes for the same rows."""
+"""Tables on disk are whole, are what their schema says, and are the same bytes for the same
+rows."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The report's charts: small static SVG curves over iterations, in colours of the page's style sheet.
+"""The report's charts: small static SVG curves over iterations, in the page's colours.
 
 Colours are CSS variables (--ink, --muted, --grid, --start, --series-1 ...), so that one picture
 serves light and dark pages. Every method has a colour and a shape of its own, the same in every

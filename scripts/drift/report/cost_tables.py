@@ -1,4 +1,4 @@
-"""The report's costs: tokens, steps and time of every policy, and what the jobs of every rule took."""
+"""The report's costs: tokens, steps and time of every policy, and time and memory of every rule."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The report's tables on the data: agreement of labels, and benchmark prompts in the conversations."""
+"""The report on the data: agreement of labels, and benchmark prompts in the conversations."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a labeler agrees with a reference on one label; `estimates` by metric, None: undefined."""
+    """How far a labeler agrees with a reference on one label; an undefined estimate is None."""
 
     labeler: str
     reference: str

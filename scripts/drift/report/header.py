@@ -90,7 +90,7 @@ def values(section: Section, *keys: str) -> list[str]:
 
 
 def versions(catalog: Catalog, config: Config) -> list[tuple[str, str]]:
-    """Library versions of all trainings; several where iterations were trained with different ones."""
+    """Library versions of all trained policies; several where these differ."""
     by_library: dict[str, set[str]] = {}
     for policy in configured(catalog.query("SELECT model, method, iteration, versions FROM policies"), config):
         for library, version in json.loads(policy["versions"] or "{}").items():

@@ -1,4 +1,4 @@
-"""The report's ledger: what became of every row, lineage by lineage, with bars for what was dropped."""
+"""The report's ledger: what became of every row, lineage by lineage, with bars for the drops."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ STAGES = ("turns", "labels", "pools", "prompts", "pairs")
 
 @dataclass(frozen=True)
 class Drop:
-    """A step that dropped rows; `kept` and `lost` are percentages of its stretch's first row count."""
+    """A step that dropped rows; `kept` and `lost` are percentages of the rows of its stretch."""
 
     stage: str
     reason: str

@@ -60,7 +60,8 @@ class Policy:
         return cls(row["model"], row["method"], row["iteration"])
 
     def position(self, config: Config) -> tuple[int, int, int]:
-        """Its place in every table: by model, then base and warm-up, then by method and iteration."""
+        """Its sort key in every table: by model, base and warm-up first, then by method and
+        iteration."""
         methods = [*START, *config.methods]
         return list(config.models).index(self.model), methods.index(self.method), self.iteration
 

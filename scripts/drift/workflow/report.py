@@ -45,7 +45,7 @@ class ReportInputs:
         return self._of_trained(self._paths.diagnostics)
 
     def validation(self, wildcards: Any) -> list[str]:
-        """The validation of the judges, where there are published verdicts to validate them with."""
+        """The validation of the judges, where published verdicts are configured."""
         return [self._paths.validation] if self._config["evaluation"]["validation"] else []
 
     def _of_trained(self, pattern: str) -> list[str]:
@@ -55,8 +55,8 @@ class ReportInputs:
 def table_comments(scripts: Path) -> str:
     """A hash of the modules that declare the tables, descriptions and docstrings included.
 
-    The catalog shows those, but the fingerprint of its code leaves them out. Comments and formatting
-    do not count here either.
+    The catalog shows those, but the fingerprint of its code leaves them out. Comments and
+    formatting do not count here either.
     """
     modules = sorted((scripts / "drift/tables").glob("*.py"))
     trees = [ast.dump(ast.parse(module.read_text(encoding="utf-8"))) for module in modules]

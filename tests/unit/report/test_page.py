@@ -13,7 +13,7 @@ from tests.builders.run import CONFIG, build_catalog, render_page
 
 
 class Page(HTMLParser):
-    """The elements and attributes of a page as a browser would build them, and the text in and between them."""
+    """The elements, attributes and texts of a page as a browser would build them."""
 
     def __init__(self, page: str):
         super().__init__()
