@@ -1,21 +1,28 @@
-# make demo   the whole pipeline on a laptop: two CPU cores, a real small chat model, real conversations
-# make test   unit tests, and the whole DAG end to end on a tiny model
-# make plan   what the run of CONFIG takes on MACHINE (tools/plan.py --help): jobs, GPU memory and hours, disk, bills
-# make bench-generate, make bench-train   our two heavy stages against the released code's way, on this machine
-# make test-gpu   generate and train on a GPU, with their speed and memory; in an environment with a CUDA build of torch
-# make test-slurm   the pipeline on a real Slurm of its own, and through its faults; make bench-slurm: what Slurm jobs cost
-# make lint   snakefmt and ruff (snakemake --lint is among the tests)
-# make envs   build the two environments that demo and test need (they call this themselves); make envs-gpu: the GPU one
-# make why    what `snakemake --profile slurm` would do, and why, in words; make why PROFILE=demo: another profile
-# make prune  delete the weights of finished iterations that nothing needs any more
-# make bench-data   seconds and memory from a million raw conversations to pools, and beside datasets map/filter (10 GB of disk)
-# make bench-scores   seconds to score 10 policies on WildBench and AlpacaEval at full size
-# make bench-endpoint   seconds of 2,000 requests, 64 in flight, to a server that takes 200 ms for each
-# make locks  resolve envs/*.in anew into envs/*.lock
+# make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, real conversations
+# make test         unit tests, and the whole DAG end to end on a tiny model
+# make test-slurm   the pipeline on a Slurm of its own, and through its faults
+# make test-gpu     generate and train on a GPU, with their speed and memory (a CUDA build of torch)
+# make lint         snakefmt and ruff (snakemake --lint is among the tests)
+# make schema       config.schema.json, for editors, from the classes of the configuration
+# make docs         docs/configuration.md, from the same
+#
+# make plan         what the run of CONFIG takes on MACHINE: jobs, GPU memory and hours, disk, bills
+# make why          what `snakemake --profile slurm` would do, and why (PROFILE=demo: another profile)
+# make prune        delete the weights of finished iterations that nothing needs any more
+#
+# make envs         the two environments that demo and test need (which call this themselves)
+# make envs-gpu     the environment of the stages that use a GPU
+# make locks        resolve envs/*.in into envs/*.lock again
+#
+# make bench-generate, bench-train   the two heavy stages against the released code, on this machine
+# make bench-data       a million raw conversations to pools, against datasets map/filter (10 GB of disk)
+# make bench-scores     the scores of 10 policies on WildBench and AlpacaEval at full size
+# make bench-endpoint   2,000 requests, 64 in flight, to a server that takes 200 ms for each
+# make bench-slurm      what Slurm jobs cost
 
 PYTHON ?= python3.11
-# A CPU build of torch is a tenth of the CUDA build's size, and PyPI has only the latter. If this index cannot be reached,
-# pip says so and takes PyPI's build, which runs on a CPU as well.
+# A CPU build of torch is a tenth of the CUDA build's size, and PyPI has only the latter. If this
+# index cannot be reached, pip prints a warning and takes PyPI's build, which runs on a CPU as well.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 SNAKEMAKE = .venv/snakemake/bin/snakemake
 STAGE_PYTHON = .venv/cpu/bin/python
@@ -30,7 +37,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -39,8 +46,8 @@ demo: envs
 test: envs lint
 	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile
 
-# Installed in containers alone, as where systemd runs the packages would start a database and a Slurm of their own. Where they
-# are missing, the tests skip and say so.
+# Installed in containers alone: under systemd the packages would start a database and a Slurm of
+# their own. Where they are missing, the tests are skipped with that reason.
 SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
 test-slurm: envs slurm-packages
 	$(STAGE_PYTHON) -m pytest tests/slurm
@@ -80,6 +87,12 @@ bench-train: envs
 	$(STAGE_PYTHON) perf/train_rates.py
 	$(STAGE_PYTHON) perf/same_gradient.py
 
+docs: .venv/snakemake/installed
+	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config --markdown > docs/configuration.md
+
+schema: .venv/snakemake/installed
+	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config > config.schema.json
+
 lint: envs
 	.venv/snakemake/bin/ruff check .
 	.venv/snakemake/bin/ruff format --check .
@@ -95,7 +108,7 @@ envs: .venv/snakemake/installed .venv/cpu/installed
 
 envs-gpu: .venv/gpu/installed
 
-# `installed` is written last: an installation that was interrupted starts anew.
+# `installed` is written last: an installation that was interrupted starts again.
 .venv/snakemake/installed: envs/snakemake.lock
 	$(PYTHON) -m venv --clear .venv/snakemake
 	.venv/snakemake/$(PIP_INSTALL) -r envs/snakemake.lock

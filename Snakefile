@@ -18,8 +18,6 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/iterations.smk"
-include: "rules/asking.smk"
 
 
 from drift.workflow import slurm_guard
@@ -33,19 +31,6 @@ pathvars:
     timings=f"{RESULTS}/timings",
 
 
-wildcard_constraints:
-    model=one_of(config["models"]),
-    judge=one_of(config["evaluation"]["judges"]),
-    method=one_of(config["methods"]),
-    labeler=one_of(config["data"]["labelers"]),
-    benchmark=one_of(config["evaluation"]["benchmarks"]),
-    policy=f"(base|warmup|({one_of(config['methods'])})/iter[1-9][0-9]*)",
-    trained=f"(warmup|({one_of(config['methods'])})/iter[1-9][0-9]*)",
-    k="[1-9][0-9]*",
-    i="[1-9][0-9]*",
-    n="[1-9][0-9]*",
-
-
 include: "rules/data.smk"
 include: "rules/generate.smk"
 include: "rules/iterate.smk"
@@ -56,29 +41,40 @@ include: "rules/report.smk"
 include: "rules/preflight.smk"
 
 
-localrules:
-    all,
-    pairs_all,
-    policies_all,
-    fetch,
-    resolved_config,
+# After the includes: a block before them does not reach wildcards that come into a rule by a pathvar.
+wildcard_constraints:
+    model=layout.one_of(config["models"]),
+    judge=layout.one_of(config["evaluation"]["judges"]),
+    method=layout.one_of(config["methods"]),
+    labeler=layout.one_of(config["data"]["labelers"]),
+    benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
+    policy=f"(base|warmup|({layout.one_of(config['methods'])})/iter[1-9][0-9]*)",
+    trained=f"(warmup|({layout.one_of(config['methods'])})/iter[1-9][0-9]*)",
+    k="[1-9][0-9]*",
+    i="[1-9][0-9]*",
+    n="[1-9][0-9]*",
 
 
 rule all:
     """Everything: policies, scores, and the report on them."""
     default_target: True
     input:
-        report="<results>/report.html",
-        catalog="<results>/catalog.duckdb",
+        report=paths.report,
+        catalog=paths.catalog,
+    localrule: True
 
 
 rule pairs_all:
     """The data alone: DSAT, SAT and corrections tables."""
     input:
-        expand("<results>/data/{table}.parquet", table=["dsat", "sat", "corrections"]),
+        paths.dsat,
+        paths.sat,
+        paths.corrections,
+    localrule: True
 
 
 rule policies_all:
     """Every policy, without its evaluation."""
     input:
         [f"{RESULTS}/{policy}/policy.json" for policy in POLICIES],
+    localrule: True

@@ -1,4 +1,5 @@
-"""What both benchmarks share: programs run one after the other, with their time and peak memory, and rules of the pipeline."""
+"""What the programs of perf/ share: they run others one after the other, with their time and peak
+memory, and rules of the pipeline."""
 
 import json
 import os
@@ -13,7 +14,8 @@ FOLDER = RESULTS / "smollm2-135m"
 
 
 def measured(*command: object) -> dict:
-    """Run a program to its end: seconds, the peak memory of its largest process in GiB, and the JSON object of its last line."""
+    """Run a program to its end: seconds, the peak memory of its largest process in GiB, and the
+    JSON object of its last line."""
     started = time.monotonic()
     child = subprocess.Popen([str(word) for word in command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     output = child.stdout.read()
@@ -27,11 +29,13 @@ def measured(*command: object) -> dict:
 
 
 def rule(target: Path) -> dict:
-    """Run the rule that makes `target`, as the pipeline does, but with both cores; as `measured`."""
+    """Run the rule that makes `target`, as the pipeline does, but with both cores; as
+    `measured`."""
     options = ("--profile", "demo", "--configfile", "perf/run.yaml", "--set-threads", "sample=2", "--force", "--", target)
     return measured(REPOSITORY / ".venv/snakemake/bin/snakemake", *options)
 
 
 def rule_seconds(record: Path) -> float:
-    """Seconds that the latest job of a rule took, by Snakemake's record of it (below results/RUN/benchmarks)."""
-    return json.loads((REPOSITORY / RESULTS / "benchmarks" / record).read_text().splitlines()[-1])["s"]
+    """Seconds that the latest job of a rule took, by Snakemake's record of it (below
+    results/RUN/timings)."""
+    return json.loads((REPOSITORY / RESULTS / "timings" / record).read_text().splitlines()[-1])["s"]

@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# What follows is found in these folders, so it cannot stand above with the other imports (E402).
+# The imports below need these folders, so that they cannot be among those above (E402).
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "scripts")]
 
 from tests.endpoints import FaultyEndpoint  # noqa: E402
 
-from drift.config import Endpoint  # noqa: E402
+from drift.config import Endpoint, Engine  # noqa: E402
 from drift.engines import load_engine  # noqa: E402
+from drift.settings.sampling import EndpointRuntime, EngineRuntime  # noqa: E402
+from drift.workflow.generation import generation_settings  # noqa: E402
 
 REQUESTS, IN_FLIGHT, DELAY = 2000, 64, 0.2
 
@@ -35,15 +37,10 @@ def main() -> None:
     server = multiprocessing.Process(target=serve, args=(theirs,))
     server.start()
     url = ours.recv()
-    settings = {
-        "backend": "openai",
-        "context": None,
-        "choices": None,
-        "schema": None,
-        "decoding": {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 500},
-        "endpoint": {"url": url, "model": "loopback"},
-    }
-    here = Endpoint(url=url, model="loopback", key=None, concurrency=IN_FLIGHT).model_dump()
+    endpoint = Endpoint(url=url, model="loopback", key=None, concurrency=IN_FLIGHT).model_dump()
+    decoding = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 500}
+    settings = generation_settings("vllm", context=4096, decoding=decoding, endpoint=endpoint)
+    runtime = EngineRuntime.of(Engine().model_dump(), endpoint=EndpointRuntime.of(endpoint))
     requests = [
         {
             "request_id": str(number),
@@ -54,7 +51,7 @@ def main() -> None:
         for number in range(REQUESTS)
     ]
     with tempfile.TemporaryDirectory() as state:
-        engine = load_engine(None, settings, {"endpoint": here}, Path(state))
+        engine = load_engine(None, settings, runtime, Path(state))
         started, used = time.monotonic(), time.process_time()
         rows = engine.generate(requests)
         seconds, cpu = time.monotonic() - started, time.process_time() - used

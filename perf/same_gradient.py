@@ -1,7 +1,9 @@
-"""Loss and gradient of one batch, in fp32: our trainer's against TRL's own, with weights that have moved from the reference.
+"""Loss and gradient of one batch, in fp32: our trainer's against TRL's own, with weights that have
+moved from the reference.
 
-In bf16 the two differ by rounding (so do two ways of padding), and RMSprop, whose first steps take little but the sign of a
-gradient, carries that on; so what is compared step by step there says little. `make bench-train` runs it.
+In bf16 the two differ by rounding (so do two ways of padding), and RMSprop, whose first steps take
+little but the sign of a gradient, amplifies that, so a comparison step by step means little there.
+`make bench-train` runs it.
 """
 
 import tempfile
@@ -15,7 +17,8 @@ from stock_train import stock_trainer
 from transformers import AutoModelForCausalLM
 
 from drift import config as configuration
-from drift.chat import load_tokenizer
+from drift.chat import load_tokenizer, pad_token_id
+from drift.settings.training import PolicyTraining, TrainingRun, TrainSettings
 from drift.tables import Pairs, read_table
 from drift.training.logps import token_rows
 from drift.training.reference_logps import score_pairs
@@ -45,17 +48,20 @@ def first_step(trainer) -> tuple[float, dict[str, torch.Tensor]]:
 
 def main() -> None:
     values = configuration.load(yaml.safe_load((REPOSITORY / "perf/run.yaml").read_text()))
-    training = values["training"] | {"precision": "fp32", "device_batch": 2, "global_batch": 2}
+    small = {"precision": "fp32", "device_batch": 2, "global_batch": 2}
+    training = PolicyTraining.of(values["training"] | small)
+    run = TrainingRun.of(values["training"], deadline=None)
     policy, tokenizer = FOLDER / "base/policy", load_tokenizer(FOLDER / "base/policy")
     length = pl.col("prompt_token_ids").list.len() + pl.col("chosen_tokens") + pl.col("rejected_tokens")
     pairs = read_table(Pairs, FOLDER / "warmup/pairs.parquet").sort(length, "pair_id").head(PAIRS)
     with tempfile.TemporaryDirectory() as folder:
         start = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32, local_files_only=True)
         theirs, their_gradient = first_step(stock_trainer(folder, training, moved(policy), pairs, tokenizer, ref_model=start))
-        rows = token_rows(pairs.iter_rows(named=True), tokenizer)
-        logps = score_pairs(policy, rows, training, tokenizer.pad_token_id, "reference")
-        settings = {"name": "gradient", "seed": values["seed"], "epochs": 1, "training": training}
-        arguments = trainer_config(settings, training, Path(folder))
+        rows = token_rows(pairs)
+        logps = score_pairs(policy, rows, training, pad_token_id(tokenizer), "reference")
+        instruction = values["prompting"]["instruction"]
+        settings = TrainSettings(name="gradient", seed=values["seed"], epochs=1, instruction=instruction, training=training)
+        arguments = trainer_config(settings, run, Path(folder))
         dataset = as_dataset(pairs)
         ours, gradient = first_step(Trainer(moved(policy), arguments, logps, train_dataset=dataset, processing_class=tokenizer))
     apart = sum(float((their_gradient[name] - gradient[name]).square().sum()) for name in gradient) ** 0.5

@@ -1,10 +1,11 @@
-"""Pairs per second: our `train` rule against TRL's own trainer with the released hyperparameters, on the same pairs.
+"""Pairs per second: our `train` rule against TRL's own trainer with the released hyperparameters,
+on the same pairs.
 
-Both take the pairs in the same order, so that their losses can be compared. The rule's time holds all it does, with the
-reference's log-probabilities, its gates and the policy it writes. `make bench-train` runs it, in some eight minutes on two cores.
+Both take the pairs in the same order, so that their losses can be compared. The rule's time holds
+all it does, with the reference's log-probabilities, its gates and the policy it writes.
+`make bench-train` runs it, in some eight minutes on two cores.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 from common import FOLDER, REPOSITORY, measured, rule, rule_seconds
 
 from drift import config as configuration
+from drift.settings.training import PolicyTraining
 
 PAIRS = FOLDER / "warmup/pairs.parquet"
 RECORD = Path("train/smollm2-135m/warmup.jsonl")
@@ -21,7 +23,7 @@ RECORD = Path("train/smollm2-135m/warmup.jsonl")
 def stock() -> dict:
     """TRL's trainer on the warm-up's pairs."""
     values = configuration.load(yaml.safe_load((REPOSITORY / "perf/run.yaml").read_text()))
-    settings = json.dumps({"training": values["training"]})
+    settings = PolicyTraining.of(values["training"]).canonical()
     program = (sys.executable, "perf/stock_train.py", "--pairs", PAIRS, "--policy", FOLDER / "base/policy")
     return measured(*program, "--settings", settings)
 

@@ -1,46 +1,45 @@
 """Raw conversations to preference pools.
 
-Reads the sources of the configuration; writes data/{turns,dsat,sat,seed}.parquet, the held-out benchmark, and ledgers.
+Reads the sources of the configuration; writes data/{turns,dsat,sat,corrections}.parquet, the tasks of the benchmarks, and ledgers.
 """
 
-from drift.settings.data import ContaminationSettings
+from drift.workflow.data import Pools, Sources, named
 
-# What a source needs beside its own files: the WildChat that WildFeedback's annotations are about.
-BESIDE = {
-    name: located(source["conversations"]) for name, source in config["data"]["sources"].items() if source["conversations"]
-}
+sources = Sources(config, located)
+pools = Pools(config)
 
 
 rule fetch:
-    """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
+    """Bring a model or raw conversations to this machine, once for all runs; compute nodes may be offline."""
     output:
         directory("downloads/{address}"),
     params:
-        address=lambda wildcards: ADDRESSES[wildcards.address],
+        address=inputs.address,
     log:
         "logs/fetch/{address}.log",
+    localrule: True
     shell:
-        "{CPU:q} {SCRIPTS:q}/fetch.py --address {params.address:q} --folder {output:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/fetch.py \
+            --address {params.address:q} \
+            --folder {output:q} > {log:q} 2>&1
+        """
 
 
 rule turns:
     """Read every source into one table of exchanges: question, reply, what the user said next."""
     input:
         # What is fetched is pinned by its address, and a log that only got a new time stamp is the same log.
-        sources=[ancient(located(source["path"])) for source in config["data"]["sources"].values()],
-        beside=[ancient(path) for path in BESIDE.values()],
+        sources=[ancient(path) for path in sources.paths.values()],
+        conversations=[ancient(path) for path in sources.conversations.values()],
     output:
-        turns="<results>/data/turns.parquet",
-        ledger="<results>/data/ledgers/turns.parquet",
+        turns=paths.turns,
+        ledger=paths.stage_ledger.format(stage="turns"),
     params:
-        settings=settings(
-            sources={
-                name: {key: source[key] for key in ("kind", "mask")} for name, source in config["data"]["sources"].items()
-            }
-        ),
-        code=code("turns", "drift/sources/*.sql"),
-        sources=[f"{name}={located(source['path'])}" for name, source in config["data"]["sources"].items()],
-        beside=[f"{name}={path}" for name, path in BESIDE.items()],
+        settings=sources.settings,
+        code=code("turns", "drift/sources/copies.sql", *sources.modules),
+        sources=named(sources.paths),
+        conversations=named(sources.conversations),
     log:
         "<logs>/turns.log",
     benchmark:
@@ -50,29 +49,32 @@ rule turns:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/turns.py --source {params.sources:q} --beside {params.beside:q} --settings {params.settings:q}"
-        " --turns {output.turns:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/turns.py \
+            --source {params.sources:q} \
+            --conversations {params.conversations:q} \
+            --settings {params.settings:q} \
+            --turns {output.turns:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
 
 
 rule pools:
-    """Pick the anchored negatives (dsat), the satisfied replies (sat) and the corrections (seed), and split them."""
+    """Pick the anchored negatives (dsat), the satisfied replies (sat) and the corrections, and split them."""
     input:
-        turns="<results>/data/turns.parquet",
-        labels="<results>/data/labels.parquet",
+        turns=paths.turns,
+        labels=paths.labels,
         benchmarks=list(KEPT_OUT.values()),
     output:
-        dsat="<results>/data/dsat.parquet",
-        sat="<results>/data/sat.parquet",
-        corrections="<results>/data/corrections.parquet",
-        quarantine="<results>/data/quarantine.parquet",
-        ledger="<results>/data/ledgers/pools.parquet",
+        dsat=paths.dsat,
+        sat=paths.sat,
+        corrections=paths.corrections,
+        quarantine=paths.quarantine,
+        ledger=paths.stage_ledger.format(stage="pools"),
     params:
-        settings=settings(
-            seed=config["seed"],
-            **{key: value for key, value in config["data"].items() if key not in ("sources", "labelers", "label_files")},
-        ),
+        settings=pools.settings,
         code=code("pools", "sql/*.sql"),
-        benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
+        benchmarks=named(KEPT_OUT),
     log:
         "<logs>/pools.log",
     benchmark:
@@ -82,9 +84,18 @@ rule pools:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/pools.py --turns {input.turns:q} --labels {input.labels:q} --benchmark {params.benchmarks:q}"
-        " --settings {params.settings:q} --dsat {output.dsat:q} --sat {output.sat:q} --corrections {output.corrections:q}"
-        " --quarantine {output.quarantine:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/pools.py \
+            --turns {input.turns:q} \
+            --labels {input.labels:q} \
+            --benchmark {params.benchmarks:q} \
+            --settings {params.settings:q} \
+            --dsat {output.dsat:q} \
+            --sat {output.sat:q} \
+            --corrections {output.corrections:q} \
+            --quarantine {output.quarantine:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
 
 
 rule contamination:
@@ -97,7 +108,7 @@ rule contamination:
     output:
         contamination=paths.contamination,
     params:
-        settings=ContaminationSettings.of(config["data"]["decontamination"]).canonical(),
+        settings=pools.contamination_settings,
         code=code("contamination"),
     log:
         "<logs>/contamination/{benchmark}.log",
@@ -119,17 +130,14 @@ rule contamination:
 
 
 rule tasks:
-    """A benchmark's tasks: from its files, or the test split's DSAT prompts with the reply that disappointed as the one to beat."""
+    """A benchmark's tasks: from its files, or the DSAT prompts of the test split with the reply that disappointed as the one to beat."""
     input:
         unpack(task_files),
     output:
-        tasks="<results>/data/benchmarks/{benchmark}.parquet",
+        tasks=paths.tasks,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            **{key: config["evaluation"]["benchmarks"][wildcards.benchmark][key] for key in ("kind", "max_tasks")},
-        ),
-        code=code("tasks"),
+        settings=evaluation.task_settings,
+        code=code("tasks", evaluation.module),
         options=lambda wildcards, input: task_options(wildcards.benchmark, input),
     log:
         "<logs>/tasks/{benchmark}.log",
@@ -139,5 +147,10 @@ rule tasks:
         mem_mb=grows(2000),
         runtime=grows(10),
     shell:
-        "{CPU:q} {SCRIPTS:q}/tasks.py --source {input.source:q} {params.options:q} --settings {params.settings:q}"
-        " --tasks {output.tasks:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/tasks.py \
+            --source {input.source:q} \
+            {params.options:q} \
+            --settings {params.settings:q} \
+            --tasks {output.tasks:q} > {log:q} 2>&1
+        """

@@ -1,48 +1,20 @@
-"""What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and scores with intervals."""
+"""What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and
+scores with intervals; and what the judges are worth, by answers with published figures."""
 
-
-rule register_judge:
-    """Lay a judge's model out as a policy."""
-    input:
-        model=lambda wildcards: ancient(located(config["evaluation"]["judges"][wildcards.judge]["path"])),
-    output:
-        policy=directory("<results>/judges/{judge}/policy"),
-        manifest="<results>/judges/{judge}/policy.json",
-    params:
-        settings=lambda wildcards: settings(
-            name=f"judges/{wildcards.judge}", path=config["evaluation"]["judges"][wildcards.judge]["path"]
-        ),
-        code=code("register"),
-    log:
-        "<logs>/register_judge/{judge}.log",
-    benchmark:
-        "<timings>/register_judge/{judge}.jsonl"
-    threads: 2
-    resources:
-        mem_mb=grows(8000),
-        runtime=grows(60),
-    shell:
-        "{CPU:q} {SCRIPTS:q}/register.py --model {input.model:q} --settings {params.settings:q}"
-        " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
+# -------------------------------------------------------------------------------------------- answers
 
 
 use rule prompts as benchmark_prompts with:
+    """Fit a benchmark's prompts to the model, as those of the pools are."""
     input:
-        pool="<results>/data/benchmarks/{benchmark}.parquet",
+        pool=paths.tasks,
         manifest="<results>/{model}/base/policy.json",
         policy=ancient("<results>/{model}/base/policy"),
     output:
-        prompts="<results>/{model}/eval/{benchmark}/prompts.parquet",
-        ledger="<results>/{model}/eval/{benchmark}/prompts.ledger.parquet",
+        prompts=paths.benchmark_prompts,
+        ledger=paths.benchmark_prompts_ledger,
     params:
-        settings=lambda wildcards: settings(
-            lineage=f"{wildcards.model}/eval/{wildcards.benchmark}",
-            context=benchmark_context(wildcards.benchmark),
-            max_tokens=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"]["max_tokens"],
-            max_length=None,
-            instruction=None,
-        ),
-        code=code("prompts"),
+        settings=benchmarks.prompts_settings,
         kind="tasks",
     log:
         "<logs>/benchmark_prompts/{model}/{benchmark}.log",
@@ -51,20 +23,15 @@ use rule prompts as benchmark_prompts with:
 
 
 use rule requests as benchmark_requests with:
+    """Ask a benchmark's prompts, the same of every policy of a model."""
     input:
-        prompts="<results>/{model}/eval/{benchmark}/prompts.parquet",
+        prompts=paths.benchmark_prompts,
         policy=ancient("<results>/{model}/base/policy"),
     output:
-        requests="<results>/{model}/eval/{benchmark}/requests.parquet",
+        requests=paths.benchmark_requests,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            unit=f"eval/{wildcards.benchmark}",
-            split="test",
-            samples={"plain": config["evaluation"]["benchmarks"][wildcards.benchmark]["samples"]},
-            instruction=None,
-        ),
-        code=code("policy_requests"),
+        settings=benchmarks.requests_settings,
+        code=code("policy_requests", benchmarks.side_file),
     log:
         "<logs>/benchmark_requests/{model}/{benchmark}.log",
     benchmark:
@@ -74,13 +41,10 @@ use rule requests as benchmark_requests with:
 rule responses:
     """Collect a policy's answers to a benchmark."""
     input:
-        requests="<results>/{model}/eval/{benchmark}/requests.parquet",
-        completions=lambda wildcards: shards(
-            f"{RESULTS}/{wildcards.model}/{wildcards.policy}/eval/{wildcards.benchmark}",
-            config["evaluation"]["benchmarks"][wildcards.benchmark]["shards"],
-        ),
+        requests=paths.benchmark_requests,
+        completions=benchmarks.completions,
     output:
-        responses="<results>/{model}/{policy}/eval/{benchmark}/responses.parquet",
+        responses=paths.responses,
     params:
         code=code("responses"),
     log:
@@ -91,27 +55,44 @@ rule responses:
         mem_mb=grows(2000),
         runtime=grows(10),
     shell:
-        "{CPU:q} {SCRIPTS:q}/responses.py --requests {input.requests:q} --completions {input.completions:q}"
-        " --responses {output.responses:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/responses.py \
+            --requests {input.requests:q} \
+            --completions {input.completions:q} \
+            --responses {output.responses:q} > {log:q} 2>&1
+        """
+
+
+# ------------------------------------------------------------------------------------------- verdicts
+
+
+use rule register as register_judge with:
+    """Register a judge's model, as the base model is."""
+    input:
+        model=lambda wildcards: ancient(located(judges.row(wildcards)["path"])),
+    output:
+        policy=directory(paths.judge_policy),
+        manifest=paths.judge_manifest,
+    params:
+        settings=lambda wildcards: settings(name=f"judges/{wildcards.judge}", path=judges.row(wildcards)["path"]),
+    log:
+        "<logs>/register_judge/{judge}.log",
+    benchmark:
+        "<timings>/register_judge/{judge}.jsonl"
 
 
 rule judge_requests:
     """Ask a judge about a policy's answers: which of two is better, or how good one is."""
     input:
-        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
-        tasks="<results>/data/benchmarks/{benchmark}.parquet",
-        responses="<results>/{model}/{policy}/eval/{benchmark}/responses.parquet",
+        unpack(judge_model),
+        tasks=paths.tasks,
+        responses=paths.responses,
     output:
-        requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
+        requests=paths.verdicts_requests,
     params:
-        settings=lambda wildcards: question_settings(judge_row(wildcards), judging_of(wildcards.benchmark, wildcards.judge)),
+        settings=judges.question_settings,
         code=code("judge_requests"),
-        # The hash of the template is among the settings: where it lies changes nothing. Snakemake does not compare such params.
-        template=lambda wildcards, resources: template_of(
-            judge_row(wildcards), judging_of(wildcards.benchmark, wildcards.judge)
-        )[0],
-        # An endpoint renders its chats by itself.
-        tokenizer=lambda wildcards, input: ["--tokenizer", input.policy] if input.policy else [],
+        template=judges.template,
     log:
         "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -120,28 +101,30 @@ rule judge_requests:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/judge_requests.py --tasks {input.tasks:q} --responses {input.responses:q}"
-        " --template {params.template:q} {params.tokenizer:q} --settings {params.settings:q} --requests {output.requests:q}"
-        " > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/judge_requests.py \
+            --tasks {input.tasks:q} \
+            --responses {input.responses:q} \
+            --template {params.template:q} \
+            --tokenizer {input.policy:q} \
+            --settings {params.settings:q} \
+            --requests {output.requests:q} > {log:q} 2>&1
+        """
 
 
 rule judgments:
-    """Read the verdicts."""
+    """Read the verdicts of a judge on a policy's answers."""
     input:
-        tasks="<results>/data/benchmarks/{benchmark}.parquet",
-        responses="<results>/{model}/{policy}/eval/{benchmark}/responses.parquet",
-        requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
-        completions=lambda wildcards: shards(
-            f"{RESULTS}/{wildcards.model}/{wildcards.policy}/eval/{wildcards.benchmark}/judge/{wildcards.judge}",
-            config["evaluation"]["benchmarks"][wildcards.benchmark]["shards"],
-        ),
+        tasks=paths.tasks,
+        responses=paths.responses,
+        requests=paths.verdicts_requests,
+        completions=judges.completions,
     output:
-        judgments="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
+        judgments=paths.judgments,
     params:
-        settings=lambda wildcards: settings(seed=config["seed"], judging=judging_of(wildcards.benchmark, wildcards.judge)),
-        code=code("judgments"),
-        # It decides whether there is a table, not what is in it.
-        least=lambda wildcards, resources: config["evaluation"]["judges"][wildcards.judge]["min_verdicts"],
+        settings=judges.judgment_settings,
+        code=code("judgments", judges.verdict_file),
+        min_verdicts=judges.min_verdicts,
     log:
         "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
     benchmark:
@@ -150,42 +133,59 @@ rule judgments:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/judgments.py --tasks {input.tasks:q} --responses {input.responses:q}"
-        " --requests {input.requests:q} --completions {input.completions:q} --min-verdicts {params.least:q}"
-        " --settings {params.settings:q} --judgments {output.judgments:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/judgments.py \
+            --tasks {input.tasks:q} \
+            --responses {input.responses:q} \
+            --requests {input.requests:q} \
+            --completions {input.completions:q} \
+            --min-verdicts {params.min_verdicts:q} \
+            --settings {params.settings:q} \
+            --judgments {output.judgments:q} > {log:q} 2>&1
+        """
 
 
-rule published:
-    """Read answers with published figures, on which judges are tried."""
+# -------------------------------------------------------------------------------- validation of judges
+
+
+rule published_answers:
+    """Read answers with published figures, the validation set for judges."""
     input:
         source=lambda wildcards: file_at(config["evaluation"]["validation"]),
     output:
-        tasks="<results>/eval/validation/{kind}/tasks.parquet",
-        responses="<results>/eval/validation/{kind}/responses.parquet",
-        published="<results>/eval/validation/{kind}/published.parquet",
+        tasks=paths.published_tasks,
+        responses=paths.published_responses,
+        published=paths.published,
     wildcard_constraints:
         kind="pairwise|score",
     params:
         code=code("validation_tasks"),
     log:
-        "<logs>/published/{kind}.log",
+        "<logs>/published_answers/{kind}.log",
     benchmark:
-        "<timings>/published/{kind}.jsonl"
+        "<timings>/published_answers/{kind}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
     shell:
-        "{CPU:q} {SCRIPTS:q}/validation_tasks.py --source {input.source:q} --kind {wildcards.kind:q} --tasks {output.tasks:q}"
-        " --responses {output.responses:q} --published {output.published:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/validation_tasks.py \
+            --source {input.source:q} \
+            --kind {wildcards.kind:q} \
+            --tasks {output.tasks:q} \
+            --responses {output.responses:q} \
+            --published {output.published:q} > {log:q} 2>&1
+        """
 
 
 use rule judge_requests as published_requests with:
+    """Ask a judge about the published answers as it is asked about a benchmark's."""
     input:
-        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
-        tasks=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/tasks.parquet",
-        responses=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/responses.parquet",
+        unpack(judge_model),
+        tasks=judges.published_tasks,
+        responses=judges.published_responses,
     output:
-        requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
+        requests=paths.judge_validation_requests,
     log:
         "<logs>/published_requests/{judge}/{benchmark}.log",
     benchmark:
@@ -193,13 +193,14 @@ use rule judge_requests as published_requests with:
 
 
 use rule judgments as published_judgments with:
+    """Read the verdicts of a judge on the published answers."""
     input:
-        tasks=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/tasks.parquet",
-        responses=lambda wildcards: f"{published_folder(wildcards.benchmark, wildcards.judge)}/responses.parquet",
-        requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
+        tasks=judges.published_tasks,
+        responses=judges.published_responses,
+        requests=paths.judge_validation_requests,
         completions="<results>/judges/{judge}/validation/{benchmark}/completions/1-of-1.parquet",
     output:
-        judgments="<results>/judges/{judge}/validation/{benchmark}/judgments.parquet",
+        judgments=paths.published_judgments,
     log:
         "<logs>/published_judgments/{judge}/{benchmark}.log",
     benchmark:
@@ -207,20 +208,16 @@ use rule judgments as published_judgments with:
 
 
 rule validation:
-    """Say how far each judge agrees with published figures, when it judges as it does for a benchmark."""
+    """Measure how far each judge agrees with published figures, when it judges as it does a benchmark."""
     input:
-        judgments=[f"{folder}/judgments.parquet" for _, _, folder, _ in trials()],
-        published=[f"{published}/published.parquet" for *_, published in trials()],
+        judgments=[one.judgments for one in judges.validations()],
+        published=[one.published for one in judges.validations()],
     output:
-        validation="<results>/eval/validation.parquet",
+        validation=paths.validation,
     params:
-        settings=settings(seed=config["seed"], bootstrap=config["evaluation"]["bootstrap"]),
+        settings=judges.validation_settings(),
         code=code("validation"),
-        trials=[
-            part
-            for judge, benchmark, folder, published in trials()
-            for part in ("--trial", judge, benchmark, folder, f"{published}/published.parquet")
-        ],
+        judges=judges.validation_options(),
     log:
         "<logs>/validation.log",
     benchmark:
@@ -229,18 +226,24 @@ rule validation:
         mem_mb=grows(2000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/validation.py {params.trials:q} --settings {params.settings:q} --validation {output.validation:q}"
-        " > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/validation.py {params.judges:q} \
+            --settings {params.settings:q} \
+            --validation {output.validation:q} > {log:q} 2>&1
+        """
+
+
+# --------------------------------------------------------------------------------------------- scores
 
 
 rule logps:
     """Score the held-out corrections: does the policy prefer what users preferred?"""
     input:
         prompts="<results>/{model}/prompts/corrections.parquet",
-        manifest="<results>/{model}/{policy}/policy.json",
-        policy=ancient("<results>/{model}/{policy}/policy"),
+        manifest=paths.manifest,
+        policy=ancient(paths.policy),
     output:
-        logps="<results>/{model}/{policy}/eval/heldout-pairs/logps.parquet",
+        logps=paths.logps,
     params:
         code=code("logps"),
     log:
@@ -252,52 +255,29 @@ rule logps:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{GPU:q} {SCRIPTS:q}/logps.py --prompts {input.prompts:q} --policy {input.policy:q} --logps {output.logps:q}"
-        " 2>&1 | tee {log:q}"
+        r"""
+        {GPU:q} {SCRIPTS:q}/logps.py \
+            --prompts {input.prompts:q} \
+            --policy {input.policy:q} \
+            --logps {output.logps:q} 2>&1 | tee {log:q}
+        """
 
 
 rule scores:
     """Put every policy's scores into one table, with bootstrap intervals, and compare the policies in another."""
     input:
-        tasks=[f"{RESULTS}/data/benchmarks/{benchmark}.parquet" for benchmark in config["evaluation"]["benchmarks"]],
-        gamed=[file_at(row["gamed"]) for row in config["evaluation"]["benchmarks"].values() if row["gamed"]],
-        responses=[
-            f"{RESULTS}/{policy}/eval/{benchmark}/responses.parquet"
-            for policy in POLICIES
-            for benchmark in config["evaluation"]["benchmarks"]
-        ],
-        judgments=[
-            f"{RESULTS}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet"
-            for policy in POLICIES
-            for benchmark in config["evaluation"]["benchmarks"]
-            for judge in judges_of(benchmark)
-        ],
-        logps=[f"{RESULTS}/{policy}/eval/heldout-pairs/logps.parquet" for policy in POLICIES],
+        tasks=evaluation.tasks,
+        files=[inputs.file(address) for address in evaluation.file_addresses],
+        responses=evaluation.responses,
+        judgments=evaluation.judgments,
+        logps=evaluation.logps,
     output:
-        scores="<results>/eval/scores.parquet",
-        comparisons="<results>/eval/comparisons.parquet",
+        scores=paths.scores,
+        comparisons=paths.comparisons,
     params:
-        settings=settings(
-            seed=config["seed"],
-            beta=config["training"]["beta"],
-            bootstrap=config["evaluation"]["bootstrap"],
-            benchmarks={
-                name: {"kind": row["kind"], "judges": {judge: judge_prompt(name, judge) for judge in judges_of(name)}}
-                for name, row in config["evaluation"]["benchmarks"].items()
-            },
-        ),
-        code=code("scores"),
-        policies=[
-            f"--policy {policy.split('/')[0]} {method} {k} {RESULTS}/{policy}"
-            for policy in POLICIES
-            for method, k in [method_and_iteration(policy)]
-        ],
-        gamed=[
-            part
-            for name, row in config["evaluation"]["benchmarks"].items()
-            if row["gamed"]
-            for part in ("--gamed", name, located(row["gamed"]))
-        ],
+        settings=evaluation.score_settings(judges.prompts_of),
+        code=code("scores", *evaluation.modules),
+        tables=evaluation.options,
     log:
         "<logs>/scores.log",
     benchmark:
@@ -306,5 +286,9 @@ rule scores:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/scores.py {params.policies} --tasks {input.tasks:q} {params.gamed:q}"
-        " --settings {params.settings:q} --scores {output.scores:q} --comparisons {output.comparisons:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/scores.py {params.tables:q} \
+            --settings {params.settings:q} \
+            --scores {output.scores:q} \
+            --comparisons {output.comparisons:q} > {log:q} 2>&1
+        """

@@ -1,89 +1,86 @@
 """Everything an engine does: a table of requests and a model in, one shard of completions out.
 
-Three rules with one command: what differs is who answers (the previous policy, this policy, the judge) and how.
+Rules with one command: what differs is who answers (the previous policy, this policy, a judge) and
+what is asked. rules/label.smk and rules/rank.smk have two more of them.
 """
 
 
 rule sample:
-    """Sample replies to the training prompts from the policy of the iteration before."""
+    """Sample replies to the training prompts from the previous policy."""
     input:
-        requests="<results>/{model}/{trained}/requests.parquet",
-        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
-        policy=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
+        requests="<work>/requests.parquet",
+        manifest=iterations.start_manifest,
+        policy=ancient(iterations.start_policy),
     output:
-        completions="<results>/{model}/{trained}/completions/{i}-of-{n}.parquet",
-        usage="<results>/{model}/{trained}/completions/{i}-of-{n}.json",
+        completions="<work>/completions/{i}-of-{n}.parquet",
+        usage="<work>/completions/{i}-of-{n}.json",
     params:
-        settings=lambda wildcards: generation(context=config["sampling"]["context"], decoding=sampling_of(wildcards.trained)),
+        settings=generation.settings(generation.samples),
         code=code("generate"),
-        engine=engine(),
-        # A model behind an endpoint has neither.
-        model=lambda wildcards, input: (["--policy", input.policy, "--manifest", input.manifest] if input.policy else []),
-        state=f"{RESULTS}/state",
+        engine=generation.runtime(generation.samples),
+        state=paths.state,
     log:
-        "<logs>/sample/{model}/{trained}/{i}-of-{n}.log",
+        "<logs>/<step>/{i}-of-{n}.log",
     benchmark:
-        "<timings>/sample/{model}/{trained}/{i}-of-{n}.jsonl"
+        "<timings>/<step>/{i}-of-{n}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),
         runtime=grows(240),
     priority: 10
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['sampling']}",
+        step="sample/{model}/{trained}",
+    # A model behind an endpoint has neither policy nor manifest.
     shell:
-        "{GPU:q} {SCRIPTS:q}/generate.py --requests {input.requests:q} {params.model:q}"
-        " --shard {wildcards.i} {wildcards.n} --settings {params.settings:q} --engine {params.engine:q}"
-        " --state {params.state:q} --completions {output.completions:q} --usage {output.usage:q} 2>&1 | tee {log:q}"
+        r"""
+        {GPU:q} {SCRIPTS:q}/generate.py \
+            --requests {input.requests:q} \
+            --policy {input.policy:q} \
+            --manifest {input.manifest:q} \
+            --shard {wildcards.i} {wildcards.n} \
+            --settings {params.settings:q} \
+            --engine {params.engine:q} \
+            --state {params.state:q} \
+            --completions {output.completions:q} \
+            --usage {output.usage:q} 2>&1 | tee {log:q}
+        """
 
 
 use rule sample as respond with:
+    """Answer a benchmark's prompts with a policy."""
     input:
-        requests="<results>/{model}/eval/{benchmark}/requests.parquet",
-        manifest="<results>/{model}/{policy}/policy.json",
-        policy=ancient("<results>/{model}/{policy}/policy"),
-    output:
-        completions="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.parquet",
-        usage="<results>/{model}/{policy}/eval/{benchmark}/completions/{i}-of-{n}.json",
+        requests=paths.benchmark_requests,
+        manifest=paths.manifest,
+        policy=ancient(paths.policy),
     params:
-        settings=lambda wildcards: generation(
-            context=benchmark_context(wildcards.benchmark),
-            decoding=config["evaluation"]["benchmarks"][wildcards.benchmark]["decoding"],
-        ),
-    log:
-        "<logs>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/respond/{model}/{policy}/{benchmark}/{i}-of-{n}.jsonl"
+        settings=generation.settings(benchmarks.asked),
+        engine=generation.runtime(benchmarks.asked),
     priority: 0
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['answers']}",
+        step="respond/{model}/{policy}/{benchmark}",
 
 
 use rule sample as judge with:
+    """Ask a judge about a policy's answers to a benchmark."""
     input:
-        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
-        requests="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/requests.parquet",
-    output:
-        completions="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.parquet",
-        usage="<results>/{model}/{policy}/eval/{benchmark}/judge/{judge}/completions/{i}-of-{n}.json",
+        unpack(judge_model),
+        requests="<work>/requests.parquet",
     params:
-        settings=lambda wildcards: generation(
-            context=judge_row(wildcards)["context"],
-            endpoint=judge_row(wildcards)["endpoint"],
-            **asked(judging_of(wildcards.benchmark, wildcards.judge), judge_row(wildcards)),
-        ),
-        engine=engine(lambda wildcards: judge_row(wildcards)["endpoint"]),
-    log:
-        "<logs>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/judge/{model}/{policy}/{benchmark}/{judge}/{i}-of-{n}.jsonl"
+        settings=generation.settings(judges.asked),
+        engine=generation.runtime(judges.asked),
     priority: 0
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['verdicts']}",
+        step="judge/{model}/{policy}/{benchmark}/{judge}",
 
 
 use rule judge as judge_published with:
+    """Ask a judge about published answers as it is asked about those to a benchmark."""
     input:
-        unpack(lambda wildcards: answerer(judge_row(wildcards), judge_policy(wildcards.judge))),
-        requests="<results>/judges/{judge}/validation/{benchmark}/requests.parquet",
-    output:
-        completions="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.parquet",
-        usage="<results>/judges/{judge}/validation/{benchmark}/completions/{i}-of-{n}.json",
-    log:
-        "<logs>/judge_published/{judge}/{benchmark}/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/judge_published/{judge}/{benchmark}/{i}-of-{n}.jsonl"
+        unpack(judge_model),
+        requests="<work>/requests.parquet",
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['judge_validation']}",
+        step="judge_published/{judge}/{benchmark}",

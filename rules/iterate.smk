@@ -1,55 +1,53 @@
 """From pools to policies: the warm-up and the iterations.
 
-Iteration k samples from policy k-1, pairs what it sampled with what users logged, and trains policy k. The warm-up is
-iteration 0: the same rules with the corrections and the base model.
+Iteration k samples from policy k-1, pairs what it sampled with what users logged, and trains policy k.
+The warm-up is iteration 0: the same rules with the corrections and the base model.
 """
 
 
 rule register:
-    """Lay the base model out as a policy."""
+    """Make a model to improve the base policy."""
     input:
-        model=lambda wildcards: ancient(located(config["models"][wildcards.model]["path"])),
+        model=ancient(iterations.base_model),
     output:
         policy=directory("<results>/{model}/base/policy"),
         manifest="<results>/{model}/base/policy.json",
     params:
-        settings=lambda wildcards: settings(name=f"{wildcards.model}/base", path=config["models"][wildcards.model]["path"]),
+        settings=iterations.register_settings,
         code=code("register"),
     log:
-        "<logs>/base/{model}.log",
+        "<logs>/register/{model}.log",
     benchmark:
-        "<timings>/base/{model}.jsonl"
+        "<timings>/register/{model}.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/register.py --model {input.model:q} --settings {params.settings:q}"
-        " --policy {output.policy:q} --manifest {output.manifest:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/register.py \
+            --model {input.model:q} \
+            --settings {params.settings:q} \
+            --policy {output.policy:q} \
+            --manifest {output.manifest:q} > {log:q} 2>&1
+        """
 
 
 rule prompts:
     """Fit a pool's prompts to the model: the oldest turns go where a conversation is too long."""
     input:
-        pool="<results>/data/{table}.parquet",
+        pool=paths.pool,
         manifest="<results>/{model}/base/policy.json",
         policy=ancient("<results>/{model}/base/policy"),
     output:
-        prompts="<results>/{model}/prompts/{table}.parquet",
-        ledger="<results>/{model}/prompts/{table}.ledger.parquet",
+        prompts=paths.prompts,
+        ledger=paths.prompts_ledger,
     wildcard_constraints:
         table="dsat|sat|corrections",
     params:
-        settings=lambda wildcards: settings(
-            lineage=f"{wildcards.model}/prompts/{wildcards.table}",
-            context=config["sampling"]["context"],
-            max_tokens=config["sampling"]["max_tokens"],
-            max_length=config["training"]["max_length"],
-            style=config["prompting"]["style"],
-            instruction=config["prompting"]["instruction"],
-        ),
+        settings=iterations.prompts_settings,
         code=code("prompts"),
-        kind=lambda wildcards: wildcards.table,
+        kind="{table}",
     log:
         "<logs>/prompts/{model}/{table}.log",
     benchmark:
@@ -58,27 +56,27 @@ rule prompts:
         mem_mb=grows(4000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/prompts.py --kind {params.kind:q} --pool {input.pool:q} --policy {input.policy:q}"
-        " --settings {params.settings:q} --prompts {output.prompts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/prompts.py \
+            --kind {params.kind:q} \
+            --pool {input.pool:q} \
+            --policy {input.policy:q} \
+            --settings {params.settings:q} \
+            --prompts {output.prompts:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
 
 
 rule requests:
-    """Write down what the policy of the iteration before is asked: plain prompts, guided prompts, or both."""
+    """Write down what the previous policy is asked: plain prompts, guided prompts, or both."""
     input:
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
+        prompts=iterations.prompts,
         policy=ancient("<results>/{model}/base/policy"),
     output:
-        requests="<results>/{model}/{trained}/requests.parquet",
+        requests=paths.sampling_requests,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            unit=wildcards.trained,
-            split="train",
-            samples=samples_of(wildcards.trained),
-            style=config["prompting"]["style"],
-            instruction=config["prompting"]["instruction"],
-        ),
-        code=code("policy_requests"),
+        settings=iterations.requests_settings,
+        code=code("policy_requests", iterations.sampled_sides),
     log:
         "<logs>/requests/{model}/{trained}.log",
     benchmark:
@@ -87,38 +85,31 @@ rule requests:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/policy_requests.py --prompts {input.prompts:q} --policy {input.policy:q}"
-        " --settings {params.settings:q} --requests {output.requests:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/policy_requests.py \
+            --prompts {input.prompts:q} \
+            --policy {input.policy:q} \
+            --settings {params.settings:q} \
+            --requests {output.requests:q} > {log:q} 2>&1
+        """
 
 
 rule pairs:
     """Put each prompt's chosen and rejected reply together, and drop what would teach the wrong thing."""
     input:
-        unpack(sampled_inputs),
-        ranks=ranks_of,
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
+        unpack(iterations.sampled),
+        ranks=iterations.ranks,
+        prompts=iterations.prompts,
         policy=ancient("<results>/{model}/base/policy"),
-        benchmarks=list(KEPT_OUT.values()),
+        benchmarks=list(inputs.kept_out.values()),
     output:
-        pairs="<results>/{model}/{trained}/pairs.parquet",
-        dropped="<results>/{model}/{trained}/dropped.parquet",
-        ledger="<results>/{model}/{trained}/ledger.parquet",
+        pairs=paths.pairs,
+        dropped=paths.dropped,
+        ledger=paths.pairs_ledger,
     params:
-        settings=lambda wildcards: settings(
-            lineage=f"{wildcards.model}/{wildcards.trained}",
-            recipe={side: recipe_of(wildcards.trained)[side] for side in ("chosen", "rejected")},
-            max_length=config["training"]["max_length"],
-            instruction=config["prompting"]["instruction"],
-            allusions=config["prompting"]["allusions"],
-        ),
-        code=code("pairs"),
-        benchmarks=[f"{name}={path}" for name, path in KEPT_OUT.items()],
-        sampled=lambda wildcards, input: (
-            [
-                *(["--requests", input.requests, "--completions", *input.completions] if input.requests else []),
-                *(["--ranks", input.ranks] if input.ranks else []),
-            ]
-        ),
+        settings=iterations.pairs_settings,
+        code=code("pairs", iterations.paired_sides),
+        benchmarks=[f"{name}={path}" for name, path in inputs.kept_out.items()],
     log:
         "<logs>/pairs/{model}/{trained}.log",
     benchmark:
@@ -127,42 +118,42 @@ rule pairs:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/pairs.py --prompts {input.prompts:q} --policy {input.policy:q} {params.sampled:q}"
-        " --benchmark {params.benchmarks:q} --settings {params.settings:q} --pairs {output.pairs:q} --dropped {output.dropped:q}"
-        " --ledger {output.ledger:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/pairs.py \
+            --prompts {input.prompts:q} \
+            --policy {input.policy:q} \
+            --requests {input.requests:q} \
+            --completions {input.completions:q} \
+            --ranks {input.ranks:q} \
+            --benchmark {params.benchmarks:q} \
+            --settings {params.settings:q} \
+            --pairs {output.pairs:q} \
+            --dropped {output.dropped:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
 
 
 rule train:
     """Train a policy on its pairs with DPO, from the policy before it."""
     input:
-        pairs="<results>/{model}/{trained}/pairs.parquet",
-        replay=lambda wildcards: expand(replayed(wildcards.trained), model=wildcards.model),
-        prompts=lambda wildcards: [
-            f"{RESULTS}/{wildcards.model}/prompts/{table}.parquet"
-            for table in sorted({"dsat", "corrections", recipe_of(wildcards.trained)["prompts"]})
-        ],
-        manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy.json",
-        start=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{previous(wildcards.trained)}/policy"),
-        reference_manifest=lambda wildcards: f"{RESULTS}/{wildcards.model}/{reference(wildcards.trained)}/policy.json",
-        reference=lambda wildcards: ancient(f"{RESULTS}/{wildcards.model}/{reference(wildcards.trained)}/policy"),
+        pairs=paths.pairs,
+        replay=iterations.replay,
+        prompts=iterations.gate_prompts,
+        manifest=iterations.start_manifest,
+        start=ancient(iterations.start_policy),
+        reference_manifest=iterations.reference_manifest,
+        reference=ancient(iterations.reference_policy),
     output:
-        policy=directory("<results>/{model}/{trained}/policy"),
-        manifest="<results>/{model}/{trained}/policy.json",
-        log="<results>/{model}/{trained}/train.parquet",
-        reference_logps="<results>/{model}/{trained}/reference.parquet",
-        gates="<results>/{model}/{trained}/gates.json",
+        policy=directory(paths.trained_policy),
+        manifest=paths.trained_manifest,
+        log=paths.train_log,
+        reference_logps=paths.reference_logps,
+        gates=paths.gates,
     params:
-        settings=lambda wildcards: settings(
-            name=f"{wildcards.model}/{wildcards.trained}",
-            seed=config["seed"],
-            epochs=config["training"]["warmup_epochs" if wildcards.trained == "warmup" else "epochs"],
-            instruction=config["prompting"]["instruction"],
-            training={key: value for key, value in config["training"].items() if key in TRAINING},
-        ),
+        settings=iterations.train_settings,
         code=code("train"),
-        # Snakemake does not compare params that depend on resources.
-        run=lambda wildcards, resources: training_run(resources),
-        state=f"{RESULTS}/state",
+        run=iterations.training_run,
+        state=paths.state,
     log:
         "<logs>/train/{model}/{trained}.log",
     benchmark:
@@ -172,39 +163,43 @@ rule train:
         mem_mb=grows(16000),
         runtime="8h",
     priority: 10
-    # tee outlives a SIGTERM, or the training could not say, nor finish, what it does then.
+    # tee outlives a SIGTERM: what the training prints and finishes after it would be lost.
     shell:
-        "{GPU:q} {SCRIPTS:q}/train.py --pairs {input.pairs:q} --replay {input.replay:q} --prompts {input.prompts:q}"
-        " --start {input.start:q} --start-manifest {input.manifest:q}"
-        " --reference {input.reference:q} --reference-manifest {input.reference_manifest:q}"
-        " --state {params.state:q} --settings {params.settings:q} --run {params.run:q} --code {params.code:q}"
-        " --policy {output.policy:q} --manifest {output.manifest:q} --log {output.log:q}"
-        " --reference-logps {output.reference_logps:q} --gates {output.gates:q} 2>&1 | (trap '' TERM; exec tee {log:q})"
+        r"""
+        {GPU:q} {SCRIPTS:q}/train.py \
+            --pairs {input.pairs:q} \
+            --replay {input.replay:q} \
+            --prompts {input.prompts:q} \
+            --start {input.start:q} \
+            --start-manifest {input.manifest:q} \
+            --reference {input.reference:q} \
+            --reference-manifest {input.reference_manifest:q} \
+            --state {params.state:q} \
+            --settings {params.settings:q} \
+            --run {params.run:q} \
+            --code {params.code:q} \
+            --policy {output.policy:q} \
+            --manifest {output.manifest:q} \
+            --log {output.log:q} \
+            --reference-logps {output.reference_logps:q} \
+            --gates {output.gates:q} 2>&1 | (trap '' TERM; exec tee {log:q})
+        """
 
 
 rule diagnostics:
-    """Measure what an iteration of training did: margins, gradients, likelihoods, and how far the policy moved."""
+    """Measure what an iteration did: margins, gradients, likelihoods, and how far the policy moved."""
     input:
-        pairs="<results>/{model}/{trained}/pairs.parquet",
-        reference_logps="<results>/{model}/{trained}/reference.parquet",
-        heldout="<results>/{model}/prompts/dsat.parquet",
-        manifests=lambda wildcards: [
-            f"{RESULTS}/{wildcards.model}/{policy}/policy.json" for policy in ancestors(wildcards.trained)
-        ],
-        folders=lambda wildcards: [
-            ancient(f"{RESULTS}/{wildcards.model}/{policy}/policy") for policy in ancestors(wildcards.trained)
-        ],
+        pairs=paths.pairs,
+        reference_logps=paths.reference_logps,
+        heldout=paths.prompts.replace("{table}", "dsat"),
+        manifests=iterations.ancestor_manifests,
+        policies=ancient(iterations.ancestor_policies),
     output:
-        margins="<results>/{model}/{trained}/margins.parquet",
-        gradients="<results>/{model}/{trained}/gradients.parquet",
-        diagnostics="<results>/{model}/{trained}/diagnostics.parquet",
+        margins=paths.margins,
+        gradients=paths.gradients,
+        diagnostics=paths.diagnostics,
     params:
-        settings=lambda wildcards: settings(
-            seed=config["seed"],
-            reference=config["training"]["reference"],
-            training={key: config["training"][key] for key in ("beta", "device_batch", "max_length", "precision", "lora")},
-            **config["training"]["diagnostics"],
-        ),
+        settings=iterations.diagnostics_settings,
         code=code("diagnostics"),
     log:
         "<logs>/diagnostics/{model}/{trained}.log",
@@ -215,6 +210,14 @@ rule diagnostics:
         mem_mb=grows(16000),
         runtime=grows(240),
     shell:
-        "{GPU:q} {SCRIPTS:q}/diagnostics.py --pairs {input.pairs:q} --reference-logps {input.reference_logps:q}"
-        " --heldout {input.heldout:q} --policies {input.folders:q} --settings {params.settings:q}"
-        " --margins {output.margins:q} --gradients {output.gradients:q} --diagnostics {output.diagnostics:q} > {log:q} 2>&1"
+        r"""
+        {GPU:q} {SCRIPTS:q}/diagnostics.py \
+            --pairs {input.pairs:q} \
+            --reference-logps {input.reference_logps:q} \
+            --heldout {input.heldout:q} \
+            --policies {input.policies:q} \
+            --settings {params.settings:q} \
+            --margins {output.margins:q} \
+            --gradients {output.gradients:q} \
+            --diagnostics {output.diagnostics:q} > {log:q} 2>&1
+        """

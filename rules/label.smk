@@ -4,18 +4,22 @@ A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> la
 another way asks nobody again.
 """
 
-from drift.labelers.rubric_schema import RUBRIC_SCHEMA
+from drift.workflow.data import LabelFiles, Labelers, named
 
+labelers = Labelers(config, paths)
+label_files = LabelFiles(config)
+# The model that a labeler asks, as inputs of the rules that ask it.
+labeler_model = generation.model(labelers.row, paths.labeler_policy, paths.labeler_manifest)
 
 use rule register as register_labeler with:
+    """Register the model that a labeler asks."""
     input:
-        model=lambda wildcards: ancient(located(labeler_row(wildcards)["path"])),
+        model=lambda wildcards: ancient(located(labelers.row(wildcards)["path"])),
     output:
-        policy=directory("<results>/data/labelers/{labeler}/policy"),
-        manifest="<results>/data/labelers/{labeler}/policy.json",
+        policy=directory(paths.labeler_policy),
+        manifest=paths.labeler_manifest,
     params:
-        settings=lambda wildcards: settings(name=f"labelers/{wildcards.labeler}", path=labeler_row(wildcards)["path"]),
-        code=code("register"),
+        settings=lambda wildcards: settings(name=f"labelers/{wildcards.labeler}", path=labelers.row(wildcards)["path"]),
     log:
         "<logs>/register_labeler/{labeler}.log",
     benchmark:
@@ -23,23 +27,15 @@ use rule register as register_labeler with:
 
 
 rule label_requests:
-    """Ask what the user's next message says of the reply, for every reply that a rubric labeler is to judge."""
+    """Ask what the user's next message shows about a reply, for every reply that a rubric labeler is to judge."""
     input:
-        unpack(lambda wildcards: answerer(labeler_row(wildcards), labeler_policy(wildcards.labeler))),
-        turns="<results>/data/turns.parquet",
+        unpack(labeler_model),
+        turns=paths.turns,
     output:
-        requests="<results>/data/labelers/{labeler}/requests.parquet",
+        requests=paths.labeling_requests,
     params:
-        settings=lambda wildcards: settings(
-            labeler=wildcards.labeler,
-            context=labeler_row(wildcards)["context"],
-            max_tokens=LABEL_DECODING["max_tokens"],
-            max_replies=labeler_row(wildcards)["max_replies"],
-            languages=config["data"]["filters"]["languages"],
-            seed=config["seed"],
-        ),
+        settings=labelers.questions,
         code=code("label_requests", "templates/rubric.txt"),
-        model=lambda wildcards, input: ["--model", input.policy] if input.policy else [],
     log:
         "<logs>/label_requests/{labeler}.log",
     benchmark:
@@ -48,25 +44,26 @@ rule label_requests:
         mem_mb=grows(8000),
         runtime=grows(120),
     shell:
-        "{CPU:q} {SCRIPTS:q}/label_requests.py --turns {input.turns:q} {params.model:q} --settings {params.settings:q}"
-        " --requests {output.requests:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/label_requests.py \
+            --turns {input.turns:q} \
+            --model {input.policy:q} \
+            --settings {params.settings:q} \
+            --requests {output.requests:q} > {log:q} 2>&1
+        """
 
 
 use rule sample as annotate with:
+    """Answer a rubric labeler's questions."""
     input:
-        unpack(lambda wildcards: answerer(labeler_row(wildcards), labeler_policy(wildcards.labeler))),
-        requests="<results>/data/labelers/{labeler}/requests.parquet",
+        unpack(labeler_model),
+        requests=paths.labeling_requests,
     output:
-        completions="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.parquet",
-        usage="<results>/data/labelers/{labeler}/completions/{i}-of-{n}.json",
+        completions=paths.labeling_completions,
+        usage=paths.labeling_usage,
     params:
-        settings=lambda wildcards: generation(
-            context=labeler_row(wildcards)["context"],
-            decoding=LABEL_DECODING,
-            schema=RUBRIC_SCHEMA,
-            endpoint=labeler_row(wildcards)["endpoint"],
-        ),
-        engine=engine(lambda wildcards: labeler_row(wildcards)["endpoint"]),
+        settings=generation.settings(labelers.asked),
+        engine=generation.runtime(labelers.asked),
     log:
         "<logs>/annotate/{labeler}/{i}-of-{n}.log",
     benchmark:
@@ -75,21 +72,19 @@ use rule sample as annotate with:
 
 
 rule labels:
-    """Judge every reply from the message with which the user answered it."""
+    """Label each reply from the message with which the user answered it."""
     input:
-        turns="<results>/data/turns.parquet",
-        requests=[labeler_requests(name) for name in RUBRICS],
-        completions=[path for name in RUBRICS for path in labeler_completions(name)],
+        turns=paths.turns,
+        requests=list(labelers.requests.values()),
+        completions=[shard for _, shard in labelers.completions],
     output:
-        labels="<results>/data/labels.parquet",
-        ledger="<results>/data/ledgers/labels.parquet",
+        labels=paths.labels,
+        ledger=paths.stage_ledger.format(stage="labels"),
     params:
-        settings=settings(labelers={name: {"kind": row["kind"]} for name, row in config["data"]["labelers"].items()}),
-        code=code("labels"),
-        answers=[
-            *["--requests", *(f"{name}={labeler_requests(name)}" for name in RUBRICS)],
-            *["--completions", *(f"{name}={path}" for name in RUBRICS for path in labeler_completions(name))],
-        ],
+        settings=labelers.settings,
+        code=code("labels", *labelers.modules),
+        requests=named(labelers.requests),
+        completions=named(labelers.completions),
     log:
         "<logs>/labels.log",
     benchmark:
@@ -99,32 +94,30 @@ rule labels:
         mem_mb=grows(8000),
         runtime=grows(60),
     shell:
-        "{CPU:q} {SCRIPTS:q}/labels.py --turns {input.turns:q} {params.answers:q} --settings {params.settings:q}"
-        " --labels {output.labels:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/labels.py \
+            --turns {input.turns:q} \
+            --requests {params.requests:q} \
+            --completions {params.completions:q} \
+            --settings {params.settings:q} \
+            --labels {output.labels:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
 
 
 rule agreement:
     """Compare every labeler with every other, and with labels made elsewhere."""
     input:
-        turns="<results>/data/turns.parquet",
-        labels="<results>/data/labels.parquet",
-        files=[row[key] for row in config["data"]["label_files"].values() for key in ("path", "strata") if row[key]],
+        turns=paths.turns,
+        labels=paths.labels,
+        files=label_files.files,
     output:
-        agreement="<results>/data/agreement.parquet",
+        agreement=paths.agreement,
     params:
-        settings=settings(
-            labelers=sorted(config["data"]["labelers"]),
-            files={name: {"source": row["source"]} for name, row in config["data"]["label_files"].items()},
-            seed=config["seed"],
-        ),
+        settings=label_files.settings,
         code=code("agreement"),
-        files=[
-            word
-            for name, row in config["data"]["label_files"].items()
-            for option, key in (("--file", "path"), ("--strata", "strata"))
-            if row[key]
-            for word in (option, name, row[key])
-        ],
+        files=named(label_files.labels),
+        strata=named(label_files.strata),
     log:
         "<logs>/agreement.log",
     benchmark:
@@ -133,5 +126,12 @@ rule agreement:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/agreement.py --turns {input.turns:q} --labels {input.labels:q} {params.files:q}"
-        " --settings {params.settings:q} --agreement {output.agreement:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/agreement.py \
+            --turns {input.turns:q} \
+            --labels {input.labels:q} \
+            --file {params.files:q} \
+            --strata {params.strata:q} \
+            --settings {params.settings:q} \
+            --agreement {output.agreement:q} > {log:q} 2>&1
+        """

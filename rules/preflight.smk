@@ -1,20 +1,19 @@
 """`snakemake --profile slurm preflight`: what would otherwise fail after hours, checked in a minute.
 
-Included last, as it looks at what the other rules ask for. It checks anew each time, and never says more than once.
+Included last, as it looks at the resources of the other rules. It checks again each time, and no check is retried.
 """
 
 import time
 
-
-localrules:
-    preflight,
-    preflight_here,
+preflight_checks = Preflight(
+    config, paths, Path(workflow.basedir), {model: len(iterations.policies(model)) for model in config["models"]}
+)
 
 
 rule preflight:
-    """Print what was checked, and fail if something has to be fixed."""
+    """Print what was checked before the run, and fail if something has to be fixed."""
     input:
-        parts=expand("<results>/preflight/{place}.json", place=["here", "cpu", "generate", "train"]),
+        parts=expand(paths.preflight, place=["login", "cpu", "generate", "train"]),
     params:
         python=sys.executable,
     log:
@@ -22,51 +21,47 @@ rule preflight:
     benchmark:
         "<timings>/preflight/report.jsonl"
     retries: 0
+    localrule: True
     shell:
-        "{params.python:q} {SCRIPTS:q}/preflight.py report --parts {input.parts:q} > {log:q} 2>&1 && cat {log:q}"
+        r"""
+        {params.python:q} {SCRIPTS:q}/preflight.py report --parts {input.parts:q} > {log:q} 2>&1 && cat {log:q}
+        """
 
 
-rule preflight_here:
+rule preflight_login:
     """Check what can be seen from where snakemake runs: partitions, models and data, disk."""
     output:
-        checks="<results>/preflight/here.json",
+        checks=paths.preflight.format(place="login"),
     params:
-        settings=lambda wildcards: settings(
-            partitions=sorted(
-                {place["slurm_partition"] for rule in workflow.rules if "slurm_partition" in (place := place_of(rule.name))}
-            ),
-            addresses=sorted(
-                {
-                    row["path"]
-                    for row in [
-                        *config["models"].values(),
-                        *config["evaluation"]["judges"].values(),
-                        *config["data"]["sources"].values(),
-                    ]
-                    if row.get("path")
-                }
-            ),
-            models={name: {"path": row["path"], "policies": len(policies_of(name))} for name, row in config["models"].items()},
-            now=time.time(),
+        settings=lambda wildcards: preflight_checks.login(
+            place["slurm_partition"]
+            for place in (placement(rule.resources) for rule in workflow.rules)
+            if "slurm_partition" in place
         ),
+        now=lambda wildcards: time.time(),
         python=sys.executable,
     log:
-        "<logs>/preflight/here.log",
+        "<logs>/preflight/login.log",
     benchmark:
-        "<timings>/preflight/here.jsonl"
+        "<timings>/preflight/login.jsonl"
     retries: 0
+    localrule: True
     shell:
-        "{params.python:q} {SCRIPTS:q}/preflight.py here --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
+        r"""
+        {params.python:q} {SCRIPTS:q}/preflight.py login \
+            --settings {params.settings:q} \
+            --checks {output.checks:q} > {log:q} 2>&1
+        """
 
 
 rule preflight_cpu:
     """Check a node without a GPU: interpreter, packages, folders, endpoints."""
     input:
-        here="<results>/preflight/here.json",
+        login=paths.preflight.format(place="login"),
     output:
-        checks="<results>/preflight/cpu.json",
+        checks=paths.preflight.format(place="cpu"),
     params:
-        settings=node_settings("cpu"),
+        settings=preflight_checks.node("cpu"),
         now=lambda wildcards: time.time(),
         python=sys.executable,
     log:
@@ -78,14 +73,19 @@ rule preflight_cpu:
         runtime=10,
     retries: 0
     shell:
-        "{params.python:q} {SCRIPTS:q}/preflight.py node --settings {params.settings:q} --checks {output.checks:q} > {log:q} 2>&1"
+        r"""
+        {params.python:q} {SCRIPTS:q}/preflight.py node \
+            --settings {params.settings:q} \
+            --checks {output.checks:q} > {log:q} 2>&1
+        """
 
 
 use rule preflight_cpu as preflight_generate with:
+    """Check a node on which models are sampled: what `preflight_cpu` does, and the GPUs of `sample`."""
     output:
-        checks="<results>/preflight/generate.json",
+        checks=paths.preflight.format(place="generate"),
     params:
-        settings=node_settings("gpu"),
+        settings=preflight_checks.node("gpu"),
         now=lambda wildcards: time.time(),
         python=sys.executable,
     log:
@@ -93,19 +93,20 @@ use rule preflight_cpu as preflight_generate with:
     benchmark:
         "<timings>/preflight/generate.jsonl"
     resources:
-        **place_of("sample"),
+        **placement(workflow.get_rule("sample").resources),
         mem_mb=8000,
         runtime=10,
 
 
 use rule preflight_generate as preflight_train with:
+    """Check a node on which models are trained: what `preflight_cpu` does, and the GPUs of `train`."""
     output:
-        checks="<results>/preflight/train.json",
+        checks=paths.preflight.format(place="train"),
     log:
         "<logs>/preflight/train.log",
     benchmark:
         "<timings>/preflight/train.jsonl"
     resources:
-        **place_of("train"),
+        **placement(workflow.get_rule("train").resources),
         mem_mb=8000,
         runtime=10,

@@ -1,17 +1,22 @@
-"""Which candidates of an iteration are the best and the worst, for methods that rank what they sample.
+"""Scores of an iteration's candidates, for methods that rank what they sample.
 
-requests, completions -> candidates as a judge sees answers -> its verdicts -> scores; or a reward model's figures at once.
+requests, completions -> candidates as answers to be judged -> questions -> replies -> verdicts ->
+scores; or, of a ranker, scores at once.
 """
+
+from drift.workflow.ranking import Ranking
+
+ranking = Ranking(config, paths, iterations, judges, generation, pinned=ancient)
 
 
 rule candidates:
-    """Lay the sampled replies of an iteration out as answers to be judged."""
+    """Write the sampled replies of an iteration down as answers to be judged."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
     output:
-        tasks="<results>/{model}/{trained}/rank/tasks.parquet",
-        responses="<results>/{model}/{trained}/rank/responses.parquet",
+        tasks=paths.ranking_tasks,
+        responses=paths.ranking_responses,
     params:
         code=code("candidates"),
     log:
@@ -22,20 +27,27 @@ rule candidates:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/candidates.py --prompts {input.prompts:q} --requests {input.requests:q}"
-        " --completions {input.completions:q} --tasks {output.tasks:q} --responses {output.responses:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/candidates.py \
+            --prompts {input.prompts:q} \
+            --requests {input.requests:q} \
+            --completions {input.completions:q} \
+            --tasks {output.tasks:q} \
+            --responses {output.responses:q} > {log:q} 2>&1
+        """
 
 
 use rule judge_requests as rank_requests with:
+    """Ask how good each candidate is, of a judge or of the policy that wrote it."""
     input:
-        unpack(ranking_answerer),
-        tasks="<results>/{model}/{trained}/rank/tasks.parquet",
-        responses="<results>/{model}/{trained}/rank/responses.parquet",
+        unpack(ranking.model),
+        tasks=paths.ranking_tasks,
+        responses=paths.ranking_responses,
     output:
-        requests="<results>/{model}/{trained}/rank/requests.parquet",
+        requests=paths.ranking_requests,
     params:
-        settings=lambda wildcards: question_settings(ranking_judge(wildcards), ranking(ranking_judge(wildcards))),
-        template=lambda wildcards, resources: template_of(ranking_judge(wildcards), ranking(ranking_judge(wildcards)))[0],
+        settings=ranking.question_settings,
+        template=ranking.template,
     log:
         "<logs>/rank_requests/{model}/{trained}.log",
     benchmark:
@@ -43,38 +55,31 @@ use rule judge_requests as rank_requests with:
 
 
 use rule sample as rank with:
+    """Score the candidates with a judge, or with the policy that wrote them."""
     input:
-        unpack(ranking_answerer),
-        requests="<results>/{model}/{trained}/rank/requests.parquet",
-    output:
-        completions="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.parquet",
-        usage="<results>/{model}/{trained}/rank/completions/{i}-of-{n}.json",
+        unpack(ranking.model),
+        requests="<work>/requests.parquet",
     params:
-        settings=lambda wildcards: generation(
-            context=ranking_judge(wildcards)["context"],
-            endpoint=ranking_judge(wildcards)["endpoint"],
-            **asked(ranking(ranking_judge(wildcards)), ranking_judge(wildcards)),
-        ),
-        engine=engine(lambda wildcards: ranking_judge(wildcards)["endpoint"]),
-    log:
-        "<logs>/rank/{model}/{trained}/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/rank/{model}/{trained}/{i}-of-{n}.jsonl"
+        settings=generation.settings(ranking.asked),
+        engine=generation.runtime(ranking.asked),
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['ranking']}",
+        step="rank/{model}/{trained}",
 
 
 use rule judgments as rank_judgments with:
+    """Read the verdicts on the candidates."""
     input:
-        tasks="<results>/{model}/{trained}/rank/tasks.parquet",
-        responses="<results>/{model}/{trained}/rank/responses.parquet",
-        requests="<results>/{model}/{trained}/rank/requests.parquet",
-        completions=lambda wildcards: shards(
-            f"{RESULTS}/{wildcards.model}/{wildcards.trained}/rank", config["sampling"]["shards"]
-        ),
+        tasks=paths.ranking_tasks,
+        responses=paths.ranking_responses,
+        requests=paths.ranking_requests,
+        completions=ranking.completions,
     output:
-        judgments="<results>/{model}/{trained}/rank/judgments.parquet",
+        judgments=paths.ranking_judgments,
     params:
-        settings=lambda wildcards: settings(seed=config["seed"], judging=ranking(ranking_judge(wildcards))),
-        least=lambda wildcards, resources: ranking_judge(wildcards)["min_verdicts"],
+        settings=ranking.judgment_settings,
+        code=code("judgments", ranking.verdict_file),
+        min_verdicts=ranking.min_verdicts,
     log:
         "<logs>/rank_judgments/{model}/{trained}.log",
     benchmark:
@@ -82,12 +87,12 @@ use rule judgments as rank_judgments with:
 
 
 rule ranks:
-    """Take the judge's scores of the candidates together."""
+    """Average a judge's scores of each candidate over its votes."""
     input:
-        requests="<results>/{model}/{trained}/requests.parquet",
-        judgments="<results>/{model}/{trained}/rank/judgments.parquet",
+        requests=paths.sampling_requests,
+        judgments=paths.ranking_judgments,
     output:
-        ranks="<results>/{model}/{trained}/rank/scores.parquet",
+        ranks=paths.judge_scores,
     params:
         code=code("ranks"),
     log:
@@ -98,21 +103,25 @@ rule ranks:
         mem_mb=grows(2000),
         runtime=grows(10),
     shell:
-        "{CPU:q} {SCRIPTS:q}/ranks.py --requests {input.requests:q} --judgments {input.judgments:q} --ranks {output.ranks:q}"
-        " > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/ranks.py \
+            --requests {input.requests:q} \
+            --judgments {input.judgments:q} \
+            --ranks {output.ranks:q} > {log:q} 2>&1
+        """
 
 
 rule rewards:
-    """Score the candidates with a reward model."""
+    """Score the candidates with a ranker: a reward model, or a rule."""
     input:
-        unpack(sampled_inputs),
-        prompts=lambda wildcards: f"{RESULTS}/{wildcards.model}/prompts/{recipe_of(wildcards.trained)['prompts']}.parquet",
-        model=lambda wildcards: ancient(located(config["reward_models"][recipe_of(wildcards.trained)["rank"]]["path"])),
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
+        model=ranking.ranker_model,
     output:
-        ranks="<results>/{model}/{trained}/rank/rewards.parquet",
+        ranks=paths.rewards,
     params:
-        settings=lambda wildcards: settings(**config["reward_models"][recipe_of(wildcards.trained)["rank"]]),
-        code=code("rewards"),
+        settings=ranking.ranker_settings,
+        code=code("rewards", ranking.ranker_file),
     log:
         "<logs>/rewards/{model}/{trained}.log",
     benchmark:
@@ -122,6 +131,12 @@ rule rewards:
         mem_mb=grows(8000),
         runtime=grows(240),
     shell:
-        "{GPU:q} {SCRIPTS:q}/rewards.py --prompts {input.prompts:q} --requests {input.requests:q}"
-        " --completions {input.completions:q} --model {input.model:q} --settings {params.settings:q} --ranks {output.ranks:q}"
-        " 2>&1 | tee {log:q}"
+        r"""
+        {GPU:q} {SCRIPTS:q}/rewards.py \
+            --prompts {input.prompts:q} \
+            --requests {input.requests:q} \
+            --completions {input.completions:q} \
+            --model {input.model:q} \
+            --settings {params.settings:q} \
+            --ranks {output.ranks:q} 2>&1 | tee {log:q}
+        """

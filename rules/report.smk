@@ -87,7 +87,7 @@ rule report:
     output:
         report=paths.report,
     params:
-        code=code("report", "templates/report/*"),
+        code=code("report", "templates/report/*", "drift/benchmarks/*.py", "drift/verdicts/*.py"),
     log:
         "<logs>/report.log",
     benchmark:

@@ -1,7 +1,11 @@
-"""Lay the candidates of an iteration out for a judge, as if they were answers to a benchmark.
+"""Write an iteration's candidates down as answers that a judge can score.
 
-Reads the Prompts, Requests and Completions of the iteration; writes Tasks (the plain prompts) and Responses (what was sampled;
-`sample` is the candidate's number). Replies that were cut or are empty are left out: they can make no pair.
+Reads:  the Prompts, Requests and Completions of the iteration (--prompts, --requests,
+        --completions).
+Writes: Tasks (--tasks), the plain prompts, and Responses (--responses), the candidates; `sample` is
+        the candidate's number among those of its prompt.
+
+Replies that were cut or are empty are left out: they can make no pair.
 """
 
 import polars as pl
@@ -12,24 +16,24 @@ from drift.tables import Completions, Prompts, Requests, Responses, Tasks, read_
 
 
 def responses(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
-    """Responses, one for each sound candidate."""
+    """Responses: one for each candidate that ended its turn and is not empty."""
     rows = numbered(requests).join(sound(completions), on="request_id", validate="1:1")
     return rows.select("prompt_id", "finish_reason", "completion_tokens", sample="candidate", response="text")
 
 
 def tasks(prompts: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
-    """Tasks, one for each prompt of `answered`."""
+    """Tasks: one for each prompt of `answered` (Responses), without what only benchmarks have."""
     columns = Tasks.create_empty().schema
-    asked = prompts.join(answered.select("prompt_id").unique(), on="prompt_id", how="semi").select("prompt_id", "prompt")
-    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in asked.columns]
-    return asked.with_columns(missing)
+    rows = prompts.join(answered, on="prompt_id", how="semi").select("prompt_id", "prompt")
+    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns]
+    return rows.with_columns(missing)
 
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--prompts", required=True)
-    command.add_argument("--requests", required=True)
-    command.add_argument("--completions", required=True, nargs="+", help="its shards")
+    command.add_argument("--prompts", required=True, help="Prompts table")
+    command.add_argument("--requests", required=True, help="Requests table of the candidates")
+    command.add_argument("--completions", required=True, nargs="+", help="Completions tables, the shards")
     command.add_argument("--tasks", required=True, help="table to write")
     command.add_argument("--responses", required=True, help="table to write")
     arguments = command.parse_args()

@@ -19,6 +19,7 @@ import duckdb
 import polars as pl
 
 from drift import cli, files, layout, tables
+from drift.names import HELDOUT_PAIRS
 
 # Older shells than the library that writes it should open the catalog too.
 STORAGE_VERSION = "v1.2.0"
@@ -29,20 +30,20 @@ KEYS = {
     "method": ("VARCHAR", "the method's name; base and warmup before the first iteration; null: shared by all policies"),
     "iteration": ("INTEGER", "-1 base, 0 warm-up, k after iteration k; null: shared by all policies"),
     "pool": ("VARCHAR", "dsat, sat, corrections or the benchmark's name"),
-    "benchmark": ("VARCHAR", "name of the benchmark; heldout-pairs: the held-out corrections; null: sampling for training"),
+    "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: sampling for training"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
     "labeler": ("VARCHAR", "name of the rubric labeler; null: not about labels"),
     "kind": ("VARCHAR", "what was published: pairwise (preferences) or score"),
 }
 
 # What the wildcards of drift.layout stand for in a path, where that is not just a name.
-_FIRST = {"base": -1, "warmup": 0}
+_FIRST = {layout.BASE: -1, layout.WARMUP: 0}
 _ITERATION = r"(?P<method>[^/]+)/iter(?P<iteration>[1-9]\d*)"
 _WILDCARDS = {
     # No model is called like a folder of the run.
-    "model": rf"(?P<model>(?!(?:{'|'.join(sorted(layout.reserved()))})/)[^/]+)",
-    "policy": rf"(?:(?P<first>base|warmup)|{_ITERATION})",
-    "trained": rf"(?:(?P<first>warmup)|{_ITERATION})",
+    "model": rf"(?P<model>(?!(?:{'|'.join(sorted(layout.reserved('model')))})/)[^/]+)",
+    "policy": rf"(?:(?P<first>{'|'.join(_FIRST)})|{_ITERATION})",
+    "trained": rf"(?:(?P<first>{layout.WARMUP})|{_ITERATION})",
     "table": "(?P<pool>dsat|sat|corrections)",
     "i": r"\d+",
     "n": r"\d+",
@@ -206,7 +207,7 @@ VIEWS = {
     "judgments": table_view(tables.Judgments, "judgments", "published_judgments"),
     "published": table_view(tables.Published, "published"),
     "validation": table_view(tables.Validation, "validation"),
-    "logps": table_view(tables.Logps, "logps", fixed={"benchmark": "heldout-pairs"}),
+    "logps": table_view(tables.Logps, "logps", fixed={"benchmark": HELDOUT_PAIRS}),
     "scores": table_view(tables.Scores, "scores"),
     "comparisons": table_view(tables.Comparisons, "comparisons"),
     "ledger": table_view(tables.Ledger, "ledger"),

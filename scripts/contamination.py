@@ -8,7 +8,7 @@ Writes: a Contamination table (--contamination): what pools.py would have left o
 import polars as pl
 
 from drift import cli
-from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.settings.data import ContaminationSettings
 from drift.tables import Contamination, Corrections, Dsat, Sat, Tasks, read_table, write_table
 
@@ -18,14 +18,15 @@ ROWS = 2000
 
 
 def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.DataFrame:
-    """Contamination of a pool's training rows: of each row the first message that holds a task, with the evidence."""
+    """Contamination of a pool's training rows: of each row the first message that holds a task, with
+    the evidence."""
     keys = rows.filter(split="train").select("prompt_id", "conversation_id", "prompt")
     columns = ["prompt_id", "benchmark", "task", "how", "evidence"]
     parts = [known.named_after(keys).select(columns)]
     for some in keys.iter_slices(ROWS):
-        said = said_by_users(some)
-        found = known.found_in(said["content"])
-        parts.append(found.with_columns(prompt_id=said["prompt_id"].gather(found["row"])).select(columns))
+        messages = user_messages(some)
+        hits = known.found_in(messages["content"])
+        parts.append(hits.with_columns(prompt_id=messages["prompt_id"].gather(hits["row"])).select(columns))
     return pl.concat(parts).unique("prompt_id", keep="first", maintain_order=True).with_columns(pool=pl.lit(pool))
 
 
@@ -41,11 +42,11 @@ def main() -> None:
     settings: ContaminationSettings = arguments.settings
     tasks = read_table(Tasks, path)
     known = BenchmarkTexts([(name, tasks)], ngram=settings.ngram, similarity=settings.similarity)
-    found = pl.concat(
-        [contamination(read_table(schema, getattr(arguments, pool)), pool, known) for pool, schema in SCHEMAS.items()]
+    rows = pl.concat(
+        contamination(read_table(schema, getattr(arguments, pool)), pool, known) for pool, schema in SCHEMAS.items()
     )
-    write_table(found, Contamination, arguments.contamination)
-    print(f"{name}: {found['task'].n_unique()} of {tasks.height} tasks are held by {found.height} training rows")
+    write_table(rows, Contamination, arguments.contamination)
+    print(f"{name}: {rows['task'].n_unique()} of {tasks.height} tasks are held by {rows.height} training rows")
 
 
 if __name__ == "__main__":

@@ -1,51 +1,76 @@
 """Measure what an iteration of training did to its pairs and to the policy.
 
-Reads the iteration's Pairs, the reference's log-probabilities of them, fitted prompts with held-out rows, and the folders of three
-policies: the trained one, the one that the iteration started from, and the one that the method started from. Writes Margins (per
-pair), Gradients (per pair of a seeded sample) and Diagnostics, where each metric is given before and after the iteration:
+Reads:  the iteration's Pairs (--pairs), the reference's log-probabilities of them
+        (--reference-logps), fitted prompts with held-out rows (--heldout), and the folders of three
+        policies (--policies): the trained one, the one that the iteration started from, and the one
+        that the method started from.
+Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (--gradients);
+        Diagnostics (--diagnostics), where each metric is given before and after the iteration:
 
-    p_sigma_ge_TAU           P(E), E = {sigma(-s) >= TAU}: the share of pairs whose gradient still weighs at least TAU
-    lemma1_bound_TAU         beta TAU P(E) E[||d|| | E] over the sample: the lower bound on pair_gradient_norm in Lemma 1 of DRIFT
-                             (arXiv 2510.02341); d = grad log pi(y+|x) - grad log pi(y-|x). Absent where no pair is in E
-    pair_gradient_norm       E ||grad loss||, the mean of the norms of single pairs' gradients (what Lemma 1 bounds)
-    mean_gradient_norm       ||E grad loss||, the norm of their mean (what the optimizer follows); pairs that pull against each
-                             other make it small while the former is not
-    chosen_logp              mean log pi(y+|x); that both fall while the margin grows is likelihood displacement (Razin et al. 2024)
+    p_sigma_ge_TAU           P(E), E = {sigma(-s) >= TAU}: the share of pairs whose gradient still
+                             has a weight of at least TAU
+    lemma1_bound_TAU         beta TAU P(E) E[||d|| | E] over the sample: the lower bound on
+                             pair_gradient_norm in Lemma 1 of DRIFT (arXiv 2510.02341); d = grad log
+                             pi(y+|x) - grad log pi(y-|x). Absent where no pair is in E
+    pair_gradient_norm       E ||grad loss||, the mean of the norms of single pairs' gradients (what
+                             Lemma 1 bounds)
+    mean_gradient_norm       ||E grad loss||, the norm of their mean (what the optimizer follows);
+                             pairs that pull against each other make it small while the former is
+                             not
+    chosen_logp              mean log pi(y+|x); that both fall while the margin grows is likelihood
+                             displacement (Razin et al. 2024)
     rejected_logp            mean log pi(y-|x)
-    chosen_logp_fell         share of pairs whose y+ is less likely than before the iteration (after only)
-    chosen_tokens            mean length of y+, end of turn included (before only: it is the data's, not the policy's)
+    chosen_logp_fell         share of pairs whose y+ is less likely than before the iteration (after
+                             only)
+    chosen_tokens            mean length of y+, end of turn included (before only: it is a property
+                             of the data, not of the policy)
     rejected_tokens          mean length of y- (before only)
-    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy before the iteration and the one
-                             that the method started from
+    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy
+                             before the iteration and the one that the method started from
 
-The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y (the per-step term of
-the Rao-Blackwellised estimator of Amini, Vieira and Cotterell 2025, on given texts instead of samples): no sampling noise, and
-the same contexts for all policies. They are not the divergence over sequences that a policy would write by itself.
+The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y
+(the per-step term of the Rao-Blackwellised estimator of Amini, Vieira and Cotterell 2025, on given
+texts instead of samples): no sampling noise, and the same contexts for all policies. They are not
+the divergence over sequences that a policy would sample by itself.
 """
 
 import hashlib
 from pathlib import Path
+from typing import TypedDict
 
 import polars as pl
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import load_tokenizer, render_reply
+from drift.chat import load_tokenizer, pad_token_id, render_reply
 from drift.progress import Progress
+from drift.settings.training import DiagnosticsSettings
 from drift.tables import Diagnostics, Gradients, Logps, Margins, Pairs, Prompts, read_table, write_table
-from drift.training.logps import load, pair_logps, token_rows
+from drift.training.logps import PairTokens, load, pair_logps, token_rows
 from drift.training.reference_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
+# Suffix of the columns of Margins by moment.
 MOMENTS = {"before": "_before", "after": ""}
 
+# pair_id -> log-probabilities of the chosen and of the rejected reply.
+PairLogps = dict[str, tuple[float, float]]
 
-def margins(reference: dict, start: dict, policy: dict, beta: float) -> pl.DataFrame:
-    """Margins of pair_id -> (chosen, rejected) log-probabilities under the reference, the start and the trained policy.
 
-    s = beta [(log pi(y+|x) - log pi_ref(y+|x)) - (log pi(y-|x) - log pi_ref(y-|x))], the logit of the DPO loss (Rafailov et
-    al. 2023, eq. 7); sigma(-s) weighs the pair in its gradient.
+class ReplyTokens(TypedDict):
+    """A held-out prompt and its logged reply as token ids."""
+
+    pair_id: str
+    prompt_ids: list[int]
+    reply_ids: list[int]
+
+
+def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: float) -> pl.DataFrame:
+    """Margins by the log-probabilities under the reference, the start and the trained policy.
+
+    s = beta [(log pi(y+|x) - log pi_ref(y+|x)) - (log pi(y-|x) - log pi_ref(y-|x))], the logit of
+    the DPO loss (Rafailov et al. 2023, eq. 7); sigma(-s) is the weight of the pair's gradient.
     """
     table = pl.DataFrame(
         {
@@ -65,45 +90,58 @@ def margins(reference: dict, start: dict, policy: dict, beta: float) -> pl.DataF
     return table
 
 
-def sample(rows: list[dict], count: int, seed: int) -> list[dict]:
-    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the same ones in whatever order."""
+def sample(rows: list, count: int, seed: int) -> list:
+    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the
+    same ones in whatever order the rows come."""
     return sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}|{row['pair_id']}".encode()).digest())[:count]
 
 
-def gradients(model, rows: list[dict], sigma: dict[str, float], beta: float) -> tuple[dict[str, float], float]:
-    """||d|| of each row by pair_id, and ||mean of the rows' loss gradients||; `sigma` is sigma(-s) by pair_id.
+def gradients(model, rows: list[PairTokens], sigma: dict[str, float], beta: float) -> tuple[dict[str, float], float]:
+    """||d|| of each row by pair_id, and ||mean of the rows' loss gradients||; `sigma` is sigma(-s)
+    by pair_id.
 
-    grad loss = -beta sigma(-s) d. Memory: the model, and its gradients once. Over all weights, the frozen ones of a policy
-    that was trained with adapters included, so that policies can be compared.
+    grad loss = -beta sigma(-s) d. Memory: the model, and its gradients once. Over all weights, the
+    frozen ones of a policy that was trained with adapters included, so that policies can be
+    compared.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    squares, weight = [], 1.0
+    squares: list[torch.Tensor] = []
+    weight = 1.0
 
-    def weigh(gradient: torch.Tensor) -> torch.Tensor:
-        """Called with the gradient of one backward pass, before it is added to that of the passes before."""
+    # A backward pass of log pi(y-|x) - log pi(y+|x) gives -d. Both norms need it, weighted
+    # differently: alone for ||d||, times beta sigma(-s) / rows in the mean. The hook sees each
+    # parameter's part of it before autograd adds it to .grad, so it can take the squared norm of
+    # the one and scale it for the other.
+    def measure_and_scale(gradient: torch.Tensor) -> torch.Tensor:
         squares.append(gradient.float().pow(2).sum())
         return gradient * weight
 
-    hooks = [parameter.register_hook(weigh) for parameter in parameters]
+    hooks = [parameter.register_hook(measure_and_scale) for parameter in parameters]
     norms = {}
     for row in Progress(rows, desc="gradients", unit="pair"):
         squares.clear()
         weight = beta * sigma[row["pair_id"]] / len(rows)
         chosen, rejected = pair_logps(model, row)
         (rejected - chosen).backward()
+        # The squared norm of a gradient is the sum of those of its parts, one a parameter.
         norms[row["pair_id"]] = torch.stack(squares).sum().sqrt().item()
     for hook in hooks:
         hook.remove()
+    # .grad has accumulated the mean over all rows.
     total = sum(parameter.grad.float().pow(2).sum().item() for parameter in parameters if parameter.grad is not None)
     return norms, total**0.5
 
 
 @torch.no_grad()
-def kl(policy, other, rows: list[dict]) -> float:
-    """Mean over the tokens of all rows' `reply_ids` of KL(policy || other) of the next token, nats; see the top of this file."""
+def kl(policy, other, rows: list[ReplyTokens]) -> float:
+    """Mean over the tokens of all rows' `reply_ids` of KL(policy || other) of the next token, in
+    nats; see the top of this file."""
     total, tokens = 0.0, 0
     for row in Progress(rows, desc="KL", unit="reply"):
+        # The logits at position t predict token t+1: those of the last prompt token and of the
+        # reply's but its last are needed, so one more than the reply is kept and the last dropped.
         keep = len(row["reply_ids"]) + 1
+        # Two tables of log-probabilities, reply tokens x vocabulary.
         ours, theirs = (
             model(torch.tensor([row["prompt_ids"] + row["reply_ids"]], device=model.device), logits_to_keep=keep)
             .logits[0, :-1]
@@ -112,13 +150,48 @@ def kl(policy, other, rows: list[dict]) -> float:
             for model in (policy, other)
         )
         theirs = theirs.to(ours.device)
+        # sum over tokens and vocabulary of p (log p - log q)
         total += (ours.exp() * (ours - theirs)).sum().item()
         tokens += keep - 1
     return total / tokens
 
 
+def gradient_norms(
+    folders: dict[str, Path], table: pl.DataFrame, rows: list[PairTokens], beta: float
+) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Gradients of `rows`, and ||E grad loss|| by moment; `folders` of the policies by moment,
+    `table` is their Margins. Both are empty without rows."""
+    norms, means = [], {}
+    for moment, folder in folders.items() if rows else ():
+        sigma = dict(table.select("pair_id", f"sigma_minus_s{MOMENTS[moment]}").iter_rows())
+        by_pair, means[moment] = gradients(load(folder), rows, sigma, beta)
+        norms += [(pair_id, moment, norm, beta * sigma[pair_id] * norm) for pair_id, norm in by_pair.items()]
+    return pl.DataFrame(norms, schema=Gradients.create_empty().schema, orient="row"), means
+
+
+def heldout_replies(prompts: pl.DataFrame, tokenizer) -> list[ReplyTokens]:
+    """The logged replies that disappointed, to the prompts of the test split; those that share a
+    token with their prompt are left out."""
+    rows = []
+    for row in prompts.filter(split="test").iter_rows(named=True):
+        if ids := render_reply(tokenizer, row["prompt"], row["rejected"]):
+            rows.append(ReplyTokens(pair_id=row["prompt_id"], prompt_ids=row["prompt_token_ids"], reply_ids=ids))
+    return rows
+
+
+def divergences(trained: Path, start: Path, initial: Path, rows: list[ReplyTokens]) -> list[dict]:
+    """Diagnostics of the KL divergences; none without rows."""
+    if not rows:
+        return []
+    policy = load(trained)
+    previous = kl(policy, load(start, 1), rows)
+    values = {"kl_previous": previous, "kl_initial": previous if initial == start else kl(policy, load(initial, 1), rows)}
+    return [{"metric": metric, "moment": "after", "value": value, "n": len(rows)} for metric, value in values.items()]
+
+
 def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means: dict[str, float], beta: float) -> list[dict]:
-    """Diagnostics of Margins, Pairs, Gradients and ||E grad loss|| by moment; all but the KL divergences."""
+    """Diagnostics of Margins, Pairs, Gradients and ||E grad loss|| by moment; all but the KL
+    divergences."""
     rows = []
 
     def add(metric: str, moment: str, value: float, n: int) -> None:
@@ -139,16 +212,16 @@ def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means
         if sampled.height:
             add("pair_gradient_norm", moment, sampled["gradient_norm"].mean(), sampled.height)
             add("mean_gradient_norm", moment, means[moment], sampled.height)
-    fell = table["policy_chosen_logp"] < table["start_chosen_logp"]
-    add("chosen_logp_fell", "after", fell.mean(), table.height)
+    less_likely = table["policy_chosen_logp"] < table["start_chosen_logp"]
+    add("chosen_logp_fell", "after", less_likely.mean(), table.height)
     for side in ("chosen", "rejected"):
         add(f"{side}_tokens", "before", pairs[f"{side}_tokens"].mean(), pairs.height)
     return rows
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--pairs", required=True)
+    command = cli.parser(__doc__, DiagnosticsSettings)
+    command.add_argument("--pairs", required=True, help="table to read")
     command.add_argument("--reference-logps", required=True, help="Logps of the pairs, as training used them")
     command.add_argument("--heldout", required=True, help="fitted prompts; their test rows with a logged reply are read")
     command.add_argument(
@@ -158,43 +231,25 @@ def main() -> None:
     command.add_argument("--gradients", required=True, help="table to write")
     command.add_argument("--diagnostics", required=True, help="table to write")
     arguments = command.parse_args()
-    settings, training = arguments.settings, arguments.settings["training"]
+    settings: DiagnosticsSettings = arguments.settings
+    training = settings.training
     trained, start, initial = arguments.policies
     disable_progress_bar()
 
-    pairs = read_table(Pairs, arguments.pairs)
-    tokenizer = load_tokenizer(trained)
-    pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    rows = token_rows(pairs.iter_rows(named=True), tokenizer)
+    pairs, tokenizer = read_table(Pairs, arguments.pairs), load_tokenizer(trained)
+    rows, pad = token_rows(pairs), pad_token_id(tokenizer)
     reference = {row[0]: row[1:] for row in read_table(Logps, arguments.reference_logps).iter_rows()}
-    after = score_pairs(trained, rows, training, pad_token_id, "after the iteration")
+    after = score_pairs(trained, rows, training, pad, "after the iteration")
     before = reference
-    if settings["reference"] == "initial" and start != initial:
-        before = score_pairs(start, rows, training, pad_token_id, "before the iteration")
-    table = margins(reference, before, after, training["beta"])
+    if settings.reference == "initial" and start != initial:
+        before = score_pairs(start, rows, training, pad, "before the iteration")
+    table = margins(reference, before, after, training.beta)
 
-    norms, means, sampled = [], {}, sample(rows, settings["pairs"], settings["seed"])
-    for moment, suffix in MOMENTS.items() if sampled else ():
-        sigma = dict(table.select("pair_id", f"sigma_minus_s{suffix}").iter_rows())
-        found, means[moment] = gradients(load(start if moment == "before" else trained), sampled, sigma, training["beta"])
-        norms += [(pair_id, moment, norm, training["beta"] * sigma[pair_id] * norm) for pair_id, norm in found.items()]
-    norms = pl.DataFrame(norms, schema=Gradients.create_empty().schema, orient="row")
-    metrics = summary(table, pairs, norms, means, training["beta"])
-
-    heldout = [
-        {
-            "pair_id": row["prompt_id"],
-            "prompt_ids": row["prompt_token_ids"],
-            "reply_ids": render_reply(tokenizer, row["prompt"], row["rejected"]),
-        }
-        for row in read_table(Prompts, arguments.heldout).filter(split="test").iter_rows(named=True)
-    ]
-    heldout = sample([row for row in heldout if row["reply_ids"]], settings["prompts"], settings["seed"])
-    if heldout:
-        policy = load(trained)
-        for metric, other in (("kl_previous", start), ("kl_initial", initial)):
-            value = metrics[-1]["value"] if metric == "kl_initial" and initial == start else kl(policy, load(other, 1), heldout)
-            metrics.append({"metric": metric, "moment": "after", "value": value, "n": len(heldout)})
+    sampled = sample(rows, settings.pairs, settings.seed)
+    norms, means = gradient_norms({"before": start, "after": trained}, table, sampled, training.beta)
+    heldout = heldout_replies(read_table(Prompts, arguments.heldout), tokenizer)
+    metrics = summary(table, pairs, norms, means, training.beta)
+    metrics += divergences(trained, start, initial, sample(heldout, settings.prompts, settings.seed))
     write_table(table, Margins, arguments.margins)
     write_table(norms, Gradients, arguments.gradients)
     write_table(pl.DataFrame(metrics), Diagnostics, arguments.diagnostics)

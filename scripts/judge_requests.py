@@ -1,72 +1,67 @@
 """Write down what a judge is asked about a policy's answers to a benchmark.
 
-Reads the benchmark's Tasks, a policy's Responses, the judge prompt (--template) and, where the judge is a model here, its
-tokenizer; writes a Requests table. The oldest turns of a conversation go where a question is too long for the judge; answers are
-never cut. Two answers that are the same text are a draw, and nobody is asked.
+Reads:  the benchmark's Tasks (--tasks), a policy's Responses (--responses), the judge prompt
+        (--template) and, where the judge is a model here, its tokenizer (--tokenizer).
+Writes: a Requests table (--requests).
 
-Settings: seed, context, max_tokens (of the verdict), judging (verdict, order, letters, votes).
+A question that is too long for the judge loses the oldest turns of the conversation; answers are
+never cut. Two answers that are the same text are a draw, and nobody is asked.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from drift import cli
-from drift.chat import Messages, load_tokenizer, markers, render
+from drift.chat import Messages, count_tokens, load_tokenizer, markers, render
 from drift.judging import prompts
 from drift.seeds import completion_seed
+from drift.settings.judging import QuestionSettings
 from drift.tables import Requests, Responses, Tasks, read_table, write_table
-
-# English has about four characters a token, code and other languages fewer. What is longer after all is answered by the endpoint
-# with an error, and counted.
-CHARS_PER_TOKEN = 3
 
 
 def build(
-    tasks: pl.DataFrame, responses: pl.DataFrame, template: str, tokenizer, settings: dict
+    tasks: pl.DataFrame, responses: pl.DataFrame, template: Messages, tokenizer, settings: QuestionSettings
 ) -> tuple[pl.DataFrame, Counter]:
-    """The requests about all answers, and how many questions were asked or not, by what became of them.
+    """Requests about all answers, and how many questions were asked or not, by what became of them.
 
-    `tokenizer` None: the judge is behind an endpoint, which renders chats by itself; lengths are estimated.
+    template: the judge prompt, see prompts.read_template.
+    tokenizer: the judge's; None for a judge behind an endpoint, which renders chats by itself, so
+    that lengths are estimated.
     """
-    how, requests, counts = settings["judging"], [], Counter()
-    turns = prompts.read_template(template, how["verdict"], settings["template"])
-    plain = prompts.breaker(turns, how["letters"], None if tokenizer is None else markers(tokenizer))
-    fits = fits_context(tokenizer, settings["context"] - settings["max_tokens"])
+    protocol, requests, counts = settings.judging, [], Counter()
+    break_up = prompts.breaker(template, protocol.letters, None if tokenizer is None else markers(tokenizer))
+    room = settings.context - settings.max_tokens
     for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
-        prompt = [message | {"content": plain(message["content"])} for message in row["prompt"]]
-        checklist = row["checklist"] and [plain(item) for item in row["checklist"]]
-        asked = list(prompts.questions(row, how, settings["seed"]))
-        counts["without an answer to compare with"] += not asked
-        for question in asked:
+        prompt = [message | {"content": break_up(message["content"])} for message in row["prompt"]]
+        checklist = row["checklist"] and [break_up(item) for item in row["checklist"]]
+        questions = list(prompts.questions(row, protocol, settings.seed))
+        counts["without an answer to compare with"] += not questions
+        for question in questions:
             if question.same:
                 counts["about two answers that are the same"] += 1
                 continue
-            shown = replace(question, answer=plain(question.answer), other=question.other and plain(question.other))
-
-            def make(tail: Messages, shown=shown, checklist=checklist) -> Messages:
-                return prompts.chat(turns, shown, tail, checklist, how["letters"])
-
-            messages = prompts.fitted(make, prompt, fits)
+            shown = replace(question, answer=break_up(question.answer), other=question.other and break_up(question.other))
+            messages = prompts.fitting_chat(
+                template,
+                shown,
+                prompt,
+                checklist,
+                protocol.letters,
+                fits=lambda messages: count_tokens(tokenizer, messages) <= room,
+            )
             if messages is None:
                 counts["too long for the judge"] += 1
                 continue
             counts["asked"] += 1
-            requests.append(request(question, messages, tokenizer, settings["seed"]))
+            requests.append(request(question, messages, tokenizer, settings.seed))
     return pl.DataFrame(requests, schema=Requests.create_empty().schema), counts
 
 
-def fits_context(tokenizer, room: int) -> Callable[[Messages], bool]:
-    """Whether a chat has at most `room` tokens, counted or estimated."""
-    if tokenizer is None:
-        return lambda messages: sum(len(message["content"]) for message in messages) <= CHARS_PER_TOKEN * room
-    return lambda messages: len(render(tokenizer, messages)) <= room
-
-
-def request(question: prompts.Question, messages: Messages, tokenizer, seed: int) -> dict:
+def request(question: prompts.Question, messages: Messages, tokenizer, seed: int) -> dict[str, Any]:
     """A row of Requests."""
     parts = (question.prompt_id, question.opponent or "", question.order or "", question.sample, question.vote)
     return {
@@ -81,19 +76,21 @@ def request(question: prompts.Question, messages: Messages, tokenizer, seed: int
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--tasks", required=True)
-    command.add_argument("--responses", required=True)
+    command = cli.parser(__doc__, QuestionSettings)
+    command.add_argument("--tasks", required=True, help="Tasks table of the benchmark")
+    command.add_argument("--responses", required=True, help="Responses table of the policy")
     command.add_argument("--template", required=True, type=Path, help="file with the judge prompt")
-    command.add_argument("--tokenizer", type=Path, help="folder with the judge's; none for a judge behind an endpoint")
-    command.add_argument("--requests", required=True, help="table to write")
+    command.add_argument("--tokenizer", type=Path, nargs="*", default=[], help="folder of the judge's; none behind an endpoint")
+    command.add_argument("--requests", required=True, help="Requests table to write")
     arguments = command.parse_args()
-    settings = arguments.settings | {"template": str(arguments.template)}
+
+    settings: QuestionSettings = arguments.settings
+    template = arguments.template.read_text(encoding="utf-8")
     requests, counts = build(
         read_table(Tasks, arguments.tasks),
         read_table(Responses, arguments.responses),
-        arguments.template.read_text(encoding="utf-8"),
-        load_tokenizer(arguments.tokenizer) if arguments.tokenizer else None,
+        prompts.read_template(template, settings.judging, source=str(arguments.template)),
+        load_tokenizer(*arguments.tokenizer) if arguments.tokenizer else None,
         settings,
     )
     print("questions: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items()) if count))

@@ -1,26 +1,36 @@
 """Read a judge's verdicts.
 
-Reads a benchmark's Tasks, a policy's Responses, and the Requests and Completions of the judge about them; writes Judgments: one
-row per question, asked or not, with its verdict or why there is none. Nobody is asked again when the reading changes.
+Reads:  a benchmark's Tasks, a policy's Responses, and the judge's Requests and Completions about them
+        (--tasks, --responses, --requests, --completions).
+Writes: Judgments (--judgments): one row per question, asked or not, with its verdict or the reason
+        why there is none.
 
-Settings: seed, judging (verdict, order, letters, votes), as the requests were made with. The stage fails where fewer than
---min-verdicts of the questions got a verdict: the scores would be those of other items.
+The stage fails where fewer than --min-verdicts of the questions got a verdict: the scores would be
+those of other items.
 """
+
+from typing import Any
 
 import polars as pl
 
 from drift import cli
-from drift.judging import prompts
-from drift.judging.parsing import verdict, written_letters
+from drift.judging import parsing, prompts
+from drift.metrics.judge_metrics import written_letters
+from drift.settings.judging import JudgmentSettings
 from drift.tables import Completions, Judgments, Requests, Responses, Tasks, read_table, write_table
 
-SHOWN = 3  # replies without a verdict that are printed
-EXCERPT = 300  # characters of each
+# Replies without a verdict that are printed, and the characters of each.
+SHOWN = 3
+EXCERPT = 300
 
 
 def judge(
-    tasks: pl.DataFrame, responses: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame, settings: dict
-) -> list[dict]:
+    tasks: pl.DataFrame,
+    responses: pl.DataFrame,
+    requests: pl.DataFrame,
+    completions: pl.DataFrame,
+    settings: JudgmentSettings,
+) -> list[dict[str, Any]]:
     """A row of Judgments for every question about the answers. StageError where a request was not answered."""
     replies = {row["request_id"]: row for row in completions.iter_rows(named=True)}
     unanswered = [name for name in requests["request_id"] if name not in replies]
@@ -30,24 +40,15 @@ def judge(
         )
     # A letter and a probability are two measures: one without the other counts only where no reply has probabilities.
     written = not any(reply["choice_logprobs"] for reply in replies.values())
-    how, rows = settings["judging"] | {"written": written}, []
-    for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True):
-        for question in prompts.questions(row, how, settings["seed"]):
-            rows.append(described(question) | found(question, replies.get(question.request_id), how))
-    return rows
+    return [
+        columns_of(question) | parsing.read(question, replies.get(question.request_id), settings.judging, written=written)
+        for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True)
+        for question in prompts.questions(row, settings.judging, settings.seed)
+    ]
 
 
-def found(question: prompts.Question, reply: dict | None, how: dict) -> dict:
-    """The verdict columns of a question; `reply` None: it was not asked."""
-    if reply is not None:
-        return verdict(question, reply, how)
-    if question.same:
-        return {"preference": 0.5} if how["verdict"] == "letter" else {"outcome": 0}
-    return {"error": prompts.TOO_LONG}
-
-
-def described(question: prompts.Question) -> dict:
-    """The columns of Judgments that say what was asked."""
+def columns_of(question: prompts.Question) -> dict[str, Any]:
+    """The columns of Judgments that name the question."""
     names = ("request_id", "prompt_id", "sample", "kind", "opponent", "order", "vote")
     lengths = {
         "policy_chars": len(question.answer),
@@ -57,13 +58,13 @@ def described(question: prompts.Question) -> dict:
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--tasks", required=True)
-    command.add_argument("--responses", required=True)
-    command.add_argument("--requests", required=True)
-    command.add_argument("--completions", required=True, nargs="+", help="its shards")
+    command = cli.parser(__doc__, JudgmentSettings)
+    command.add_argument("--tasks", required=True, help="Tasks table of the benchmark")
+    command.add_argument("--responses", required=True, help="Responses table of the policy")
+    command.add_argument("--requests", required=True, help="Requests table of the questions")
+    command.add_argument("--completions", required=True, nargs="+", help="Completions tables: the replies, by shard")
     command.add_argument("--min-verdicts", type=float, default=0.0, help="share, 0 to 1")
-    command.add_argument("--judgments", required=True, help="table to write")
+    command.add_argument("--judgments", required=True, help="Judgments table to write")
     arguments = command.parse_args()
     completions = read_table(Completions, *arguments.completions)
     rows = judge(

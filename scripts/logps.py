@@ -1,7 +1,10 @@
 """Score held-out corrections with a policy.
 
-Reads a Prompts table whose test rows have both sides, and a policy; writes Logps. Compared with the base model's, they tell
-whether the policy has come to prefer what users preferred.
+Reads:  a Prompts table whose test rows have both replies (--prompts), and a policy (--policy).
+Writes: a Logps table (--logps).
+
+Compared with the base model's, they tell whether the policy has come to prefer what users
+preferred.
 """
 
 from pathlib import Path
@@ -14,12 +17,12 @@ from drift import cli
 from drift.chat import load_tokenizer
 from drift.progress import Progress
 from drift.tables import Logps, Prompts, read_table, write_table
-from drift.training.logps import load, pair_logps, token_rows
+from drift.training.logps import load, pair_logps, rendered_rows
 
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--prompts", required=True)
+    command.add_argument("--prompts", required=True, help="table to read")
     command.add_argument("--policy", required=True, type=Path, help="folder of the policy")
     command.add_argument("--logps", required=True, help="table to write")
     arguments = command.parse_args()
@@ -28,7 +31,7 @@ def main() -> None:
     prompts = read_table(Prompts, arguments.prompts).filter(split="test")
     if prompts.is_empty():
         raise cli.StageError(f"{arguments.prompts} has no test rows; raise data.test_correction_conversations or add data")
-    rows = token_rows(prompts.iter_rows(named=True), load_tokenizer(arguments.policy), key="prompt_id")
+    rows = rendered_rows(prompts, load_tokenizer(arguments.policy))
     policy = load(arguments.policy)
     with torch.no_grad():
         logps = [[logp.item() for logp in pair_logps(policy, row)] for row in Progress(rows, desc="held-out pairs")]

@@ -1,30 +1,38 @@
-"""Make preference pairs: for each training prompt a chosen and a rejected reply, as the method's recipe says.
+"""Make preference pairs: for each training prompt a chosen and a rejected reply, as the recipe
+says.
 
-Reads a Prompts table and, where a side is sampled, Requests and Completions; writes Pairs, Dropped and the ledger. A pair is
-always of the plain prompt. Whatever could teach the wrong thing (a cut reply, an empty one, the same reply twice, a chat
-marker in the text) is dropped here with its reason. Of several samples the first that is sound is taken; best and worst are
-the sound ones farthest apart in a ranking (--ranks). A prompt that holds a benchmark's (--benchmark NAME=PATH, Tasks tables)
-stops the run: the pools leave these out.
+Reads:  a Prompts table (--prompts) and the model's tokenizer (--policy); where a side is sampled,
+        the Requests and Completions (--requests, --completions) and, where candidates are ranked,
+        their Ranks (--ranks); the Tasks tables that no pair may share a prompt with (--benchmark
+        NAME=PATH).
+Writes: a Pairs table (--pairs), a Dropped table (--dropped) and the ledger (--ledger).
+
+A pair is always of the plain prompt, and carries the token ids of both replies as they were checked
+here. Whatever could teach the wrong thing (a truncated reply, an empty one, the same reply twice, a
+chat marker in the text) is dropped with its reason. Of several samples the first sound one is
+taken; best and worst are the sound ones farthest apart in the ranking. A prompt that contains a
+benchmark's stops the run: the pools leave these out.
 """
 
 import re
 from collections import Counter
-from itertools import product
 from pathlib import Path
 
 import polars as pl
 
 from drift import cli
 from drift.chat import load_tokenizer, markers, render, render_reply
-from drift.data.similarity import BenchmarkTexts, said_by_users
+from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.ledger import LedgerBook
+from drift.settings.training import PairsSettings
+from drift.sides import candidates
 from drift.tables import Completions, Dropped, Ledger, Pairs, Prompts, Ranks, Requests, Tasks, read_table, write_table
 
 UNRANKED = "too few candidates have a score"
 CUT = "sampled reply did not end its turn"
 EMPTY = "sampled reply is empty"
-MARKER = "sampled reply holds a chat marker"
-ALLUSION = "sampled reply speaks of the feedback"
+MARKER = "sampled reply contains a chat marker"
+ALLUSION = "sampled reply mentions the feedback"
 SHARED = "prompt and reply share a token"
 EQUAL = "chosen equals rejected"
 TIED = "no candidate ranks above another"
@@ -33,10 +41,7 @@ LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
 REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, EQUAL, TIED, LEAKED, LONG)
 
-RANKED = ("best", "worst")
-
-
-# How a guided reply betrays what it was shown and its training prompt does not show.
+# How a guided reply gives away what it was shown and its training prompt does not show.
 _ALLUSION = re.compile(
     r"(i'?m (so |very )?sorry|i (sincerely )?apologi[sz]e|(my |sincere )?apologies|sorry (for|about)|you('re| are) (absolutely |quite )?(right|correct)"
     r"|thank you for (your|the) (feedback|clarif\w+|correct\w+|pointing)"
@@ -46,13 +51,18 @@ _ALLUSION = re.compile(
 
 
 def alludes(text: str) -> bool:
-    """Whether a reply opens with words on a reply before it: an apology, a thank you for the feedback, "Here is a revised
-    version". English only, and a rough measure: where the prompt itself ends with a complaint, an apology is in place."""
+    """Whether a reply opens with a reference to an earlier one: an apology, thanks for the
+    feedback, "Here is a revised version".
+
+    English only, and a rough measure: where the prompt itself ends with a complaint, an apology is
+    apt.
+    """
     return _ALLUSION.match(text.lstrip(" #*\n")) is not None
 
 
 def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[tuple[str, str], list[dict]]:
-    """Completions by (prompt_id, kind), in the order of their sample numbers, joined to their requests by key."""
+    """Completions by (prompt_id, kind), in the order of their sample numbers, joined to their
+    requests by key."""
     asked = requests.select("request_id", "prompt_id", "kind", "sample")
     rows = asked.join(completions, on="request_id", how="left", validate="1:1").sort("sample")
     unanswered = rows.filter(pl.col("finish_reason").is_null())
@@ -64,62 +74,19 @@ def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[t
     return replies
 
 
-def side_replies(
-    prompt_id: str, origin: str, replies: dict[tuple[str, str], list[dict]], scores: dict[str, float]
-) -> list[dict]:
-    """The sampled replies that a side may take, the one to try first in front: lower sample numbers, of a ranking its end.
-    `scores` by request_id; what has none is in no ranking."""
-    if origin in RANKED:
-        found = [reply for kind in ("guided", "plain") for reply in replies.get((prompt_id, kind), [])]
-        ranked = [reply for reply in found if reply["request_id"] in scores]
-        return sorted(ranked, key=lambda reply: scores[reply["request_id"]], reverse=origin == "best")
-    if sampled := replies.get((prompt_id, origin)):
-        return sampled
-    raise cli.StageError(f"prompt {prompt_id} has no {origin} request; rebuild the requests from these prompts")
-
-
-def candidates(prompt: dict, replies: dict[tuple[str, str], list[dict]], recipe: dict, scores: dict[str, float]) -> list[dict]:
-    """Both sides of a prompt's pair before any check: text, where it comes from, the completion it was sampled as, and its score
-    where it was ranked. One candidate for each sample (where both sides are sampled, for each two)."""
-    sides = []
-    for side in ("chosen", "rejected"):
-        if recipe[side] == "logged":
-            sides.append([{"text": prompt[side], "from": "logged", "reply": None, "score": None}])
-            continue
-        sides.append(
-            [
-                {
-                    "text": reply["text"].strip(),
-                    "from": reply["request_id"],
-                    "reply": reply,
-                    "score": scores.get(reply["request_id"]),
-                }
-                for reply in side_replies(prompt["prompt_id"], recipe[side], replies, scores)
-            ]
-        )
-    return [
-        {"chosen": chosen, "rejected": rejected}
-        for chosen, rejected in product(*sides)
-        if chosen["from"] != rejected["from"] or not chosen["reply"]
-    ]
-
-
 def fault(
-    prompt: dict, sides: dict, replies: dict[str, list[int] | None], words: list[str], settings: dict
+    prompt: dict, sides: dict, token_ids: dict[str, list[int] | None], words: list[str], settings: PairsSettings
 ) -> tuple[str, str] | None:
-    """The first of REASONS that applies, with the text or figure that shows it; None for a sound pair."""
-    sampled = [side for side in sides.values() if side["reply"]]
-    for side in sampled:
-        if side["reply"]["finish_reason"] != "stop":
-            return CUT, side["reply"]["finish_reason"]
-        if not side["text"]:
-            return EMPTY, ""
-        found = [word for word in words if word in side["text"]]
-        if found:
-            return MARKER, found[0]
-        if settings["allusions"] == "drop" and side["reply"]["kind"] == "guided" and alludes(side["text"]):
-            return ALLUSION, side["text"][:80]
-    for side, ids in replies.items():
+    """The first of REASONS that applies, with the text or number that shows it; None for a sound
+    pair.
+
+    `token_ids` of the reply of each side, None where it does not join its prompt; `words` are chat
+    markers.
+    """
+    for side in sides.values():
+        if side["reply"] and (reason := sample_fault(side, words, settings)):
+            return reason
+    for side, ids in token_ids.items():
         if ids is None:
             return SHARED, sides[side]["text"][:20]
     if sides["chosen"]["text"] == sides["rejected"]["text"]:
@@ -127,40 +94,60 @@ def fault(
     best, worst = sides["chosen"]["score"], sides["rejected"]["score"]
     if best is not None and worst is not None and best <= worst:
         return TIED, f"{best:g} and {worst:g}"
-    if any(settings["instruction"] in message["content"] for message in prompt["prompt"]):
-        return LEAKED, settings["instruction"]
-    longest = len(prompt["prompt_token_ids"]) + max(map(len, replies.values()))
-    if longest > settings["max_length"]:
+    if any(settings.instruction in message["content"] for message in prompt["prompt"]):
+        return LEAKED, settings.instruction
+    longest = len(prompt["prompt_token_ids"]) + max(map(len, token_ids.values()))
+    if longest > settings.max_length:
         return LONG, f"{longest} tokens"
     return None
 
 
-def make_pairs(
-    prompts: pl.DataFrame, replies: dict, tokenizer, settings: dict, scores: dict[str, float] | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame, Counter]:
-    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt may have several).
+def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple[str, str] | None:
+    """The same of a sampled reply by itself."""
+    if side["reply"]["finish_reason"] != "stop":
+        return CUT, side["reply"]["finish_reason"]
+    if not side["text"]:
+        return EMPTY, ""
+    if marker := next((word for word in words if word in side["text"]), None):
+        return MARKER, marker
+    if settings.allusions == "drop" and side["reply"]["kind"] == "guided" and alludes(side["text"]):
+        return ALLUSION, side["text"][:80]
+    return None
 
-    `replies` as `sampled_replies` gives them; `scores` of ranked replies by request_id.
+
+def make_pairs(
+    prompts: pl.DataFrame,
+    replies: dict[tuple[str, str], list[dict]],
+    tokenizer,
+    settings: PairsSettings,
+    scores: dict[str, float] | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame, Counter]:
+    """Pairs and Dropped of the training split, and how many candidates failed each check (a prompt
+    may have several).
+
+    `replies` as `sampled_replies` returns them; `scores` of ranked replies by request_id. Raises
+    StageError where a prompt renders to other tokens than it was fitted with.
     """
     words = markers(tokenizer)
     pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
         if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
             raise cli.StageError(
-                f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with; rerun the fitting"
+                f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with: the chat template "
+                "or the tokenizer changed since; rerun the rule prompts"
             )
-        first = None
-        for sides in candidates(prompt, replies, settings["recipe"], scores or {}):
-            rendered = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
-            found = fault(prompt, sides, rendered, words, settings)
-            if found is None:
-                pairs.append(pair(prompt, sides, rendered))
+        reasons = []
+        for sides in candidates(prompt, replies, settings.recipe.model_dump(), scores or {}):
+            token_ids = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
+            reason = fault(prompt, sides, token_ids, words, settings)
+            if reason is None:
+                pairs.append(pair(prompt, sides, token_ids))
                 break
-            failed[found[0]] += 1
-            first = first or found
+            reasons.append(reason)
         else:
-            reason, detail = first or (UNRANKED, "")
+            reason, detail = reasons[0] if reasons else (UNRANKED, "")
             dropped.append({"prompt_id": prompt["prompt_id"], "reason": reason, "detail": detail})
+        failed.update(reason for reason, _ in reasons)
     return (
         pl.DataFrame(pairs, schema=Pairs.create_empty().schema),
         pl.DataFrame(dropped, schema=Dropped.create_empty().schema),
@@ -168,7 +155,7 @@ def make_pairs(
     )
 
 
-def pair(prompt: dict, sides: dict, rendered: dict[str, list[int]]) -> dict:
+def pair(prompt: dict, sides: dict, token_ids: dict[str, list[int]]) -> dict:
     """A row of Pairs."""
     return {
         "pair_id": prompt["prompt_id"],
@@ -177,12 +164,14 @@ def pair(prompt: dict, sides: dict, rendered: dict[str, list[int]]) -> dict:
         **{side: sides[side]["text"] for side in sides},
         **{f"{side}_from": sides[side]["from"] for side in sides},
         **{f"{side}_finish": sides[side]["reply"] and sides[side]["reply"]["finish_reason"] for side in sides},
-        **{f"{side}_tokens": len(rendered[side]) for side in sides},
+        **{f"{side}_token_ids": token_ids[side] for side in sides},
+        **{f"{side}_tokens": len(token_ids[side]) for side in sides},
     }
 
 
 def report(pairs: pl.DataFrame, failed: Counter) -> None:
-    """Print what the tables do not say: every sample that was passed over, and how many guided replies speak of the feedback."""
+    """Print what the tables do not show: every sample that was passed over, and how many guided
+    replies mention the feedback."""
     print(f"{pairs.height} pairs; {failed.total()} candidates failed a check: {dict(failed)}")
     guided = pairs.filter(pl.col("chosen_from").str.contains(r"#guided-\d+$"))["chosen"]
     if len(guided):
@@ -191,56 +180,68 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
 
 
 def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
-    """Raise StageError where a user's message in a training prompt is, word for word, a message of one of the Tasks tables."""
-    said = said_by_users(pairs.select("pair_id", "prompt"))
-    found = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(said["content"])
-    if not found.is_empty():
-        row = found.row(0, named=True)
-        pair = said["pair_id"][row["row"]]
+    """Raise StageError where a user's message in a training prompt is, word for word, a message of
+    one of the Tasks tables."""
+    messages = user_messages(pairs.select("pair_id", "prompt"))
+    matches = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(messages["content"])
+    if not matches.is_empty():
+        first = matches.row(0, named=True)
+        count = messages["pair_id"].gather(matches["row"]).n_unique()
         raise cli.StageError(
-            f"{said['pair_id'].gather(found['row']).n_unique()} training prompts hold a prompt of a benchmark: {pair} has task "
-            f"{row['task']} of {row['benchmark']}. Scores on it would mean nothing. Rerun the pools, which leave such prompts out."
+            f"{count} training prompts contain a prompt of a benchmark: {messages['pair_id'][first['row']]} has task "
+            f"{first['task']} of {first['benchmark']}. Scores on it would mean nothing. Rerun the pools, which leave such "
+            "prompts out."
         )
 
 
-def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--prompts", required=True)
-    command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
-    command.add_argument("--requests", help="of the sampled sides")
-    command.add_argument("--completions", nargs="*", default=[], help="their shards")
-    command.add_argument("--ranks", help="scores of the sampled replies, for best and worst")
-    command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to stay clear of")
-    command.add_argument("--pairs", required=True, help="table to write")
-    command.add_argument("--dropped", required=True, help="table to write")
-    command.add_argument("--ledger", required=True, help="table to write")
-    arguments = command.parse_args()
-
-    prompts = read_table(Prompts, arguments.prompts)
-    replies = {}
-    if arguments.requests:
-        completions = read_table(Completions, *arguments.completions)
-        replies = sampled_replies(read_table(Requests, arguments.requests), completions)
-    scores = dict(read_table(Ranks, arguments.ranks).select("request_id", "score").iter_rows()) if arguments.ranks else None
-    pairs, dropped, failed = make_pairs(prompts, replies, load_tokenizer(arguments.policy), arguments.settings, scores)
-    report(pairs, failed)
-
-    book = LedgerBook(arguments.settings["lineage"], "pairs", "prompts", prompts.height)
+def write_ledger(path: str, lineage: str, prompts: pl.DataFrame, pairs: pl.DataFrame, dropped: pl.DataFrame) -> None:
+    """Write how many prompts became pairs, and what became of the others."""
+    book = LedgerBook(lineage, "pairs", "prompts", prompts.height)
     book.drop("test split", prompts.filter(split="test").height)
     for reason in REASONS:
         book.drop(reason, dropped.filter(reason=reason).height)
     book.regroup("one pair per prompt", "pairs", pairs.height)
+    write_table(book.table(), Ledger, path)
+
+
+def main() -> None:
+    command = cli.parser(__doc__, PairsSettings)
+    command.add_argument("--prompts", required=True, help="table to read")
+    command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
+    command.add_argument("--requests", nargs="*", default=[], help="table of what was sampled")
+    command.add_argument("--completions", nargs="*", default=[], help="shards of the answers")
+    command.add_argument("--ranks", nargs="*", default=[], help="table with the scores of the sampled replies")
+    command.add_argument(
+        "--benchmark",
+        nargs="*",
+        default=[],
+        type=cli.named_path,
+        metavar="NAME=PATH",
+        help="Tasks tables that no pair may share a prompt with",
+    )
+    command.add_argument("--pairs", required=True, help="table to write")
+    command.add_argument("--dropped", required=True, help="table to write")
+    command.add_argument("--ledger", required=True, help="table to write")
+    arguments = command.parse_args()
+    settings: PairsSettings = arguments.settings
+
+    prompts = read_table(Prompts, arguments.prompts)
+    requests, completions = read_table(Requests, *arguments.requests), read_table(Completions, *arguments.completions)
+    scores = dict(read_table(Ranks, *arguments.ranks).select("request_id", "score").iter_rows())
+    tokenizer = load_tokenizer(arguments.policy)
+    pairs, dropped, failed = make_pairs(prompts, sampled_replies(requests, completions), tokenizer, settings, scores)
+    report(pairs, failed)
+
     # Written even where no pair is left, so that the reasons can be read.
     write_table(dropped, Dropped, arguments.dropped)
-    write_table(book.table(), Ledger, arguments.ledger)
+    write_ledger(arguments.ledger, settings.lineage, prompts, pairs, dropped)
     if pairs.is_empty():
-        common = dropped["reason"].mode().to_list()
+        reason = next(iter(dropped["reason"].mode()), "no training prompts")
         raise cli.StageError(
-            f"no pair is left of {prompts.height} prompts; the commonest reason is '{common[0] if common else 'no training prompts'}'. "
-            "A larger sampling.max_tokens helps against replies that did not end, more data against an empty split"
+            f"no pair is left of {prompts.height} prompts; the commonest reason is '{reason}'. A larger sampling.max_tokens "
+            "helps against replies that did not end, more data against an empty split"
         )
-    benchmarks = dict(benchmark.split("=", 1) for benchmark in arguments.benchmark)
-    check_decontaminated(pairs, {name: read_table(Tasks, path) for name, path in benchmarks.items()})
+    check_decontaminated(pairs, {name: read_table(Tasks, path) for name, path in arguments.benchmark})
     write_table(pairs, Pairs, arguments.pairs)
 
 

@@ -1,54 +1,56 @@
-"""Write down what a policy is asked: the prompts of one split, plain or guided.
+"""Write down what a policy is asked: requests of each kind about the prompts of one split.
 
-Reads a Prompts table and the model's tokenizer; writes a Requests table. A guided request shows the conversation, the reply
-that disappointed and the user's feedback, and asks for a better one; a plain request is the prompt alone.
+Reads:  a Prompts table (--prompts) and the model's tokenizer (--policy).
+Writes: a Requests table (--requests).
+
+A kind of requests is a sampled side of a recipe (drift/sides): plain is the prompt alone, guided
+shows the reply that disappointed and the user's feedback and asks for a better one.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-from drift import cli
-from drift.chat import load_tokenizer, render, render_guided
+from drift import cli, plugins
+from drift.chat import load_tokenizer
 from drift.seeds import completion_seed
+from drift.settings.sampling import RequestsSettings
 from drift.tables import Prompts, Requests, read_table, write_table
 
 
-def build(prompts: pl.DataFrame, tokenizer, settings: dict) -> pl.DataFrame:
-    """The requests about every prompt of `settings["split"]`: of each kind as many as `settings["samples"]` says."""
+def build(prompts: pl.DataFrame, tokenizer, settings: RequestsSettings) -> pl.DataFrame:
+    """Requests about every prompt of the split: of each kind as many as `samples` has."""
+    kinds = {kind: plugins.load(plugins.SIDES, kind) for kind in settings.samples}
     requests = []
-    for row in prompts.filter(split=settings["split"]).iter_rows(named=True):
-        for kind, sample in ((kind, sample) for kind, count in settings["samples"].items() for sample in range(count)):
-            if kind == "guided":
-                messages, ids = render_guided(
-                    tokenizer, row["prompt"], row["rejected"], row["feedback"], settings["style"], settings["instruction"]
+    for prompt in prompts.filter(split=settings.split).iter_rows(named=True):
+        for kind, side in kinds.items():
+            messages, ids = side.request(tokenizer, prompt, settings)
+            for sample in range(settings.samples[kind]):
+                seed = completion_seed(settings.seed, settings.unit, prompt["prompt_id"], kind, sample)
+                requests.append(
+                    {
+                        "request_id": f"{prompt['prompt_id']}#{kind}-{sample}",
+                        "prompt_id": prompt["prompt_id"],
+                        "kind": kind,
+                        "sample": sample,
+                        "messages": messages,
+                        "prompt_token_ids": ids,
+                        "seed": seed,
+                    }
                 )
-            else:
-                messages, ids = row["prompt"], render(tokenizer, row["prompt"])
-            requests.append(
-                {
-                    "request_id": f"{row['prompt_id']}#{kind}-{sample}",
-                    "prompt_id": row["prompt_id"],
-                    "kind": kind,
-                    "sample": sample,
-                    "messages": messages,
-                    "prompt_token_ids": ids,
-                    "seed": completion_seed(settings["seed"], settings["unit"], row["prompt_id"], kind, sample),
-                }
-            )
     return pl.DataFrame(requests, schema=Requests.create_empty().schema)
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--prompts", required=True)
+    command = cli.parser(__doc__, RequestsSettings)
+    command.add_argument("--prompts", required=True, help="Prompts table")
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
     command.add_argument("--requests", required=True, help="table to write")
     arguments = command.parse_args()
     requests = build(read_table(Prompts, arguments.prompts), load_tokenizer(arguments.policy), arguments.settings)
     if requests.is_empty():
         raise cli.StageError(
-            f"{arguments.prompts} has no {arguments.settings['split']} prompts; the ledger says where they went"
+            f"{arguments.prompts} has no {arguments.settings.split} prompts; the ledger shows where they were left out"
         )
     write_table(requests, Requests, arguments.requests)
 

@@ -1,29 +1,30 @@
-"""Choose the conversations to learn from: replies that disappointed, replies that satisfied, and corrections from one to the other.
+"""Choose the conversations to learn from: replies that disappointed, replies that satisfied, and corrections.
 
-Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the benchmarks that no training row may
-        hold (--benchmark NAME=PATH). The choice itself is in sql/: one file a pool, and what they share.
-Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), what was found of the benchmarks (--quarantine), and the ledger
-        (--ledger).
-
-Settings: labeler (whose labels), label_noise (share of them that is flipped), seed (of that and of the choice), filters and
-decontamination (as data.filters and data.decontamination of the configuration), pick (hash, or first: the oldest), test_conversations
-and test_correction_conversations (how many with a DSAT reply, and with a correction, go to the test side with all that belong to them),
-max_dsat, max_sat, max_corrections (training rows; null: all).
+Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the benchmarks
+        that no training row may hold (--benchmark NAME=PATH). The choice itself is in sql/: one file
+        a pool, and what they share.
+Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), the replies that hold a
+        benchmark's prompt (--quarantine), and the ledger (--ledger).
 """
 
 import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
 
 import duckdb
 import numpy as np
 import polars as pl
 
 from drift import cli, tables
+from drift.data.contamination import BenchmarkTexts
 from drift.data.prefetch import mapped
-from drift.data.similarity import BenchmarkTexts, clusters, signatures
+from drift.data.similarity import clusters, signatures
 from drift.ledger import LedgerBook
+from drift.settings.base import Settings
+from drift.settings.data import ContaminationSettings, PoolsSettings
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "corrections": tables.Corrections}
@@ -33,60 +34,37 @@ REPLIES = {
     "sat": {"response": "chosen"},
     "corrections": {"response": "rejected", "next_response": "chosen"},
 }
-SETTINGS = {
-    "labeler": "VARCHAR",
-    "label_noise": "DOUBLE",
-    "seed": "BIGINT",
-    "pick": "VARCHAR",
-    "test_conversations": "BIGINT",
-    "test_correction_conversations": "BIGINT",
-    "max_dsat": "BIGINT",
-    "max_sat": "BIGINT",
-    "max_corrections": "BIGINT",
-}
-FILTERS = {
-    "languages": "VARCHAR[]",
-    "drop_toxic": "BOOLEAN",
-    "drop_redacted": "BOOLEAN",
-    "drop_merged": "BOOLEAN",
-    "drop_continuations": "BOOLEAN",
-    "drop_refusals": "BOOLEAN",
-    "min_chars": "BIGINT",
-    "max_chars": "BIGINT",
-    "min_score": "DOUBLE",
-    "max_per_conversation": "BIGINT",
-    "max_per_user": "BIGINT",
-    "max_per_template": "BIGINT",
-}
+# The types of settings in SQL.
+SQL_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR", list[str]: "VARCHAR[]"}
 # DuckDB's share of the job's memory; what does not fit goes to disk.
 MEMORY = "1GB"
 TEXTS_AT_A_TIME = 2048
-# Which rows of a pool sql/rows.sql puts together.
-PAGE = {"pool": "VARCHAR", "first_row": "BIGINT", "rows_at_a_time": "BIGINT"}
+# Rows of a pool that sql/rows.sql puts together at once.
 ROWS_AT_A_TIME = 10_000
 
 
 def choose(
-    turns: str, labels: str, benchmarks: dict[str, str], settings: dict, paths: dict[str, str]
+    turns: Path, labels: Path, benchmarks: dict[str, Path], settings: PoolsSettings, paths: dict[str, Path]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Write every pool to its place in `paths`, from the tables at the paths `turns` and `labels`; returns the quarantine and
-    the ledger.
+    """Write every pool to its place in `paths`; returns the quarantine and the ledger.
 
-    `benchmarks`: paths of Tasks tables by name. Raises StageError where no reply is left to train on.
+    `turns`, `labels`: paths of these tables. `benchmarks`: paths of Tasks tables by name. Raises
+    StageError where no reply is left to train on.
     """
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{MEMORY}'")
         connection.execute("SET temp_directory = $1", [folder])
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET threads = $1", [pl.thread_pool_size()])
-        _set_variables(connection, {"turns": turns, "labels": labels}, dict.fromkeys(("turns", "labels"), "VARCHAR"))
-        _set_variables(connection, settings, SETTINGS)
-        _set_variables(connection, settings["filters"], FILTERS)
+        _set_variable(connection, "turns", str(turns))
+        _set_variable(connection, "labels", str(labels))
+        _set_variables(connection, settings)
+        _set_variables(connection, settings.filters)
         for name in ("filters", "replies", "dsat", "sat", "corrections", "candidates"):
             connection.execute(_sql(name))
-        quarantine = _quarantine(connection, benchmarks, **settings["decontamination"])
+        quarantine = _quarantine(connection, benchmarks, settings.decontamination)
         connection.register("quarantine", quarantine)
-        threshold = settings["filters"]["near_duplicates"]
+        threshold = settings.filters.near_duplicates
         connection.register("near_duplicates", _near_duplicates(connection, threshold))
         connection.register("groups", _groups(connection, threshold))
         connection.execute(_sql("split"))
@@ -104,9 +82,17 @@ def _sql(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _set_variables(connection: duckdb.DuckDBPyConnection, values: dict, types: dict[str, str]) -> None:
-    for name, kind in types.items():
-        connection.execute(f"SET VARIABLE {name} = $value::{kind}", {"value": values[name]})
+def _set_variables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Make every setting a variable of its name; None is NULL of the setting's type. Sections of
+    settings are left out."""
+    for name, field in type(settings).model_fields.items():
+        kinds = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+        if kinds[0] in SQL_TYPES:
+            _set_variable(connection, name, getattr(settings, name), kinds[0])
+
+
+def _set_variable(connection: duckdb.DuckDBPyConnection, name: str, value: Any, kind: type | None = None) -> None:
+    connection.execute(f"SET VARIABLE {name} = $value::{SQL_TYPES[kind or type(value)]}", {"value": value})
 
 
 def _batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pl.DataFrame]:
@@ -116,33 +102,35 @@ def _batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pl.Dat
 
 
 def _quarantine(
-    connection: duckdb.DuckDBPyConnection, benchmarks: dict[str, str], ngram: int | None, similarity: float | None
+    connection: duckdb.DuckDBPyConnection, benchmarks: dict[str, Path], settings: ContaminationSettings
 ) -> pl.DataFrame:
     """The candidates whose prompt holds a benchmark's, with the evidence."""
     tasks = [(name, tables.read_table(tables.Tasks, path)) for name, path in sorted(benchmarks.items())]
-    known = BenchmarkTexts(tasks, ngram, similarity)
-    said = """
+    known = BenchmarkTexts(tasks, settings.ngram, settings.similarity)
+    messages = """
         SELECT conversation_id, turn, "user" AS text
         FROM candidate_turns
         JOIN (SELECT conversation_id, max(turn) AS last FROM candidates WHERE reason IS NULL GROUP BY ALL) USING (conversation_id)
         WHERE turn <= last
     """
-    parts = list(mapped(partial(_found, known), _batches(connection, said))) if tasks else []
+    parts = list(mapped(partial(_hits, known), _batches(connection, messages))) if tasks else []
     conversations = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
     parts.append(known.named_after(conversations).with_columns(turn=pl.lit(0, pl.Int32)))
     columns = {"conversation_id": pl.String, "turn": pl.Int32} | dict.fromkeys(
         ("benchmark", "task", "how", "evidence"), pl.String
     )
-    found = pl.concat([pl.DataFrame(schema=columns), *(part.select(list(columns)).cast(columns) for part in parts)])
+    hits = pl.concat([pl.DataFrame(schema=columns), *(part.select(list(columns)).cast(columns) for part in parts)])
     candidates = connection.sql("SELECT pool, prompt_id, conversation_id, turn FROM candidates WHERE reason IS NULL").pl()
-    hits = candidates.join(found, on="conversation_id", suffix="_found").filter(pl.col("turn_found") <= pl.col("turn"))
-    first = hits.sort("pool", "prompt_id", "turn_found", "how", "benchmark", "task")
-    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_found")
+    # A prompt holds what was said up to its turn.
+    held = candidates.join(hits, on="conversation_id", suffix="_hit").filter(pl.col("turn_hit") <= pl.col("turn"))
+    first = held.sort("pool", "prompt_id", "turn_hit", "how", "benchmark", "task")
+    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_hit")
 
 
-def _found(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
-    where = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
-    return known.found_in(batch["text"]).join(where, on="row").drop("row")
+def _hits(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
+    """`found_in` of the batch's texts, by conversation_id and turn."""
+    keys = batch.with_row_index("row").select(pl.col("row").cast(pl.Int64), "conversation_id", "turn")
+    return known.found_in(batch["text"]).join(keys, on="row").drop("row")
 
 
 def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
@@ -161,7 +149,8 @@ def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | N
 
 
 def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
-    """conversation_id and group_key of what a split keeps on one side: conversations of one user, and those that open alike."""
+    """conversation_id and group_key of what a split keeps on one side: conversations of one user,
+    and those that open alike."""
     conversations = connection.sql(
         """
         SELECT
@@ -183,17 +172,17 @@ def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> p
 
 
 def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float | None) -> pl.DataFrame:
-    """The query's rows of pool, prompt_id and text, less the text, with the first prompt_id of their cluster in the pool.
-    None, where there is no threshold."""
+    """pool, prompt_id and cluster of the query's rows (pool, prompt_id, text): the first prompt_id of
+    those in the pool whose texts are nearly the same. No rows where there is no threshold."""
     signed = list(mapped(_signed, _batches(connection, sql))) if threshold else []
     names = pl.concat([pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String}), *(name for name, _ in signed)])
-    signed_rows = np.concatenate([signatures(pl.Series(dtype=pl.String)), *(signature for _, signature in signed)])
-    del signed  # They are the largest that is held of the candidates.
-    found = []
-    for of_pool in names.with_row_index("row").sort("pool", "prompt_id").partition_by("pool", maintain_order=True):
-        first = clusters(signed_rows[of_pool["row"].to_numpy()], threshold)
-        found.append(of_pool.select("pool", "prompt_id", cluster=pl.col("prompt_id").gather(first)))
-    return pl.concat([names.clear().select("pool", "prompt_id", cluster="prompt_id"), *found])
+    matrix = np.concatenate([signatures(pl.Series(dtype=pl.String)), *(rows for _, rows in signed)])
+    del signed  # Signatures are the largest thing that is held of the candidates: not twice.
+    parts = [names.clear().select("pool", "prompt_id", cluster="prompt_id")]
+    for pool in names.with_row_index("row").sort("pool", "prompt_id").partition_by("pool", maintain_order=True):
+        first = clusters(matrix[pool["row"].to_numpy()], threshold)
+        parts.append(pool.select("pool", "prompt_id", cluster=pl.col("prompt_id").gather(first)))
+    return pl.concat(parts)
 
 
 def _signed(batch: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
@@ -201,8 +190,10 @@ def _signed(batch: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
 
 
 def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
-    """`conversations` with a group_key: the same for those that share a user, an opening or a cluster of openings, and for
-    those that share one with these."""
+    """conversation_id and group_key: the same for conversations that share a user, an opening or a
+    cluster of openings, and for those that share one with these."""
+    # The least key of everything that shares a link, link after link, until nothing changes: the
+    # connected components of the graph whose edges are the links.
     rows = conversations.with_columns(group_key=pl.col("conversation_id"))
     while True:
         before = rows["group_key"]
@@ -216,7 +207,8 @@ def _rows(connection: duckdb.DuckDBPyConnection, pool: str) -> Iterator[pl.DataF
     """The rows that a pool takes, with their texts, in the order of prompt_id, some at a time."""
     first = 0
     while True:
-        _set_variables(connection, {"pool": pool, "first_row": first, "rows_at_a_time": ROWS_AT_A_TIME}, PAGE)
+        for name, value in {"pool": pool, "first_row": first, "rows_at_a_time": ROWS_AT_A_TIME}.items():
+            _set_variable(connection, name, value)
         rows = connection.sql(_sql("rows")).pl()
         yield rows.rename(REPLIES[pool])
         first += rows.height
@@ -225,6 +217,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, pool: str) -> Iterator[pl.DataF
 
 
 def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
+    """What became of every labelled reply in a pool; reasons are in the order of the checks."""
     counted = """
         SELECT reason, sum(rows)
         FROM (
@@ -243,7 +236,8 @@ def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
     return book
 
 
-def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataFrame, settings: dict) -> None:
+def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataFrame, settings: PoolsSettings) -> None:
+    """Raises StageError where no DSAT reply is left to train on."""
     taken = "SELECT split, count(*) FROM split_candidates WHERE reason IS NULL AND pool = 'dsat' GROUP BY split"
     rows = dict(connection.sql(taken).fetchall())
     if "train" in rows:
@@ -251,28 +245,27 @@ def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataF
     if rows:
         raise cli.StageError(
             f"all {rows['test']} DSAT replies went to the test side: there are fewer conversations with one than "
-            f"test_conversations ({settings['test_conversations']}) asks for. Lower it, or add conversations."
+            f"test_conversations ({settings.test_conversations}) asks for. Lower it, or add conversations."
         )
     drops = ledger.filter((pl.col("lineage") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
     dropped = ", ".join(f"{reason}: {count}" for reason, count in drops) or "nothing was labelled"
-    raise cli.StageError(
-        f"no DSAT reply of labeler {settings['labeler']} is left ({dropped}). Relax the settings that drop most."
-    )
+    raise cli.StageError(f"no DSAT reply of labeler {settings.labeler} is left ({dropped}). Relax the settings that drop most.")
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--turns", required=True, help="Turns table")
-    command.add_argument("--labels", required=True, help="Labels table")
-    command.add_argument("--benchmark", nargs="*", default=[], metavar="NAME=PATH", help="Tasks tables to keep out")
+    command = cli.parser(__doc__, PoolsSettings)
+    command.add_argument("--turns", required=True, type=Path, help="Turns table")
+    command.add_argument("--labels", required=True, type=Path, help="Labels table")
+    command.add_argument(
+        "--benchmark", nargs="*", default=[], metavar="NAME=PATH", type=cli.named_path, help="Tasks tables to keep out"
+    )
     for pool in SCHEMAS:
-        command.add_argument(f"--{pool}", required=True, help=f"where to write the {pool.capitalize()} table")
-    command.add_argument("--quarantine", required=True, help="where to write the Quarantine table")
-    command.add_argument("--ledger", required=True, help="where to write the Ledger table")
+        command.add_argument(f"--{pool}", required=True, type=Path, help=f"where to write the {pool.capitalize()} table")
+    command.add_argument("--quarantine", required=True, type=Path, help="where to write the Quarantine table")
+    command.add_argument("--ledger", required=True, type=Path, help="where to write the Ledger table")
     arguments = command.parse_args()
-    benchmarks = dict(benchmark.split("=", 1) for benchmark in arguments.benchmark)
     paths = {pool: getattr(arguments, pool) for pool in SCHEMAS}
-    quarantine, ledger = choose(arguments.turns, arguments.labels, benchmarks, arguments.settings, paths)
+    quarantine, ledger = choose(arguments.turns, arguments.labels, dict(arguments.benchmark), arguments.settings, paths)
     tables.write_table(quarantine, tables.Quarantine, arguments.quarantine)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 

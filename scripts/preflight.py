@@ -1,10 +1,14 @@
 """What would otherwise fail after hours, checked in a minute.
 
-`here` checks where snakemake runs: partitions, models and data, disk. `node` checks inside a job: interpreter and packages, GPUs,
-folders, endpoints. Both write a list of checks as JSON, and fail only where no job could start. `report` prints all of them and
-fails if one failed. Runs under the driver's Python, so that a missing stage interpreter is a finding, too.
+    preflight.py login    checks where snakemake runs: partitions, models and data, disk
+    preflight.py node     checks inside a job: interpreter and packages, GPUs, folders, endpoints
+    preflight.py report   prints what the other two wrote, and fails if one of the checks failed
+
+The first two write a list of checks as JSON (--checks), and fail only where no job could start.
+Runs with the driver's Python, so that a missing interpreter of a stage is a failed check, too.
 """
 
+import argparse
 import json
 import os
 import re
@@ -18,10 +22,14 @@ from pathlib import Path
 
 from drift import cli
 from drift.downloads import folder_name, is_remote
+from drift.settings.base import Settings
+from drift.settings.preflight import AskedEndpoint, LoginSettings, NodeSettings
 
-# A checkpoint holds fp32 weights and the optimizer's state: six times the bytes of bf16 weights.
+# A checkpoint holds fp32 weights, and the optimizer keeps two fp32 averages at most: six times the
+# bytes of bf16 weights.
 CHECKPOINT = 6
 
+# What a stage's interpreter is asked about itself; its argument is the kind of environment.
 PROBE = """
 import importlib.metadata, json, sys
 versions = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}
@@ -57,8 +65,9 @@ def partitions(asked: list[str]) -> dict:
 
 
 def located(address: str) -> tuple[dict, int | None]:
-    """Whether a model or source is here already or can be fetched, and how many bytes of weights it has, where that is known."""
-    name = f"{address.split('#')[0][:60]}"
+    """Whether a model or file is on this machine or can be fetched, and its weights in bytes where
+    that is known."""
+    name = address.split("#")[0][:60]
     folder = Path("downloads", folder_name(address)) if is_remote(address) else Path(address)
     if folder.exists():
         return check(name, None, f"is in {folder}"), sum(path.stat().st_size for path in folder.glob("*.safetensors")) or None
@@ -81,7 +90,7 @@ def located(address: str) -> tuple[dict, int | None]:
     except OSError as error:
         cure = "set HF_ENDPOINT or PIP_INDEX_URL to a mirror, or fetch it elsewhere and give a local path"
         return check(name, f"{url} cannot be reached from here ({error}): {cure}", ""), None
-    # Of a data set's or a package's size nothing is made.
+    # Only models are sized: of the rest, one file or a few are fetched.
     files = json.loads(body)["siblings"] if kind == "hf" else []
     weights = sum(file["size"] for file in files if file["rfilename"].endswith(".safetensors"))
     return check(name, None, "can be fetched"), weights or None
@@ -95,17 +104,18 @@ def get(url: str, token: str | None = None) -> bytes:
 
 
 def disk(weights: dict[str, tuple[int | None, int]], folder: Path) -> dict:
-    """Whether all policies and one checkpoint fit; `weights` has a model's bytes and how many policies come of it."""
+    """Whether all policies and one checkpoint fit; `weights` has of each model its bytes and the
+    number of its policies."""
     free = shutil.disk_usage(folder).free
     unknown = [model for model, (size, _) in weights.items() if size is None]
     need = sum(size * (policies + CHECKPOINT) for size, policies in weights.values() if size)
-    said = f"about {need / 1e9:.1f} GB for policies and a checkpoint, {free / 1e9:.1f} GB free in {folder.resolve()}"
-    said += f" (size of {', '.join(unknown)} unknown)" if unknown else ""
-    return check("disk", None if need < free else f"{said}: free some, or put the results elsewhere with --directory", said)
+    text = f"about {need / 1e9:.1f} GB for policies and a checkpoint, {free / 1e9:.1f} GB free in {folder.resolve()}"
+    text += f" (size of {', '.join(unknown)} unknown)" if unknown else ""
+    return check("disk", None if need < free else f"{text}: free some, or put the results elsewhere with --directory", text)
 
 
 def environment(python: str, kind: str, lock: Path) -> tuple[list[dict], dict | None]:
-    """Whether a stage's interpreter runs and has the locked packages, and what it says of itself."""
+    """Whether a stage's interpreter runs and has the locked packages, and what PROBE prints in it."""
     name = f"{kind} environment"
     try:
         done = subprocess.run([python, "-c", PROBE, kind], capture_output=True, text=True, check=True, timeout=300)
@@ -113,32 +123,32 @@ def environment(python: str, kind: str, lock: Path) -> tuple[list[dict], dict | 
         words = (getattr(error, "stderr", None) or str(error)).strip()[-300:]
         cure = f"make envs{'-gpu' if kind == 'gpu' else ''}, or set environments.{kind} to an interpreter that this node sees"
         return [check(name, f"{python} does not run here ({words}): {cure}", "")], None
-    found = json.loads(done.stdout)
+    probed = json.loads(done.stdout)
     pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(), re.MULTILINE))
     pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
-    missing = sorted(pins.keys() - found["versions"].keys())
+    missing = sorted(pins.keys() - probed["versions"].keys())
     other = [
-        f"{n} {found['versions'][n]}" for n, v in pins.items() if n not in missing and found["versions"][n].split("+")[0] != v
+        f"{n} {probed['versions'][n]}" for n, v in pins.items() if n not in missing and probed["versions"][n].split("+")[0] != v
     ]
     fault = (f"not installed: {', '.join(missing[:5])}. " if missing else "") + (
         f"other versions than {lock.name}: {', '.join(other[:5])}. " if other else ""
     )
-    said = f"Python {found['python']}, {len(pins)} packages as in {lock.name}"
-    return [check(name, f"{fault}make envs envs-gpu" if fault else None, said, warning=not missing)], found
+    text = f"Python {probed['python']}, {len(pins)} packages as in {lock.name}"
+    return [check(name, f"{fault}make envs envs-gpu" if fault else None, text, warning=not missing)], probed
 
 
-def gpus(asked: int, found: dict | None) -> list[dict]:
+def gpus(asked: int, probed: dict | None) -> list[dict]:
     """Whether a job has the GPUs that it asked for, and PyTorch sees them."""
     visible = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
     cure = "gpu or gres of this stage in slurm/config.yaml, and that its partition has such nodes (sinfo -o '%P %G')"
     fault = f"asked for {asked}, CUDA_VISIBLE_DEVICES names {len(visible)}: check {cure}"
     checks = [check("GPUs given", fault if len(visible) != asked else None, f"{asked} ({','.join(visible)})")]
-    if found and found["cuda"] is None:
+    if probed and probed["cuda"] is None:
         fault = "this PyTorch is a CPU build: make envs-gpu, and set environments.gpu to it"
         checks.append(check("GPUs seen", fault, "", warning=True))
-    elif found:
-        fault = f"asked for {asked}, PyTorch (CUDA {found['cuda']}) sees {len(found['gpus'])}: is the node's driver too old?"
-        checks.append(check("GPUs seen", fault if len(found["gpus"]) != asked else None, ", ".join(found["gpus"])))
+    elif probed:
+        fault = f"asked for {asked}, PyTorch (CUDA {probed['cuda']}) sees {len(probed['gpus'])}: is the node's driver too old?"
+        checks.append(check("GPUs seen", fault if len(probed["gpus"]) != asked else None, ", ".join(probed["gpus"])))
     return checks
 
 
@@ -156,79 +166,95 @@ def writable(folders: list[Path]) -> dict:
     return check("folders", cure if faults else None, ", ".join(map(str, folders)))
 
 
-def endpoint(name: str, row: dict) -> dict:
+def endpoint(name: str, asked: AskedEndpoint) -> dict:
     """Whether an OpenAI-compatible endpoint answers and knows its model."""
-    key = os.environ.get(row["key"] or "")
-    if row["key"] and not key:
-        return check(f"endpoint of {name}", f"the environment variable {row['key']} is not set: export it before snakemake", "")
-    url = f"{row['url'].rstrip('/')}/models"
+    line = f"endpoint of {name}"
+    key = os.environ.get(asked.key or "")
+    if asked.key and not key:
+        return check(line, f"the environment variable {asked.key} is not set: export it before snakemake", "")
+    url = f"{asked.url.rstrip('/')}/models"
     try:
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            models = [model["id"] for model in json.load(answer)["data"]]
+        models = [model["id"] for model in json.loads(get(url, key))["data"]]
     except urllib.error.HTTPError as error:
-        return check(f"endpoint of {name}", f"{url} answers {error.code}: is the key in {row['key']} right?", "")
+        return check(line, f"{url} answers {error.code}: is the key in {asked.key} right?", "")
     except (OSError, ValueError, KeyError) as error:
-        fault = f"{url} does not answer from this node ({error}): is it up, and may nodes reach it?"
-        return check(f"endpoint of {name}", fault, "")
-    fault = f"{url} has no model {row['model']}; it has {', '.join(models[:10])}"
-    return check(f"endpoint of {name}", fault if row["model"] not in models else None, f"{row['model']} at {row['url']}")
+        return check(line, f"{url} does not answer from this node ({error}): is it up, and may nodes reach it?", "")
+    fault = f"{url} has no model {asked.model}; it has {', '.join(models[:10])}"
+    return check(line, fault if asked.model not in models else None, f"{asked.model} at {asked.url}")
 
 
-def here(settings: dict) -> list[dict]:
+def login(settings: LoginSettings) -> list[dict]:
     """The checks where snakemake runs."""
-    checks = [partitions(settings["partitions"])] if settings["partitions"] else []
+    checks = [partitions(settings.partitions)] if settings.partitions else []
     sizes = {}
-    for address in settings["addresses"]:
+    for address in settings.addresses:
         line, sizes[address] = located(address)
         checks.append(line)
-    weights = {name: (sizes[model["path"]], model["policies"]) for name, model in settings["models"].items()}
+    weights = {name: (sizes[model.path], model.policies) for name, model in settings.models.items()}
     return [*checks, disk(weights, Path("."))]
 
 
-def node(settings: dict) -> list[dict]:
+def node(settings: NodeSettings) -> list[dict]:
     """The checks inside a job."""
-    checks, found = environment(settings["python"], settings["kind"], Path(settings["lock"]))
-    if settings["kind"] == "gpu":
-        checks += gpus(settings["gpus"], found)
+    checks, itself = environment(settings.python, settings.kind, Path(settings.lock))
+    if settings.kind == "gpu":
+        checks += gpus(settings.gpus, itself)
     cache = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
-    checks.append(writable([Path(settings["results"]).resolve(), cache, Path(tempfile.gettempdir())]))
-    hidden = [path for path in settings["paths"] if not Path(path).exists()]
-    checks.append(
-        check(
-            "local paths", f"this node does not see {', '.join(hidden)}: put them on shared storage" if hidden else None, "seen"
-        )
-    )
-    return checks + [endpoint(name, row) for name, row in settings["endpoints"].items()]
+    checks.append(writable([Path(settings.results).resolve(), cache, Path(tempfile.gettempdir())]))
+    hidden = [path for path in settings.paths if not Path(path).exists()]
+    fault = f"this node does not see {', '.join(hidden)}: put them on shared storage"
+    checks.append(check("local paths", fault if hidden else None, f"all {len(settings.paths)} are seen"))
+    return checks + [endpoint(name, asked) for name, asked in settings.endpoints.items()]
 
 
 def report(parts: dict[str, list[dict]]) -> str:
     """All checks as text, by where they were made."""
     lines = []
     for place, checks in parts.items():
-        lines.append(f"{place}")
+        lines.append(place)
         lines += [f"  {line['state']:<4}  {line['name']}: {line['text']}" for line in checks]
     return "\n".join(lines)
 
 
+def print_report(paths: list[Path]) -> None:
+    """Print the checks of every file; ends the program with an error where one failed."""
+    parts = {path.stem: json.loads(path.read_text()) for path in paths}
+    print(report(parts))
+    failed = sum(line["state"] == "FAIL" for checks in parts.values() for line in checks)
+    if failed:
+        sys.exit(f"{failed} checks failed; fix them and run the preflight again")
+    print("ready")
+
+
+def add_checks(modes: argparse._SubParsersAction, name: str, settings: type[Settings], summary: str) -> None:
+    """A mode that checks, with its settings."""
+    mode = modes.add_parser(
+        name,
+        help=summary,
+        parents=[cli.parser(None, settings)],
+        conflict_handler="resolve",
+        epilog=cli.settings_help(settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    mode.add_argument("--checks", required=True, type=Path, help="JSON to write")
+
+
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("mode", choices=["here", "node", "report"])
-    command.add_argument("--parts", nargs="*", default=[], type=Path, help="what the other two modes wrote")
-    command.add_argument("--checks", type=Path, help="JSON to write")
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = command.add_subparsers(dest="mode", required=True)
+    add_checks(modes, "login", LoginSettings, "check where snakemake runs")
+    add_checks(modes, "node", NodeSettings, "check inside a job")
+    printed = modes.add_parser("report", help="print what the other two wrote")
+    printed.add_argument("--parts", required=True, nargs="+", type=Path, help="what they wrote")
     arguments = command.parse_args()
+
     if arguments.mode == "report":
-        parts = {path.stem: json.loads(path.read_text()) for path in arguments.parts}
-        print(report(parts))
-        failed = sum(line["state"] == "FAIL" for checks in parts.values() for line in checks)
-        if failed:
-            sys.exit(f"{failed} checks failed; fix them and run the preflight again")
-        print("ready")
-    else:
-        checks = {"here": here, "node": node}[arguments.mode](arguments.settings)
-        arguments.checks.write_text(json.dumps(checks))
-        if any(line["name"] == "partitions" and line["state"] == "FAIL" for line in checks):
-            sys.exit(f"{report({'here': checks})}\nno job was submitted; fix this and run the preflight again")
+        print_report(arguments.parts)
+        return
+    checks = {"login": login, "node": node}[arguments.mode](arguments.settings)
+    arguments.checks.write_text(json.dumps(checks))
+    if any(line["name"] == "partitions" and line["state"] == "FAIL" for line in checks):
+        sys.exit(f"{report({arguments.mode: checks})}\nno job was submitted; fix this and run the preflight again")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Fit the prompts of a pool or a benchmark to a model.
 
-Reads dsat, sat, corrections or a benchmark's tasks, and the model's tokenizer; writes a Prompts table and its ledger. What is too
-long loses its oldest turns. Every method of a model trains on the prompts as they are trimmed here, so methods differ in
-their pairs and in nothing else.
+Reads:  a Dsat, Sat, Corrections or Tasks table (--pool, of --kind), and the model's tokenizer
+        (--policy).
+Writes: a Prompts table (--prompts) and its ledger (--ledger).
+
+Of a conversation that is too long the oldest turns are left out. Every method of a model trains on
+the prompts as they are trimmed here, so methods differ in their pairs and in nothing else.
 """
 
 from pathlib import Path
@@ -13,6 +16,7 @@ from drift import cli
 from drift.chat import Messages, load_tokenizer, markers, render, render_guided, render_reply, trim
 from drift.ledger import LedgerBook
 from drift.progress import Progress
+from drift.settings.training import PromptsSettings
 from drift.tables import Corrections, Dsat, Ledger, Prompts, Sat, Tasks, read_table, write_table
 
 KINDS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "tasks": Tasks}
@@ -21,12 +25,14 @@ KINDS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "tasks": Tasks}
 def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of any pool, or tasks, with the columns of Prompts that do not depend on a model."""
     if "baseline" in rows.columns:
-        # Of a benchmark's task only the prompt is for the policy: the replies it is compared with must not decide what it is asked.
+        # Of a task the policy sees the prompt alone: the replies that its own is compared with must
+        # not decide how the prompt is trimmed.
         rows = rows.select("prompt_id", "prompt", split=pl.lit("test"))
     absent = [
         pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected", "feedback") if name not in rows.columns
     ]
-    # White space around a reply says nothing of its quality, and a leading line break would merge with the prompt's last token.
+    # White space around a reply says nothing about its quality, and a leading line break would
+    # merge with the prompt's last token.
     stripped = pl.col("chosen", "rejected").str.strip_chars()
     return (
         rows.with_columns(absent)
@@ -35,28 +41,28 @@ def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def fit(row: dict, tokenizer, settings: dict) -> dict | None:
+def fit(row: dict, tokenizer, settings: PromptsSettings) -> dict | None:
     """The row with its prompt trimmed and rendered; None where even its last message does not fit.
 
-    A prompt fits when every chat made of it leaves room for a reply of `max_tokens` within `context`, and, where the rows are
-    trained on (`max_length` is set), when prompt and each reply stay within `max_length`. All in tokens.
+    A prompt fits when every chat made of it leaves room for a reply of `max_tokens` within
+    `context`, and, where the rows are trained on (`max_length` is set), when prompt and each reply
+    stay within `max_length`. All in tokens.
     """
 
     def fits(prompt: Messages) -> bool:
         plain = len(render(tokenizer, prompt))
-        if plain + settings["max_tokens"] > settings["context"]:
+        if plain + settings.max_tokens > settings.context:
             return False
-        if settings["max_length"] is None:
+        if settings.max_length is None:
             return True
         replies = [len(render_reply(tokenizer, prompt, reply)) for reply in logged(row)]
-        if plain + max([settings["max_tokens"], *replies]) > settings["max_length"]:
+        if plain + max([settings.max_tokens, *replies]) > settings.max_length:
             return False
         if row["rejected"] is None or row["feedback"] is None:
             return True
-        _, improve = render_guided(
-            tokenizer, prompt, row["rejected"], row["feedback"], settings["style"], settings["instruction"]
-        )
-        return len(improve) + settings["max_tokens"] <= settings["context"]
+        feedback = row["rejected"], row["feedback"]
+        _, improve = render_guided(tokenizer, prompt, *feedback, settings.style, settings.instruction)
+        return len(improve) + settings.max_tokens <= settings.context
 
     prompt = trim(row["prompt"], fits)
     if prompt is None:
@@ -79,30 +85,31 @@ def joins(row: dict, tokenizer) -> bool:
     return all(render_reply(tokenizer, row["prompt"][-1:], reply) is not None for reply in logged(row))
 
 
-def holds_marker(row: dict, words: list[str]) -> bool:
-    """Whether a text of the row holds one of `words`: rendered, it would end a turn or begin one."""
+def contains_marker(row: dict, words: list[str]) -> bool:
+    """Whether a text of the row contains one of `words`: rendered, it would end or begin a turn."""
     texts = [*(message["content"] for message in row["prompt"]), *logged(row), row["feedback"] or ""]
     return any(word in text for text in texts for word in words)
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, PromptsSettings)
     command.add_argument("--kind", required=True, choices=sorted(KINDS), help="what --pool is")
-    command.add_argument("--pool", required=True)
+    command.add_argument("--pool", required=True, help="table to read")
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
     command.add_argument("--prompts", required=True, help="table to write")
     command.add_argument("--ledger", required=True, help="table to write")
     arguments = command.parse_args()
+    settings: PromptsSettings = arguments.settings
 
     rows = as_prompts(read_table(KINDS[arguments.kind], arguments.pool))
     tokenizer = load_tokenizer(arguments.policy)
     words = markers(tokenizer)
-    clean = [row for row in rows.to_dicts() if not holds_marker(row, words)]
+    clean = [row for row in rows.to_dicts() if not contains_marker(row, words)]
     joined = [row for row in clean if joins(row, tokenizer)]
-    fitted = [fit(row, tokenizer, arguments.settings) for row in Progress(joined, desc="fit prompts")]
+    fitted = [fit(row, tokenizer, settings) for row in Progress(joined, desc="fit prompts")]
     kept = [row for row in fitted if row is not None]
-    book = LedgerBook(arguments.settings["lineage"], "prompts", "prompts", rows.height)
-    book.drop("holds a chat marker of the model", rows.height - len(clean))
+    book = LedgerBook(settings.lineage, "prompts", "prompts", rows.height)
+    book.drop("contains a chat marker of the model", rows.height - len(clean))
     book.drop("prompt and reply share a token", len(clean) - len(joined))
     book.drop("last message and reply do not fit", len(joined) - len(kept))
     write_table(pl.DataFrame(kept, schema=Prompts.create_empty().schema), Prompts, arguments.prompts)

@@ -1,7 +1,8 @@
-"""Read a judge's scores of an iteration's candidates.
+"""Average a judge's scores of an iteration's candidates over its votes.
 
-Reads the Requests that the candidates were sampled by, and Judgments about them; writes Ranks: the mean over the votes that are
-there. A candidate without a verdict has no row.
+Reads:  the Requests that the candidates were sampled by (--requests) and the Judgments of them
+        (--judgments).
+Writes: a Ranks table (--ranks). A candidate without a verdict has no row.
 """
 
 import polars as pl
@@ -12,16 +13,16 @@ from drift.tables import Judgments, Ranks, Requests, read_table, write_table
 
 
 def ranks(requests: pl.DataFrame, judgments: pl.DataFrame) -> pl.DataFrame:
-    """Ranks, from the judgments that are about candidates of `requests`."""
+    """Ranks: the mean score over the votes that have one, for each candidate of `requests`."""
     means = judgments.drop_nulls("score").group_by("prompt_id", "sample").agg(pl.col("score").mean())
-    asked = numbered(requests).select("request_id", "prompt_id", sample="candidate")
-    return asked.join(means, on=["prompt_id", "sample"]).select("request_id", "score")
+    candidates = numbered(requests).select("request_id", "prompt_id", sample="candidate")
+    return candidates.join(means, on=["prompt_id", "sample"]).select("request_id", "score")
 
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--requests", required=True, help="of the candidates")
-    command.add_argument("--judgments", required=True)
+    command.add_argument("--requests", required=True, help="Requests table of the candidates")
+    command.add_argument("--judgments", required=True, help="Judgments table")
     command.add_argument("--ranks", required=True, help="table to write")
     arguments = command.parse_args()
     table = ranks(read_table(Requests, arguments.requests), read_table(Judgments, arguments.judgments))
@@ -29,8 +30,8 @@ def main() -> None:
     print("scores: " + ", ".join(f"{score}: {count}" for score, count in counts))
     if table["score"].n_unique() < 2:
         raise cli.StageError(
-            "every candidate has the same score, so that no pair can be made: this judge does not tell them apart. Use another "
-            "rank in recipes, or another template for the judge"
+            "every candidate has the same score, so that no pair can be made: this judge does not tell "
+            "them apart. Use another rank in recipes, or another template for the judge"
         )
     write_table(table, Ranks, arguments.ranks)
 

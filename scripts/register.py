@@ -1,8 +1,11 @@
-"""Make a chat model the base policy.
+"""Register a chat model as a policy.
 
-Reads a model folder (safetensors in Hugging Face layout; or one GGUF file, which is dequantised; or PEFT's adapters, which are
-merged into the model that they name, a local folder); writes the policy's folder and policy.json. Files of a local model are
-linked, not copied.
+Reads:  a model folder (--model): safetensors in Hugging Face layout; or one GGUF file, which is
+        dequantised; or PEFT's adapters, which are merged into the model that they name, a local
+        folder.
+Writes: the policy's folder (--policy) and, last, its manifest policy.json (--manifest).
+
+Files of a local model are linked, not copied.
 """
 
 import json
@@ -10,10 +13,11 @@ from pathlib import Path
 
 from drift import cli, policies
 from drift.chat import load_tokenizer
+from drift.settings.sampling import RegisterSettings
 
 
 def link_model(model: Path, folder: Path) -> None:
-    """Fill `folder` with links to the files of `model`."""
+    """Link the files of folder `model` into `folder`."""
     for file in sorted(model.iterdir()):
         if file.is_file() and not file.name.startswith("."):
             (folder / file.name).symlink_to(file.resolve())
@@ -22,7 +26,8 @@ def link_model(model: Path, folder: Path) -> None:
 def convert_gguf(file: Path, folder: Path) -> None:
     """Dequantise a GGUF model to bf16 safetensors, with its tokenizer and chat template.
 
-    transformers refuses to save a model that was loaded quantised, so its weights are moved into a fresh one.
+    transformers refuses to save a model that was loaded quantised, so its weights are moved into a
+    new one.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -38,36 +43,42 @@ def convert_gguf(file: Path, folder: Path) -> None:
 
 
 def merge_adapters(adapters: Path, folder: Path) -> None:
-    """Merge PEFT's adapters into the model that their configuration names, in fp32, and round once to bf16.
+    """Merge PEFT's adapters into the model that their configuration names, in fp32, and round once to
+    bf16. Raises StageError where that model is not here.
 
-    The tokenizer is that of the adapters where they bring one: theirs is the chat template that they were trained with.
+    The tokenizer is that of the adapters where they bring one: they were trained with its chat
+    template.
     """
     model = Path(json.loads((adapters / "adapter_config.json").read_text())["base_model_name_or_path"])
     if not model.is_dir():
         raise cli.StageError(
-            f"{adapters} holds adapters of {model}, and there is no such folder; name the folder of that model in "
-            "adapter_config.json (base_model_name_or_path)"
+            f"{adapters} holds adapters of {model}, and there is no such folder; name the folder of that model "
+            "in adapter_config.json (base_model_name_or_path)"
         )
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    whole = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, local_files_only=True)
-    merged = PeftModel.from_pretrained(whole, adapters).merge_and_unload()
+    model_in_fp32 = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, local_files_only=True)
+    merged = PeftModel.from_pretrained(model_in_fp32, adapters).merge_and_unload()
     merged.to(torch.bfloat16).save_pretrained(folder)
     brings_tokenizer = (adapters / "tokenizer_config.json").is_file()
     load_tokenizer(adapters if brings_tokenizer else model).save_pretrained(folder)
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, RegisterSettings)
     command.add_argument("--model", required=True, type=Path, help="folder of the model")
     command.add_argument("--policy", required=True, type=Path, help="folder to write")
     command.add_argument("--manifest", required=True, type=Path, help="policy.json to write")
     arguments = command.parse_args()
+    settings: RegisterSettings = arguments.settings
 
     if not arguments.model.is_dir():
-        raise cli.StageError(f"there is no model folder {arguments.model}; fix models.NAME.path (or judges.NAME.path)")
+        raise cli.StageError(
+            f"there is no model folder {arguments.model}; fix the path that names it (models.NAME.path, "
+            "evaluation.judges.NAME.path or data.labelers.NAME.path)"
+        )
     arguments.policy.mkdir(parents=True)
     gguf = sorted(arguments.model.glob("*.gguf"))
     if gguf:
@@ -78,10 +89,10 @@ def main() -> None:
         link_model(arguments.model, arguments.policy)
     load_tokenizer(arguments.policy)
     manifest = {
-        "name": arguments.settings["name"],
+        "name": settings.name,
         "weights_sha256": policies.weights_sha256(arguments.policy),
         "parent_sha256": None,
-        "settings": arguments.settings,
+        "settings": settings.model_dump(mode="json"),
         "versions": policies.versions(),
     }
     policies.write_manifest(arguments.manifest, manifest)

@@ -1,6 +1,8 @@
 """Collect a policy's answers to a benchmark.
 
-Reads Requests and Completions; writes Responses. Cut and empty answers stay: they are part of how good a policy is.
+Reads:  the Requests (--requests) and their Completions (--completions).
+Writes: a Responses table (--responses). Cut and empty answers stay: they are part of how good a
+        policy is.
 """
 
 import polars as pl
@@ -17,9 +19,9 @@ def collect(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--requests", required=True)
-    command.add_argument("--completions", required=True, nargs="+", help="its shards")
-    command.add_argument("--responses", required=True, help="table to write")
+    command.add_argument("--requests", required=True, help="Requests table")
+    command.add_argument("--completions", required=True, nargs="+", help="Completions tables: its shards")
+    command.add_argument("--responses", required=True, help="Responses table to write")
     arguments = command.parse_args()
     completions = read_table(Completions, *arguments.completions)
     write_table(collect(read_table(Requests, arguments.requests), completions), Responses, arguments.responses)

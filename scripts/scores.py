@@ -1,213 +1,239 @@
-"""Turn what policies answered, how they were judged, and their log-probabilities into scores with intervals, and compare them.
+"""Turn what policies answered, how they were judged, and their log-probabilities into scores with
+intervals, and compare the policies.
 
-Reads:  the Tasks of every benchmark (--tasks, BENCHMARK.parquet), AlpacaEval's regularising rows where they are given (--gamed),
-        and under every --policy folder eval/BENCHMARK/responses.parquet, eval/BENCHMARK/judge/JUDGE/judgments.parquet and
-        eval/heldout-pairs/logps.parquet.
+Reads:  the Tasks of every benchmark (--tasks) and the files that its metrics need (--file); of every
+        policy (--policy) its Responses to each benchmark (--responses), the Judgments of each judge
+        about these (--judgments), and its Logps of the held-out corrections (--logps). Further ones
+        are not read: the settings say which benchmarks and judges there are.
 Writes: Scores (--scores) and Comparisons (--comparisons).
-
-Settings: benchmarks (by name: kind, and judges, each with the SHA-256 of its judge prompt), bootstrap (number of resamples), seed (of all resampling), beta (of the loss, for
-the margin).
 """
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from drift import cli, tables
-from drift.metrics import elo, judge_metrics, length_control, resampling
+from drift import benchmarks, cli, tables
+from drift.metrics import answer_metrics, judge_metrics, pair_metrics, resampling
 from drift.metrics.comparisons import Policy, Scored, contrasts
+from drift.names import HELDOUT_PAIRS, UNJUDGED
+from drift.settings.evaluation import ScoresSettings
 
-HELDOUT_PAIRS = "heldout-pairs"
-NOBODY = ""  # the judge of what nobody judged
+Samples = list[float]  # a statistic's values for each sample of the answers by itself
 
 
-def summarise(scored: Scored, total: int, samples: list[float]) -> dict:
-    """The figure's value with its interval, how many of `total` items are behind it, and its spread over `samples`' values."""
-    value = scored.figure.value() if len(scored.figure.keys) else np.nan
+@dataclass(frozen=True)
+class Files:
+    """Where the tables are that scores are made of: by benchmark, or by a policy's name first."""
+
+    tasks: dict[str, Path]
+    responses: dict[tuple[str, str], Path]
+    judgments: dict[tuple[str, str, str], Path]
+    logps: dict[str, Path]
+    # What a benchmark's metrics need besides, by the benchmark and the file's name.
+    extra: dict[str, dict[str, Path]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A statistic of a policy, and what it is of."""
+
+    benchmark: str
+    judge: str
+    metric: str
+    statistic: resampling.Statistic
+    # Items that there are; the statistic has those with a verdict.
+    total: int
+    samples: Samples
+
+
+class Run:
+    """The policies of a run and their tables. StageError where one that is needed was not named."""
+
+    def __init__(self, policies: dict[str, Policy], files: Files, settings: ScoresSettings):
+        self.policies, self.settings, self._files = policies, settings, files
+        self.tasks = {name: self._read(tables.Tasks, files.tasks, "--tasks", name) for name in settings.benchmarks}
+
+    def measured(self, name: str) -> Iterator[Measured]:
+        """Every statistic of the policy of that name."""
+        for benchmark, row in self.settings.benchmarks.items():
+            tasks = self.tasks[benchmark]
+            responses = self._read(tables.Responses, self._files.responses, "--responses", name, benchmark)
+            by_judge = {UNJUDGED: by_sample(responses, answer_metrics.response_statistics)}
+            for judge in row.judges:
+                judgments = self.judgments(name, benchmark, judge)
+                statistics = partial(benchmarks.statistics, row.kind, tasks=tasks, files=self._files.extra.get(benchmark, {}))
+                by_judge[judge] = by_sample(judgments, lambda rows, of=statistics: of(judgments=rows)) if len(judgments) else {}
+            for judge, found in by_judge.items():
+                for metric, (statistic, samples) in found.items():
+                    yield Measured(benchmark, judge, metric, statistic, len(tasks), samples)
+        logps, base = (self._logps(policy) for policy in (name, self.base_of(name)))
+        for metric, statistic in pair_metrics.pair_statistics(logps, base, self.settings.beta).items():
+            yield Measured(HELDOUT_PAIRS, UNJUDGED, metric, statistic, len(logps), [statistic.value()])
+
+    def base_of(self, name: str) -> str:
+        """The name of the base model of a policy: of the same model, iteration -1."""
+        model = self.policies[name].model
+        for candidate, policy in self.policies.items():
+            if policy.model == model and policy.iteration == -1:
+                return candidate
+        raise cli.StageError(
+            f"no base model among the policies of '{model}': add --policy NAME {model} base -1; "
+            "margins and gains are measured against it."
+        )
+
+    def judgments(self, name: str, benchmark: str, judge: str) -> pl.DataFrame:
+        """One judge's verdicts on a policy's answers."""
+        return self._read(tables.Judgments, self._files.judgments, "--judgments", name, benchmark, judge)
+
+    def _logps(self, name: str) -> pl.DataFrame:
+        return self._read(tables.Logps, self._files.logps, "--logps", name)
+
+    @staticmethod
+    def _read(schema: type, paths: dict, option: str, *key: str) -> pl.DataFrame:
+        path = paths.get(key if len(key) > 1 else key[0])
+        if path is None:
+            raise cli.StageError(f"no {schema.__name__} table of {', '.join(key)}: add {option} {' '.join(key)} PATH")
+        return tables.read_table(schema, path)
+
+
+def by_sample(
+    rows: pl.DataFrame, statistics: Callable[[pl.DataFrame], dict[str, resampling.Statistic]]
+) -> dict[str, tuple[resampling.Statistic, Samples]]:
+    """Each statistic of `rows` together with its values for each sample of the answers by itself."""
+    samples = rows["sample"].unique().sort()
+    alone = [statistics(rows.filter(sample=sample)) for sample in samples] if len(samples) > 1 else []
+    return {
+        name: (statistic, [one[name].value() for one in alone if name in one] if alone else [statistic.value()])
+        for name, statistic in statistics(rows).items()
+    }
+
+
+def summarise(scored: Scored, total: int, samples: Samples) -> dict:
+    """A statistic's value with its interval, how many of `total` items are behind it, and its spread
+    over `samples`' values."""
+    value = scored.statistic.value() if len(scored.statistic.keys) else np.nan
     defined = not np.isnan(value)
     low, high = (resampling.interval(scored.replicates) if defined else None) or (None, None)
     return {
         "value": value if defined else None,
         "low": low,
         "high": high,
-        "n": len(scored.figure.keys),
+        "n": len(scored.statistic.keys),
         "total": total,
         "samples": len(samples),
         "spread": float(np.std(samples, ddof=1)) if len(samples) > 1 else None,
     }
 
 
-def by_sample(rows: pl.DataFrame, figures: Callable[[pl.DataFrame], dict[str, resampling.Figure]]) -> dict[str, tuple]:
-    """Each figure of `rows` together with its values for each sample of the answers by itself."""
-    samples = rows["sample"].unique().sort()
-    alone = [figures(rows.filter(sample=sample)) for sample in samples] if len(samples) > 1 else []
-    return {
-        name: (figure, [one[name].value() for one in alone if name in one] if alone else [figure.value()])
-        for name, figure in figures(rows).items()
-    }
+def score(run: Run) -> tuple[list[dict], list[dict]]:
+    """Rows of Scores and of Comparisons."""
+    settings = run.settings
+    rows, scored = [], {}
+    for name, policy in run.policies.items():
+        is_base = name == run.base_of(name)
+        for one in run.measured(name):
+            replicates = resampling.bootstrap(one.statistic, settings.bootstrap, settings.seed)
+            known = scored[policy, one.benchmark, one.judge, one.metric] = Scored(one.statistic, replicates)
+            row = summarise(known, one.total, one.samples)
+            if is_base and one.benchmark == HELDOUT_PAIRS and one.metric not in pair_metrics.ABSOLUTE:
+                # Measured from the base model itself: 0 by definition, or nothing.
+                row |= dict.fromkeys(("value", "low", "high"))
+            rows.append({**policy_columns(policy), "benchmark": one.benchmark, "judge": one.judge, "metric": one.metric, **row})
+    rows += run_rows(run)
+    for row in rows:
+        benchmark = settings.benchmarks.get(row["benchmark"])
+        row["judge_prompt"] = benchmark and benchmark.judges.get(row["judge"])
+    compared = contrasts(list(run.policies.values()), scored, headlines(settings), settings.bootstrap, settings.seed)
+    return rows, compared
 
 
-def response_figures(responses: pl.DataFrame) -> dict[str, resampling.Figure]:
-    """Length in tokens, and share cut by the token limit; an item's samples are averaged first."""
-    return {
-        "response_tokens": resampling.mean(responses["prompt_id"], responses["completion_tokens"]),
-        "cut_by_limit": resampling.mean(responses["prompt_id"], responses["finish_reason"] == "length"),
-    }
+def run_rows(run: Run) -> Iterator[dict]:
+    """Rows of the metrics that take all policies together."""
+    settings = run.settings
+    for benchmark, row in settings.benchmarks.items():
+        for judge in row.judges:
+            judged = [run.judgments(name, benchmark, judge) for name in run.policies]
+            tasks = run.tasks[benchmark]
+            found = benchmarks.run_statistics(row.kind, judged, tasks, settings.bootstrap, settings.seed)
+            for policy, estimates in zip(run.policies.values(), found, strict=True):
+                for metric, estimate in estimates.items():
+                    yield (
+                        policy_columns(policy)
+                        | {"benchmark": benchmark, "judge": judge, "metric": metric, "total": len(tasks), "samples": 1}
+                        | {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+                    )
 
 
-def pair_figures(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dict[str, resampling.Figure]:
-    """How a policy ranks held-out corrections: s = beta [(lc - lc_base) - (lr - lr_base)] (Rafailov et al. 2023, section 4).
-
-    `base` holds the base model's log-probabilities (nats, summed over tokens) of the same pairs.
-    """
-    both = logps.join(base, on="pair_id", how="inner", suffix="_base", maintain_order="left")
-    if len(both) != len(logps) or len(both) != len(base):
-        raise cli.StageError(
-            f"{HELDOUT_PAIRS}: {len(logps)} pairs under the policy, {len(base)} under the base model, {len(both)} in both. "
-            "They were scored on different splits: delete both logps.parquet and run again."
-        )
-    chosen, rejected = ((both[f"{side}_logp"] - both[f"{side}_logp_base"]).to_numpy() for side in ("chosen", "rejected"))
-    s = beta * (chosen - rejected)
-    values = {
-        "likelihood_accuracy": logps["chosen_logp"] > logps["rejected_logp"],
-        "preference_accuracy": s > 0,
-        "margin": s,
-        "chosen_logp_change": chosen,
-        "rejected_logp_change": rejected,
-    }
-    return {name: resampling.mean(logps["pair_id"], each) for name, each in values.items()}
+def headlines(settings: ScoresSettings) -> set[str]:
+    """The metrics by which policies are compared."""
+    kinds = {row.kind for row in settings.benchmarks.values()}
+    shown = [*judge_metrics.METRICS, *pair_metrics.METRICS, *(one for kind in kinds for one in benchmarks.metrics_shown(kind))]
+    return {metric.name for metric in shown if metric.headline}
 
 
-def policy_figures(policy: Policy, base: Policy, tasks: dict[str, pl.DataFrame], gamed: dict, settings: dict) -> list[tuple]:
-    """Everything that is known of one policy: (benchmark, judge, metric), the figure with replicates, the items that there are,
-    and the values of each sample."""
-    found = []
-    for benchmark, how in settings["benchmarks"].items():
-        folder, known = policy.folder / "eval" / benchmark, tasks[benchmark]
-        responses = tables.read_table(tables.Responses, folder / "responses.parquet")
-        of_judges = {NOBODY: by_sample(responses, response_figures)}
-        for judge in how["judges"]:
-            judgments = tables.read_table(tables.Judgments, folder / "judge" / judge / "judgments.parquet")
-            figures = partial(judge_metrics.figures, how["kind"], tasks=known, gamed=gamed.get(benchmark))
-            of_judges[judge] = by_sample(judgments, figures) if len(judgments) else {}
-        found += [
-            ((benchmark, judge, name), len(known), *figure)
-            for judge, figures in of_judges.items()
-            for name, figure in figures.items()
-        ]
-    logps, base_logps = (
-        tables.read_table(tables.Logps, place.folder / "eval" / HELDOUT_PAIRS / "logps.parquet") for place in (policy, base)
-    )
-    for name, figure in pair_figures(logps, base_logps, settings["beta"]).items():
-        found.append(((HELDOUT_PAIRS, NOBODY, name), len(logps), figure, [figure.value()]))
-    return [
-        (place, Scored(figure, resampling.bootstrap(figure, settings["bootstrap"], settings["seed"])), total, samples)
-        for place, total, figure, samples in found
-    ]
-
-
-def elo_rows(policies: list[Policy], benchmark: str, judge: str, tasks: pl.DataFrame, settings: dict) -> list[dict]:
-    """Ratings of all policies of the run by one judge's scores; none where there is nobody to compare with."""
-    keys, columns = tasks.select("prompt_id").sort("prompt_id"), []
-    for policy in policies:
-        judgments = tables.read_table(
-            tables.Judgments, policy.folder / "eval" / benchmark / "judge" / judge / "judgments.parquet"
-        ).filter(kind="score")
-        # Of several samples of an answer the mean score and the mean length vote.
-        answers = judge_metrics.mean_scores(judgments).group_by("prompt_id").agg(pl.col("score", "policy_chars").mean())
-        columns.append(keys.join(answers, on="prompt_id", how="left", maintain_order="left"))
-    scores, lengths = (
-        np.column_stack([column[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns])
-        for name in ("score", "policy_chars")
-    )
-    earned = elo.votes(scores, lengths)
-    there = ~np.isnan(earned).all(axis=(1, 2))
-    if not there.any():
-        return []
-    published = elo.sequential(earned, settings["seed"]).mean(axis=0)
-    counts = resampling.resampled(int(there.sum()), settings["bootstrap"], settings["seed"])
-    value = elo.bradley_terry(earned[there], np.ones((1, counts.shape[1])))[0]
-    replicates = elo.bradley_terry(earned[there], counts)
-    rows = []
-    for at, policy in enumerate(policies):
-        low, high = resampling.interval(replicates[:, at]) or (None, None)
-        n = int((~np.isnan(earned[:, at])).any(axis=1).sum())
-        shared = {**named(policy), "benchmark": benchmark, "judge": judge, "n": n, "total": len(tasks), "samples": 1}
-        rows.append({**shared, "metric": "elo", "value": float(published[at])})
-        rows.append({**shared, "metric": "elo_bradley_terry", "value": float(value[at]), "low": low, "high": high})
-    return rows
-
-
-def named(policy: Policy) -> dict:
+def policy_columns(policy: Policy) -> dict:
     """A policy's key columns."""
     return {"model": policy.model, "method": policy.method, "iteration": policy.iteration}
 
 
-def score(policies: list[Policy], tasks: dict[str, pl.DataFrame], gamed: dict, settings: dict) -> tuple[list[dict], list[dict]]:
-    """Rows of Scores and of Comparisons."""
-    rows, scored = [], {}
-    for policy in policies:
-        base = base_of(policy, policies)
-        for (benchmark, judge, metric), figure, total, samples in policy_figures(policy, base, tasks, gamed, settings):
-            scored[policy, benchmark, judge, metric] = figure
-            row = summarise(figure, total, samples)
-            if policy == base and benchmark == HELDOUT_PAIRS and metric != "likelihood_accuracy":
-                row |= dict.fromkeys(("value", "low", "high"))  # measured from the base model: 0 by definition, or nothing
-            rows.append({**named(policy), "benchmark": benchmark, "judge": judge, "metric": metric, **row})
-    for benchmark, how in settings["benchmarks"].items():
-        for judge in how["judges"] if how["kind"] == "wildbench" else ():
-            rows += elo_rows(policies, benchmark, judge, tasks[benchmark], settings)
-    for row in rows:
-        how = settings["benchmarks"].get(row["benchmark"], {"judges": {}})
-        row["judge_prompt"] = how["judges"].get(row["judge"])
-    return rows, contrasts(policies, scored, settings["bootstrap"], settings["seed"])
+def named_policies(values: Iterable[tuple[str, str, str, str]]) -> dict[str, Policy]:
+    """Every --policy of the command line, by name."""
+    policies = {}
+    for name, model, method, iteration in values:
+        try:
+            policies[name] = Policy(model, method, int(iteration))
+        except ValueError as error:
+            raise cli.StageError(
+                f"--policy {name} {model} {method} {iteration}: the iteration must be a whole number"
+            ) from error
+    return policies
 
 
-def base_of(policy: Policy, policies: list[Policy]) -> Policy:
-    """The base model of `policy`, by its model's name and iteration -1."""
-    for candidate in policies:
-        if candidate.model == policy.model and candidate.iteration == -1:
-            return candidate
-    raise cli.StageError(
-        f"no base model among the policies of '{policy.model}': add --policy {policy.model} base -1 FOLDER; "
-        "margins and gains are measured against it."
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = cli.parser(__doc__, ScoresSettings)
+
+    def repeated(option: str, *names: str, help: str, required: bool = False) -> None:
+        command.add_argument(option, nargs=len(names), action="append", default=[], required=required, metavar=names, help=help)
+
+    repeated(
+        "--policy",
+        *("NAME", "MODEL", "METHOD", "ITERATION"),
+        required=True,
+        help="a policy to score; METHOD is base for iteration -1 and warmup for 0",
     )
+    repeated("--tasks", "BENCHMARK", "PATH", help="a benchmark's Tasks table")
+    repeated("--file", "BENCHMARK", "NAME", "PATH", help="a file that a benchmark's metrics need, as gamed of alpacaeval")
+    repeated("--responses", "POLICY", "BENCHMARK", "PATH", help="a policy's Responses table")
+    repeated("--judgments", "POLICY", "BENCHMARK", "JUDGE", "PATH", help="a judge's Judgments table of a policy")
+    repeated("--logps", "POLICY", "PATH", help="a policy's Logps table of held-out corrections")
+    command.add_argument("--scores", required=True, help="Scores table to write")
+    command.add_argument("--comparisons", required=True, help="Comparisons table to write")
+    return command
 
 
-def policy_argument(model: str, method: str, iteration: str, folder: str) -> Policy:
-    """A --policy of the command line."""
-    try:
-        return Policy(model, method, int(iteration), Path(folder))
-    except ValueError as error:
-        raise cli.StageError(f"--policy {model} {method} {iteration} {folder}: the iteration must be a whole number") from error
+def files_of(arguments: argparse.Namespace) -> Files:
+    """The tables and files of the command line."""
+    extra: dict[str, dict[str, Path]] = {}
+    for benchmark, name, path in arguments.file:
+        extra.setdefault(benchmark, {})[name] = Path(path)
+    return Files(
+        tasks={benchmark: Path(path) for benchmark, path in arguments.tasks},
+        responses={(policy, benchmark): Path(path) for policy, benchmark, path in arguments.responses},
+        judgments={(policy, benchmark, judge): Path(path) for policy, benchmark, judge, path in arguments.judgments},
+        logps={policy: Path(path) for policy, path in arguments.logps},
+        extra=extra,
+    )
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument(
-        "--policy",
-        nargs=4,
-        action="append",
-        required=True,
-        metavar=("MODEL", "METHOD", "ITERATION", "FOLDER"),
-        help="a policy to score; once for each. METHOD is base for iteration -1 and warmup for 0",
-    )
-    command.add_argument("--tasks", nargs="+", type=Path, default=[], help="BENCHMARK.parquet of every benchmark")
-    command.add_argument(
-        "--gamed", nargs=2, action="append", default=[], metavar=("BENCHMARK", "FILE"), help="df_gamed.csv of an alpacaeval"
-    )
-    command.add_argument("--scores", required=True, help="Scores table to write")
-    command.add_argument("--comparisons", required=True, help="Comparisons table to write")
-    arguments = command.parse_args()
-    rows, compared = score(
-        [policy_argument(*values) for values in arguments.policy],
-        {path.stem: tables.read_table(tables.Tasks, path) for path in arguments.tasks},
-        {benchmark: length_control.read_gamed(Path(path)) for benchmark, path in arguments.gamed},
-        arguments.settings,
-    )
+    arguments = parser().parse_args()
+    rows, compared = score(Run(named_policies(arguments.policy), files_of(arguments), arguments.settings))
     for made, schema, path in (
         (rows, tables.Scores, arguments.scores),
         (compared, tables.Comparisons, arguments.comparisons),

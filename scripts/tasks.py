@@ -1,10 +1,10 @@
 """Make a benchmark's tasks.
 
-Reads the benchmark's file or folder of files (--source; of the kind heldout: dsat.parquet), files of other models' answers to its
-tasks (--baseline, --reference NAME=PATH) and AlpacaEval's estimates of difficulty (--difficulty); writes a Tasks table. What a
-file of each kind holds is said in scripts/drift/benchmarks/.
-
-Settings: kind, max_tasks (the first by seeded hash; null: all), seed.
+Reads:  the benchmark's file or folder of files (--source; of a kind that is made from the run's own data:
+        dsat.parquet), files of other models' answers to its tasks (--baseline, --reference NAME=PATH)
+        and estimates of their difficulty (--difficulty). The modules of scripts/drift/benchmarks/
+        describe the files of each kind.
+Writes: a Tasks table (--tasks).
 """
 
 import hashlib
@@ -12,44 +12,50 @@ from pathlib import Path
 
 import polars as pl
 
-from drift import cli
-from drift.benchmarks import KINDS, Reader
+from drift import benchmarks, cli
+from drift.benchmarks import Benchmark
 from drift.benchmarks.files import keyed
 from drift.benchmarks.records import answer_text
 from drift.cli import StageError
+from drift.settings.evaluation import TasksSettings
 from drift.tables import Tasks, write_table
 
 LISTED = 3  # tasks that a message names
 
 
-def answers(path: Path, reader: Reader, tasks: dict, name: str) -> dict[str, str]:
+def answers(path: Path, benchmark: Benchmark, tasks: dict, name: str) -> dict[str, str]:
     """The answers of one file by task; StageError where none is to a task of the benchmark."""
-    found = keyed(path, reader.key, answer_text)
-    absent = [task for task in tasks if task not in found]
+    by_task = keyed(path, benchmark.key, answer_text)
+    absent = [task for task in tasks if task not in by_task]
     if len(absent) == len(tasks):
         raise StageError(f"{path}: no answer is to a task of this benchmark. Is it a file of answers to these tasks?")
     if absent:
         print(f"{name} has no answer to {len(absent)} of {len(tasks)} tasks ({', '.join(absent[:LISTED])} ...)")
-    return found
+    return by_task
 
 
 def collect(
-    reader: Reader, source: Path, baseline: Path | None, references: dict[str, Path], difficulty: list[float] | None
+    benchmark: Benchmark,
+    source: Path,
+    baseline: Path | None = None,
+    references: dict[str, Path] | None = None,
+    difficulty: list[float] | None = None,
 ) -> pl.DataFrame:
-    """All tasks of `source` with what else is known of them; `difficulty` is in the order of the task file."""
-    tasks = keyed(source, reader.key, reader.task)
+    """All tasks of `source` as a Tasks table, with the answers in the files `baseline` and `references`
+    (by model); `difficulty` is in the order of the task file."""
+    tasks = keyed(source, benchmark.key, benchmark.task)
     if difficulty is not None and len(difficulty) != len(tasks):
         raise StageError(
             f"{len(difficulty)} difficulties for the {len(tasks)} tasks of {source}: they are for another list of tasks."
         )
-    by_baseline = answers(baseline, reader, tasks, "the baseline") if baseline else {}
-    by_model = {model: answers(path, reader, tasks, model) for model, path in references.items()}
+    by_baseline = answers(baseline, benchmark, tasks, "the baseline") if baseline else {}
+    by_model = {model: answers(path, benchmark, tasks, model) for model, path in (references or {}).items()}
     rows = [
         task
-        | {"prompt_id": name, "difficulty": difficulty[place] if difficulty is not None else None}
+        | {"prompt_id": name, "difficulty": difficulty[number] if difficulty is not None else None}
         | ({"baseline": by_baseline.get(name)} if baseline else {})
         | {"references": [{"model": model, "response": by[name]} for model, by in by_model.items() if name in by] or None}
-        for place, (name, task) in enumerate(tasks.items())
+        for number, (name, task) in enumerate(tasks.items())
     ]
     return pl.DataFrame(rows, schema=Tasks.create_empty().schema)
 
@@ -62,43 +68,38 @@ def pick(tasks: pl.DataFrame, max_tasks: int | None, seed: int) -> pl.DataFrame:
     )
 
 
-def named_path(text: str) -> tuple[str, Path]:
-    """A --reference of the command line."""
-    name, _, path = text.partition("=")
-    return name, Path(path)
-
-
-def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--source", required=True, type=Path)
-    command.add_argument("--baseline", type=Path)
-    command.add_argument("--reference", nargs="*", type=named_path, default=[], metavar="NAME=PATH")
-    command.add_argument("--difficulty", type=Path, help="a CSV file, or the folder that holds it")
-    command.add_argument("--tasks", required=True, help="table to write")
-    arguments = command.parse_args()
-    kind, reader = arguments.settings["kind"], KINDS[arguments.settings["kind"]]
-    difficulty = None
-    if arguments.difficulty:
-        from drift.metrics.length_control import read_difficulty
-
-        difficulty = read_difficulty(only_file(arguments.difficulty, "*.csv")).tolist()
-    tasks = collect(reader, arguments.source, arguments.baseline, dict(arguments.reference), difficulty)
-    if tasks.is_empty():
-        cure = "raise data.test_conversations or add data" if kind == "heldout" else "check the path of the benchmark"
-        raise StageError(f"{arguments.source} has no tasks to evaluate on; {cure}")
-    if reader.SIZE not in (None, tasks.height):
-        print(
-            f"{arguments.source} has {tasks.height} tasks, where {kind} is published with {reader.SIZE}: do not compare the two"
-        )
-    write_table(pick(tasks, arguments.settings["max_tasks"], arguments.settings["seed"]), Tasks, arguments.tasks)
-
-
 def only_file(path: Path, pattern: str) -> Path:
     """`path` itself, or the one file under the folder `path` that fits `pattern`."""
     files = sorted(path.rglob(pattern)) if path.is_dir() else [path]
     if len(files) != 1:
         raise StageError(f"{path}: one {pattern} file is needed there, and there are {len(files)}.")
     return files[0]
+
+
+def main() -> None:
+    command = cli.parser(__doc__, TasksSettings)
+    command.add_argument("--source", required=True, type=Path, help="file or folder of tasks")
+    command.add_argument("--baseline", type=Path, help="file of the answers to compare with")
+    command.add_argument(
+        "--reference", nargs="*", type=cli.named_path, default=[], metavar="NAME=PATH", help="files of other models' answers"
+    )
+    command.add_argument("--difficulty", type=Path, help="a CSV file, or the folder that holds it")
+    command.add_argument("--tasks", required=True, help="table to write")
+    arguments = command.parse_args()
+    settings: TasksSettings = arguments.settings
+    benchmark = benchmarks.load(settings.kind)
+    difficulty = benchmark.difficulties(only_file(arguments.difficulty, "*.csv")) if arguments.difficulty else None
+    tasks = collect(benchmark, arguments.source, arguments.baseline, dict(arguments.reference), difficulty)
+    if tasks.is_empty():
+        own = "path" not in benchmark.FILES
+        cure = "raise data.test_conversations or add data" if own else "check the path of the benchmark"
+        raise StageError(f"{arguments.source} has no tasks to evaluate on; {cure}")
+    if benchmark.SIZE not in (None, tasks.height):
+        print(
+            f"{arguments.source} has {tasks.height} tasks, where {settings.kind} is published with {benchmark.SIZE}: "
+            "do not compare the two"
+        )
+    write_table(pick(tasks, settings.max_tasks, settings.seed), Tasks, arguments.tasks)
 
 
 if __name__ == "__main__":

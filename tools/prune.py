@@ -1,16 +1,16 @@
-"""Delete the weights of iterations that nothing needs any more, and say how much that frees.
+"""Delete the weights of iterations that nothing needs any more, and print how much that frees.
 
-An iteration's policy goes when the next iteration of its method has been trained from it and every job that reads it (answers to
-benchmarks, log-probabilities) is done and would not run again. The base model, the warm-up and the last iteration of each method
-stay, and so do all tables and policy.json: nothing reruns. What later needs the weights after all (a benchmark that is added, a
+An iteration's policy goes when the next iteration of its method has been trained from it and every
+job that reads it (answers to benchmarks, log-probabilities) is done and would not run again. The
+base model, the warm-up and the last iteration of each method stay, and so do all tables and
+policy.json: nothing reruns. What later needs the weights after all (a benchmark that is added, a
 changed decoding) trains the iterations before it again.
 
-Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile slurm`); --list only lists.
-Runs with the driver's Python.
+Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile
+slurm`); --list only lists. Runs with the driver's Python.
 """
 
 import argparse
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,16 +18,21 @@ from pathlib import Path
 import _path  # noqa: F401 - must come before drift
 
 # isort: split
+from drift import layout
 from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 
-_ROUND = re.compile(r".+/iter[1-9][0-9]*/policy")
+# The name of the folder with a policy's weights.
+_POLICY = Path(layout.PATTERNS["trained_policy"]).name
 
 
 def prunable(jobs: list[Job], waiting: list[Job]) -> list[str]:
-    """Policy folders that can go. `jobs` is the whole DAG, `waiting` the part of it that would run now."""
-    written = {path for job in jobs for path in job.files if _ROUND.fullmatch(path)}
+    """Policy folders that can go. `jobs` is the whole DAG, `waiting` the part of it that would run
+    now."""
+    trainings = [job for job in jobs if job.rule == "train"]
+    iterations = [job for job in trainings if job.wildcards["trained"] != layout.WARMUP]
+    written = {path for job in iterations for path in job.files if Path(path).name == _POLICY}
     needed = {path for job in waiting for path in (*job.inputs, *job.files)}
-    continued = {path for job in jobs if job.rule == "train" for path in job.inputs}
+    continued = {path for job in trainings for path in job.inputs}
     return sorted(written & continued - needed)
 
 
@@ -38,7 +43,7 @@ def size(folder: Path) -> int:
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--list", action="store_true", help="say what would go, and delete nothing")
+    command.add_argument("--list", action="store_true", help="print what would go, and delete nothing")
     command.add_argument("--directory", type=Path, default=Path(), help="as snakemake's: where results/ is")
     arguments, passed = command.parse_known_args()
     passed += ["--directory", str(arguments.directory)]

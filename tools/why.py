@@ -1,7 +1,8 @@
-"""Say what a run would do, and why, in words: which setting, module or table changed.
+"""Say what a run would do, and why, in words: which setting, definition or table changed.
 
-Asks snakemake for a dry run with the arguments that are given (`python tools/why.py --profile slurm`), and sorts the jobs
-into those that run for a reason of their own and those that follow from them. Runs with the driver's Python.
+Asks snakemake for a dry run with the arguments that are given (`python tools/why.py --profile
+slurm`), and sorts the jobs into those that run for a reason of their own and those that follow from
+them. Runs with the driver's Python.
 """
 
 import ast
@@ -25,7 +26,7 @@ _SHOWN = 4
 
 
 def own_reasons(job: Job) -> list[str]:
-    """The reasons that lie with the job itself; none where it only follows from jobs before it."""
+    """The reasons that the job has itself; none where it only follows from jobs before it."""
     reasons = []
     text = job.reason
     if _PARAMS in text:
@@ -61,7 +62,8 @@ def _param_changes(text: str) -> list[str]:
 
 
 def _split(text: str) -> tuple[list, list]:
-    # A setting may hold the words ' now: ' itself: the right place to cut is where both sides are Python literals.
+    # A setting may hold the words ' now: ' itself: the right place to cut is where both sides are
+    # Python literals.
     for cut in re.finditer(r" now: ", text):
         try:
             return _literals(text[: cut.start()].removeprefix("before: ")), _literals(text[cut.end() :])
@@ -101,8 +103,8 @@ def _differences(was: dict, after: dict, where: str = "") -> list[str]:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             lines += _differences(old, new, f"{where}{key}.")
-        elif key.rpartition(".")[2] in ("py", "sql", "txt", "j2"):
-            verb = "changed" if key in was and key in after else "is used now" if key in after else "is used no more"
+        elif where == "code.":
+            verb = "changed" if key in was and key in after else "is used now" if key in after else "is no longer used"
             lines.append(f"code: {key} {verb}")
         else:
             lines.append(f"setting: {where}{key}: {_value(old)} -> {_value(new)}")
@@ -120,7 +122,8 @@ def _shorten(names) -> str:
 
 
 def explain(jobs: list[Job]) -> str:
-    """The jobs by reason: what differs in the configuration, what changed, what is missing, and what follows from these."""
+    """The jobs by reason: what differs in the configuration, what changed, what is missing, and
+    what follows from these."""
     if not jobs:
         return "Nothing would run: every table and policy is there, and nothing that shapes it has changed."
     changed, missing, following, configuration = defaultdict(list), defaultdict(list), Counter(), []
@@ -144,7 +147,7 @@ def explain(jobs: list[Job]) -> str:
         paragraphs.append("Not there yet, or deleted:\n" + _indented(lines))
     if following:
         lines = [f"{rule} {count}" for rule, count in following.items()]
-        paragraphs.append("These follow, because what they read is made anew:\n" + _indented([", ".join(lines)]))
+        paragraphs.append("These follow, because what they read is made again:\n" + _indented([", ".join(lines)]))
     return "\n\n".join(paragraphs)
 
 

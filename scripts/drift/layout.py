@@ -1,4 +1,4 @@
-"""Where every file of a run lies: the one place that says so.
+"""Where every file of a run is: the one place that defines it.
 
 Rules declare their inputs and outputs by these names, the catalog finds the tables of each kind by
 the same patterns, and the configuration refuses names that would collide with a folder. The words
@@ -13,7 +13,14 @@ in braces are Snakemake's wildcards:
 Rules import this module, so it imports the standard library alone.
 """
 
+import re
+from collections.abc import Iterable
 from types import SimpleNamespace
+
+from drift.names import HELDOUT_PAIRS
+
+# The policies that no method makes.
+BASE, WARMUP = "base", "warmup"
 
 # Folders in which something is asked of a model: requests.parquet, completions/{i}-of-{n}.parquet.
 FOLDERS = {
@@ -71,7 +78,7 @@ PATTERNS = {
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
-    "logps": "{model}/{policy}/eval/heldout-pairs/logps.parquet",
+    "logps": f"{{model}}/{{policy}}/eval/{HELDOUT_PAIRS}/logps.parquet",
     "scores": "eval/scores.parquet",
     "comparisons": "eval/comparisons.parquet",
     "published_tasks": "eval/validation/{kind}/tasks.parquet",
@@ -106,7 +113,18 @@ def shards(pattern: str, count: int, **wildcards: str) -> list[str]:
     return [pattern.format(i=i, n=count, **wildcards) for i in range(1, count + 1)]
 
 
-def reserved() -> frozenset[str]:
-    """Names of folders of a run beside which no model can be called so."""
-    firsts = {pattern.split("/")[0] for pattern in PATTERNS.values()}
-    return frozenset(first for first in firsts if "{" not in first and "." not in first)
+def one_of(names: Iterable[str]) -> str:
+    """A constraint of a wildcard: any of `names`, literally."""
+    return "|".join(re.escape(name) for name in names)
+
+
+def reserved(wildcard: str) -> frozenset[str]:
+    """Names that a value of `wildcard` cannot have: folders of a run that stand where its own
+    would.
+
+    `reserved("model")` has data and judges, as {model}/... and data/... are next to each other.
+    """
+    split = [pattern.split("/") for pattern in PATTERNS.values()]
+    places = {tuple(parts[:i]) for parts in split for i, part in enumerate(parts) if part == f"{{{wildcard}}}"}
+    neighbours = {parts[i] for parts in split for i in range(len(parts)) if tuple(parts[:i]) in places}
+    return frozenset(name for name in neighbours if "{" not in name and "." not in name)

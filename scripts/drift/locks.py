@@ -1,8 +1,9 @@
-"""A lock file on shared storage: who works on something, and whether they still live.
+"""A lock file on shared storage: who works on something, and whether that process is alive.
 
-Not every cluster's file system has working fcntl locks between nodes, so a lock is a file that is created exclusively and in
-which its holder counts on every few seconds. On the holder's own machine the process table says whether it lives; elsewhere the
-file is watched, which needs no two clocks to agree.
+Not every cluster's file system has working fcntl locks between nodes, so a lock is a file that is
+created exclusively and into which its holder writes a higher number every few seconds. On the holder's
+own machine the process table tells whether it is alive; elsewhere the file is watched, so that
+clocks need not agree.
 """
 
 import atexit
@@ -26,9 +27,10 @@ MISSED = 4  # beats without one until a holder on another machine counts as dead
 def hold(path: Path, work: str) -> None:
     """Take the lock `path` until this process ends; `work` names in messages what it is for.
 
-    The lock of a dead holder is taken over: at once on the same machine, after MISSED beats elsewhere. Raises StageError where
-    the holder lives. A process whose lock was taken over while it could not run (a suspended machine) ends itself. A lock that
-    is deleted with the folder that it guards is given up.
+    The lock of a dead holder is taken over: at once on the same machine, after MISSED beats
+    elsewhere. Raises StageError where the holder lives. A process whose lock was taken over while
+    it could not run (a suspended machine) ends itself. A lock that is deleted with the folder that
+    it guards is given up.
     """
     path = path.absolute()  # it is released from wherever the process is by then
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,8 @@ def hold(path: Path, work: str) -> None:
 
 
 def _text(holder: dict, beat: int) -> str:
-    # Of one length always: a sign of life is written over the last one and needs no space on a full disk.
+    # Of one length always: a sign of life is written over the last one and needs no space on a full
+    # disk.
     return json.dumps(holder | {"beat": f"{beat:09d}"})
 
 
@@ -137,7 +140,7 @@ def _refusal(path: Path, work: str, seen: str) -> str:
     try:
         holder = json.loads(seen)
     except json.JSONDecodeError:
-        return f"{work}: somebody else is at it, as {path} says; try again in a minute"
+        return f"{work}: another process works on it ({path}); try again in a minute"
     job = f", Slurm job {holder['job']}" if holder["job"] else ""
     cure = f"scancel {holder['job']}" if holder["job"] else f"kill {holder['pid']} on {holder['host']}"
     return (
@@ -147,7 +150,8 @@ def _refusal(path: Path, work: str, seen: str) -> str:
 
 
 def _machine() -> str:
-    """This boot of this machine, and its process ids' namespace: where a process id means the same process."""
+    """This boot of this machine, and its process ids' namespace: where a process id means the same
+    process."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
 
 

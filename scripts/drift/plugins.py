@@ -20,6 +20,8 @@ SOURCES = {
     "sharegpt": "drift.sources.sharegpt",
     "logs": "drift.sources.logs",
 }
+# Those of them that annotate the conversations of another: their rows say where these are.
+ANNOTATING = {"wildfeedback"}
 
 # What tells satisfied users from dissatisfied ones: data.labelers.NAME.kind
 LABELERS = {
@@ -27,6 +29,8 @@ LABELERS = {
     "source": "drift.labelers.source",
     "rubric": "drift.labelers.rubric",
 }
+# Those of them that ask a model: their rows give it by path or by endpoint.
+ASKING = {"rubric"}
 
 # Sides of a recipe: recipes.NAME.chosen, recipes.NAME.rejected
 SIDES = {

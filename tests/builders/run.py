@@ -16,6 +16,7 @@ from drift import tables
 from drift.config import Config, Evaluation
 from drift.ledger import LedgerBook
 from tests.builders.policies import build_evaluation, build_manifest, build_prompts, build_trained
+from tests.builders.scores import HELDOUT, score_arguments
 from tests.builders.texts import HOSTILE, chat, some_text, write
 from tests.conftest import REPOSITORY
 
@@ -198,19 +199,10 @@ def build_results(home: Path) -> Path:
     build_validation(root)
     build_timings(root)
     (root / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
-    benchmarks = {"heldout": {"kind": "heldout", "judges": {"tiny": "abc"}}}
-    run_stage("scores.py", *score_arguments(root, benchmarks, root / "eval"), cwd=home)
+    scored = [(str(folder.relative_to(root)), method, iteration) for method, iteration, folder in policies(root)]
+    run_stage("scores.py", *score_arguments(root, HELDOUT, root / "eval", scored), cwd=home)
     build_catalog(home)
     return root
-
-
-def score_arguments(root: Path, benchmarks: dict, folder: Path) -> list[object]:
-    """What scores.py is told of the run; it writes to `folder`."""
-    named = [part for method, k, place in policies(root) for part in ("--policy", "qwen-0.5b", method, k, place)]
-    settings = json.dumps({"beta": 0.1, "bootstrap": 200, "seed": 42, "benchmarks": benchmarks})
-    tasks = [root / f"data/benchmarks/{name}.parquet" for name in benchmarks]
-    outputs = ("--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet")
-    return [*named, "--tasks", *tasks, "--settings", settings, *outputs]
 
 
 def build_catalog(home: Path) -> None:

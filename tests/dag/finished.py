@@ -1,7 +1,8 @@
-"""A finished run, played: every output exists and snakemake has recorded how it was made, but the files are empty.
+"""A finished run, played: every output exists and snakemake has recorded how it was made, but the
+files are empty.
 
-What would run after a change does not depend on what is in the tables, so planning needs no engine and no trainer. The end-to-end
-tests check some of the same changes on a run that was really made.
+What would run after a change does not depend on what is in the tables, so planning needs no engine
+and no trainer. The end-to-end tests check some of the same changes on a run that was really made.
 """
 
 import json
@@ -42,7 +43,8 @@ class Plan:
 
     @property
     def following(self) -> set[str]:
-        """First outputs of the jobs that changed and of all that read what those write, directly or not."""
+        """First outputs of the jobs that changed and of all that read what those write, directly or
+        not."""
         readers = {}
         for job in self.jobs:
             for path in job["inputs"]:
@@ -97,7 +99,8 @@ class FinishedRun:
         return plan
 
     def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan | str]:
-        """What would run in each case, or what snakemake said where it refused. Cases that edit a file wait for each other."""
+        """What would run in each case, or what snakemake printed where it refused. Cases that edit a
+        file wait for each other."""
         asked = [
             {"arguments": self.arguments(config, f"case{number}"), "edit": edit and [str(edit[0]), edit[1]]}
             for number, (config, edit) in enumerate(cases)

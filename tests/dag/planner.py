@@ -1,9 +1,11 @@
-"""Plans of one workflow under many changes: snakemake is imported once, and each plan is made in a fork.
+"""Plans of one workflow under many changes: snakemake is imported once, and each plan is made in a
+fork.
 
-Reads a JSON list of cases from stdin: {"arguments": [...], "edit": [FILE, TEXT] or null}, where the file holds the text while the
-case is planned. Writes a JSON list with the jobs of each: rule, outputs, inputs (ancient ones left out, as they never make a job
-run), whether its params or its set of inputs differ from what was recorded, outputs that are missing, and whether it would run.
-Runs with the driver's Python.
+Reads a JSON list of cases from stdin: {"arguments": [...], "edit": [FILE, TEXT] or null}, where the
+file holds the text while the case is planned. Writes a JSON list with the jobs of each: rule,
+outputs, inputs (ancient ones left out, as they never make a job run), whether its params or its set
+of inputs differ from what was recorded, outputs that are missing, and whether it would run. Runs
+with the driver's Python.
 """
 
 import gc
@@ -18,7 +20,8 @@ from snakemake.io import is_flagged
 
 
 async def describe_jobs(dag, *_, **__) -> list:
-    """Print the DAG in place of what --list-changes would; that lists every output with recorded params, changed or not."""
+    """Print the DAG in place of what --list-changes would; that lists every output with recorded
+    params, changed or not."""
     persistence = dag.workflow.persistence
     jobs = [
         {

@@ -142,16 +142,17 @@ def test_a_second_benchmark_adds_its_own_jobs_only(two_benchmarks):
     assert both == per_policy | shared | dict.fromkeys(("judge_requests", "judge", "judgments"), 2 * policies)
 
 
-def test_judges_are_tried_once_for_each_way_in_which_they_judge(two_benchmarks):
-    tried = {"published": 1, "published_requests": 1, "judge_published": 1, "published_judgments": 1, "validation": 1}
+def test_a_judge_is_validated_once_for_each_way_in_which_it_judges(two_benchmarks):
+    asked = ("published_requests", "judge_published", "published_judgments")
+    once = {"published_answers": 1, **dict.fromkeys(asked, 1), "validation": 1}
 
-    def trials(row: dict) -> dict[str, int]:
-        return {rule: count for rule, count in two_benchmarks(row, validation="published.jsonl").items() if rule in tried}
+    def validated(row: dict) -> dict[str, int]:
+        return {rule: count for rule, count in two_benchmarks(row, validation="published.jsonl").items() if rule in once}
 
-    assert trials({"kind": "prompts"}) == tried, "both benchmarks are judged by letters, in both orders"
-    twice = tried | {"published_requests": 2, "judge_published": 2, "published_judgments": 2}
-    assert trials({"kind": "alpacaeval"}) == twice, "other letters and another order"
-    assert trials({"kind": "wildbench"}) == twice | {"published": 2}, "scores and preferences"
+    assert validated({"kind": "prompts"}) == once, "both benchmarks are judged by letters, in both orders"
+    twice = once | dict.fromkeys(asked, 2)
+    assert validated({"kind": "alpacaeval"}) == twice, "other letters and another order"
+    assert validated({"kind": "wildbench"}) == twice | {"published_answers": 2}, "scores and preferences"
 
 
 def test_an_endpoint_that_judges_alone_needs_no_model(plan, two_benchmarks):
@@ -197,7 +198,8 @@ def test_a_fault_in_the_configuration_stops_snakemake_with_the_cure(tmp_path, ch
 
 
 def rule_blocks() -> dict[str, str]:
-    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is not indented."""
+    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is
+    not indented."""
     blocks = {}
     for path in RULES:
         for match in re.finditer(

@@ -6,9 +6,11 @@ import subprocess
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
 ACCEPTED = {
-    # Software comes from pip locks (envs/), each stage with its own interpreter: there is no conda environment to name.
+    # Software comes from pip locks (envs/), each stage with its own interpreter: there is no conda
+    # environment to name.
     "Specify a conda environment or container for each rule.",
-    # Where the interpreters and scripts lie differs by machine. As params they would rerun everything after a move.
+    # Where the interpreters and scripts are differs by machine. As params they would rerun
+    # everything after a move.
     "Shell command directly uses variable CPU from outside of the rule",
     "Shell command directly uses variable GPU from outside of the rule",
     "Shell command directly uses variable SCRIPTS from outside of the rule",

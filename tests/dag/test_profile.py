@@ -14,7 +14,8 @@ PARENTS = {rule: match[1] for rule, text in BLOCKS.items() if (match := re.match
 
 
 def on_gpu(rule: str) -> bool:
-    """Whether a rule's command, or that of the rule it is made from, starts the GPU stages' interpreter."""
+    """Whether a rule's command, or that of the rule it is made from, starts the GPU stages'
+    interpreter."""
     return "{GPU:q}" in BLOCKS[rule] or (rule in PARENTS and "shell:" not in BLOCKS[rule] and on_gpu(PARENTS[rule]))
 
 
@@ -35,4 +36,4 @@ def test_the_profile_names_no_rule_that_is_not_there():
 def test_a_second_attempt_gets_more_memory_and_time(rule):
     asked = re.findall(r"^        (mem_mb|runtime)=(.+),$", BLOCKS[rule], re.MULTILINE)
     fixed = {name for name, value in asked if not value.startswith("grows(")}
-    assert fixed == ({"runtime"} if rule == "train" else set()), "a training continues, all else begins anew"
+    assert fixed == ({"runtime"} if rule == "train" else set()), "a training continues, all else starts again"

@@ -1,4 +1,5 @@
-"""What runs again after a change: for every key of the configuration, every module, and what else happens to a results folder."""
+"""What runs again after a change: for every key of the configuration, every module, and what else
+happens to a results folder."""
 
 import copy
 import itertools
@@ -51,7 +52,8 @@ ENDPOINT_HERE = {
     "max_failed": 0.5,
 }
 
-# Key: another value, and the rules whose own settings or inputs change with it. What follows from these follows.
+# Key: another value, and the rules whose own settings or inputs change with it. What follows from
+# these follows.
 KEYS = {
     "seed": (
         7,
@@ -196,7 +198,7 @@ KEYS = {
     **{f"evaluation.judges.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
     "evaluation.validation": (
         "other.jsonl",
-        {"published", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
+        {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
     ),
     "evaluation.bootstrap": (300, {"scores"}),
     "engine.backend": ("transformers", {"sample", "respond", "judge", "annotate"}),
@@ -342,7 +344,8 @@ def test_a_changed_key_reruns_what_it_shapes(plans, key):
 
 @cache
 def users() -> dict[str, set[str]]:
-    """The rules whose programs import each module (relative to scripts/), found by Python's own machinery."""
+    """The rules whose programs import each module (relative to scripts/), found by Python's own
+    machinery."""
     scripts, found = REPOSITORY / "scripts", {}
     for rule in BLOCKS:
         if program := program_of(rule):
@@ -355,7 +358,8 @@ def users() -> dict[str, set[str]]:
 
 
 def program_of(rule: str) -> str | None:
-    """The program whose code a rule carries, or the rule that it is made from; None where it has none."""
+    """The program whose code a rule carries, or the rule that it is made from; None where it has
+    none."""
     if program := re.search(r'code\("(\w+)"', BLOCKS[rule]):
         return program[1]
     model = re.match(r"use rule (\w+) as", BLOCKS[rule])
@@ -390,8 +394,8 @@ def cloned(clone, run):
 
 @pytest.fixture(scope="module")
 def module_plans(clone, run, ranking_run):
-    """What would run after each module did something more. A workflow is edited for one plan at a time: each core has its own,
-    and one more those of methods that rank."""
+    """What would run after each module did something more. A workflow is edited for one plan at a
+    time: each core has its own, and one more those of methods that rank."""
     clones = [*(clone(run) for _ in range(os.cpu_count())), clone(ranking_run)]
     others = [module for module in MODULES if module not in RANKING_MODULES]
     modules = [*(others[number :: os.cpu_count()] for number in range(os.cpu_count())), RANKING_MODULES]

@@ -14,8 +14,12 @@ import pytest
 
 from drift import tables
 from drift.chat import render
-from drift.config import Endpoint
+from drift.config import Endpoint, Engine
 from drift.judging import parsing, prompts, protocols
+from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings
+from drift.settings.sampling import EndpointRuntime, EngineRuntime
+from drift.verdicts import load as load_verdict
+from drift.workflow.generation import generation_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 from tests.endpoints import FaultyEndpoint
 
@@ -59,30 +63,31 @@ def vllm_server(tiny_model, tmp_path_factory):
         server.terminate()
 
 
-def stage(folder, requests: list[dict], url: str, settings: dict, **here) -> list[str]:
+def stage(folder, requests: list[dict], url: str, asked_for: dict, **runtime) -> list[str]:
     """The stage as the pipeline calls it."""
     folder.mkdir(exist_ok=True)
     rows = pl.DataFrame(requests, schema=tables.Requests.create_empty().schema)
     tables.write_table(rows, tables.Requests, folder / "requests.parquet")
     endpoint = {"url": url, "model": "tiny"}
-    whole = {"backend": "openai", "context": None, "choices": None, "schema": None, "decoding": None, "endpoint": endpoint}
-    values = {"key": None, "concurrency": 8, "timeout": 20.0, "attempts": 4, "max_failed": 0.4} | here
+    settings = generation_settings("vllm", context=CONTEXT, endpoint=endpoint, **asked_for)
+    values = {"key": None, "concurrency": 8, "timeout": 20.0, "attempts": 4, "max_failed": 0.4} | runtime
+    how = EndpointRuntime.of(Endpoint(**endpoint, **values).model_dump())
     return [
         str(STAGE_PYTHON),
         str(REPOSITORY / "scripts/generate.py"),
         f"--requests={folder / 'requests.parquet'}",
         *("--shard", "1", "1"),
-        f"--settings={json.dumps(whole | settings)}",
-        f"--engine={json.dumps({'endpoint': Endpoint(**endpoint, **values).model_dump()})}",
+        f"--settings={settings.canonical()}",
+        f"--engine={EngineRuntime.of(Engine().model_dump(), endpoint=how).canonical()}",
         f"--state={folder / 'state'}",
         f"--completions={folder / 'completions.parquet'}",
         f"--usage={folder / 'completions.json'}",
     ]
 
 
-def generate(folder, requests: list[dict], url: str, settings: dict, **here):
+def generate(folder, requests: list[dict], url: str, asked_for: dict, **runtime):
     """Run the stage; completions by request_id, and the usage."""
-    done = subprocess.run(stage(folder, requests, url, settings, **here), capture_output=True, text=True, check=False)
+    done = subprocess.run(stage(folder, requests, url, asked_for, **runtime), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     completions = tables.read_table(tables.Completions, folder / "completions.parquet")
     return {row["request_id"]: row for row in completions.to_dicts()}, json.loads((folder / "completions.json").read_text())
@@ -206,16 +211,16 @@ def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
 @pytest.mark.parametrize("verdict", ["choice", "score"])
 def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdict):
     """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or a reason."""
-    how = {"verdict": verdict, "order": "both", "letters": ["A", "B"], "votes": 1}
-    decoding = SAMPLED | {"max_tokens": 100}
-    asked_for = protocols.asked(how, {"decoding": decoding})
-    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, {key: asked_for[key] for key in ("decoding", "schema")})
+    reads = load_verdict(verdict)
+    protocol = Protocol(verdict=verdict, pairwise=reads.PAIRWISE, order="both", letters=("A", "B"), votes=1)
+    asked_for = protocols.generation(protocol, SAMPLED | {"max_tokens": 100})
+    rows, usage = generate(tmp_path / "run", asked(8), vllm_server, asked_for)
     assert (usage["answered"], usage["failed"]) == (8, 0)
     question = prompts.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
     for row in rows.values():
-        found = parsing.verdict(question, row, how)
+        found = parsing.read(question, row, protocol, written=False)
         if row["finish_reason"] == "stop":
-            assert set(json.loads(row["text"])) == set(protocols.SCHEMAS[verdict]["properties"])
+            assert set(json.loads(row["text"])) == set(reads.SCHEMA["properties"])
             assert found.get("outcome") in range(-2, 3) or 1 <= found["score"] <= 10
         else:
             assert found == {"error": f"no {verdict} in the reply, which the token limit cut"}
@@ -239,21 +244,23 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     for name, schema, rows in (("tasks", tables.Tasks, tasks), ("responses", tables.Responses, responses)):
         tables.write_table(pl.DataFrame(rows, schema=schema.create_empty().schema), schema, tmp_path / f"{name}.parquet")
     # Words that the tiny model has learned to begin with stand in for A and B.
-    how = {"verdict": "letter", "order": "both", "letters": VERDICT["choices"], "votes": 1}
+    protocol = Protocol(verdict="letter", pairwise=True, order="both", letters=tuple(VERDICT["choices"]), votes=1)
 
-    def run(script: str, *arguments, **settings) -> None:
+    def run(script: str, settings: QuestionSettings | JudgmentSettings, *arguments) -> None:
         command = [str(STAGE_PYTHON), str(REPOSITORY / f"scripts/{script}.py"), "--tasks", "tasks.parquet"]
-        command += ["--responses", "responses.parquet", "--settings", json.dumps({"seed": 42, "judging": how} | settings)]
+        command += ["--responses", "responses.parquet", "--settings", settings.canonical()]
         done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     template = REPOSITORY / "scripts/templates/judge-letter.txt"
-    run("judge_requests", "--template", str(template), "--requests", "asked.parquet", context=8192, max_tokens=1)
+    questions = QuestionSettings(seed=42, context=8192, max_tokens=1, judging=protocol, template_sha256="any")
+    run("judge_requests", questions, "--template", str(template), "--requests", "asked.parquet")
     requests = tables.read_table(tables.Requests, tmp_path / "asked.parquet").to_dicts()
     _, usage = generate(tmp_path / "judge", requests, vllm_server, VERDICT)
     assert (usage["calls"], usage["answered"], usage["failed"]) == (8, 6, 2)
     run(
         "judgments",
+        JudgmentSettings(seed=42, judging=protocol),
         *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),
         *("--judgments", "judgments.parquet"),
     )

@@ -1,4 +1,5 @@
-"""vLLM in this machine's own process, where the pipeline's end-to-end test does not reach: replies that follow a schema."""
+"""vLLM in the stage's own process, where the pipeline's end-to-end test does not reach: replies that
+follow a schema, and every decoding value at work."""
 
 import json
 import subprocess
@@ -8,7 +9,10 @@ import pytest
 
 from drift import tables
 from drift.chat import render
+from drift.config import Engine
 from drift.judging import protocols
+from drift.settings.sampling import EngineRuntime
+from drift.workflow.generation import generation_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 
 pytestmark = pytest.mark.slow
@@ -24,11 +28,12 @@ def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tok
     tables.write_table(table, tables.Requests, tmp_path / "requests.parquet")
     (tmp_path / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
     decoding = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
-    how = protocols.asked({"verdict": "score"}, {"decoding": decoding})
-    hardware = {"tensor_parallel": 1, "gpu_memory": 0.9, "prefix_caching": True, "cpu_cache_gib": 1, "endpoint": None}
+    asked = protocols.generation(protocols.ranking_protocol(votes=1), decoding)
+    settings = generation_settings("vllm", context=256, **asked)
+    runtime = EngineRuntime.of(Engine(cpu_cache_gib=1).model_dump(), endpoint=None)
     command = [str(STAGE_PYTHON), str(REPOSITORY / "scripts/generate.py"), "--requests", "requests.parquet"]
-    command += ["--policy", str(tiny_model), "--manifest", "policy.json", "--shard", "1", "1", "--engine", json.dumps(hardware)]
-    command += ["--settings", json.dumps({"backend": "vllm", "context": 256, "endpoint": None} | how)]
+    command += ["--policy", str(tiny_model), "--manifest", "policy.json", "--shard", "1", "1"]
+    command += ["--engine", runtime.canonical(), "--settings", settings.canonical()]
     command += ["--completions", "completions.parquet", "--usage", "completions.json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

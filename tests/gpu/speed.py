@@ -17,9 +17,11 @@ import polars as pl
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-import plan
+from drift.config import load
 from drift.workflow import cost_model
 from drift.workflow.cost_model import GIB, Shape
+from drift.workflow.machines import MACHINES
+from drift.workflow.plan.fit import setup_of, training_peak
 from tests.conftest import snakemake, tiny_config
 
 
@@ -125,11 +127,11 @@ def watch_memory():
 
 
 def peak_tflops() -> float | None:
-    """bf16 TFLOP/s of this machine's GPU by its data sheet; None for a GPU that tools/plan.py does not know, or none."""
+    """bf16 TFLOP/s of this machine's GPU by its data sheet; None without one, or for an unknown one."""
     if not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name().lower().replace(" ", "")
-    return next((machine["tflops"] for key, machine in plan.MACHINES.items() if key.split("-")[0] in name), None)
+    return next((machine["tflops"] for key, machine in MACHINES.items() if key.split("-")[0] in name), None)
 
 
 def generate(folder: Path, config: dict) -> dict:
@@ -156,7 +158,9 @@ def train(folder: Path, config: dict, shape: Shape) -> dict:
     pairs = pl.read_parquet(results / "pairs.parquet").height
     seconds = pl.read_parquet(results / "train.parquet").filter(metric="train_runtime")["value"].item()
     lora = config["training"].get("lora") is not None
-    per_token = cost_model.model_flops(shape, manifest["tokens"] / pairs / 2, lora)
+    # What checkpointing computes twice does not count in the utilisation of a model (MFU).
+    length = manifest["tokens"] / pairs / 2
+    per_token = cost_model.training_flops(shape, length, gradient_checkpointing=False, lora=lora)
     tflops = manifest["tokens"] * per_token / seconds / 1e12
     peak = peak_tflops()
     return {
@@ -166,13 +170,8 @@ def train(folder: Path, config: dict, shape: Shape) -> dict:
         "TFLOP/s": tflops,
         "MFU": peak and tflops / peak,
         "memory GiB": memory[0] if memory else None,
-        "planned GiB": sum(plan.training_peak(shape, {"launcher": "single", "gpus": 1} | plan_training(config)).values()) / GIB,
+        "planned GiB": sum(training_peak(shape, setup_of(load(config)["training"], gpus=1)).values()) / GIB,
     }
-
-
-def plan_training(config: dict) -> dict:
-    """`training` with its defaults, as the plan reads it."""
-    return plan.training_of(plan.configuration.load(config), gpus=1)
 
 
 def show(title: str, figures: dict) -> None:

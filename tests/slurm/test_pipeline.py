@@ -65,7 +65,7 @@ def test_preflight_finds_as_many_gpus_as_asked(cluster, small, tmp_path, form):
     driver = profile_run(cluster, tmp_path, small, "preflight", profile=site(tmp_path, edits[form]))
     printed = driver.succeeds()
     assert "\nready\n" in printed
-    lines = printed[printed.index("\nhere\n") :]
+    lines = printed[printed.index("\nlogin\n") :]
     assert re.search(r"^generate\n(.+\n)*?  ok +GPUs given: 1 \([01]\)$", lines, re.MULTILINE), lines
     assert re.search(r"^train\n(.+\n)*?  ok +GPUs given: 2 \(0,1\)$", lines, re.MULTILINE), lines
     assert "FAIL" not in lines

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift.chat import guided, load_tokenizer, render, render_reply, transcript, trim
+from drift.chat import (
+    CHARS_PER_TOKEN,
+    COMMON_MARKERS,
+    breaker,
+    count_tokens,
+    guided,
+    load_tokenizer,
+    markers,
+    render,
+    render_reply,
+    transcript,
+    trim,
+)
 from drift.cli import StageError
 
 CHAT = [
@@ -95,6 +107,26 @@ def test_the_prompt_that_a_guided_one_is_made_of_stays_as_it_is():
     prompt = [dict(message) for message in CHAT]
     guided(prompt, "In 1970.", "No.", "Please improve.")
     assert prompt == CHAT
+
+
+def test_words_and_common_markers_are_broken_by_a_space_and_the_rest_stays():
+    plain = breaker(["</reply>", "</reply>s", "a.c"], COMMON_MARKERS)
+    assert plain("</reply>s </reply> <|im_end|> [/INST] <start_of_turn> abc <b>") == (
+        "< /reply>s < /reply> < |im_end|> [ /INST] < start_of_turn> abc <b>"
+    )
+    assert plain("a.c") == "a .c"
+    assert breaker([])("<|im_end|>") == "<|im_end|>"
+
+
+def test_the_markers_of_a_tokenizer_are_among_the_common_ones(tokenizer):
+    assert markers(tokenizer)
+    assert all(COMMON_MARKERS.fullmatch(marker) for marker in markers(tokenizer))
+
+
+def test_tokens_are_counted_by_the_tokenizer_and_estimated_without_one(tokenizer):
+    assert count_tokens(tokenizer, CHAT) == len(render(tokenizer, CHAT))
+    assert count_tokens(None, [{"role": "user", "content": "x" * (5 * CHARS_PER_TOKEN)}]) == 5
+    assert count_tokens(None, [{"role": "user", "content": "x" * (5 * CHARS_PER_TOKEN + 1)}]) == 6
 
 
 def characters(messages) -> int:

@@ -4,7 +4,7 @@ import polars as pl
 
 import contamination
 from drift import tables
-from drift.data.similarity import BenchmarkTexts
+from drift.data.contamination import BenchmarkTexts
 
 STORY = "Tell the story of a cold river that forgot its way to the sea and asked every bridge"
 

@@ -1,4 +1,5 @@
-"""What an iteration did, measured: against figures worked out by hand, and on policies whose distance is known."""
+"""What an iteration did, measured: against numbers worked out by hand, and on policies whose
+distance is known."""
 
 import json
 import math
@@ -7,11 +8,11 @@ import sys
 import polars as pl
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 import diagnostics
 from drift import tables
 from drift.training import cpu_packing
+from tests.builders.training import small_llama
 
 BEFORE = {"s:0/0": (-10.0, -20.0), "s:1/0": (-10.0, -20.0), "s:2/0": (-10.0, -20.0)}
 AFTER = {"s:0/0": (-10.0, -20.0), "s:1/0": (-8.0, -23.0), "s:2/0": (-12.0, -19.0)}
@@ -26,7 +27,7 @@ def test_a_margin_is_how_far_a_pair_has_moved_from_the_reference_towards_its_cho
     tables.Margins.validate(moved)
 
 
-def test_against_another_reference_the_margin_before_the_round_is_not_zero():
+def test_against_another_reference_the_margin_before_the_iteration_is_not_zero():
     moved = diagnostics.margins(BEFORE, AFTER, BEFORE, beta=0.1)
     assert moved["s_before"].to_list() == pytest.approx([0.0, 0.5, -0.3])
     assert moved["s"].to_list() == pytest.approx([0.0] * 3)
@@ -38,20 +39,15 @@ def test_the_sample_is_the_same_in_whatever_order_the_pairs_come():
     assert len(diagnostics.sample(rows, 50, 42)) == 20
 
 
-def llama() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    return LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=1)).eval()
-
-
 def pair(number: int, chosen: list[int], rejected: list[int]) -> dict:
     return {"pair_id": f"s:{number}/0", "prompt_ids": [1, 4, 9], "chosen_ids": chosen, "rejected_ids": rejected}
 
 
 def test_norms_of_single_gradients_and_of_their_mean_are_told_apart():
-    """A pair and its mirror image pull against each other: each has a gradient, their mean has none."""
+    """A pair and its mirror image pull against each other: each has a gradient, their mean has
+    none."""
     rows = [pair(0, [5, 7, 2], [6, 2]), pair(1, [6, 2], [5, 7, 2])]
-    norms, mean = diagnostics.gradients(llama(), rows, {"s:0/0": 0.5, "s:1/0": 0.5}, beta=0.1)
+    norms, mean = diagnostics.gradients(small_llama(), rows, {"s:0/0": 0.5, "s:1/0": 0.5}, beta=0.1)
     assert norms["s:0/0"] == pytest.approx(norms["s:1/0"], rel=1e-4)
     assert norms["s:0/0"] > 0.1
     assert mean < 1e-5 * norms["s:0/0"]
@@ -59,17 +55,17 @@ def test_norms_of_single_gradients_and_of_their_mean_are_told_apart():
 
 @pytest.mark.parametrize("read", ["one after the other", "in one go"])
 def test_a_pairs_gradient_is_that_of_its_loss(read):
-    model, beta, sigma = llama(), 0.1, 0.3
+    model, beta, sigma = small_llama(), 0.1, 0.3
     if read == "in one go":
         assert cpu_packing.prepare(model)
     norms, mean = diagnostics.gradients(model, [pair(0, [5, 7, 2], [6, 2])], {"s:0/0": sigma}, beta)
-    plain = llama()
+    plain = small_llama()
     logps = []
     for reply in ([5, 7, 2], [6, 2]):
         table = plain(torch.tensor([[1, 4, 9, *reply]])).logits[0].log_softmax(-1)
         logps.append(sum(table[2 + position, token] for position, token in enumerate(reply)))
     s = math.log(1 / sigma - 1)
-    # The reference is chosen so that sigma(-s) is what was said.
+    # The reference is chosen so that sigma(-s) is `sigma`.
     loss = -torch.nn.functional.logsigmoid(beta * ((logps[0] - logps[1]) - (logps[0] - logps[1]).detach()) + s)
     loss.backward()
     expected = sum(parameter.grad.pow(2).sum().item() for parameter in plain.parameters() if parameter.grad is not None) ** 0.5
@@ -78,7 +74,7 @@ def test_a_pairs_gradient_is_that_of_its_loss(read):
 
 
 def test_the_divergence_is_the_exact_sum_over_the_vocabulary():
-    policy, other = llama(), llama()
+    policy, other = small_llama(), small_llama()
     rows = [{"prompt_ids": [1, 4, 9], "reply_ids": [5, 7, 2]}, {"prompt_ids": [1], "reply_ids": [3]}]
     assert diagnostics.kl(policy, other, rows) == 0.0
     other.lm_head.weight.data += 0.5 * torch.randn_like(other.lm_head.weight)
@@ -115,7 +111,7 @@ def test_lemma_1s_bound_holds_and_the_events_are_counted():
 
 
 @pytest.mark.slow
-def test_a_round_is_measured_from_its_files_and_an_untrained_policy_has_not_moved(
+def test_an_iteration_is_measured_from_its_files_and_an_untrained_policy_has_not_moved(
     run_train,
     train_inputs,
     tiny_model,

@@ -11,8 +11,10 @@ import pytest
 
 from drift import tables
 from drift.cli import StageError
-from drift.config import Endpoint
+from drift.config import Endpoint, Engine
 from drift.engines import load_engine
+from drift.settings.sampling import EndpointRuntime, EngineRuntime, GenerationSettings
+from drift.workflow.generation import generation_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 from tests.endpoints import FaultyEndpoint
 
@@ -34,30 +36,24 @@ def asked(count: int) -> list[dict]:
     ]
 
 
-def settings_of(url: str, **changes) -> dict:
-    return {
-        "backend": "openai",
-        "context": None,
-        "choices": None,
-        "schema": None,
-        "decoding": DECODING,
-        "endpoint": {"url": url, "model": "judge"},
-    } | changes
+def settings_of(url: str, **changes) -> GenerationSettings:
+    values = {"context": 4096, "decoding": DECODING, "endpoint": {"url": url, "model": "judge"}} | changes
+    return generation_settings("vllm", **values)
 
 
-def here_of(url: str, **changes) -> dict:
+def runtime_of(url: str, **changes) -> EngineRuntime:
     values = {"url": url, "model": "judge", "key": None, "concurrency": 8, "timeout": 1.0, "attempts": 4, "max_failed": 0.5}
-    return Endpoint(**(values | changes)).model_dump()
+    endpoint = Endpoint(**(values | changes)).model_dump()
+    return EngineRuntime.of(Engine().model_dump(), endpoint=EndpointRuntime.of(endpoint))
 
 
 @pytest.fixture
 def ask(tmp_path):
-    """Ask `server` so many requests; rows by request_id, and the engine."""
+    """Send `server` so many requests; rows by request_id. `ask.usage` is what the engine recorded."""
 
-    def run(server: FaultyEndpoint, requests: int | list[dict], settings: dict | None = None, **here):
-        engine = load_engine(
-            None, settings_of(server.url, **(settings or {})), {"endpoint": here_of(server.url, **here)}, tmp_path / "state"
-        )
+    def run(server: FaultyEndpoint, requests: int | list[dict], settings: dict | None = None, **runtime):
+        shaped, how = settings_of(server.url, **(settings or {})), runtime_of(server.url, **runtime)
+        engine = load_engine(None, shaped, how, tmp_path / "state")
         requests = asked(requests) if isinstance(requests, int) else requests
         try:
             rows = engine.generate(requests)
@@ -129,7 +125,7 @@ def test_a_request_that_fails_for_good_says_why_and_is_asked_again_alone(ask, fa
 def test_what_was_answered_is_never_asked_again_whatever_else_is_asked(ask):
     with FaultyEndpoint() as server:
         ask(server, 4)
-        renamed = [request | {"request_id": f"other-{request['corrections']}"} for request in asked(6)]
+        renamed = [request | {"request_id": f"other-{request['seed']}"} for request in asked(6)]
         rows = ask(server, renamed)
         assert rows["other-3"]["text"] == "reply to question 3"
         assert (ask.usage["reused"], ask.usage["answered"], server.calls) == (4, 2, 6)
@@ -202,11 +198,13 @@ def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
     with FaultyEndpoint() as server:
         ask(server, 1, settings={"schema": schema, "decoding": decoding})
         ask(server, 1)
-    sampled, greedy = server.bodies
+        ask(server, 1, settings={"decoding": DECODING | {"stop": ["\nUser:"]}})
+    sampled, greedy, stopped = server.bodies
     assert {name: sampled[name] for name in decoding} == decoding
     assert sampled["response_format"]["json_schema"]["schema"] == schema
     assert "seed" in sampled
-    assert not {"top_k", "repetition_penalty", "seed"} & set(greedy), "OpenAI refuses the first two"
+    assert not {"top_k", "repetition_penalty", "seed", "stop"} & set(greedy), "OpenAI refuses the first two"
+    assert stopped["stop"] == ["\nUser:"]
 
 
 def test_a_reply_that_is_not_the_json_that_was_asked_for_is_asked_for_again_alone(ask):
@@ -300,7 +298,7 @@ def test_a_torn_line_in_the_store_costs_one_question(ask, tmp_path):
     assert server.calls == 4
 
 
-def command(folder, server: FaultyEndpoint, count: int, **here) -> list[str]:
+def command(folder, server: FaultyEndpoint, count: int, **runtime) -> list[str]:
     """The stage as the pipeline calls it."""
     tables.write_table(
         pl.DataFrame(asked(count), schema=tables.Requests.create_empty().schema), tables.Requests, folder / "requests.parquet"
@@ -310,8 +308,10 @@ def command(folder, server: FaultyEndpoint, count: int, **here) -> list[str]:
         str(REPOSITORY / "scripts/generate.py"),
         f"--requests={folder / 'requests.parquet'}",
         *("--shard", "1", "1"),
-        f"--settings={json.dumps(settings_of(server.url))}",
-        f"--engine={json.dumps({'endpoint': here_of(server.url, **here)})}",
+        "--policy",
+        "--manifest",
+        f"--settings={settings_of(server.url).canonical()}",
+        f"--engine={runtime_of(server.url, **runtime).canonical()}",
         f"--state={folder / 'state'}",
         f"--completions={folder / 'completions.parquet'}",
         f"--usage={folder / 'completions.json'}",

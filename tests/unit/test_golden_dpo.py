@@ -1,4 +1,5 @@
-"""What the trainer computes, recomputed from raw logits by the formulas: losses, gradients, margins, and the first steps."""
+"""What the trainer computes, recomputed from raw logits by the formulas: losses, gradients,
+margins, and the first steps."""
 
 import math
 
@@ -6,9 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from drift.settings.training import TrainSettings
 from drift.training import reference_logps, trainer
 from drift.training.logps import token_rows
-from tests.unit.conftest import RUN, SETTINGS, pairs_table
+from tests.builders.pairs import small_pairs
+from tests.builders.training import train_settings, training_run
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +31,8 @@ def reply_scores(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
 
 
 def by_hand(model, batch: list[dict], reference: dict, losses: dict, smoothing: float) -> tuple[torch.Tensor, list[float]]:
-    """The loss of a batch and its margins. DPO: Rafailov et al. 2023, eq. 7; robust DPO: Ray Chowdhury et al. 2024, eq. 10."""
+    """The loss of a batch and its margins. DPO: Rafailov et al. 2023, eq. 7; robust DPO: Ray
+    Chowdhury et al. 2024, eq. 10."""
     preference, sft_tokens, margins = [], [], []
     for row in batch:
         chosen = reply_scores(model, row["prompt_ids"], row["chosen_ids"])
@@ -50,18 +54,18 @@ def head(request, monkeypatch):
             monkeypatch.setattr(module, "score_replies_only", lambda model: None)
 
 
-def golden_settings(losses: dict, smoothing: float) -> dict:
+def golden_settings(losses: dict, smoothing: float) -> TrainSettings:
     changed = {"beta": BETA, "losses": losses, "label_smoothing": smoothing, "precision": "fp32", "learning_rate": 1e-3}
-    return SETTINGS | {"training": SETTINGS["training"] | changed}
+    return train_settings(changed)
 
 
 @pytest.mark.usefixtures("head")
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_gradients_and_margins_are_those_of_the_formulas(tiny_model, tokenizer, tmp_path, name):
     losses, smoothing = LOSSES[name]
-    settings, pairs = golden_settings(losses, smoothing), pairs_table(tokenizer, 4)
-    rows = token_rows(pairs.iter_rows(named=True), tokenizer)
-    reference = reference_logps.score_pairs(tiny_model, rows, settings["training"], tokenizer.pad_token_id, "reference")
+    settings, pairs = golden_settings(losses, smoothing), small_pairs(tokenizer, 4)
+    rows = token_rows(pairs)
+    reference = reference_logps.score_pairs(tiny_model, rows, settings.training, tokenizer.pad_token_id, "reference")
     plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     for row in rows:
         for side, logp in zip(("chosen_ids", "rejected_ids"), reference[row["pair_id"]], strict=True):
@@ -76,7 +80,7 @@ def test_loss_gradients_and_margins_are_those_of_the_formulas(tiny_model, tokeni
     moved = AutoModelForCausalLM.from_pretrained(tmp_path / "moved", dtype=torch.float32)
     made = trainer.Trainer(
         moved,
-        trainer.trainer_config(settings, RUN, tmp_path),
+        trainer.trainer_config(settings, training_run(), tmp_path),
         reference,
         train_dataset=trainer.as_dataset(pairs),
         processing_class=tokenizer,
@@ -96,22 +100,26 @@ def test_loss_gradients_and_margins_are_those_of_the_formulas(tiny_model, tokeni
 
 def test_the_first_steps_are_those_of_a_loop_written_out(tiny_model, tokenizer, tmp_path):
     losses, smoothing = LOSSES["sigmoid and sft"]
-    settings, pairs = golden_settings(losses, smoothing), pairs_table(tokenizer, 12)
-    rows = {row["pair_id"]: row for row in token_rows(pairs.iter_rows(named=True), tokenizer)}
+    settings, pairs = golden_settings(losses, smoothing), small_pairs(tokenizer, 12)
+    rows = {row["pair_id"]: row for row in token_rows(pairs)}
     reference = reference_logps.score_pairs(
-        tiny_model, list(rows.values()), settings["training"], tokenizer.pad_token_id, "reference"
+        tiny_model, list(rows.values()), settings.training, tokenizer.pad_token_id, "reference"
     )
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     dataset = trainer.as_dataset(pairs)
     made = trainer.Trainer(
-        model, trainer.trainer_config(settings, RUN, tmp_path), reference, train_dataset=dataset, processing_class=tokenizer
+        model,
+        trainer.trainer_config(settings, training_run(), tmp_path),
+        reference,
+        train_dataset=dataset,
+        processing_class=tokenizer,
     )
     made.train()
     logged = [entry for entry in made.state.log_history if "loss" in entry]
 
     plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     optimizer = torch.optim.RMSprop(plain.parameters(), lr=1e-3)
-    order = list(trainer.SimilarLengths(list(dataset["length"]), 4, settings["seed"], lambda: 0))
+    order = list(trainer.SimilarLengths(list(dataset["length"]), 4, settings.seed, lambda: 0))
     steps = len(order) // 4
     for step in range(steps):
         # Warm-up over a tenth of the steps, at least one, from 0; then down to 0.

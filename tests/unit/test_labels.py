@@ -10,7 +10,8 @@ import label_requests
 import labels
 from drift import tables
 from drift.chat import markers
-from drift.labelers import rubric
+from drift.labelers import NO_FOLLOW_UP, rubric, source
+from drift.settings.data import LabelRequestsSettings, LabelsSettings
 
 ROW = {"source": "s", "language": "English", "flags": []}
 
@@ -52,21 +53,11 @@ def answer(category: str = "complaint", quote: str = "is wrong", declined: bool 
     return json.dumps({"category": category, "quote": quote, "rightly_declined": declined})
 
 
-def asked_and_answered(*texts: str, finish: str = "stop") -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Requests about the first replies of the conversation, and these answers to them."""
-    ids = [f"s:a/{turn}" for turn in range(len(texts))]
-    requests = [
-        {"request_id": f"{name}#label-0", "prompt_id": name, "kind": "label", "sample": 0, "messages": [], "seed": 1}
-        for name in ids
-    ]
-    completions = [
-        {"request_id": f"{name}#label-0", "text": text, "finish_reason": finish, "prompt_tokens": 1, "completion_tokens": 1}
-        for name, text in zip(ids, texts, strict=True)
-    ]
-    return (
-        pl.DataFrame(requests, schema=tables.Requests.create_empty().schema),
-        pl.DataFrame([row | {"policy_hash": "x"} for row in completions], schema=tables.Completions.create_empty().schema),
-    )
+def answers_of(*texts: str | None, finish: str = "stop") -> pl.DataFrame:
+    """These answers of a model about the first replies of the conversation; None: no answer came."""
+    rows = [("s:a", turn, text, finish if text else None) for turn, text in enumerate(texts)]
+    schema = {"conversation_id": pl.String, "turn": pl.Int32, "text": pl.String, "finish_reason": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def lineage(ledger: pl.DataFrame, name: str) -> list[tuple]:
@@ -76,23 +67,24 @@ def lineage(ledger: pl.DataFrame, name: str) -> list[tuple]:
 @pytest.mark.parametrize("row_group", [1, 3, 100])
 def test_every_labeler_judges_what_it_can_and_accounts_for_the_rest(tmp_path, row_group):
     kinds = {"said": {"kind": "source"}, "words": {"kind": "lexical"}, "model": {"kind": "rubric"}}
-    answers = {"model": asked_and_answered(answer(), answer("praise", "Thanks"))}
+    answers = {"model": answers_of(answer(), answer("praise", "Thanks"))}
     tables.write_table(CONVERSATION.collect(), tables.Turns, tmp_path / "turns.parquet")
     pq.write_table(pq.read_table(tmp_path / "turns.parquet"), tmp_path / "turns.parquet", row_group_size=row_group)
-    ledger = labels.write_labels(tmp_path / "turns.parquet", kinds, tmp_path / "labels.parquet", answers)
-    found = tables.read_table(tables.Labels, tmp_path / "labels.parquet")
+    settings = LabelsSettings.of(labelers=kinds)
+    ledger = labels.write_labels(tmp_path / "turns.parquet", settings, tmp_path / "labels.parquet", answers)
+    written = tables.read_table(tables.Labels, tmp_path / "labels.parquet")
     tables.Ledger.validate(ledger.sort("lineage", "step"), cast=True)
-    by_labeler = {name: dict(rows.select("turn", "label").rows()) for (name,), rows in found.group_by("labeler")}
+    by_labeler = {name: dict(rows.select("turn", "label").rows()) for (name,), rows in written.group_by("labeler")}
     assert by_labeler == {
         "said": {1: "SAT", 2: "DSAT"},
         "words": {0: "DSAT", 1: "SAT"},
         "model": {0: "DSAT", 1: "SAT"},
     }
-    assert found.filter(labeler="said", turn=2)["evidence"].item().to_list() == ["thumbs down"]
-    assert found.filter(labeler="model", turn=0)["evidence"].item().to_list() == ["rubric/complaint", "quote: is wrong"]
-    assert lineage(ledger, "said") == [(labels.SILENT, 2, 2), ("one label a reply", 0, 2)]
-    assert lineage(ledger, "words") == [(labels.NO_FOLLOW_UP, 2, 2), ("one label a reply", 0, 2)]
-    assert lineage(ledger, "model")[:2] == [(labels.NO_FOLLOW_UP, 2, 2), (rubric.NOT_ASKED, 0, 2)]
+    assert written.filter(labeler="said", turn=2)["evidence"].item().to_list() == ["thumbs down"]
+    assert written.filter(labeler="model", turn=0)["evidence"].item().to_list() == ["rubric/complaint", "quote: is wrong"]
+    assert lineage(ledger, "said") == [(source.SILENT, 2, 2), ("one label a reply", 0, 2)]
+    assert lineage(ledger, "words") == [(NO_FOLLOW_UP, 2, 2), ("one label a reply", 0, 2)]
+    assert lineage(ledger, "model")[:2] == [(NO_FOLLOW_UP, 2, 2), (rubric.NOT_ASKED, 0, 2)]
 
 
 @pytest.mark.parametrize(
@@ -115,21 +107,54 @@ def test_a_model_is_believed_only_where_it_quotes_the_user(text, verdict):
     assert rubric.parse(text, "That is wrong, sorry") == verdict
 
 
+def dropped(*texts: str | None, finish: str = "stop") -> dict[str, int]:
+    """How many exchanges of the conversation get no label from these answers, by reason."""
+    labelled, reasons = rubric.label(CONVERSATION.collect(), answers_of(*texts, finish=finish))
+    assert labelled.height + reasons.total() == CONVERSATION.collect().height
+    return {reason: count for reason, count in reasons.items() if count and reason != NO_FOLLOW_UP}
+
+
 def test_answers_that_give_no_label_are_counted_by_reason():
-    requests, completions = asked_and_answered("gibberish", answer("praise", "never said"))
-    _, dropped = rubric.labels(requests, completions, labels.answered_replies(CONVERSATION))
-    assert dropped == {rubric.UNREADABLE: 1, rubric.NOT_QUOTED: 1}
-    _, dropped = rubric.labels(*asked_and_answered(answer(), finish="length"), labels.answered_replies(CONVERSATION))
-    assert dropped == {rubric.CUT: 1}
-    _, dropped = rubric.labels(requests, completions.clear(), labels.answered_replies(CONVERSATION))
-    assert dropped == {rubric.NO_ANSWER: 2}
+    assert dropped("gibberish", answer("praise", "never said")) == {rubric.UNREADABLE: 1, rubric.NOT_QUOTED: 1}
+    assert dropped(answer(), finish="length") == {rubric.CUT: 1, rubric.NOT_ASKED: 1}
+    assert dropped(None, None) == {rubric.NO_ANSWER: 2}
+    assert dropped(answer(), "", finish="error") == {rubric.NO_ANSWER: 2}
+
+
+def test_answers_are_found_by_what_they_were_asked_about(tmp_path):
+    """Also where the id of a conversation looks like that of a reply, and where no answer came."""
+    ids = ["s:a/1/2", "s:b/0", "s:c/11"]
+    requests = [
+        {"request_id": f"{name}#label-0", "prompt_id": name, "kind": "label", "sample": 0, "messages": [], "seed": 1}
+        for name in ids
+    ]
+    completions = [
+        {
+            "request_id": f"{name}#label-0",
+            "text": name,
+            "finish_reason": "stop",
+            "prompt_tokens": 1,
+            "completion_tokens": 1,
+            "policy_hash": "x",
+        }
+        for name in ids[:2]
+    ]
+    for name, schema, rows in (("asked", tables.Requests, requests), ("said", tables.Completions, completions)):
+        tables.write_table(pl.DataFrame(rows, schema=schema.create_empty().schema), schema, tmp_path / name)
+    answers = labels.read_answers([tmp_path / "asked"], [tmp_path / "said"])
+    assert answers.select("conversation_id", "turn", "text").rows() == [
+        ("s:a/1", 2, "s:a/1/2"),
+        ("s:b", 0, "s:b/0"),
+        ("s:c", 11, None),
+    ]
 
 
 ASKED = {"labeler": "m", "context": 4000, "max_tokens": 256, "max_replies": None, "languages": None, "seed": 1}
 
 
 def asked(frame: pl.LazyFrame, tokenizer=None, **settings) -> tuple[pl.DataFrame, int]:
-    return label_requests.build(frame, label_requests.TEMPLATE.read_text(), tokenizer, ASKED | settings)
+    asked_about = LabelRequestsSettings.of(ASKED | settings)
+    return label_requests.build(frame, label_requests.TEMPLATE.read_text(), tokenizer, asked_about)
 
 
 def test_one_question_about_every_answered_reply_with_what_came_before(tokenizer):

@@ -6,7 +6,9 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 
 from drift.cli import StageError
+from drift.config.training import accumulation_steps
 from drift.training import launch
+from tests.builders.training import training_run
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2", "zero3"])
@@ -17,7 +19,8 @@ def test_accelerate_reads_what_is_written_for_it(tmp_path, launcher):
     assert read.num_processes == 4
     assert read.mixed_precision == "bf16"
     assert read.distributed_type == {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}[launcher]
-    # Every key of a section is an option of `accelerate launch`, or it would be ignored without a word.
+    # Every key of a section is an option of `accelerate launch`, or it would be ignored without a
+    # word.
     options = {action.dest for action in launch_command_parser()._actions}
     for section in (read.fsdp_config, read.deepspeed_config):
         assert set(section or {}) <= options
@@ -27,15 +30,16 @@ def test_accelerate_reads_what_is_written_for_it(tmp_path, launcher):
         assert read.deepspeed_config["zero_stage"] == 3
 
 
-def test_the_global_batch_is_shared_out_whole_or_not_at_all():
-    training = {"global_batch": 32, "device_batch": 4}
-    assert [launch.accumulation(training, devices) for devices in (1, 2, 8)] == [8, 4, 1]
+def test_the_global_batch_is_divided_evenly_or_not_at_all():
+    assert [accumulation_steps(32, 4, devices) for devices in (1, 2, 8)] == [8, 4, 1]
     for devices in (3, 16):
-        with pytest.raises(StageError, match=f"global_batch 32 is no multiple of device_batch 4 x {devices} devices"):
-            launch.accumulation(training, devices)
+        with pytest.raises(ValueError, match=f"global_batch 32 is not a multiple of device_batch 4 x {devices} devices"):
+            accumulation_steps(32, 4, devices)
+    with pytest.raises(ValueError, match="global_batch 30 is not a multiple of device_batch 4; change one of them"):
+        accumulation_steps(30, 4, 1)
 
 
 def test_one_process_with_several_gpus_is_told_how_to_use_them():
     with pytest.raises(StageError, match="single uses one GPU, but the job has 4; give `train` one, or choose ddp"):
-        launch.processes({"launcher": "single", "processes": 4})
-    assert launch.processes({"launcher": "fsdp2", "processes": 4}) == 4
+        launch.processes(training_run(launcher="single", processes=4))
+    assert launch.processes(training_run(launcher="fsdp2", processes=4)) == 4

@@ -16,7 +16,7 @@ QUESTION = "Shall I add more examples?"
 
 def judge(feedback: str, response: str = PROSE, user: str = "A question that nobody repeats") -> dict:
     frame = pl.DataFrame({"user": [user], "response": [response], "feedback": [feedback]})
-    return lexical.label(frame).row(0, named=True)
+    return lexical.labels(frame).row(0, named=True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""A pair teaches what its method says: both sides by key, and nothing that could teach the wrong thing."""
+"""A pair teaches what its method says: both sides by key, and nothing that could teach the wrong
+thing."""
 
-import json
 import sys
 
 import polars as pl
@@ -10,66 +10,30 @@ import pairs
 from drift import tables
 from drift.chat import guided, render
 from drift.cli import StageError
+from drift.settings.training import PairsSettings
+from tests.builders.pairs import answered, completions, fitted_prompts, requests
 
 INSTRUCTION = "Please improve your answer."
 DRIFT = {"chosen": "guided", "rejected": "logged"}
 SPIN = {"chosen": "logged", "rejected": "plain"}
-SETTINGS = {"recipe": DRIFT, "max_length": 200, "instruction": INSTRUCTION, "allusions": "drop"}
 
 
-def prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:
-    """Fitted prompts, each with both logged sides."""
-    rows = []
-    for number in range(count):
-        row = {
-            "prompt_id": f"s:{number}/0",
-            "split": "train",
-            "prompt": [{"role": "user", "content": f"Question {number}?"}],
-            "turns_trimmed": 0,
-            "chosen": f"Good reply {number}.",
-            "rejected": f"Bad reply {number}.",
-            "feedback": "No, that is wrong.",
-        } | columns
-        rows.append(row | {"prompt_token_ids": render(tokenizer, row["prompt"])})
-    return pl.DataFrame(rows, schema=tables.Prompts.create_empty().schema)
+def pairs_settings(**changed) -> PairsSettings:
+    """Settings of a recipe; DRIFT's where no other is named."""
+    values = {
+        "lineage": "tiny/drift/iter1",
+        "recipe": DRIFT,
+        "max_length": 200,
+        "instruction": INSTRUCTION,
+        "allusions": "drop",
+    }
+    return PairsSettings.model_validate(values | changed)
 
 
-def requests(asked: pl.DataFrame, kind: str, samples: int = 1) -> pl.DataFrame:
-    rows = [
-        {
-            "request_id": f"{row['prompt_id']}#{kind}-{sample}",
-            "prompt_id": row["prompt_id"],
-            "kind": kind,
-            "sample": sample,
-            "messages": row["prompt"],
-            "prompt_token_ids": row["prompt_token_ids"],
-            "seed": 1,
-        }
-        for row in asked.iter_rows(named=True)
-        for sample in range(samples)
-    ]
-    return pl.DataFrame(rows, schema=tables.Requests.create_empty().schema)
+SETTINGS = pairs_settings()
 
 
-def completions(asked: pl.DataFrame, **columns) -> pl.DataFrame:
-    """An answer to every request that names its prompt."""
-    rows = [
-        {
-            "request_id": row["request_id"],
-            "text": f"Sampled for {row['prompt_id']}.",
-            "finish_reason": "stop",
-            "prompt_tokens": 5,
-            "completion_tokens": 6,
-            "policy_hash": "abc",
-            "error": None,
-        }
-        | columns
-        for row in asked.iter_rows(named=True)
-    ]
-    return pl.DataFrame(rows, schema=tables.Completions.create_empty().schema)
-
-
-def make(tokenizer, fitted: pl.DataFrame, kind: str = "guided", settings: dict = SETTINGS, **answer):
+def make(tokenizer, fitted: pl.DataFrame, kind: str = "guided", settings: PairsSettings = SETTINGS, **answer):
     """Pairs and Dropped of prompts that were all answered with `answer`."""
     asked = requests(fitted, kind)
     made, dropped, _ = pairs.make_pairs(fitted, pairs.sampled_replies(asked, completions(asked, **answer)), tokenizer, settings)
@@ -77,7 +41,7 @@ def make(tokenizer, fitted: pl.DataFrame, kind: str = "guided", settings: dict =
 
 
 def test_a_sound_pair_is_the_sample_against_the_users_reply_on_the_plain_prompt(tokenizer):
-    fitted = prompts(tokenizer)
+    fitted = fitted_prompts(tokenizer)
     made, dropped = make(tokenizer, fitted)
     assert dropped.is_empty()
     assert made.height == 3
@@ -91,16 +55,17 @@ def test_a_sound_pair_is_the_sample_against_the_users_reply_on_the_plain_prompt(
 
 
 def test_spin_takes_the_users_reply_as_chosen_and_the_sample_as_rejected(tokenizer):
-    made, _ = make(tokenizer, prompts(tokenizer, rejected=None), "plain", SETTINGS | {"recipe": SPIN})
+    made, _ = make(tokenizer, fitted_prompts(tokenizer, rejected=None), "plain", pairs_settings(recipe=SPIN))
     assert made["chosen"].to_list() == [f"Good reply {number}." for number in range(3)]
     assert made["rejected"].to_list() == [f"Sampled for s:{number}/0." for number in range(3)]
     assert set(made["chosen_from"]) == {"logged"}
 
 
-def test_lengths_are_those_of_the_trained_reply_with_its_end_of_turn(tokenizer):
-    made, _ = make(tokenizer, prompts(tokenizer, 1))
+def test_token_ids_and_lengths_are_those_of_the_trained_reply_with_its_end_of_turn(tokenizer):
+    made, _ = make(tokenizer, fitted_prompts(tokenizer, 1))
     for side in ("chosen", "rejected"):
         reply = tokenizer(made[side][0] + "<|im_end|>\n", add_special_tokens=False)["input_ids"]
+        assert made[f"{side}_token_ids"][0].to_list() == reply
         assert made[f"{side}_tokens"][0] == len(reply)
 
 
@@ -108,8 +73,8 @@ LEAK = [{"role": "user", "content": f"No, wrong.\n\n{INSTRUCTION}"}]
 FAULTS = {
     "sampled reply did not end its turn": ({}, {"finish_reason": "length"}),
     "sampled reply is empty": ({}, {"text": " \n"}),
-    "sampled reply holds a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
-    "sampled reply speaks of the feedback": ({}, {"text": "Certainly! Here is a revised version of the answer: They are old."}),
+    "sampled reply contains a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
+    "sampled reply mentions the feedback": ({}, {"text": "Certainly! Here is a revised version of the answer: They are old."}),
     "prompt and reply share a token": ({"rejected": "\n\n- No."}, {}),
     "chosen equals rejected": ({"rejected": "The same."}, {"text": " The same.\n"}),
     "improve instruction in the prompt": ({"prompt": LEAK}, {}),
@@ -120,7 +85,7 @@ FAULTS = {
 @pytest.mark.parametrize("reason", FAULTS)
 def test_a_fault_drops_the_prompt_with_its_own_reason(tokenizer, reason):
     columns, answer = FAULTS[reason]
-    made, dropped = make(tokenizer, prompts(tokenizer, **columns), **answer)
+    made, dropped = make(tokenizer, fitted_prompts(tokenizer, **columns), **answer)
     assert made.is_empty()
     assert dropped["reason"].to_list() == [reason] * 3
 
@@ -128,16 +93,6 @@ def test_a_fault_drops_the_prompt_with_its_own_reason(tokenizer, reason):
 def test_every_reason_has_a_candidate_here_in_the_order_of_the_checks():
     ranked = {pairs.UNRANKED, pairs.TIED}  # see below
     assert list(FAULTS) == [reason for reason in pairs.REASONS if reason not in ranked]
-
-
-def answers_of(asked: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
-    """Sample k of every prompt says texts[k]; an empty text was cut."""
-    replies = completions(asked).drop("text", "finish_reason").join(asked.select("request_id", "sample"), on="request_id")
-    text = pl.col("sample").replace_strict(dict(enumerate(texts)), return_dtype=pl.String)
-    rows = replies.with_columns(text=text).with_columns(
-        finish_reason=pl.when(pl.col("text") == "").then(pl.lit("length")).otherwise(pl.lit("stop"))
-    )
-    return rows.select(tables.Completions.column_names())
 
 
 @pytest.mark.parametrize(
@@ -151,9 +106,9 @@ def answers_of(asked: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
     ids=["the first", "the second where the first was cut", "the third", "one that differs from the other side"],
 )
 def test_of_several_samples_the_first_sound_one_is_taken(tokenizer, texts, taken):
-    fitted = prompts(tokenizer, 1)
+    fitted = fitted_prompts(tokenizer, 1)
     asked = requests(fitted, "guided", samples=3)
-    replies = pairs.sampled_replies(asked, answers_of(asked, texts))
+    replies = pairs.sampled_replies(asked, answered(asked, texts))
     made, dropped, failed = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS)
     assert dropped.is_empty()
     assert (made["chosen"][0], made["chosen_from"][0]) == (texts[taken], f"s:0/0#guided-{taken}")
@@ -161,9 +116,9 @@ def test_of_several_samples_the_first_sound_one_is_taken(tokenizer, texts, taken
 
 
 def test_a_prompt_whose_samples_all_fail_is_dropped_once_with_the_reason_of_the_first(tokenizer):
-    fitted = prompts(tokenizer, 2)
+    fitted = fitted_prompts(tokenizer, 2)
     asked = requests(fitted, "guided", samples=3)
-    replies = pairs.sampled_replies(asked, answers_of(asked, ["", "river " * 300, ""]))
+    replies = pairs.sampled_replies(asked, answered(asked, ["", "river " * 300, ""]))
     made, dropped, failed = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS)
     assert made.is_empty()
     assert dropped["reason"].to_list() == ["sampled reply did not end its turn"] * 2
@@ -171,16 +126,16 @@ def test_a_prompt_whose_samples_all_fail_is_dropped_once_with_the_reason_of_the_
 
 
 def test_where_both_sides_are_sampled_each_has_its_own_samples(tokenizer):
-    fitted = prompts(tokenizer, 1)
+    fitted = fitted_prompts(tokenizer, 1)
     guided_asked, plain_asked = requests(fitted, "guided", samples=2), requests(fitted, "plain", samples=2)
-    answers = pl.concat([answers_of(guided_asked, ["", "Better."]), answers_of(plain_asked, ["Better.", "Worse."])])
-    replies = pairs.sampled_replies(pl.concat([guided_asked, plain_asked]), answers)
+    sampled = pl.concat([answered(guided_asked, ["", "Better."]), answered(plain_asked, ["Better.", "Worse."])])
+    replies = pairs.sampled_replies(pl.concat([guided_asked, plain_asked]), sampled)
     recipe = {"chosen": "guided", "rejected": "plain"}
-    made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, SETTINGS | {"recipe": recipe})
+    made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, pairs_settings(recipe=recipe))
     assert made.select("chosen_from", "rejected_from").row(0) == ("s:0/0#guided-1", "s:0/0#plain-1")
 
 
-RANKED = SETTINGS | {"recipe": {"chosen": "best", "rejected": "worst"}}
+RANKED = pairs_settings(recipe={"chosen": "best", "rejected": "worst"})
 
 
 @pytest.mark.parametrize(
@@ -195,10 +150,10 @@ RANKED = SETTINGS | {"recipe": {"chosen": "best", "rejected": "worst"}}
     ids=["the ends", "the worst was cut", "the best was cut", "one has no score", "the ends say the same"],
 )
 def test_best_and_worst_are_the_sound_candidates_farthest_apart(tokenizer, texts, scores, taken):
-    fitted = prompts(tokenizer, 1)
+    fitted = fitted_prompts(tokenizer, 1)
     asked = requests(fitted, "plain", samples=3)
     ranks = {f"s:0/0#plain-{k}": score for k, score in enumerate(scores) if score is not None}
-    replies = pairs.sampled_replies(asked, answers_of(asked, texts))
+    replies = pairs.sampled_replies(asked, answered(asked, texts))
     made, dropped, _ = pairs.make_pairs(fitted, replies, tokenizer, RANKED, ranks)
     assert dropped.is_empty()
     assert made.select("chosen_from", "rejected_from").row(0) == tuple(f"s:0/0#plain-{k}" for k in taken)
@@ -206,7 +161,7 @@ def test_best_and_worst_are_the_sound_candidates_farthest_apart(tokenizer, texts
 
 
 def test_candidates_of_both_kinds_are_in_one_ranking(tokenizer):
-    fitted = prompts(tokenizer, 1)
+    fitted = fitted_prompts(tokenizer, 1)
     asked = pl.concat([requests(fitted, kind) for kind in ("guided", "plain")])
     answers = completions(asked).with_columns(text=pl.Series(["Guided.", "Plain."]))
     ranks = {"s:0/0#guided-0": -1.5, "s:0/0#plain-0": 0.5}
@@ -215,10 +170,10 @@ def test_candidates_of_both_kinds_are_in_one_ranking(tokenizer):
 
 
 def test_the_best_candidate_stands_against_the_users_reply(tokenizer):
-    fitted = prompts(tokenizer, 1)
+    fitted = fitted_prompts(tokenizer, 1)
     asked = requests(fitted, "plain", samples=2)
-    replies = pairs.sampled_replies(asked, answers_of(asked, ["Zero.", "One."]))
-    settings = SETTINGS | {"recipe": {"chosen": "best", "rejected": "logged"}}
+    replies = pairs.sampled_replies(asked, answered(asked, ["Zero.", "One."]))
+    settings = pairs_settings(recipe={"chosen": "best", "rejected": "logged"})
     made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, settings, {"s:0/0#plain-0": 3.0, "s:0/0#plain-1": 4.0})
     assert made.select("chosen", "rejected", "rejected_from").row(0) == ("One.", "Bad reply 0.", "logged")
 
@@ -229,9 +184,9 @@ def test_the_best_candidate_stands_against_the_users_reply(tokenizer):
     ids=["tied", "one score", "no score"],
 )
 def test_candidates_that_do_not_rank_make_no_pair(tokenizer, ranks, reason):
-    fitted = prompts(tokenizer, 1)
+    fitted = fitted_prompts(tokenizer, 1)
     asked = requests(fitted, "plain", samples=2)
-    replies = pairs.sampled_replies(asked, answers_of(asked, ["Zero.", "One."]))
+    replies = pairs.sampled_replies(asked, answered(asked, ["Zero.", "One."]))
     scores = {f"s:0/0#plain-{k}": score for k, score in enumerate(ranks) if score is not None}
     made, dropped, _ = pairs.make_pairs(fitted, replies, tokenizer, RANKED, scores)
     assert made.is_empty()
@@ -262,34 +217,34 @@ def test_other_openings_are_not(text):
 
 def test_words_on_the_feedback_are_kept_unless_dropping_is_asked_for(tokenizer):
     answer = {"text": "I apologize. They are old."}
-    assert make(tokenizer, prompts(tokenizer), settings=SETTINGS | {"allusions": "keep"}, **answer)[0].height == 3
-    assert make(tokenizer, prompts(tokenizer), "plain", SETTINGS | {"recipe": SPIN}, **answer)[0].height == 3, (
+    assert make(tokenizer, fitted_prompts(tokenizer), settings=pairs_settings(allusions="keep"), **answer)[0].height == 3
+    assert make(tokenizer, fitted_prompts(tokenizer), "plain", pairs_settings(recipe=SPIN), **answer)[0].height == 3, (
         "guided ones alone"
     )
 
 
 def test_a_rejected_reply_that_was_cut_is_no_example_either(tokenizer):
-    made, dropped = make(tokenizer, prompts(tokenizer), "plain", SETTINGS | {"recipe": SPIN}, finish_reason="length")
+    made, dropped = make(tokenizer, fitted_prompts(tokenizer), "plain", pairs_settings(recipe=SPIN), finish_reason="length")
     assert made.is_empty()
     assert set(dropped["reason"]) == {"sampled reply did not end its turn"}
     assert set(dropped["detail"]) == {"length"}
 
 
 def test_the_longer_side_counts_against_max_length_whichever_it_is(tokenizer):
-    _, dropped = make(tokenizer, prompts(tokenizer, rejected="river " * 200))
+    _, dropped = make(tokenizer, fitted_prompts(tokenizer, rejected="river " * 200))
     assert set(dropped["reason"]) == {"longer than max_length"}
 
 
 def test_a_pair_of_exactly_max_length_is_kept(tokenizer):
-    made, _ = make(tokenizer, prompts(tokenizer, 1))
+    made, _ = make(tokenizer, fitted_prompts(tokenizer, 1))
     (pair,) = made.to_dicts()
     length = len(pair["prompt_token_ids"]) + max(pair["chosen_tokens"], pair["rejected_tokens"])
-    assert make(tokenizer, prompts(tokenizer, 1), settings=SETTINGS | {"max_length": length})[0].height == 1
-    assert make(tokenizer, prompts(tokenizer, 1), settings=SETTINGS | {"max_length": length - 1})[0].is_empty()
+    assert make(tokenizer, fitted_prompts(tokenizer, 1), settings=pairs_settings(max_length=length))[0].height == 1
+    assert make(tokenizer, fitted_prompts(tokenizer, 1), settings=pairs_settings(max_length=length - 1))[0].is_empty()
 
 
 def test_replies_find_their_prompts_by_key_whatever_the_order(tokenizer):
-    fitted = prompts(tokenizer, 8)
+    fitted = fitted_prompts(tokenizer, 8)
     asked = requests(fitted, "guided")
     shuffled = completions(asked).sample(fraction=1.0, shuffle=True, seed=1)
     replies = pairs.sampled_replies(asked.reverse(), shuffled)
@@ -299,14 +254,15 @@ def test_replies_find_their_prompts_by_key_whatever_the_order(tokenizer):
 
 
 def test_a_request_without_completion_stops_the_stage_and_is_named(tokenizer):
-    asked = requests(prompts(tokenizer), "guided")
+    asked = requests(fitted_prompts(tokenizer), "guided")
     with pytest.raises(StageError, match="1 requests have no completion, the first is s:1/0#guided-0"):
         pairs.sampled_replies(asked, completions(asked).filter(pl.col("request_id") != "s:1/0#guided-0"))
 
 
 def test_a_canary_in_the_guided_request_never_reaches_a_pair(tokenizer):
-    """The whole way: the request shows feedback and instruction, what is trained on holds neither."""
-    fitted = prompts(tokenizer, feedback="CANARY-7f3a")
+    """The whole way: the request shows feedback and instruction, what is trained on holds
+    neither."""
+    fitted = fitted_prompts(tokenizer, feedback="CANARY-7f3a")
     asked = requests(fitted, "guided").with_columns(
         messages=pl.Series(
             [guided(row["prompt"], row["rejected"], row["feedback"], INSTRUCTION) for row in fitted.iter_rows(named=True)],
@@ -322,7 +278,7 @@ def test_a_canary_in_the_guided_request_never_reaches_a_pair(tokenizer):
 
 
 def test_every_prompt_is_a_pair_or_dropped_or_for_testing(tokenizer):
-    fitted = prompts(tokenizer, 12).with_columns(
+    fitted = fitted_prompts(tokenizer, 12).with_columns(
         split=pl.when(pl.int_range(12) % 4 == 0).then(pl.lit("test")).otherwise(pl.lit("train"))
     )
     asked = requests(fitted, "guided")
@@ -336,7 +292,7 @@ def test_every_prompt_is_a_pair_or_dropped_or_for_testing(tokenizer):
 
 
 def test_a_prompt_that_renders_otherwise_than_it_was_fitted_stops_the_stage(tokenizer):
-    fitted = prompts(tokenizer).with_columns(prompt_token_ids=pl.col("prompt_token_ids").list.slice(1))
+    fitted = fitted_prompts(tokenizer).with_columns(prompt_token_ids=pl.col("prompt_token_ids").list.slice(1))
     with pytest.raises(StageError, match="renders to other tokens"):
         make(tokenizer, fitted)
 
@@ -348,13 +304,14 @@ def stage(tmp_path, demo_tokenizer, monkeypatch, fitted: pl.DataFrame, answers: 
     tables.write_table(answers, tables.Completions, tmp_path / "completions.parquet")
     names = ("prompts", "requests", "completions", "pairs", "dropped", "ledger")
     options = [part for name in names for part in (f"--{name}", str(tmp_path / f"{name}.parquet"))]
-    settings = json.dumps(SETTINGS | {"lineage": "tiny/drift/iter1"})
-    monkeypatch.setattr(sys, "argv", ["pairs.py", *options, "--policy", str(demo_tokenizer), "--settings", settings])
+    monkeypatch.setattr(
+        sys, "argv", ["pairs.py", *options, "--policy", str(demo_tokenizer), "--settings", SETTINGS.canonical()]
+    )
     pairs.main()
 
 
 def test_the_ledger_follows_every_prompt_to_its_pair_or_its_reason(tmp_path, tokenizer, demo_tokenizer, monkeypatch):
-    fitted = prompts(tokenizer, 5).with_columns(split=pl.Series(["test", *["train"] * 4]))
+    fitted = fitted_prompts(tokenizer, 5).with_columns(split=pl.Series(["test", *["train"] * 4]))
     answers = completions(requests(fitted, "guided")).with_columns(text=pl.Series(["Fine.", "", "Fine.", "Fine.", "Fine."]))
     stage(tmp_path, demo_tokenizer, monkeypatch, fitted, answers)
     steps = tables.read_table(tables.Ledger, tmp_path / "ledger.parquet")
@@ -368,7 +325,7 @@ def test_the_ledger_follows_every_prompt_to_its_pair_or_its_reason(tmp_path, tok
 def test_where_no_pair_is_left_the_commonest_reason_is_said_and_the_drops_are_kept(
     tmp_path, tokenizer, demo_tokenizer, monkeypatch
 ):
-    fitted = prompts(tokenizer)
+    fitted = fitted_prompts(tokenizer)
     answers = completions(requests(fitted, "guided"), finish_reason="length")
     with pytest.raises(StageError, match="commonest reason is 'sampled reply did not end its turn'"):
         stage(tmp_path, demo_tokenizer, monkeypatch, fitted, answers)
@@ -377,7 +334,7 @@ def test_where_no_pair_is_left_the_commonest_reason_is_said_and_the_drops_are_ke
 
 
 def test_a_benchmark_prompt_among_the_training_prompts_stops_the_run(tokenizer):
-    asked = prompts(tokenizer)
+    asked = fitted_prompts(tokenizer)
     replies = pairs.sampled_replies(requests(asked, "guided"), completions(requests(asked, "guided")))
     made = pairs.make_pairs(asked, replies, tokenizer, SETTINGS)[0]
     tasks = pl.DataFrame(

@@ -1,6 +1,7 @@
 """The plan before paying: its formulas against real models, and what it refuses."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,24 +9,27 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-import plan
-from drift import config as configuration
 from drift.cli import StageError
+from drift.config import load
 from drift.workflow import cost_model
-from drift.workflow.cost_model import GIB, SHAPES, Shape
+from drift.workflow.cost_model import GIB, SHAPES, Shape, TrainingSetup
+from drift.workflow.machines import read_machine
+from drift.workflow.plan.budget import Budget, plan
+from drift.workflow.plan.fit import training_knobs
+from drift.workflow.plan.shapes import shape_finder
+from drift.workflow.plan.work import ROWS, Lengths, generations
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
 DRIVER_PYTHON = SNAKEMAKE.parent / "python"
-TRAINING = {
-    "optimizer": "rmsprop",
-    "precision": "bf16",
-    "device_batch": 4,
-    "max_length": 2048,
-    "gradient_checkpointing": True,
-    "launcher": "single",
-    "lora": None,
-    "gpus": 1,
-}
+SETUP = TrainingSetup(
+    optimizer="rmsprop",
+    precision="bf16",
+    device_batch=4,
+    max_length=2048,
+    gradient_checkpointing=True,
+    launcher="single",
+    lora_rank=None,
+)
 SMALL = Shape(hidden=128, layers=3, heads=4, key_value_heads=2, intermediate=352, vocabulary=512, query_bias=True)
 
 
@@ -64,14 +68,15 @@ def test_parameters_are_those_of_the_published_model(name, parameters):
 
 def test_a_shape_is_read_from_a_models_folder(tmp_path):
     real_model(SMALL, device="meta").config.save_pretrained(tmp_path)
-    assert plan.find_shape(str(tmp_path), None).parameters == SMALL.parameters
+    assert shape_finder(REPOSITORY, None)(str(tmp_path)).parameters == SMALL.parameters
 
 
 def test_a_shape_is_found_by_the_name_in_the_address_or_by_size():
-    assert plan.find_shape("hf:Qwen/Qwen2.5-14B-Instruct@abc", None) == SHAPES["qwen2.5-14b"]
-    assert plan.find_shape("/data/secret", 7.6e9).parameters == pytest.approx(7.6e9, rel=0.05)
+    by_name, by_size = shape_finder(REPOSITORY, None), shape_finder(REPOSITORY, 7.6e9)
+    assert by_name("hf:Qwen/Qwen2.5-14B-Instruct@abc") == SHAPES["qwen2.5-14b"]
+    assert by_size("/data/secret").parameters == pytest.approx(7.6e9, rel=0.05)
     with pytest.raises(StageError, match="give --parameters"):
-        plan.find_shape("/data/secret-72bit", None)
+        by_name("/data/secret-72bit")
 
 
 def test_adapters_are_as_many_as_peft_makes():
@@ -101,7 +106,8 @@ def test_arithmetic_is_what_pytorch_counts(checkpointing):
 
 
 def kept_bytes(shape: Shape, tokens: int) -> int:
-    """Bytes of what a forward pass under autocast keeps for the backward pass, weights and their copies apart."""
+    """Bytes of what a forward pass under autocast keeps for the backward pass, weights and their
+    copies apart."""
     model = real_model(shape, attn_implementation="sdpa").train()
     weights = {parameter.numel() for parameter in model.parameters()}
     kept = {}
@@ -146,34 +152,36 @@ def test_the_optimizer_keeps_what_the_formula_says(name):
 
 
 def test_a_sharded_training_holds_twelve_bytes_a_parameter():
-    # 16-bit weights and gradients, fp32 master weights and one average: 11.4 GB of a 7B on each of 8 GPUs.
-    memory = cost_model.training_memory(SHAPES["qwen2.5-7b"], TRAINING | {"launcher": "zero3"}, gpus=8)
+    # 16-bit weights and gradients, fp32 master weights and one average: 11.4 GB of a 7B on each of
+    # 8 GPUs.
+    memory = cost_model.training_memory(SHAPES["qwen2.5-7b"], replace(SETUP, launcher="zero3", gpus=8))
     assert sum(memory[part] for part in ("weights", "gradients", "optimizer")) / 1e9 == pytest.approx(11.4, abs=0.05)
 
 
 def test_a_smaller_batch_more_gpus_and_adapters_need_less():
     def peak(**change):
-        training = TRAINING | change
-        return sum(cost_model.training_memory(SHAPES["qwen2.5-7b"], training, training["gpus"]).values())
+        return sum(cost_model.training_memory(SHAPES["qwen2.5-7b"], replace(SETUP, **change)).values())
 
     alone = peak()
     assert peak(device_batch=1) < alone
     assert peak(gradient_checkpointing=False) > alone
     assert peak(launcher="fsdp2", gpus=8) < peak(launcher="fsdp2", gpus=4) < alone
     assert peak(launcher="ddp", gpus=8) > alone
-    assert peak(lora={"rank": 64}) < alone / 2
+    assert peak(lora_rank=64) < alone / 2
 
 
-def config(**change) -> dict:
+def config(methods: list[str] | None = None, **change) -> dict:
+    """The shipped configuration with SECTION__KEY=value."""
     values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     for key, value in change.items():
         section, _, name = key.partition("__")
         values[section] |= {name: value}
-    return configuration.load(values)
+    return load(values) | ({"methods": methods} if methods else {})
 
 
-def planned(run: dict, name: str = "h100-80", **machine) -> plan.Plan:
-    return plan.Plan(run, plan.read_machine(name, machine), plan.ROWS, plan.TOKENS)
+def planned(run: dict, name: str = "h100-80", **machine) -> Budget:
+    """The budget of a run on a machine."""
+    return plan(run, read_machine(name, **machine), ROWS, Lengths(), shape_finder(REPOSITORY, None))
 
 
 def test_a_full_7b_on_one_80_gb_gpu_is_refused_with_knobs_that_make_it_fit():
@@ -184,13 +192,18 @@ def test_a_full_7b_on_one_80_gb_gpu_is_refused_with_knobs_that_make_it_fit():
     assert "2 GPUs" in problem
 
 
+def test_a_batch_that_the_gpus_cannot_share_is_refused_with_the_nearest_that_they_can():
+    (problem,) = planned(config(training__global_batch=36), gpus=8).problems
+    assert "global_batch 36 is not a multiple of device_batch 4 x 8 devices" in problem
+    assert problem.endswith("the nearest global_batch is 32")
+
+
 def test_the_knobs_name_what_the_machine_has():
-    shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("h100-80", {"gpus": 8})
-    for knob in plan.training_knobs(shape, TRAINING, machine):
+    shape, machine = SHAPES["qwen2.5-7b"], read_machine("h100-80", gpus=8)
+    for knob in training_knobs(shape, SETUP, machine):
         assert "GPUs" not in knob, "eight are there"
-    assert (
-        plan.training_knobs(SHAPES["qwen2.5-0.5b"], TRAINING | {"device_batch": 64}, machine)[0] == "training.device_batch: 32"
-    )
+    knobs = training_knobs(SHAPES["qwen2.5-0.5b"], replace(SETUP, device_batch=64), machine)
+    assert knobs[0] == "training.device_batch: 32"
 
 
 def test_a_judge_too_large_for_its_gpu_is_refused_with_a_knob():
@@ -208,9 +221,9 @@ def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_
     endpoint = {"input_price": 5.0, "output_price": 15.0, "budget": 0.01}
     run["evaluation"]["judges"]["qwen2.5-32b"] |= {"endpoint": endpoint, "path": None}
     expensive = planned(run)
-    (stage,) = [stage for stage in expensive.stages if stage["rule"] == "judge"]
-    assert expensive.bill == pytest.approx(stage["read"] * 5e-6 + stage["written"] * 15e-6)
-    assert stage["requests"] == 6 * 2 * 100, "six policies, two orders, a hundred held-out prompts"
+    (stage,) = [stage for stage in expensive.stages.values() if stage.rule == "judge"]
+    assert expensive.bill == pytest.approx(stage.read * 5e-6 + stage.written * 15e-6)
+    assert stage.requests == 6 * 2 * 100, "six policies, two orders, a hundred held-out prompts"
     assert any("may spend 0.01" in problem for problem in expensive.problems)
 
 
@@ -219,42 +232,63 @@ def test_a_rubric_is_asked_about_every_reply_once():
     endpoint = {"input_price": 1.0, "output_price": 0.0, "budget": None}
     rubric = {"kind": "rubric", "path": None, "endpoint": endpoint, "context": 4096, "max_replies": 500, "shards": 2}
     run["data"]["labelers"]["rubric"] = rubric
-    (stage,) = [stage for stage in planned(run).stages if stage["rule"] == "label"]
-    assert stage["requests"] == 500
-    assert stage["cost"] == pytest.approx(stage["read"] * 1e-6)
+    (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "label"]
+    assert stage.requests == 500
+    assert stage.cost == pytest.approx(stage.read * 1e-6)
 
 
 def test_a_score_reads_one_answer_once():
     run = config()
-    benchmark = run["evaluation"]["benchmarks"]["heldout"]
-    run["evaluation"]["benchmarks"] = {"wild": benchmark | {"kind": "wildbench"}}
-    (judged,) = [work for work in plan.generations(run, plan.ROWS, plan.TOKENS) if work["rule"] == "judge"]
-    assert (judged["requests"], judged["read"], judged["written"]) == (1024, 1200 + 400 + 250, 220)
+    benchmark = run["evaluation"]["benchmarks"]["heldout"] | {"kind": "wildbench", "path": "tasks.jsonl"}
+    run["evaluation"]["benchmarks"] = {"wild": benchmark}
+    (judged,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "judge"]
+    assert (judged.requests, judged.read, judged.written) == (1024, 1200 + 400 + 250, 220)
+
+
+def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_every_candidate():
+    run = config(methods=["iterated"])
+    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "guided"]}
+    run["recipes"] = {"iterated": row | {"rank": "self", "start": "warmup", "replay": 0}}
+    work = [work for work in generations(run, ROWS, Lengths()) if work.rule in ("sample", "rank")]
+    read = {(part.rule, part.requests): part.read for part in work}
+    assert read == {
+        ("sample", ROWS["dsat"]): 1200,
+        ("sample", 2 * ROWS["dsat"]): 1200 + 400 + 60,
+        ("rank", 3 * ROWS["dsat"]): 1200 + 400 + 250,
+    }
+    assert all(part.answerer is None for part in work), "the policy ranks its own samples"
 
 
 def test_a_7b_samples_as_fast_as_is_published():
-    # Published rates of one H100 and 8B models in bf16, by input and output: 3,000 to 12,500 tokens written a second.
-    shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("h100-80", {})
+    # Published rates of one H100 and 8B models in bf16, by input and output: 3,000 to 12,500 tokens
+    # written a second.
+    shape, machine = SHAPES["qwen2.5-7b"], read_machine("h100-80")
     written = 400 * cost_model.decoding_rate(shape, machine, 1, 50 * GIB, prompt=600, reply=400)
     assert 3_000 < written < 12_500
 
 
 def test_a_7b_trains_as_fast_as_is_published():
-    # zephyr-7b-dpo-full, 61,135 pairs of about 1,100 tokens, 8 GPUs: 2.95 to 17.3 pairs a second in three published runs.
-    shape, machine = SHAPES["qwen2.5-7b"], plan.read_machine("a100-80", {})
+    # zephyr-7b-dpo-full, 61,135 pairs of about 1,100 tokens, 8 GPUs: 2.95 to 17.3 pairs a second in
+    # three published runs.
+    shape, machine = SHAPES["qwen2.5-7b"], read_machine("a100-80")
     per_pair = 1100 * (cost_model.training_flops(shape, 550, True) + cost_model.forward_flops(shape, 550))
-    pairs = 8 * machine["tflops"] * 1e12 * machine["training_share"] / per_pair
+    pairs = 8 * machine.tflops * 1e12 * machine.training_share / per_pair
     assert 2.95 < pairs < 17.3
 
 
 def test_a_machine_is_read_from_a_file_and_its_faults_are_named(tmp_path):
     (tmp_path / "mine.yaml").write_text("{memory: 24, tflops: 100, bandwidth: 1.0, gpus: 2}")
-    assert plan.read_machine(str(tmp_path / "mine.yaml"), {"gpus": 4})["gpus"] == 4
+    assert read_machine(str(tmp_path / "mine.yaml"), gpus=4).gpus == 4
     (tmp_path / "wrong.yaml").write_text("{memory: 24, flops: 100}")
     with pytest.raises(StageError, match="unknown keys \\['flops'\\]"):
-        plan.read_machine(str(tmp_path / "wrong.yaml"), {})
+        read_machine(str(tmp_path / "wrong.yaml"))
+    (tmp_path / "short.yaml").write_text("{memory: 24, tflops: 100}")
+    with pytest.raises(StageError, match="bandwidth missing"):
+        read_machine(str(tmp_path / "short.yaml"))
+    with pytest.raises(StageError, match="memory must be a number above 0"):
+        read_machine("h100-80", memory=-1)
     with pytest.raises(StageError, match="one of a100-40"):
-        plan.read_machine("h1000", {})
+        read_machine("h1000")
 
 
 def test_the_program_counts_jobs_as_snakemake_does_and_fails_where_the_run_cannot_fit():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import preflight
+from drift.settings.preflight import AskedEndpoint
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 
 LOCK = REPOSITORY / "envs/cpu.lock"
@@ -17,7 +18,8 @@ LOCK = REPOSITORY / "envs/cpu.lock"
 
 @pytest.fixture
 def server():
-    """An HTTP server with answers by path; a path that it does not know is 404, and a key that is not 'right' 401."""
+    """An HTTP server with answers by path; a path that it does not know is 404, and a key that is
+    not 'right' 401."""
     answers = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -112,19 +114,22 @@ def test_folders_that_cannot_be_written_fail(tmp_path):
 
 def test_an_endpoint_answers_with_its_model_and_the_right_key(server, monkeypatch):
     server.answers["/v1/models"] = {"data": [{"id": "judge-1"}]}
-    row = {"url": f"{server.url}/v1", "model": "judge-1", "key": "TEST_KEY"}
+    asked = AskedEndpoint(url=f"{server.url}/v1", model="judge-1", key="TEST_KEY")
     monkeypatch.delenv("TEST_KEY", raising=False)
-    assert "TEST_KEY is not set" in preflight.endpoint("big", row)["text"]
+    assert "TEST_KEY is not set" in preflight.endpoint("big", asked)["text"]
     monkeypatch.setenv("TEST_KEY", "wrong")
-    assert "401: is the key in TEST_KEY right?" in preflight.endpoint("big", row)["text"]
+    assert "401: is the key in TEST_KEY right?" in preflight.endpoint("big", asked)["text"]
     monkeypatch.setenv("TEST_KEY", "right")
-    assert preflight.endpoint("big", row)["state"] == "ok"
-    assert "has no model judge-2; it has judge-1" in preflight.endpoint("big", row | {"model": "judge-2"})["text"]
-    assert "does not answer" in preflight.endpoint("big", row | {"url": "http://127.0.0.1:1/v1"})["text"]
+    assert preflight.endpoint("big", asked)["state"] == "ok"
+    assert (
+        "has no model judge-2; it has judge-1"
+        in preflight.endpoint("big", asked.model_copy(update={"model": "judge-2"}))["text"]
+    )
+    assert "does not answer" in preflight.endpoint("big", asked.model_copy(update={"url": "http://127.0.0.1:1/v1"}))["text"]
 
 
 def test_the_report_fails_where_a_check_failed(tmp_path):
-    for name, fault in (("here", None), ("train", "asked for 2, got 1")):
+    for name, fault in (("login", None), ("train", "asked for 2, got 1")):
         (tmp_path / f"{name}.json").write_text(json.dumps([preflight.check("GPUs given", fault, "2")]))
 
     def report(*names):
@@ -132,8 +137,8 @@ def test_the_report_fails_where_a_check_failed(tmp_path):
         command = [sys.executable, str(REPOSITORY / "scripts/preflight.py"), "report", "--parts", *parts]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert report("here").stdout == "here\n  ok    GPUs given: 2\nready\n"
-    failed = report("here", "train")
+    assert report("login").stdout == "login\n  ok    GPUs given: 2\nready\n"
+    failed = report("login", "train")
     assert failed.returncode != 0
     assert "train\n  FAIL  GPUs given: asked for 2, got 1" in failed.stdout
     assert "1 checks failed" in failed.stderr

@@ -6,8 +6,16 @@ import pytest
 import prompts
 from drift import tables
 from drift.chat import guided, markers, transcript
+from drift.settings.training import PromptsSettings
 
-SETTINGS = {"context": 400, "max_tokens": 60, "max_length": 300, "style": "chat", "instruction": "Please improve your answer."}
+
+def prompts_settings(**changed) -> PromptsSettings:
+    """Room for 400 tokens in sampling and 300 in training."""
+    values = {"lineage": "tiny/prompts/dsat", "context": 400, "max_tokens": 60, "max_length": 300, "style": "chat"}
+    return PromptsSettings.model_validate(values | {"instruction": "Please improve your answer."} | changed)
+
+
+SETTINGS = prompts_settings()
 
 
 def conversation(exchanges: int, words: int) -> list[dict]:
@@ -28,27 +36,28 @@ def row(prompt: list[dict], **columns) -> dict:
 
 
 def length(tokenizer, messages: list[dict], reply: str | None = None) -> int:
-    """Tokens of a chat, measured on the rendered text: ready for a reply, or with `reply` in place."""
+    """Tokens of a chat, measured on the rendered text: ready for a reply, or with `reply` in
+    place."""
     turns = messages if reply is None else [*messages, {"role": "assistant", "content": reply}]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=reply is None)
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def sound(tokenizer, prompt: list[dict], pool: dict, settings: dict) -> bool:
+def sound(tokenizer, prompt: list[dict], pool: dict, settings: PromptsSettings) -> bool:
     """Whether all that is made of `prompt` stays within its limits."""
-    room = settings["max_tokens"]
-    if length(tokenizer, prompt) + room > settings["context"]:
+    room = settings.max_tokens
+    if length(tokenizer, prompt) + room > settings.context:
         return False
-    if settings["max_length"] is None:
+    if settings.max_length is None:
         return True
     longest = [length(tokenizer, prompt) + room]
     longest += [length(tokenizer, prompt, pool[side]) for side in ("chosen", "rejected") if pool[side] is not None]
-    if max(longest) > settings["max_length"]:
+    if max(longest) > settings.max_length:
         return False
     if pool["rejected"] is None or pool["feedback"] is None:
         return True
-    improve = guided(prompt, pool["rejected"], pool["feedback"], settings["instruction"])
-    return length(tokenizer, improve) + room <= settings["context"]
+    improve = guided(prompt, pool["rejected"], pool["feedback"], settings.instruction)
+    return length(tokenizer, improve) + room <= settings.context
 
 
 SHORT = "An answer."
@@ -64,7 +73,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_prompt_is_trimmed_until_all_limits_hold_and_no_further(tokenizer, case):
     columns, changes = CASES[case]
-    pool, settings = row(conversation(12, 12), **columns), SETTINGS | changes
+    pool, settings = row(conversation(12, 12), **columns), prompts_settings(**changes)
     fitted = prompts.fit(pool, tokenizer, settings)
     kept = len(fitted["prompt"])
     assert 0 < kept < len(pool["prompt"])
@@ -78,20 +87,20 @@ def test_a_prompt_is_trimmed_until_all_limits_hold_and_no_further(tokenizer, cas
 def test_a_guided_prompt_costs_turns_that_the_plain_one_would_keep(tokenizer):
     """Without this, the case of the guided prompt above could pass by another limit."""
     columns, changes = CASES["context of the guided prompt"]
-    settings = SETTINGS | changes
+    settings = prompts_settings(**changes)
     with_feedback = prompts.fit(row(conversation(12, 12), **columns), tokenizer, settings)
     without = prompts.fit(row(conversation(12, 12), **(columns | {"feedback": None})), tokenizer, settings)
     assert len(with_feedback["prompt"]) < len(without["prompt"])
 
 
 def test_the_papers_transcript_loses_its_oldest_turns_and_never_its_end(tokenizer):
-    settings = SETTINGS | {"style": "paper", "max_length": 400}
+    settings = prompts_settings(style="paper", max_length=400)
     pool = row(conversation(12, 12), rejected="bread " * 40, feedback="No. " * 60)
     fitted = prompts.fit(pool, tokenizer, settings)
     assert 0 < len(fitted["prompt"]) < len(pool["prompt"])
-    text = transcript(fitted["prompt"], pool["rejected"], pool["feedback"], settings["instruction"])
-    assert len(tokenizer(text)["input_ids"]) + settings["max_tokens"] <= settings["context"]
-    assert text.endswith(f"System: {settings['instruction']}\nAssistant: ")
+    text = transcript(fitted["prompt"], pool["rejected"], pool["feedback"], settings.instruction)
+    assert len(tokenizer(text)["input_ids"]) + settings.max_tokens <= settings.context
+    assert text.endswith(f"System: {settings.instruction}\nAssistant: ")
 
 
 def test_a_prompt_that_fits_is_left_whole(tokenizer):
@@ -122,7 +131,7 @@ def benchmark() -> pl.DataFrame:
 def test_tasks_become_test_prompts_without_what_they_are_compared_with(tokenizer):
     (pool,) = prompts.as_prompts(benchmark()).to_dicts()
     assert (pool["split"], pool["rejected"], pool["chosen"], pool["feedback"]) == ("test", None, None, None)
-    fitted = prompts.fit(pool, tokenizer, SETTINGS | {"max_length": None, "instruction": None})
+    fitted = prompts.fit(pool, tokenizer, prompts_settings(max_length=None, style=None, instruction=None))
     tables.Prompts.validate(pl.DataFrame([fitted], schema=tables.Prompts.create_empty().schema))
 
 
@@ -153,14 +162,14 @@ MARKED = "Stop here.<|im_end|>\n<|im_start|>user\nThanks!"
 @pytest.mark.parametrize("column", ["rejected", "chosen", "feedback"])
 def test_a_chat_marker_in_logged_text_is_found(tokenizer, column):
     marked = row([{"role": "user", "content": "Where is it?"}], **{column: MARKED})
-    assert prompts.holds_marker(marked, markers(tokenizer))
+    assert prompts.contains_marker(marked, markers(tokenizer))
 
 
 def test_a_chat_marker_in_any_message_is_found_and_plain_text_is_not(tokenizer):
     talk = conversation(2, 3)
-    assert not prompts.holds_marker(row(talk, rejected="No."), markers(tokenizer))
+    assert not prompts.contains_marker(row(talk, rejected="No."), markers(tokenizer))
     talk[0]["content"] = MARKED
-    assert prompts.holds_marker(row(talk, rejected="No."), markers(tokenizer))
+    assert prompts.contains_marker(row(talk, rejected="No."), markers(tokenizer))
 
 
 def test_white_space_around_logged_replies_is_left_out():

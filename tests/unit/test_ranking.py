@@ -1,5 +1,8 @@
 """Candidates find their scores again, whoever gave them."""
 
+import sys
+from types import ModuleType
+
 import polars as pl
 import pytest
 import torch
@@ -8,16 +11,18 @@ from transformers import LlamaForSequenceClassification
 import candidates
 import ranks
 import rewards
-from drift import tables
+from drift import plugins, tables
 from drift.cli import StageError
 from drift.judging.candidates import numbered
-from tests.unit.test_pairs import answers_of, prompts, requests
+from drift.rankers import classifier
+from drift.settings.sampling import RewardSettings
+from tests.builders.pairs import answered, fitted_prompts, requests
 
 
 @pytest.fixture
 def asked(tokenizer):
     """Two prompts, each sampled twice plainly and once guided."""
-    fitted = prompts(tokenizer, 2)
+    fitted = fitted_prompts(tokenizer, 2)
     return fitted, pl.concat([requests(fitted, "plain", samples=2), requests(fitted, "guided")])
 
 
@@ -42,21 +47,21 @@ def judged(responses: pl.DataFrame, score) -> pl.DataFrame:
 def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
     fitted, sampled = asked
     texts = [f"Reply to {name}." for name in sampled["request_id"]]
-    completions = answers_of(sampled, ["x", "x"]).with_columns(
+    completions = answered(sampled, ["x", "x"]).with_columns(
         text=pl.col("request_id").replace_strict(sampled["request_id"].to_list(), texts)
     )
     responses = candidates.responses(sampled, completions.sample(fraction=1.0, shuffle=True, seed=1))
     tasks = candidates.tasks(fitted, responses)
     tables.Responses.validate(responses)
     assert tables.Tasks.validate(tasks)["prompt"].to_list() == fitted["prompt"].to_list()
-    scores = {text: 1.0 + place for place, text in enumerate(texts)}
+    scores = {text: 1.0 + number for number, text in enumerate(texts)}
     found = dict(ranks.ranks(sampled.reverse(), judged(responses, scores.get)).iter_rows())
-    assert found == {name: 1.0 + place for place, name in enumerate(sampled["request_id"])}
+    assert found == {name: 1.0 + number for number, name in enumerate(sampled["request_id"])}
 
 
-def test_nobody_is_asked_about_a_reply_that_can_make_no_pair_and_what_has_no_verdict_has_no_rank(asked):
+def test_a_reply_that_can_make_no_pair_is_not_judged_and_one_without_a_verdict_has_no_rank(asked):
     _, sampled = asked
-    responses = candidates.responses(sampled, answers_of(sampled, ["", "Yes."]))
+    responses = candidates.responses(sampled, answered(sampled, ["", "Yes."]))
     assert set(responses["response"]) == {"Yes."}
     assert responses.height == 2, "each prompt's second plain sample"
     assert ranks.ranks(sampled, judged(responses, lambda _: None)).is_empty()
@@ -77,17 +82,23 @@ def test_the_numbers_of_candidates_do_not_depend_on_the_order_of_rows(asked):
     assert ours["candidate"].to_list() == [0, 1, 2] * 2
 
 
+def candidate(number: int, question: str, text: str) -> dict:
+    """What a ranker scores."""
+    return {"request_id": str(number), "prompt": [{"role": "user", "content": question}], "text": text}
+
+
 def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_model):
-    model, own = rewards.load(reward_model)
     rows = [
-        {"request_id": str(place), "prompt": [{"role": "user", "content": asked}], "text": text}
-        for place, (asked, text) in enumerate(
+        candidate(number, question, text)
+        for number, (question, text) in enumerate(
             [("What?", "This."), ("What?", "That."), ("Who?", "This."), ("What?", "river " * 99)]
         )
     ]
-    scores = rewards.rewards(model, own, rows, max_length=60)
+    settings = RewardSettings(kind="classifier", path=str(reward_model), max_length=60)
+    scores = classifier.scores(rows, settings, reward_model)
     assert scores.keys() == {"0", "1", "2"}, "what is too long has no score"
     assert len(set(scores.values())) == 3, "prompt and reply both count"
+    model, _ = classifier.load(reward_model)
     chat = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "This."}]
     ids = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False)])
     with torch.no_grad():
@@ -95,16 +106,50 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
 
 
 def test_without_a_chat_template_conversation_and_reply_are_a_pair_of_texts(reward_model):
-    _, own = rewards.load(reward_model)
+    _, own = classifier.load(reward_model)
     own.chat_template = None
-    assert (
-        rewards.encode(own, [{"role": "user", "content": "What?"}], "This.")["input_ids"] == own("What?", "This.")["input_ids"]
-    )
+    encoded = classifier.encode(own, [{"role": "user", "content": "What?"}], "This.")
+    assert encoded["input_ids"] == own("What?", "This.")["input_ids"]
 
 
-def test_a_classifier_with_several_outputs_is_no_reward_model(tmp_path, tokenizer, reward_model):
+def test_a_classifier_with_several_outputs_is_refused(tmp_path, tokenizer, reward_model):
     model = LlamaForSequenceClassification.from_pretrained(reward_model, num_labels=2, ignore_mismatched_sizes=True)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(StageError, match="one output, this classifier 2"):
-        rewards.load(tmp_path)
+    with pytest.raises(StageError, match="one output, this classifier has 2; fix rankers"):
+        classifier.load(tmp_path)
+
+
+def test_a_folder_without_a_classifier_is_refused_with_the_key_to_fix(tmp_path):
+    with pytest.raises(StageError, match=r"no reward model can be loaded .*fix rankers\.NAME\.path"):
+        classifier.load(tmp_path)
+
+
+@pytest.fixture
+def shortest(monkeypatch):
+    """A ranker that needs no model, plugged in: the shorter a reply, the better."""
+    ranker = ModuleType("shortest")
+    ranker.NEEDS_MODEL = False
+    ranker.scores = lambda rows, settings, model: {row["request_id"]: -len(row["text"]) for row in rows if model is None}
+    monkeypatch.setitem(sys.modules, "shortest", ranker)
+    monkeypatch.setitem(plugins.RANKERS, "shortest", "shortest")
+
+
+def test_a_ranker_is_a_module_and_a_line_and_can_do_without_a_model(shortest, asked, tmp_path, monkeypatch):
+    fitted, sampled = asked
+    completions = answered(sampled, ["", "A long reply.", "Short."])
+    for name, schema, rows in (
+        ("prompts", tables.Prompts, fitted),
+        ("requests", tables.Requests, sampled),
+        ("completions", tables.Completions, completions),
+    ):
+        tables.write_table(rows, schema, tmp_path / f"{name}.parquet")
+    options = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "requests", "completions", "ranks")}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    settings = RewardSettings(kind="shortest", path=None, max_length=64).canonical()
+    monkeypatch.setattr(sys, "argv", ["rewards.py", *words, "--model", "--settings", settings])
+    rewards.main()
+    scores = dict(tables.read_table(tables.Ranks, tmp_path / "ranks.parquet").iter_rows())
+    sound = completions.filter(pl.col("text") != "")
+    assert scores == {name: -len(text) for name, text in sound.select("request_id", "text").iter_rows()}
+    assert 0 < len(scores) < completions.height, "nobody scores an empty reply"

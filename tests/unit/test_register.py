@@ -1,4 +1,4 @@
-"""Models of several kinds become policies."""
+"""Models of several kinds are registered as policies."""
 
 import json
 import sys
@@ -13,16 +13,18 @@ import register
 from drift import policies
 from drift.chat import load_tokenizer
 from drift.cli import StageError
+from drift.settings.sampling import RegisterSettings
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Lay the model in a folder out as a policy; returns its folder and its manifest."""
+    """Register the model of a folder; returns the policy's folder and its manifest."""
 
     def program(model):
         options = {"model": model, "policy": tmp_path / "policy", "manifest": tmp_path / "policy.json"}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        monkeypatch.setattr(sys, "argv", ["register.py", *words, "--settings", json.dumps({"name": "tiny/base"})])
+        settings = RegisterSettings(name="tiny/base", path=str(model)).canonical()
+        monkeypatch.setattr(sys, "argv", ["register.py", *words, "--settings", settings])
         register.main()
         return tmp_path / "policy", policies.read_manifest(tmp_path / "policy.json")
 
@@ -47,6 +49,7 @@ def test_a_folder_is_linked_and_hashed(run, tiny_model):
     policy, manifest = run(tiny_model)
     assert (policy / "model.safetensors").resolve() == tiny_model / "model.safetensors"
     assert manifest["weights_sha256"] == policies.weights_sha256(tiny_model)
+    assert (manifest["name"], manifest["settings"]["path"]) == ("tiny/base", str(tiny_model))
 
 
 def test_adapters_are_merged_into_their_model(run, tiny_model, adapters, tokenizer):
@@ -74,6 +77,11 @@ def test_adapters_whose_model_is_not_here_are_refused_with_the_cure(run, adapter
         StageError, match=r"adapters of Qwen/Qwen2\.5-7B-Instruct, and there is no such folder; name the folder"
     ):
         run(adapters[0])
+
+
+def test_a_folder_that_is_not_there_is_refused_with_the_keys_that_name_it(run, tmp_path):
+    with pytest.raises(StageError, match=r"there is no model folder .*absent; fix .*models\.NAME\.path"):
+        run(tmp_path / "absent")
 
 
 def test_a_folder_without_weights_is_refused(run, tiny_model, tmp_path):

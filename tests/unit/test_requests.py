@@ -7,15 +7,22 @@ import policy_requests
 from drift import tables
 from drift.chat import render
 from drift.seeds import completion_seed
+from drift.settings.sampling import RequestsSettings
 
-SETTINGS = {
-    "seed": 42,
-    "unit": "drift/iter1",
-    "split": "train",
-    "samples": {"guided": 1, "plain": 1},
-    "style": "chat",
-    "instruction": "Please improve.",
-}
+SETTINGS = RequestsSettings(
+    seed=42,
+    unit="drift/iter1",
+    split="train",
+    samples={"guided": 1, "plain": 1},
+    style="chat",
+    instruction="Please improve.",
+)
+
+
+def asked(fitted: pl.DataFrame, tokenizer, **changes) -> pl.DataFrame:
+    """The requests about `fitted` prompts, with changed settings."""
+    settings = RequestsSettings.of(SETTINGS.model_dump(), **changes)
+    return tables.Requests.validate(policy_requests.build(fitted, tokenizer, settings))
 
 
 @pytest.fixture
@@ -39,16 +46,16 @@ def fitted(tokenizer) -> pl.DataFrame:
 
 
 def test_each_prompt_of_the_split_is_asked_once_a_kind(fitted, tokenizer):
-    requests = policy_requests.build(fitted, tokenizer, SETTINGS)
-    asked = sorted(requests.select("prompt_id", "kind").iter_rows())
-    assert asked == sorted((f"s:{number}/0", kind) for number in range(4) for kind in ("guided", "plain"))
-    heldout = policy_requests.build(fitted, tokenizer, SETTINGS | {"split": "test", "samples": {"plain": 1}})
+    requests = asked(fitted, tokenizer)
+    assert sorted(requests.select("prompt_id", "kind").iter_rows()) == sorted(
+        (f"s:{number}/0", kind) for number in range(4) for kind in ("guided", "plain")
+    )
+    heldout = asked(fitted, tokenizer, split="test", samples={"plain": 1})
     assert sorted(heldout["prompt_id"]) == ["s:4/0", "s:5/0"]
-    tables.Requests.validate(requests)
 
 
 def test_a_plain_request_is_the_fitted_prompt_token_by_token(fitted, tokenizer):
-    requests = policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="plain")
+    requests = asked(fitted, tokenizer).filter(kind="plain")
     joined = requests.join(fitted, on="prompt_id", suffix="_fitted")
     assert joined.height == 4
     assert joined["prompt_token_ids"].to_list() == joined["prompt_token_ids_fitted"].to_list()
@@ -56,7 +63,7 @@ def test_a_plain_request_is_the_fitted_prompt_token_by_token(fitted, tokenizer):
 
 
 def test_a_guided_request_shows_what_went_wrong_and_asks_for_better(fitted, tokenizer):
-    for request in policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="guided").iter_rows(named=True):
+    for request in asked(fitted, tokenizer).filter(kind="guided").iter_rows(named=True):
         number = request["prompt_id"][2]
         read = tokenizer.decode(request["prompt_token_ids"])
         parts = [f"Question {number}?", f"Bad reply {number}.", f"That is wrong {number}.", "Please improve."]
@@ -66,24 +73,23 @@ def test_a_guided_request_shows_what_went_wrong_and_asks_for_better(fitted, toke
 
 
 def test_a_plain_request_shows_neither_feedback_nor_instruction(fitted, tokenizer):
-    for request in policy_requests.build(fitted, tokenizer, SETTINGS).filter(kind="plain").iter_rows(named=True):
+    for request in asked(fitted, tokenizer).filter(kind="plain").iter_rows(named=True):
         read = tokenizer.decode(request["prompt_token_ids"])
         assert not any(part in read for part in ("Please improve", "That is wrong", "Bad reply"))
 
 
 def test_the_papers_style_shows_a_transcript_and_leaves_the_plain_request_alone(fitted, tokenizer):
-    paper = policy_requests.build(fitted, tokenizer, SETTINGS | {"style": "paper"})
+    paper = asked(fitted, tokenizer, style="paper")
     read = tokenizer.decode(paper.filter(prompt_id="s:1/0", kind="guided")["prompt_token_ids"][0].to_list())
     lines = ["User: Question 1?", "Assistant: Bad reply 1.", "User: That is wrong 1.", "System: Please improve.", "Assistant: "]
     assert read == "\n".join(lines)
-    chat = policy_requests.build(fitted, tokenizer, SETTINGS)
+    chat = asked(fitted, tokenizer)
     assert paper.filter(kind="plain").equals(chat.filter(kind="plain"))
-    tables.Requests.validate(paper)
 
 
 def test_every_sample_is_asked_with_a_seed_of_its_own(fitted, tokenizer):
-    one = policy_requests.build(fitted, tokenizer, SETTINGS)
-    three = policy_requests.build(fitted, tokenizer, SETTINGS | {"samples": {"guided": 3, "plain": 3}})
+    one = asked(fitted, tokenizer)
+    three = asked(fitted, tokenizer, samples={"guided": 3, "plain": 3})
     assert three.height == 3 * one.height
     assert three["seed"].n_unique() == three["request_id"].n_unique() == three.height
     assert three.filter(sample=0).equals(one), "more samples leave the first as it was"
@@ -91,7 +97,7 @@ def test_every_sample_is_asked_with_a_seed_of_its_own(fitted, tokenizer):
 
 
 def seeds(fitted, tokenizer, **settings) -> dict[str, int]:
-    built = policy_requests.build(fitted, tokenizer, SETTINGS | settings)
+    built = asked(fitted, tokenizer, **settings)
     return dict(built.select("request_id", "seed").iter_rows())
 
 

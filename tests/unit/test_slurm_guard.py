@@ -5,8 +5,8 @@ import subprocess
 
 from tests.conftest import REPOSITORY
 
-# Hashes of the source of what the guard replaces or relies on. Where one differs, read what changed in the plugin before
-# changing the hash.
+# Hashes of the source of what the guard replaces or relies on. Where one differs, read what changed
+# in the plugin before changing the hash.
 KNOWN = {
     "Executor.__init__": "387fdecad579",
     "Executor.__post_init__": "a2516401a2d4",

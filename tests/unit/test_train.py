@@ -1,4 +1,5 @@
-"""Training as a program: what a user gets when it runs through, is stopped, asked to end, or given bad input."""
+"""Training as a program: what a user gets when it runs through, is stopped, asked to end, or given
+bad input."""
 
 import json
 import os
@@ -21,7 +22,7 @@ from tests.conftest import REPOSITORY
 pytestmark = pytest.mark.slow
 
 
-def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights_and_is_not_published_before(run_train, tmp_path):
+def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights(run_train, tmp_path):
     whole = run_train(tmp_path / "whole")
     stopped = tmp_path / "stopped"
     for step in (1, 2):
@@ -75,7 +76,7 @@ def launched(command: list[str], launcher: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
 def test_two_devices_train_what_one_does(run_train, tmp_path, launcher):
-    """fp32: sums over devices iteration in another order, which bf16 activations would amplify."""
+    """fp32: sums over devices round in another order, which bf16 activations would amplify."""
     precise = {"training": {"precision": "fp32"}}
     run_train(tmp_path / "one", **precise)
     done = launched(run_train.command(tmp_path / "two", **precise), launcher)
@@ -90,7 +91,7 @@ def test_two_devices_train_what_one_does(run_train, tmp_path, launcher):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-5), metric
 
 
-def test_pairs_of_an_earlier_round_are_trained_on_too(run_train, train_inputs, tmp_path):
+def test_pairs_of_an_earlier_iteration_are_trained_on_too(run_train, train_inputs, tmp_path):
     manifest = run_train(tmp_path, replay=train_inputs / "pairs.parquet")
     assert manifest["steps_done"] == 8
     assert manifest["replay_sha256"] == [manifest["pairs_sha256"]]
@@ -116,14 +117,14 @@ def test_with_another_reference_than_the_start_margins_do_not_begin_at_zero(run_
     assert abs(first) > 0.1
 
 
-def test_a_reference_scored_with_other_weights_than_the_start_shuts_a_gate(run_train, other_policy, train_inputs, tmp_path):
+def test_a_reference_scored_with_other_weights_than_the_start_fails_a_gate(run_train, other_policy, train_inputs, tmp_path):
     """As happens where a process scores with weights that were never loaded."""
     with pytest.raises(cli.StageError, match="'the reference is the start' failed"):
         run_train(tmp_path / "run", **other_policy | {"reference-manifest": train_inputs / "base.json"})
     assert not (tmp_path / "run/policy.json").exists()
 
 
-def test_an_update_that_bf16_swallows_shuts_a_gate(run_train, tmp_path):
+def test_an_update_that_bf16_swallows_fails_a_gate(run_train, tmp_path):
     with pytest.raises(
         cli.StageError, match=r"'weights changed' failed: 0\.\d% of the weights in \d+ steps.*raise learning_rate"
     ):
@@ -131,14 +132,15 @@ def test_an_update_that_bf16_swallows_shuts_a_gate(run_train, tmp_path):
     assert not (tmp_path / "policy.json").exists()
 
 
-def test_a_loss_that_explodes_shuts_a_gate(run_train, tmp_path):
+def test_a_loss_that_explodes_fails_a_gate(run_train, tmp_path):
     with pytest.raises(cli.StageError, match=r"'finite loss' failed: .* is (nan|inf) at step"):
         run_train(tmp_path, training={"learning_rate": 1e30})
     assert not (tmp_path / "policy.json").exists()
 
 
 def test_a_training_that_ends_before_its_last_step_is_not_published(run_train, tmp_path, monkeypatch):
-    """As transformers' own just-in-time checkpoints do, which return from training as if it were done."""
+    """As transformers' own just-in-time checkpoints do, which return from training as if it were
+    done."""
 
     def stop(self, args, state, control, **_):
         control.should_training_stop = True
@@ -153,6 +155,7 @@ def test_a_training_that_ends_before_its_last_step_is_not_published(run_train, t
 PLANTED = {
     "feedback in the prompt": "'training prompt = fitted prompt' failed: 1 of 16 pairs, the first is s:3/0",
     "another template": "'sampling prompt = training prompt' failed: 16 of 16 pairs",
+    "a reply of other tokens": "'scored reply = trained reply' failed: 1 of 16 pairs, the first is s:3/0; .*rebuild the pairs",
     "a held-out conversation": "'no held-out conversation' failed: 1 of 16 pairs, the first is s:3/0",
 }
 
@@ -167,6 +170,11 @@ def test_a_planted_fault_is_stopped_before_the_first_step(run_train, train_input
         row["prompt"] += [{"role": "assistant", "content": row["rejected"]}, {"role": "user", "content": "No, canary."}]
         row["prompt_token_ids"] = render(tokenizer, row["prompt"])
         tables.write_table(pl.DataFrame(rows, schema=pairs.schema), tables.Pairs, tmp_path / "pairs.parquet")
+        changed = {"pairs": tmp_path / "pairs.parquet"}
+    elif fault == "a reply of other tokens":
+        rejected = pl.col("rejected_token_ids")
+        other = pl.when(pair_id="s:3/0").then(rejected.list.reverse()).otherwise(rejected)
+        tables.write_table(pairs.with_columns(other.alias("rejected_token_ids")), tables.Pairs, tmp_path / "pairs.parquet")
         changed = {"pairs": tmp_path / "pairs.parquet"}
     elif fault == "another template":
         shutil.copytree(tiny_model, tmp_path / "start")
@@ -183,7 +191,7 @@ def test_a_planted_fault_is_stopped_before_the_first_step(run_train, train_input
     assert not list((tmp_path / "run").glob("state/*/checkpoint-*"))
 
 
-def test_a_cut_chosen_reply_and_an_identical_pair_are_refused_with_the_rule_they_break(run_train, train_inputs, tmp_path):
+def test_a_cut_reply_and_an_identical_pair_are_refused_with_the_rule_they_break(run_train, train_inputs, tmp_path):
     pairs = tables.read_table(tables.Pairs, train_inputs / "pairs.parquet")
     for name, fault in {
         "_sampled_replies_ended": {"chosen_finish": pl.lit("length")},
@@ -220,5 +228,5 @@ def test_a_tracker_that_is_not_installed_is_named_with_the_cure(run_train, tmp_p
 
 
 def test_a_global_batch_that_the_devices_cannot_share_is_an_error(run_train, tmp_path):
-    with pytest.raises(cli.StageError, match="global_batch 4 is no multiple of device_batch 2 x 3 devices"):
+    with pytest.raises(cli.StageError, match="global_batch 4 is not a multiple of device_batch 2 x 3 devices"):
         run_train(tmp_path, run={"launcher": "ddp", "processes": 3})

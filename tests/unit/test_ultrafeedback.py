@@ -11,6 +11,7 @@ import pytest
 import turns
 from drift import tables
 from drift.sources import ultrafeedback
+from tests.builders.sources import turns_settings
 
 
 def completion(response: object, score: object, critique: object = "too short", model: str = "m") -> dict:
@@ -18,8 +19,7 @@ def completion(response: object, score: object, critique: object = "too short", 
 
 
 def rows_of(tmp_path, file) -> tuple[list[dict], dict]:
-    options = {"sources": {"u": {"kind": "ultrafeedback"}}}
-    ledger = turns.write_turns({"u": file}, options, tmp_path / "turns.out")
+    ledger = turns.write_turns({"u": file}, turns_settings(u="ultrafeedback"), tmp_path / "turns.out")
     dropped = {reason: count for reason, count in ledger.select("reason", "dropped").rows() if count}
     return tables.read_table(tables.Turns, tmp_path / "turns.out").to_dicts(), dropped
 

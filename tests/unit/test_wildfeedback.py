@@ -15,6 +15,7 @@ import turns
 from drift import tables
 from drift.cli import StageError
 from drift.sources import wildfeedback
+from tests.builders.sources import turns_settings
 from tests.shards import wildchat_1m
 
 SAT, DSAT, NEITHER, NOTHING = (True, False), (False, True), (False, False), (None, None)
@@ -58,7 +59,7 @@ def join(folder: Path, utterances: list[dict], wildchat: pa.Table) -> tuple[dict
     pq.write_table(wildchat, folder / "train-0.parquet")
     ledger = turns.write_turns(
         {"wf": folder / "annotations.json"},
-        {"sources": {"wf": {"kind": "wildfeedback"}}},
+        turns_settings(wf="wildfeedback"),
         folder / "turns.parquet",
         {"wf": folder / "train-0.parquet"},
     )

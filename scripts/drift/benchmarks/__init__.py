@@ -1,39 +1,111 @@
-"""What policies are asked: one reader a kind of benchmark, and what all of them share.
+"""What policies are asked: one module a kind of benchmark, and what all of them share.
 
-A reader is a module with
+A new kind of benchmark is one such module, and one line in BENCHMARKS of drift/plugins.py. It has what
+`Benchmark` lists, and may have what `Extras` lists: without these its answers get what answers to any
+benchmark get, which are win rates, mean scores, lengths, and how far the judge can be believed.
 
-    JUDGING             how its answers are judged, unless the configuration says otherwise
-    SIZE                how many tasks are published; None where that says nothing
-    key(record)         the id of the task that a record of the task file, or of a file of answers, is about
-    task(record)        the task of such a record, as columns of Tasks without prompt_id; None where it is no task of this benchmark
-
-A record is a row of a JSON, JSON Lines or Parquet file, as a dict. Both functions raise ValueError (or KeyError for a field that
-is missing) with what is wrong; the caller names file and row. A new kind of benchmark is one such module, one line in KINDS, and
-its name in config.Benchmark.kind.
-
-Rules import this package, so nothing here may import polars when it is imported.
+Rules load these modules, so their top level imports neither polars nor numpy: functions that need
+them import them.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from drift.benchmarks import alpacaeval, arena_hard, heldout, prompts, wildbench
+from drift import plugins
 from drift.benchmarks.records import Judging
+from drift.metrics.display import Metric
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from drift.metrics.resampling import Estimate, Statistic
 
 
-class Reader(Protocol):
-    """What a module of this package has."""
+class Benchmark(Protocol):
+    """What a module of this package has.
 
+    A record is a row of a JSON, JSON Lines or Parquet file, as a dict. `key` and `task` raise ValueError
+    (or KeyError for a field that is missing) with what is wrong; the caller names file and row.
+    """
+
+    # How its answers are judged, unless the configuration says otherwise.
     JUDGING: Judging
+    # How many tasks are published; None where that says nothing.
     SIZE: int | None
-    key: Callable[[dict], str]
-    task: Callable[[dict], dict | None]
+    # Which of the files that a row of evaluation.benchmarks can name it takes: path, baseline,
+    # references, difficulty, gamed. Without path it is made from the run's own data.
+    FILES: tuple[str, ...]
+
+    def key(self, record: dict[str, Any]) -> str:
+        """The id of the task that a record of the task file, or of a file of answers, is about."""
+
+    def task(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        """The task of a record of the task file, as columns of Tasks without prompt_id; None where it is
+        not a task of this benchmark."""
 
 
-KINDS: dict[str, Reader] = {
-    "heldout": heldout,
-    "wildbench": wildbench,
-    "alpacaeval": alpacaeval,
-    "arena-hard": arena_hard,
-    "prompts": prompts,
-}
+class Extras(Protocol):
+    """What a module of this package may have."""
+
+    # How the metrics that it adds are shown, the most telling first, and which are headlines: by
+    # those policies are compared.
+    METRICS: tuple[Metric, ...]
+    # Which of FILES `metrics` reads.
+    SCORE_FILES: tuple[str, ...]
+
+    def difficulties(self, path: Path) -> list[float]:
+        """The difficulty of each task, in the order of the task file (needs "difficulty" in FILES)."""
+
+    def metrics(self, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
+        """Every metric of one judge's Judgments of one policy, in place of
+        judge_metrics.verdict_statistics. `files`: those of SCORE_FILES that are configured."""
+
+    def run_metrics(
+        self, judged: "Sequence[pl.DataFrame]", tasks: "pl.DataFrame", resamples: int, seed: int
+    ) -> "list[dict[str, Estimate]]":
+        """Metrics that take all policies of a run together: for each policy's Judgments by one judge, in
+        their order, its metrics."""
+
+
+def load(kind: str) -> Benchmark:
+    """The module of a kind of benchmark."""
+    return cast(Benchmark, plugins.load(plugins.BENCHMARKS, kind))
+
+
+def score_files(kind: str) -> tuple[str, ...]:
+    """Which of a benchmark's files its metrics need."""
+    return getattr(load(kind), "SCORE_FILES", ())
+
+
+def metrics_shown(kind: str) -> tuple[Metric, ...]:
+    """How the metrics are shown that a kind of benchmark adds."""
+    return getattr(load(kind), "METRICS", ())
+
+
+def statistics(
+    kind: str, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]
+) -> "dict[str, Statistic]":
+    """Every statistic, by metric, of one judge's Judgments of one policy on a benchmark of this kind.
+
+    A metric that ends in :MODEL is against the answers of that reference, in :GROUP over the tasks of
+    that group. `files`: see Extras.SCORE_FILES.
+    """
+    from drift.metrics import judge_metrics
+
+    module = load(kind)
+    if hasattr(module, "metrics"):
+        found = module.metrics(judgments, tasks, files)
+    else:
+        found = judge_metrics.verdict_statistics(judgments)
+    return found | judge_metrics.reliability(judgments)
+
+
+def run_statistics(
+    kind: str, judged: "Sequence[pl.DataFrame]", tasks: "pl.DataFrame", resamples: int, seed: int
+) -> "list[dict[str, Estimate]]":
+    """The metrics that take all policies of a run together, for each of them (see Extras.run_metrics)."""
+    module = load(kind)
+    if hasattr(module, "run_metrics"):
+        return module.run_metrics(judged, tasks, resamples, seed)
+    return [{} for _ in judged]

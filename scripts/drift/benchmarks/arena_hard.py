@@ -1,13 +1,15 @@
-"""Arena-Hard (Li et al. 2024, arXiv:2406.11939): prompts of Chatbot Arena, answered against a baseline, judged in both orders.
+"""Arena-Hard (Li et al. 2024, arXiv:2406.11939): prompts of Chatbot Arena, answered against a baseline,
+judged in both orders.
 
-The task file is question.jsonl of lmarena/arena-hard-auto, version 0.1 (500 prompts) or 2.0 (750); `baseline` is a model's file of
-answers from there. Verdicts have five levels.
+The task file is question.jsonl of lmarena/arena-hard-auto, version 0.1 (500 prompts) or 2.0 (750);
+`baseline` is a model's file of answers from there. Verdicts have five levels.
 """
 
 from drift.benchmarks.records import Judging, clean, identity, single_turn
 
 JUDGING = Judging("choice")
 SIZE = None
+FILES = ("path", "baseline", "references")
 
 
 def key(record: dict) -> str:

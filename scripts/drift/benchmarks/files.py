@@ -13,7 +13,8 @@ SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
 def records(path: Path) -> Iterator[tuple[str, dict]]:
-    """Every record of a file, or of the files of a folder by name, with where it stands. Raises StageError where there is none."""
+    """Every record of a file, or of the files of a folder by name, with its place. StageError where there
+    is none."""
     hidden = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
     files = sorted(file for file in hidden if file.suffix in SUFFIXES) if path.is_dir() else [path]
     if not files or not files[0].is_file():
@@ -21,7 +22,7 @@ def records(path: Path) -> Iterator[tuple[str, dict]]:
     for file in files:
         for number, record in enumerate(read(file), 1):
             if not isinstance(record, dict):
-                raise unreadable(file, f"record {number} is no JSON object")
+                raise unreadable(file, f"record {number} is not a JSON object")
             yield f"{file}, record {number}", record
 
 
@@ -47,19 +48,20 @@ def read(file: Path) -> list:
 def keyed(path: Path, key: Callable[[dict], str], made: Callable[[dict], object]) -> dict:
     """What `made` makes of each record of `path`, by `key`; a record of which it makes None is left out.
 
-    Raises StageError that names the place of a record that either refuses, and both places of two records with one key.
+    StageError names the place of a record that either refuses, and both places of two records with one
+    key.
     """
-    found, places = {}, {}
+    by_key, places = {}, {}
     for place, record in records(path):
         try:
             value, name = made(record), key(record)
         except KeyError as error:
             raise StageError(f"{place}: no field {error}. Is it a file of this benchmark, and of the right version?") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise StageError(f"{place}: {error}. Correct the file, or get it anew.") from error
+            raise StageError(f"{place}: {error}. Correct the file, or download it again.") from error
         if value is None:
             continue
-        if name in found:
+        if name in by_key:
             raise StageError(f"{place}: the task {name} is there already ({places[name]}). Remove one of the two.")
-        found[name], places[name] = value, place
-    return found
+        by_key[name], places[name] = value, place
+    return by_key

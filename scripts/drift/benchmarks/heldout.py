@@ -1,9 +1,12 @@
-"""The run's own test split: prompts whose logged reply disappointed a real user, and that reply as the one to beat."""
+"""The run's own test split: prompts whose logged reply disappointed a real user, and that reply as the
+one to beat."""
 
 from drift.benchmarks.records import Judging, conversation, identity
 
 JUDGING = Judging("letter")
 SIZE = None
+# It is made from the DSAT table and compares with the logged replies.
+FILES = ()
 
 
 def key(record: dict) -> str:

@@ -2,14 +2,16 @@
 
     {"id": "1", "prompt": "Why is the sky blue?", "baseline": "Because air scatters blue light more than red."}
 
-"messages" (a list of {"role", "content"} that ends with the user's) in place of "prompt" where there are several turns. Optional:
-"baseline" (the answer to compare with), "checklist" (a list of texts that judges are shown), "categories" (a list of texts).
+"messages" (a list of {"role", "content"} that ends with the user's) in place of "prompt" where there are
+several turns. Optional: "baseline" (the answer to compare with), "checklist" (a list of texts that judges
+are shown), "categories" (a list of texts).
 """
 
 from drift.benchmarks.records import Judging, clean, conversation, identity, single_turn, texts
 
 JUDGING = Judging("letter")
 SIZE = None
+FILES = ("path", "baseline", "references")
 
 
 def key(record: dict) -> str:
@@ -20,7 +22,7 @@ def key(record: dict) -> str:
 def task(record: dict) -> dict:
     """A line as a task."""
     if (record.get("prompt") is None) == (record.get("messages") is None):
-        raise ValueError("either prompt (a text) or messages (a list) is needed")
+        raise ValueError("give either prompt (a text) or messages (a list)")
     asked = (record["prompt"], "prompt") if record.get("messages") is None else (record["messages"], "messages")
     return {
         "prompt": (single_turn if asked[1] == "prompt" else conversation)(*asked),

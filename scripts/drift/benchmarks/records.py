@@ -1,4 +1,5 @@
-"""Records of task files and of files of answers, read with care: what is not what it should be is a ValueError that says so."""
+"""Records of task files and of files of answers, read with care: what is not what it should be is a
+ValueError that says so."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Judging:
-    """How an answer is judged: what a verdict is (see drift.judging.protocols), who is shown first, and what the two answers are called."""
+    """How a benchmark was published to be judged: the verdict (drift.verdicts), which answer is shown
+    first, and what the two answers are called."""
 
     verdict: str
     order: str = "both"
@@ -16,9 +18,10 @@ class Judging:
 
 
 def clean(text: object, field: str) -> str:
-    """`text`, which must be one; lone surrogates, which no UTF-8 file can hold, become question marks."""
+    """`text`, which must be a string; lone surrogates, which no UTF-8 file can hold, become question
+    marks."""
     if not isinstance(text, str):
-        raise ValueError(f"{field} is no text")
+        raise ValueError(f"{field} is not a string")
     return text.encode("utf-8", "replace").decode()
 
 
@@ -32,19 +35,20 @@ def identity(record: dict, *fields: str) -> str:
 
 
 def conversation(messages: object, field: str) -> Messages:
-    """`messages` with role and content alone. They end with the user's; a system message may only be the first."""
+    """`messages` with role and content alone. They end with the user's; a system message may only be the
+    first."""
     if not isinstance(messages, Iterable) or isinstance(messages, str | dict):
-        raise ValueError(f"{field} is no list of messages")
+        raise ValueError(f"{field} is not a list of messages")
     if not all(isinstance(message, dict) for message in messages):
-        raise ValueError(f"{field} holds something that is no message with role and content")
-    found = [
+        raise ValueError(f"{field} holds something that is not a message with role and content")
+    kept = [
         {"role": message.get("role"), "content": clean(message.get("content"), f"a content of {field}")} for message in messages
     ]
-    if not found or found[-1]["role"] != "user" or not found[-1]["content"].strip():
+    if not kept or kept[-1]["role"] != "user" or not kept[-1]["content"].strip():
         raise ValueError(f"{field} does not end with a message of the user")
-    if any(message["role"] not in ("user", "assistant") for message in found[found[0]["role"] == "system" :]):
+    if any(message["role"] not in ("user", "assistant") for message in kept[kept[0]["role"] == "system" :]):
         raise ValueError(f"{field} has a role other than user and assistant after its start")
-    return found
+    return kept
 
 
 def single_turn(text: object, field: str) -> Messages:
@@ -57,14 +61,15 @@ def texts(values: object, field: str) -> list[str] | None:
     if values is None:
         return None
     if isinstance(values, str | dict) or not isinstance(values, Iterable):
-        raise ValueError(f"{field} is no list of texts")
+        raise ValueError(f"{field} is not a list of texts")
     return [clean(value, f"an item of {field}") for value in values] or None
 
 
 def answer_text(record: dict) -> str:
-    """The answer in a record of a file of answers, in any of the layouts that the published ones have.
+    """The answer in a record of a file of answers, in any of the layouts that published files have.
 
-    "response" or "output" (a text, or a list whose first item is it), "messages" whose last one it is, or FastChat's "choices".
+    "response" or "output" (a text, or a list whose first item is the answer), "messages" whose last one
+    is the answer, or FastChat's "choices".
     """
     value = next((record[field] for field in ("response", "output") if record.get(field) is not None), None)
     if value is None and record.get("messages"):

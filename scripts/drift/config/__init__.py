@@ -4,10 +4,10 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 from these classes: `make schema`.
 """
 
-from drift.config.base import ConfigError, Endpoint, Model, Section
+from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
 from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
-from drift.config.recipes import SELF, Recipe, RewardModel
+from drift.config.recipes import SELF, Ranker, Recipe
 from drift.config.run import Config, Engine, load
 from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampling, Training
 
@@ -30,11 +30,12 @@ __all__ = [
     "Lora",
     "Model",
     "Prompting",
+    "Ranker",
     "Recipe",
-    "RewardModel",
     "Sampling",
     "Section",
     "Source",
     "Training",
+    "kind_of",
     "load",
 ]

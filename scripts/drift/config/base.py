@@ -1,16 +1,19 @@
 """What the sections of the configuration share."""
 
 import difflib
+from collections.abc import Iterable
+from functools import partial
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 # A name becomes a folder and a wildcard.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message lists every fault with its key and how to fix it."""
+    """The configuration cannot be used; the message lists every fault with its key and how to fix
+    it."""
 
 
 class Section(BaseModel):
@@ -44,11 +47,28 @@ class Endpoint(Section):
 
 
 def one_answerer(row: Section) -> None:
-    """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an `endpoint`."""
+    """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an
+    `endpoint`."""
     if (row.path is None) == (row.endpoint is None):
         raise ValueError("give either path (a model that runs here) or endpoint (one that is asked over the network)")
 
 
-def unknown(name: str, known) -> str:
+def unknown(name: str, known: Iterable[str]) -> str:
+    """The message for a name that is not among the `known` ones: the nearest of them, or all."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"there is no '{name}'" + (f", did you mean '{near[0]}'?" if near else f"; there are: {', '.join(known)}")
+
+
+def kind_of(registry: dict[str, str]) -> type[str]:
+    """The type of a key that names a plug-in: a name of `registry`, one of the tables in
+    plugins.py.
+
+    Any other name is refused with the nearest one; in the JSON schema the names are an enumeration.
+    """
+    return Annotated[str, AfterValidator(partial(_registered, registry)), Field(json_schema_extra={"enum": list(registry)})]
+
+
+def _registered(registry: dict[str, str], name: str) -> str:
+    if name not in registry:
+        raise ValueError(unknown(name, registry))
+    return name

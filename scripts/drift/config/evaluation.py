@@ -4,8 +4,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from drift.config.base import Endpoint, Name, Section, one_answerer, unknown
+from drift import plugins
+from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
 from drift.config.training import Greedy
+from drift.names import BASELINE
 
 Order = Literal["random", "both", "alpacaeval"]
 
@@ -17,7 +19,9 @@ _ORDERS = (
 
 
 class Benchmark(Section):
-    kind: Literal["heldout", "wildbench", "alpacaeval", "arena-hard", "prompts"] = Field(
+    """An evaluation set: what policies are asked, and who judges the answers."""
+
+    kind: kind_of(plugins.BENCHMARKS) = Field(
         description="heldout: the test split's DSAT prompts, against the user's disappointing reply; the others are readers in "
         "scripts/drift/benchmarks/"
     )
@@ -32,10 +36,12 @@ class Benchmark(Section):
     gamed: str | None = Field(None, description="alpacaeval: df_gamed.csv, for the length-controlled win rate")
     keep_out: bool = Field(
         True,
-        description="no training row holds a prompt of it; false: for a benchmark that comes after the training, which is not done "
-        "again: what the training rows hold of it is counted",
+        description="no training row holds a prompt of it; false: for a benchmark that is added after the training, which is not "
+        "repeated: what the training rows hold of it is counted",
     )
-    judge: str | list[str] | None = Field(None, description="who judges it; several judge side by side; null: evaluation.judge")
+    judge: str | list[str] | None = Field(
+        None, description="who judges it; several judge independently; null: evaluation.judge"
+    )
     order: Order | None = Field(None, description=_ORDERS.format("as the benchmark is published"))
     max_tasks: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
     decoding: Greedy = Field(Greedy(), description="greedy by default")
@@ -45,25 +51,38 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _files_fit_the_kind(self) -> "Benchmark":
-        if (self.path is None) != (self.kind == "heldout"):
+        taken = _files_of(self.kind)
+        refused = [name for name in FILES if getattr(self, name) and name not in taken]
+        if refused:
+            kinds = [kind for kind in plugins.BENCHMARKS if set(refused) <= set(_files_of(kind))]
             raise ValueError(
-                "heldout is made from the run's own data and takes no path" if self.path else "path: where are the tasks?"
+                f"kind {self.kind} takes no {' and no '.join(refused)}; remove {'it' if len(refused) == 1 else 'them'}"
+                + (f", or use kind {' or '.join(kinds)}" if kinds else "")
             )
-        if self.kind == "heldout" and not self.keep_out:
-            raise ValueError("heldout is split off from the run's own data: keep_out cannot be false")
-        if self.kind == "heldout" and (self.baseline or self.references):
-            raise ValueError("heldout compares with the logged replies; it takes neither baseline nor references")
-        if self.kind != "alpacaeval" and (self.difficulty or self.gamed):
-            raise ValueError(
-                "difficulty and gamed are estimates for AlpacaEval's instructions; use kind alpacaeval or remove them"
-            )
-        if "baseline" in self.references:
-            raise ValueError("references: 'baseline' is what the judgments call the baseline; choose another name")
+        if "path" in taken and self.path is None:
+            raise ValueError("path: where are the tasks?")
+        if "path" not in taken and not self.keep_out:
+            raise ValueError(f"kind {self.kind} is split off from the run's own data: keep_out cannot be false")
+        if BASELINE in self.references:
+            raise ValueError(f"references: '{BASELINE}' is what the judgments call the baseline; choose another name")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> "Benchmark":
         if self.samples > 1 and self.decoding.temperature == 0:
             raise ValueError(
                 f"samples {self.samples} at temperature 0 are {self.samples} times the same; raise decoding.temperature"
             )
         return self
+
+
+# The keys of Benchmark that name files of tasks, answers or estimates.
+FILES = ("path", "baseline", "references", "difficulty", "gamed")
+
+
+def _files_of(kind: str) -> tuple[str, ...]:
+    """Which of FILES a kind of benchmark takes: its module says so."""
+    return plugins.load(plugins.BENCHMARKS, kind).FILES
 
 
 class Verdict(Greedy):
@@ -72,20 +91,29 @@ class Verdict(Greedy):
     max_tokens: int = Field(1024, ge=1, description="longest verdict, tokens")
 
 
+def _read_off(verdict: str | None) -> bool:
+    """Whether a verdict is read off the probabilities of its allowed replies; one that the benchmark
+    decides may not be."""
+    return verdict is not None and plugins.load(plugins.VERDICTS, verdict).choices(("A", "B")) is not None
+
+
 class Judge(Section):
-    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where it differs from the benchmark."""
+    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where that differs
+    from the benchmark."""
 
     path: str | None = Field(None, description="as models.NAME.path")
     endpoint: Endpoint | None = Field(None, description="instead of path: a model behind an OpenAI-compatible endpoint")
     context: int = Field(8192, ge=64, description="prompt and verdict together, tokens")
     trusted: bool = Field(True, description="false: the report says that its verdicts mean nothing by themselves")
-    verdict: Literal["letter", "choice", "score"] | None = Field(
+    verdict: kind_of(plugins.VERDICTS) | None = Field(
         None,
-        description="letter: which of two answers, from the probabilities of two letters; choice: the same in five levels; "
-        "score: one answer, 1 to 10; null: as the benchmark has it",
+        description="letter: which of two answers, from the probabilities of two letters; choice: the "
+        "same in five levels; score: one answer, 1 to 10; others are modules in scripts/drift/verdicts/; "
+        "null: as the benchmark has it",
     )
     template: str | None = Field(
-        None, description="a file with the judge prompt; null: ours for the verdict (scripts/templates/judge-*.txt)"
+        None,
+        description="a file with the judge prompt; null: ours for the verdict (scripts/templates/judge-*.txt)",
     )
     order: Order | None = Field(None, description=_ORDERS.format("as the benchmark has it"))
     votes: int = Field(1, ge=1, description="how often each question is asked")
@@ -98,7 +126,8 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _votes_can_differ(self) -> "Judge":
-        if self.votes > 1 and self.path and (self.decoding.temperature == 0 or self.verdict == "letter"):
+        sampled = self.decoding.temperature > 0 and not _read_off(self.verdict)
+        if self.votes > 1 and self.path and not sampled:
             raise ValueError(f"votes {self.votes} without sampling are {self.votes} times the same; raise decoding.temperature")
         return self
 
@@ -116,7 +145,8 @@ class Evaluation(Section):
     judges: dict[Name, Judge] = Field(description="models that can judge")
     validation: str | None = Field(
         None,
-        description="answers with published figures, on which the judges are tried (scripts/validation_tasks.py); null: none",
+        description="answers with published figures, by which the judges are validated "
+        "(scripts/validation_tasks.py); null: none",
     )
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
 

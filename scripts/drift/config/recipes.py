@@ -4,17 +4,20 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from drift.config.base import Section
+from drift import plugins
+from drift.config.base import Section, kind_of
 
-Table = Literal["dsat", "sat", "corrections"]
-
-
-Sampled = Literal["plain", "guided"]
-
-
-Side = Literal["logged", "plain", "guided", "best", "worst"]
-# Who ranks candidates where no other model does: the policy that wrote them.
-
+# What the rows of a pool have besides the prompt.
+POOLS = {
+    "dsat": {"rejected", "feedback"},
+    "sat": {"chosen"},
+    "corrections": {"chosen", "rejected", "feedback"},
+}
+_COLUMNS = {
+    "chosen": "the reply that satisfied",
+    "rejected": "the reply that disappointed",
+    "feedback": "the user's feedback",
+}
 
 # Who ranks candidates where no other model does: the policy that wrote them.
 SELF = "self"
@@ -23,66 +26,90 @@ SELF = "self"
 class Recipe(Section):
     """A method: where each side of its pairs comes from."""
 
-    prompts: Table = Field(description="whose prompts: dsat or sat")
-    chosen: Side = Field(
-        description="logged: the reply that the deployment gave; plain: sampled from the prompt; guided: sampled with y- and feedback shown; "
-        "best: the candidate that ranks highest"
+    prompts: Literal["dsat", "sat", "corrections"] = Field(description="whose prompts: dsat or sat")
+    chosen: kind_of(plugins.SIDES) = Field(
+        description="logged: the reply that the deployment gave; plain: sampled from the prompt; guided: "
+        "sampled with y- and feedback shown; best: the candidate that ranks highest; others are modules "
+        "in scripts/drift/sides/"
     )
-    rejected: Side = Field(description="as chosen; worst: the candidate that ranks lowest")
-    candidates: list[Sampled] = Field(
+    rejected: kind_of(plugins.SIDES) = Field(description="as chosen; worst: the candidate that ranks lowest")
+    candidates: list[kind_of(plugins.SIDES)] = Field(
         [], description="of best and worst: what is sampled for each prompt, plain or guided, an entry a reply"
     )
     rank: str | None = Field(
         None,
-        description="who scores the candidates: a row of evaluation.judges or of reward_models, or self, the policy that wrote them",
+        description="who scores the candidates: a row of evaluation.judges or of rankers, or self, the policy that wrote them",
     )
     start: Literal["warmup", "base"] = Field("warmup", description="the policy that iteration 1 starts from")
     replay: int = Field(0, ge=0, description="earlier iterations whose pairs are trained on again; SPIN's authors keep one")
 
     @model_validator(mode="after")
-    def _sides_exist(self) -> "Recipe":
-        logged = {"dsat": {"rejected"}, "sat": {"chosen"}, "corrections": {"chosen", "rejected"}}[self.prompts]
-        for side in ("chosen", "rejected"):
-            if getattr(self, side) == "logged" and side not in logged:
+    def _sides_have_what_they_need(self) -> "Recipe":
+        pool = POOLS[self.prompts]
+        sides = {"chosen": self.chosen, "rejected": self.rejected}
+        for key, name in sides.items():
+            needs = _side(name).NEEDS
+            if needs.only not in (None, key):
+                raise ValueError(f"{key}: {name} is a {needs.only} side, not a {key} one; best is chosen, worst rejected")
+            if needs.logged and key not in pool:
                 raise ValueError(
-                    f"{side}: logged, but {self.prompts} has no logged reply that is {side}; sample it (plain or guided)"
+                    f"{key}: {name}, but {self.prompts} has no logged reply that is {key}; sample it (plain or guided)"
                 )
-        sampled = {
-            "chosen": self.chosen,
-            "rejected": self.rejected,
-            "candidates": "guided" if "guided" in self.candidates else "",
-        }
-        for key, kind in sampled.items():
-            if kind == "guided" and "rejected" not in logged:
-                raise ValueError(
-                    f"{key}: guided shows the reply that disappointed, which {self.prompts} does not have; use plain"
-                )
-        if self.chosen == self.rejected and self.chosen != "logged":
+        for key, name in [*sides.items(), *(("candidates", name) for name in self.candidates)]:
+            for column in _side(name).NEEDS.shown:
+                if column not in pool:
+                    raise ValueError(f"{key}: {name} shows {_COLUMNS[column]}, which {self.prompts} does not have; use plain")
+        if self.chosen == self.rejected and not _side(self.chosen).NEEDS.logged:
             raise ValueError(f"both sides are {self.chosen}: such pairs carry no preference")
         return self
 
     @model_validator(mode="after")
-    def _ranked_have_candidates(self) -> "Recipe":
-        if self.chosen == "worst" or self.rejected == "best":
-            raise ValueError("best is a chosen side and worst a rejected one, not the other way iteration")
-        sides = {self.chosen, self.rejected}
-        if not sides & {"best", "worst"}:
+    def _rankings_have_candidates(self) -> "Recipe":
+        sides = [_side(self.chosen), _side(self.rejected)]
+        if not any(side.NEEDS.ranking for side in sides):
             if self.candidates or self.rank:
                 raise ValueError("candidates and rank belong to chosen: best and rejected: worst")
-        elif sides & {"plain", "guided"}:
-            raise ValueError("beside best or worst the other side is logged, or the other end of the ranking")
-        elif len(self.candidates) < 2:
+            return self
+        if any(_is_sampled(side) for side in sides):
+            raise ValueError("next to best or worst the other side is logged, or the other end of the ranking")
+        for name in self.candidates:
+            if not _is_sampled(_side(name)):
+                sampled = [kind for kind in plugins.SIDES if _is_sampled(_side(kind))]
+                raise ValueError(f"candidates: {name} is not sampled from the policy; use {' or '.join(sampled)}")
+        if len(self.candidates) < 2:
             raise ValueError("candidates: a ranking needs two or more, e.g. [plain, guided]")
-        elif self.rank is None:
-            raise ValueError("rank: who scores the candidates? self, or a row of evaluation.judges or reward_models")
+        if self.rank is None:
+            raise ValueError("rank: who scores the candidates? self, or a row of evaluation.judges or rankers")
         return self
 
 
-class RewardModel(Section):
-    """A sequence classifier whose one output says how good a reply is; ranks candidates."""
+class Ranker(Section):
+    """What scores candidates, apart from judges: a reward model, or a rule."""
 
-    path: str = Field(description="as models.NAME.path")
-    max_length: int = Field(2048, ge=64, description="prompt and reply together, tokens; longer ones are not scored")
+    kind: kind_of(plugins.RANKERS) = Field(
+        "classifier",
+        description="classifier: a sequence classifier with one output, safetensors; others are modules in "
+        "scripts/drift/rankers/",
+    )
+    path: str | None = Field(None, description="as models.NAME.path, where the kind needs a model")
+    max_length: int = Field(2048, ge=64, description="prompt and reply together, tokens; longer candidates get no score")
+
+    @model_validator(mode="after")
+    def _model_where_needed(self) -> "Ranker":
+        needs_model = plugins.load(plugins.RANKERS, self.kind).NEEDS_MODEL
+        if needs_model and self.path is None:
+            raise ValueError(f"path: kind {self.kind} needs a model; give its address or folder")
+        if self.path is not None and not needs_model:
+            raise ValueError(f"path: kind {self.kind} reads no model; leave it out")
+        return self
+
+
+def _side(name: str):
+    return plugins.load(plugins.SIDES, name)
+
+
+def _is_sampled(side) -> bool:
+    return hasattr(side, "request")
 
 
 RECIPES = {

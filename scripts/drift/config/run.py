@@ -1,20 +1,35 @@
 """The whole configuration of a run, and how it is read."""
 
 import re
+from fnmatch import fnmatchcase
 from types import UnionType
 from typing import Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
+from drift import layout
 from drift.config.base import ConfigError, Model, Name, Section, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
-from drift.config.recipes import RECIPES, SELF, Recipe, RewardModel
+from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
+
+# Keys and values that had another name, with the name that they have now; * is any name of a row.
+RENAMED_KEYS = {
+    "data.max_seed": "max_corrections",
+    "data.test_seed_conversations": "test_correction_conversations",
+    "data.filters.drop_pagers": "drop_continuations",
+    "reward_models": "rankers",
+}
+RENAMED_VALUES = {
+    "recipes.*.prompts": {"seed": "corrections"},
+    "recipes.*.chosen": {"user": "logged"},
+    "recipes.*.rejected": {"user": "logged"},
+}
 
 
 class Engine(Section):
-    """How engines run here. None of these but `backend` changes a result."""
+    """How engines run on this machine. None of these but `backend` changes a result."""
 
     backend: Literal["vllm", "transformers"] = Field(
         "vllm", description="transformers: slower, for machines where vLLM cannot be installed"
@@ -41,7 +56,7 @@ class Config(Section):
     models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
     methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
     recipes: dict[Name, Recipe] = Field(RECIPES, description="the table of methods")
-    reward_models: dict[Name, RewardModel] = Field({}, description="models that can rank candidates")
+    rankers: dict[Name, Ranker] = Field({}, description="models and rules that can rank candidates")
     data: Data
     prompting: Prompting = Prompting()
     sampling: Sampling = Sampling()
@@ -55,28 +70,34 @@ class Config(Section):
         for method in self.methods:
             if method not in self.recipes:
                 raise ValueError(f"methods: {unknown(method, self.recipes)}")
-        for name in ("base", "warmup", "prompts", "eval"):
-            if name in self.recipes:
-                raise ValueError(f"recipes: '{name}' is a folder of its own in the results; choose another name")
-        for name in ("data", "eval", "judges", "state", "benchmarks", "logs"):
-            if name in self.models:
-                raise ValueError(f"models: '{name}' is a folder of its own in the results; choose another name")
-        if "heldout-pairs" in self.evaluation.benchmarks:
-            raise ValueError("evaluation.benchmarks: 'heldout-pairs' is what the scores call the held-out corrections")
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("methods: a method is listed twice")
         return self
 
     @model_validator(mode="after")
+    def _names_are_free(self) -> "Config":
+        tables = {
+            "models": (self.models, layout.reserved("model")),
+            "recipes": (self.recipes, layout.reserved("policy") | {layout.BASE, layout.WARMUP}),
+            "data.labelers": (self.data.labelers, layout.reserved("labeler")),
+            "evaluation.benchmarks": (self.evaluation.benchmarks, layout.reserved("benchmark")),
+            "evaluation.judges": (self.evaluation.judges, layout.reserved("judge")),
+        }
+        for key, (rows, taken) in tables.items():
+            if names := sorted(rows.keys() & taken):
+                raise ValueError(f"{key}: '{names[0]}' is a folder of its own in the results; choose another name")
+        return self
+
+    @model_validator(mode="after")
     def _rankers_are_rows(self) -> "Config":
-        judges = self.evaluation.judges
-        if SELF in judges or SELF in self.reward_models or judges.keys() & self.reward_models.keys():
-            raise ValueError(f"reward_models, evaluation.judges: their names must differ, and none can be '{SELF}'")
+        judges, rankers = self.evaluation.judges, self.rankers
+        if SELF in judges or SELF in rankers or judges.keys() & rankers.keys():
+            raise ValueError(f"rankers, evaluation.judges: their names must differ, and none can be '{SELF}'")
         for name, recipe in self.recipes.items():
             if recipe.rank is None:
                 continue
-            if recipe.rank not in {SELF, *judges, *self.reward_models}:
-                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, *judges, *self.reward_models])}")
+            if recipe.rank not in {SELF, *judges, *rankers}:
+                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, *judges, *rankers])}")
             if recipe.rank in judges and judges[recipe.rank].verdict not in (None, "score"):
                 raise ValueError(
                     f"recipes.{name}.rank: judge '{recipe.rank}' compares two answers; candidates need scores (verdict: score)"
@@ -101,7 +122,8 @@ class Config(Section):
 
 
 def load(values: dict) -> dict:
-    """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists every fault."""
+    """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists
+    every fault."""
     try:
         return Config.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
@@ -110,21 +132,40 @@ def load(values: dict) -> dict:
 
 
 def _fault(fault: dict) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
+    """A fault as pydantic describes it, in one line: its key, and how to fix it."""
+    key = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        message = "unknown key: " + unknown(str(fault["loc"][-1]), _section_at(fault["loc"][:-1]).model_fields)
+        message = _unknown_key(key, fault["loc"])
+    elif new := _renamed_value(key, fault["input"]):
+        message = f"'{fault['input']}' is called '{new}' now"
     elif fault["type"] in ("float_type", "int_type") and (number := _NUMBER.fullmatch(str(fault["input"]))):
-        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed exponent.
+        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed
+        # exponent.
         mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
         message = f"{fault['input']} is text in YAML, not a number; write {mantissa}e{number['sign'] or '+'}{number['digits']}"
-    return f"{where}: {message}" if where else message
+    return f"{key}: {message}" if key else message
+
+
+def _unknown_key(key: str, parts: tuple) -> str:
+    for old, new in RENAMED_KEYS.items():
+        if fnmatchcase(key, old):
+            return f"this key is called '{new}' now"
+    return "unknown key: " + unknown(str(parts[-1]), section_of(*parts[:-1]).model_fields)
+
+
+def _renamed_value(key: str, value: object) -> str | None:
+    """The name that `value` has now, where it had another one before."""
+    for pattern, names in RENAMED_VALUES.items():
+        if fnmatchcase(key, pattern) and isinstance(value, str):
+            return names.get(value)
+    return None
 
 
 _NUMBER = re.compile(r"(?P<mantissa>[+-]?(?:\d+\.?\d*|\.\d+))[eE](?P<sign>[+-]?)(?P<digits>\d+)")
 
 
-def _section_at(keys: tuple) -> type[Section]:
+def section_of(*keys: str) -> type[Section]:
     """The section that `keys` lead to; a table's keys are names, which lead to its rows."""
     section = Config
     for key in keys:

@@ -7,28 +7,39 @@ from pydantic import Field, model_validator
 from drift.config.base import Section
 
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
-
-
 Optimizer = Literal["rmsprop", "adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
-# TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
-
+Precision = Literal["bf16", "fp32"]
+Launcher = Literal["single", "ddp", "zero3", "fsdp2"]
+Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+Style = Literal["chat", "paper"]
+Allusions = Literal["keep", "drop"]
+Reference = Literal["previous", "initial"]
 
 # TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
 Loss = Literal[
     "sigmoid", "sft", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
     "apo_zero", "apo_down", "discopop", "sigmoid_norm",
 ]  # fmt: skip
-# Those that read label_smoothing; the first two need it to be above 0.
-
 
 # Those that read label_smoothing; the first two need it to be above 0.
 _SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
 
-# A name becomes a folder and a wildcard.
+
+def accumulation_steps(global_batch: int, device_batch: int, devices: int) -> int:
+    """How many batches of `device_batch` pairs each of `devices` accumulates for an optimizer step
+    of `global_batch` pairs. Raises ValueError where the pairs cannot be divided evenly."""
+    steps, remainder = divmod(global_batch, device_batch * devices)
+    if remainder or not steps:
+        spread = f" x {devices} devices" if devices > 1 else ""
+        raise ValueError(
+            f"global_batch {global_batch} is not a multiple of device_batch {device_batch}{spread}; "
+            "change one of them so that every device gets the same number of pairs in a step"
+        )
+    return steps
 
 
 class Prompting(Section):
-    style: Literal["chat", "paper"] = Field(
+    style: Style = Field(
         "chat",
         description="of guided prompts. chat: the model's chat template; paper: a transcript, as the released code writes it",
     )
@@ -37,13 +48,14 @@ class Prompting(Section):
         min_length=1,
         description="the request to improve, shown after the feedback in a guided prompt",
     )
-    allusions: Literal["keep", "drop"] = Field(
+    allusions: Allusions = Field(
         "keep", description="guided replies that open with words on the feedback ('I apologize', 'Here is a revised version')"
     )
 
 
 class Decoding(Section):
-    """Every value that shapes a sample; nothing is taken from the model's generation_config.json."""
+    """Every value that shapes a sample; nothing is taken from the model's
+    generation_config.json."""
 
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
@@ -78,7 +90,8 @@ class Lora(Section):
 
 
 class Diagnostics(Section):
-    """How closely each iteration is looked at, besides what costs nothing. Changing it trains nothing anew."""
+    """How closely each iteration is measured, beyond what costs nothing. Changing it trains nothing
+    again."""
 
     pairs: int = Field(
         32, ge=0, description="pairs whose gradients are measured; each costs two training steps of one pair; 0: none"
@@ -90,9 +103,9 @@ class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
     losses: dict[Loss, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="share of pairs that are taken to be the wrong way iteration; for robust, exo_pair, aot"
+        0.0, ge=0, lt=0.5, description="share of pairs that are assumed to be flipped; for robust, exo_pair, aot"
     )
-    reference: Literal["previous", "initial"] = Field(
+    reference: Reference = Field(
         "previous",
         description="previous: the policy that the iteration starts from; initial: the one that the method starts from",
     )
@@ -105,29 +118,24 @@ class Training(Section):
     global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")
     device_batch: int = Field(4, ge=1, description="pairs at once on one device; accumulation follows")
     max_length: int = Field(2048, ge=32, description="prompt and reply together, tokens")
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="of activations; master weights are fp32 always")
+    precision: Precision = Field("bf16", description="of activations; master weights are fp32 always")
     lora: Lora | None = Field(None, description="train low-rank adapters; null: all weights")
     gradient_checkpointing: bool = Field(True, description="less memory, more time")
     checkpoint_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints that a killed job resumes from")
-    launcher: Literal["single", "ddp", "zero3", "fsdp2"] = Field(
+    launcher: Launcher = Field(
         "single",
         description="single: one GPU; ddp: a copy of everything on each; fsdp2, zero3 (DeepSpeed): all of it in shards",
     )
     processes: int | None = Field(None, ge=1, description="devices to train on; null: as many as the job has GPUs")
-    tracker: Literal["none", "tensorboard", "wandb", "trackio"] = Field(
+    tracker: Tracker = Field(
         "none",
-        description="where the log goes besides train.parquet; the package is yours to install, keys are environment variables",
+        description="where the log goes in addition to train.parquet; install its package yourself, keys are environment variables",
     )
     diagnostics: Diagnostics = Diagnostics()
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Training":
-        at_once = self.device_batch * (self.processes or 1)
-        if self.global_batch % at_once:
-            raise ValueError(
-                f"global_batch {self.global_batch} is no multiple of device_batch {self.device_batch}"
-                + (f" x processes {self.processes}" if self.processes else "")
-            )
+        accumulation_steps(self.global_batch, self.device_batch, self.processes or 1)
         return self
 
     @model_validator(mode="after")

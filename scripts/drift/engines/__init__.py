@@ -1,42 +1,43 @@
-"""The engines that generate: vLLM, transformers where vLLM cannot be installed, and OpenAI-compatible endpoints.
+"""The engines that generate: vLLM, transformers where vLLM cannot be installed, and endpoints.
 
-An engine takes request rows and gives completion rows, in any order. The engines that run here get token ids, so none adds a
-special token of its own; every decoding value comes from the settings, none from the model's generation_config.json.
+An engine takes request rows and gives completion rows, in any order. The engines that run here get
+token ids, so none adds a special token of its own; every decoding value comes from the settings,
+none from the model's generation_config.json.
 """
 
 from pathlib import Path
 from typing import Protocol
 
 from drift.cli import StageError
-
-# Prompt and reply share the context. A request that is longer was not fitted, and is a fault of the stage before.
-_TOO_LONG = "request {} has {} prompt tokens, which leaves no room for {} more in a context of {}; fit the prompts first"
+from drift.settings.sampling import EngineRuntime, GenerationSettings
 
 
 class EngineProtocol(Protocol):
     """What `generate.py` needs of an engine."""
 
-    usage: dict  # what the engine wants recorded of its work, beside what the rows say
+    usage: dict  # what the engine wants recorded of its work, besides what the rows hold
 
     def generate(self, requests: list[dict]) -> list[dict]:
-        """Completion rows for request rows. policy_hash may be absent where policy.json says it."""
+        """Completion rows for request rows (Requests), as columns of Completions. policy_hash may be
+        absent where policy.json has it."""
 
 
-def load_engine(policy: Path | None, settings: dict, runtime: dict, state: Path | None = None) -> EngineProtocol:
-    """The engine that `settings["backend"]` names, ready to answer.
+def load_engine(
+    policy: Path | None, settings: GenerationSettings, runtime: EngineRuntime, state: Path | None = None
+) -> EngineProtocol:
+    """The engine of `settings.backend`, ready to answer.
 
-    `settings` shape the result: backend, context, decoding, choices (allowed answers, judged by their first token; null for
-    free text), schema (JSON schema that a reply has to follow), endpoint (url, model). `runtime` does not: tensor_parallel,
-    gpu_memory, prefix_caching, cpu_cache_gib, and an endpoint's key, concurrency, prices and so on. `policy` is the folder of a model that
-    runs here; an endpoint has none, and keeps its replies under `state`.
+    `settings` shape the replies, `runtime` does not. `policy` is the folder of a model that runs
+    here; an endpoint has none, and keeps its replies under `state`. Raises StageError where one of
+    them is missing.
     """
-    if settings["backend"] == "openai":
+    if settings.backend == "openai":
         from drift.engines.endpoint import EndpointEngine
 
-        return EndpointEngine(settings, runtime["endpoint"], state)
+        return EndpointEngine(settings, runtime.endpoint, state)
     if policy is None:
-        raise StageError(f"the {settings['backend']} backend runs a model: say which with --policy and --manifest")
-    if settings["backend"] == "vllm":
+        raise StageError(f"the {settings.backend} backend runs a model: give its folder with --policy and --manifest")
+    if settings.backend == "vllm":
         from drift.engines.vllm import VllmEngine
 
         return VllmEngine(policy, settings, runtime)
@@ -45,25 +46,27 @@ def load_engine(policy: Path | None, settings: dict, runtime: dict, state: Path 
     return TransformersEngine(policy, settings)
 
 
-def choice_tokens(tokenizer, choices: list[str] | None) -> dict[int, str] | None:
-    """The allowed answers by their token; None for free text. Raises StageError for an answer that is not one token."""
+def choice_tokens(tokenizer, choices: tuple[str, ...] | None) -> dict[int, str] | None:
+    """The allowed answers by their token; None for free text. Raises StageError for an answer that is
+    not one token."""
     if choices is None:
         return None
     ids = [tokenizer.encode(choice, add_special_tokens=False) for choice in choices]
     if any(len(tokens) != 1 for tokens in ids):
         raise StageError(
-            f"the answers {choices} are not single tokens of this judge's vocabulary; use a judge for which they are"
+            f"the answers {list(choices)} are not single tokens of this judge's vocabulary; use a judge for which they are"
         )
     return {tokens[0]: choice for tokens, choice in zip(ids, choices, strict=True)}
 
 
-def check_lengths(requests: list[dict], settings: dict) -> None:
+def check_lengths(requests: list[dict], settings: GenerationSettings) -> None:
     """Raise StageError for a request that was not rendered, or not fitted to the context."""
-    context, max_tokens = settings["context"], 1 if settings["choices"] else settings["decoding"]["max_tokens"]
     for request in requests:
-        if request["prompt_token_ids"] is None:
+        name, ids = request["request_id"], request["prompt_token_ids"]
+        if ids is None:
+            raise StageError(f"request {name} has no prompt_token_ids: it was written for an endpoint; rebuild the requests")
+        if len(ids) + settings.max_tokens > settings.context:
             raise StageError(
-                f"request {request['request_id']} has no prompt_token_ids: it was written for an endpoint; rebuild the requests"
+                f"request {name} has {len(ids)} prompt tokens, which leaves no room for {settings.max_tokens} more in a "
+                f"context of {settings.context}; fit the prompts first"
             )
-        if len(request["prompt_token_ids"]) + max_tokens > context:
-            raise StageError(_TOO_LONG.format(request["request_id"], len(request["prompt_token_ids"]), max_tokens, context))

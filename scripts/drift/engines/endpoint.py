@@ -1,12 +1,12 @@
 """A model behind an OpenAI-compatible chat endpoint: OpenAI, `vllm serve`, and the like.
 
-As many requests are in flight as the configuration says; each reply is on disk before the next is asked for. Single requests
-may fail for good: their rows say why, and the next run asks them again. What concerns all requests (no such model, a wrong key,
-a server that is down, a spent budget) ends the job instead, and what was answered until then is kept.
+As many requests are in flight as the configuration allows; each reply is on disk before the next
+request is sent. Single requests may fail for good: their rows say why, and the next run asks them
+again. What concerns all requests (no such model, a wrong key, a server that is down, a spent
+budget) ends the job instead, and the replies so far are kept.
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -16,19 +16,23 @@ from pathlib import Path
 import openai
 
 from drift.cli import StageError
+from drift.engines.budget import Budget, estimated_tokens
+from drift.engines.replies import has_logprobs, is_json_object, message_of, tokens_of, well_formed
 from drift.engines.reply_cache import ReplyStore, reply_key
 from drift.progress import Progress
+from drift.settings.sampling import EndpointRuntime, GenerationSettings
 
-# The most that OpenAI and vLLM give. An allowed answer that is not among them gets the value that OpenAI's API has for it.
+# The most that OpenAI and vLLM give. An allowed answer that is not among them gets the value that
+# OpenAI's API has for it.
 TOP_LOGPROBS = 20
 ABSENT = -9999.0
-# So many requests that fail for good one after the other are no longer the fault of a single request.
+# So many requests in a row that fail for good are not the fault of a single request.
 IN_A_ROW = 20
-# How often a reply that is not the JSON that was asked for is asked for again, at once; endpoints differ in what they enforce.
-AGAIN = 2
+# How often a reply that is not the requested JSON is asked for again, at once; endpoints differ in
+# what they enforce.
+REPEATS = 2
 # Seconds that requests in flight have to end after a signal to stop; Slurm kills 30 s after its first.
 GRACE = 20
-CHARACTERS_PER_TOKEN = 4  # of English, roughly; for the estimate of the costs alone
 
 
 class UnansweredError(Exception):
@@ -36,32 +40,33 @@ class UnansweredError(Exception):
 
 
 class EndpointEngine:
-    """Asks the model of settings["endpoint"]; `runtime` is how (key, concurrency, prices, ...: drift.config.Endpoint)."""
+    """Asks the model of `settings.endpoint`; replies are kept under `state`. Raises StageError where
+    the endpoint's key is missing."""
 
-    def __init__(self, settings: dict, runtime: dict, state: Path | None):
+    def __init__(self, settings: GenerationSettings, runtime: EndpointRuntime, state: Path | None):
         if state is None:
-            raise StageError("replies of an endpoint are kept for good: say where with --state")
+            raise StageError("replies of an endpoint are kept for good: give their folder with --state")
         self.settings, self.runtime = settings, runtime
-        self.url, self.model = settings["endpoint"]["url"], settings["endpoint"]["model"]
-        self.key = _secret(runtime["key"], self.url)
+        self.url, self.model = settings.endpoint.url, settings.endpoint.model
+        self.key = _secret(runtime.key, self.url)
         self.store = ReplyStore(state / "replies", self.model)
         self.usage = {}
         self.calls = 0
-        self.usd = self.reserved = 0.0  # spent; at most to be spent on what is in flight
+        self.budget = Budget(runtime)
         self.in_flight = self.failed_in_a_row = 0
         self.answered = False
         self.stop: str | None = None  # why no further request is sent
 
     def generate(self, requests: list[dict]) -> list[dict]:
-        """Completion rows for request rows; equal requests are asked once. Raises StageError where the endpoint cannot be used,
-        the budget is spent or too many requests failed."""
+        """Completion rows for request rows; equal requests are asked once. Raises StageError where
+        the endpoint cannot be used, the budget is spent or too many requests failed."""
         keys = {request["request_id"]: self._key(request) for request in requests}
-        asked = {keys[request["request_id"]]: request for request in requests}
-        kept = dict(self.store.read(set(asked)))
+        distinct = {keys[request["request_id"]]: request for request in requests}
+        kept = dict(self.store.read(set(distinct)))
         faulty = self._faults(kept)
-        replies = {key: reply for key, reply in kept.items() if key not in faulty and not self._astray(reply)}
+        replies = {key: reply for key, reply in kept.items() if key not in faulty and not self._ignores_schema(reply)}
         before = set(replies)
-        todo = deque((key, request) for key, request in asked.items() if key not in replies)
+        todo = deque((key, request) for key, request in distinct.items() if key not in replies)
         self._announce(todo, len(before))
         errors: dict[str, str] = {}
         try:
@@ -71,31 +76,34 @@ class EndpointEngine:
             errors |= self._faults(replies)
             self._conclude(replies.keys() - errors.keys(), before, errors)
         if self.stop:
-            raise StageError(f"{self.stop}. What was answered is kept: the next run asks the rest only")
-        self._refuse_too_many(errors, len(asked))
+            raise StageError(f"{self.stop}. What was answered is kept: the next run asks only the rest")
+        self._refuse_too_many(errors, len(distinct))
         return [
             self._row(request, replies.get(key), errors.get(key))
             for request in requests
             for key in [keys[request["request_id"]]]
         ]
 
-    # ---------------------------------------------------------------------------------------------------------- asking
+    # ---------------------------------------------------------------------------------------------- asking
 
     def _body(self, request: dict) -> dict:
-        """What the client is told: a chat, and every value that shapes the reply."""
+        """What is sent: a chat, and every value that shapes the reply."""
         body = {"model": self.model, "messages": request["messages"]}
-        if self.settings["choices"]:
+        if self.settings.choices:
             return body | {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        decoding = self.settings["decoding"]
-        body |= {name: decoding[name] for name in ("max_tokens", "temperature", "top_p", "stop") if name in decoding}
-        if decoding["temperature"] > 0:
+        decoding = self.settings.decoding
+        body |= {"max_tokens": decoding.max_tokens, "temperature": decoding.temperature, "top_p": decoding.top_p}
+        if decoding.stop:
+            body["stop"] = list(decoding.stop)
+        if decoding.temperature > 0:
             body["seed"] = request["seed"]
-        # OpenAI knows neither and refuses what it does not know, so they are sent only where they say something.
-        extra = {"top_k": (decoding["top_k"], 0), "repetition_penalty": (decoding["repetition_penalty"], 1.0)}
-        if said := {name: value for name, (value, off) in extra.items() if value != off}:
-            body |= said
-        if self.settings["schema"]:
-            schema = {"name": "reply", "strict": True, "schema": self.settings["schema"]}
+        # OpenAI knows neither and refuses what it does not know, so they are sent only where they are on.
+        if decoding.top_k:
+            body["top_k"] = decoding.top_k
+        if decoding.repetition_penalty != 1:
+            body["repetition_penalty"] = decoding.repetition_penalty
+        if self.settings.json_schema:
+            schema = {"name": "reply", "strict": True, "schema": self.settings.json_schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
@@ -103,7 +111,7 @@ class EndpointEngine:
         return reply_key(self.url, self._body(request), request["sample"])
 
     async def _ask(self, todo: deque, replies: dict, errors: dict) -> None:
-        """Empty `todo` into `replies` and `errors`, or as much of it as can be."""
+        """Move what is in `todo` to `replies` and `errors`, or as much of it as can be."""
 
         async def count(_) -> None:
             self.calls += 1
@@ -112,40 +120,47 @@ class EndpointEngine:
         client = openai.AsyncOpenAI(
             base_url=self.url,
             api_key=self.key,
-            timeout=self.runtime["timeout"],
+            timeout=self.runtime.timeout,
             http_client=http,
         )
         with Progress(total=len(todo), desc=f"ask {self.model}") as progress:
             workers = [
                 asyncio.create_task(self._work(client, todo, replies, errors, progress))
-                for _ in range(min(self.runtime["concurrency"], len(todo)))
+                for _ in range(min(self.runtime.concurrency, len(todo)))
             ]
-            self._end_well_on_signals(workers)
-            ends = await asyncio.gather(*workers, return_exceptions=True)
+            self._stop_on_signals(workers)
+            outcomes = await asyncio.gather(*workers, return_exceptions=True)
         await client.close()
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
 
-    def _end_well_on_signals(self, workers: list[asyncio.Task]) -> None:
+    def _stop_on_signals(self, workers: list[asyncio.Task]) -> None:
+        """After SIGTERM or SIGINT send nothing more, and keep the replies that come within GRACE."""
         loop = asyncio.get_running_loop()
 
-        def end() -> None:
+        def stop() -> None:
             self.stop = self.stop or "stopped by a signal"
             loop.call_later(GRACE, lambda: [worker.cancel() for worker in workers])
 
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, end)
+            loop.add_signal_handler(name, stop)
 
     async def _work(self, client: openai.AsyncOpenAI, todo: deque, replies: dict, errors: dict, progress: Progress) -> None:
         """Ask one request after the other until there is none, or a reason to stop."""
         while todo and not self.stop:
             key, request = todo[0]
-            cost = self._at_most(request)
-            if not self._affords(cost):
+            cost = self.budget.price(*self._tokens(request))
+            if not self.budget.affords(cost):
+                # While others are in flight they may yet turn out cheaper, and they will go on then.
+                if not self.in_flight:
+                    self.stop = (
+                        f"the budget of {self.budget.limit:g} USD a job is spent ({self.budget.spent:.4f} USD; "
+                        f"one more request may cost {cost:.4f})"
+                    )
                 return
             todo.popleft()
-            self.reserved += cost
+            self.budget.reserved += cost
             self.in_flight += 1
             try:
                 replies[key] = await self._kept_reply(client, key, request)
@@ -154,32 +169,35 @@ class EndpointEngine:
                 errors[key] = str(error)
                 self.failed_in_a_row += 1
                 if self.failed_in_a_row >= IN_A_ROW:
-                    self.stop = self.stop or f"{IN_A_ROW} requests in a row got no answer from {self.url}; the last: {error}"
-            except BaseException as error:  # a full disk, a bug, the end of the grace: nothing more may be spent
+                    reason = f"{IN_A_ROW} requests in a row got no answer from {self.url}; the last: {error}"
+                    self.stop = self.stop or reason
+            # A full disk, a bug, the end of the grace: nothing more may be spent.
+            except BaseException as error:
                 self.stop = self.stop or repr(error)
                 raise
             finally:
-                self.reserved -= cost
+                self.budget.reserved -= cost
                 self.in_flight -= 1
             progress.update()
 
     async def _kept_reply(self, client: openai.AsyncOpenAI, key: str, request: dict) -> dict:
-        """The endpoint's reply, paid for and kept; one that went astray is asked for again, and the last counts."""
-        for left in range(AGAIN, -1, -1):
+        """The endpoint's reply, paid for and kept. One that ignores the schema is asked for again, and
+        the last one counts."""
+        for left in range(REPEATS, -1, -1):
             reply = await self._reply(client, self._body(request))
-            self.usd += self._price(*_usage(reply))
+            self.budget.spent += self.budget.price(*tokens_of(reply))
             self.store.add(key, request["request_id"], reply)
-            spent = self.runtime["budget"] is not None and self.usd + self.reserved > self.runtime["budget"]
-            if not left or spent or not self._astray(reply):
+            if not left or self.budget.is_exceeded or not self._ignores_schema(reply):
                 return reply
 
     async def _reply(self, client: openai.AsyncOpenAI, body: dict) -> dict:
         """The endpoint's reply to one request, as JSON.
 
-        The client tries again by itself after 408, 409, 429, 5xx, time-outs and cut connections, waiting as long as Retry-After
-        says or else longer each time, with jitter. Replies that are no chat completion are tried again here.
+        The client tries again by itself after 408, 409, 429, 5xx, time-outs and cut connections,
+        waiting as long as Retry-After says or else longer each time, with jitter. Replies that are
+        not a chat completion are tried again here.
         """
-        left = self.runtime["attempts"]
+        left = self.runtime.attempts
         while True:
             try:
                 # The client's typed method spends more time on checking the request than on sending it.
@@ -193,67 +211,52 @@ class EndpointEngine:
                 raise self._unanswered(error) from error
             left -= 1 + int(answer.response.request.headers["x-stainless-retry-count"])
             try:
-                return _well_formed(answer.content)
+                return well_formed(answer.content)
             except ValueError as error:
                 if left < 1:
-                    raise UnansweredError(f"no chat completion in {self.runtime['attempts']} attempts: {error}") from error
-            await asyncio.sleep(min(0.5 * 2 ** (self.runtime["attempts"] - left), 8.0) * random.uniform(0.5, 1.0))
+                    raise UnansweredError(f"no chat completion in {self.runtime.attempts} attempts: {error}") from error
+            await asyncio.sleep(min(0.5 * 2 ** (self.runtime.attempts - left), 8.0) * random.uniform(0.5, 1.0))
 
     def _unanswered(self, error: openai.APIError) -> UnansweredError:
         """Why a request got no answer. Where no other will get one either, nothing more is sent."""
-        said = _said(error)
+        message = message_of(error)
         status = getattr(error, "status_code", None)
         if status in (401, 402, 403) or error.code == "insufficient_quota":
-            self.stop = f"{self.url} refuses the key of {self.runtime['key'] or 'no variable (endpoint.key is null)'}: {said}"
+            variable = self.runtime.key or "no variable (endpoint.key is null)"
+            self.stop = f"{self.url} refuses the key of {variable}: {message}"
         elif status == 404:
-            self.stop = f"{self.url} has no model {self.model}, or is not where the API begins (most end in /v1): {said}"
+            self.stop = f"{self.url} has no model {self.model}, or is not where the API begins (most end in /v1): {message}"
         elif isinstance(error, openai.APIConnectionError) and not self.answered:
-            self.stop = f"{self.url} does not answer ({said}); see that the server runs and can be reached from here"
-        return UnansweredError(f"{status or type(error).__name__}: {said}")
+            self.stop = f"{self.url} does not answer ({message}); see that the server runs and can be reached from here"
+        return UnansweredError(f"{status or type(error).__name__}: {message}")
 
-    # ----------------------------------------------------------------------------------------------------------- money
-
-    def _price(self, read: int, written: int) -> float:
-        return (read * self.runtime["input_price"] + written * self.runtime["output_price"]) / 1e6
+    # ------------------------------------------------------------------------------------------- estimate
 
     def _tokens(self, request: dict) -> tuple[int, int]:
-        """Tokens to read, estimated, and the most to write."""
-        read = sum(len(message["content"].encode()) for message in request["messages"]) // CHARACTERS_PER_TOKEN
-        return read, 1 if self.settings["choices"] else self.settings["decoding"]["max_tokens"]
-
-    def _at_most(self, request: dict) -> float:
-        return self._price(*self._tokens(request))
-
-    def _affords(self, cost: float) -> bool:
-        """Whether the budget allows one more request, should all that are in flight cost what they can."""
-        budget = self.runtime["budget"]
-        if budget is None or self.usd + self.reserved + cost <= budget:
-            return True
-        # While others are in flight they may yet turn out cheaper, and they will go on then.
-        if not self.in_flight:
-            self.stop = (
-                f"the budget of {budget:g} USD a job is spent ({self.usd:.4f} USD; one more request may cost {cost:.4f})"
-            )
-        return False
+        """Tokens that a request reads, estimated, and the most that its reply may have."""
+        return estimated_tokens(request["messages"]), self.settings.max_tokens
 
     def _announce(self, todo: deque, reused: int) -> None:
+        """Print what asking will cost. Raises StageError where the budget cannot even pay for the
+        prompts."""
         read, written = map(sum, zip(*(self._tokens(request) for _, request in todo), strict=True)) if todo else (0, 0)
-        least, most, budget = self._price(read, 0), self._price(read, written), self.runtime["budget"]
+        least, most, budget = self.budget.price(read, 0), self.budget.price(read, written), self.budget.limit
         print(
-            f"{len(todo)} requests to ask {self.model} at {self.url}, {reused} were answered before: about {read} tokens to read, "
-            f"at most {written} to write, {least:.4f} to {most:.4f} USD"
+            f"{len(todo)} requests to ask {self.model} at {self.url}, {reused} were answered before: about {read} "
+            f"tokens to read, at most {written} to write, {least:.4f} to {most:.4f} USD"
             + (f" of a budget of {budget:g}" if budget is not None else ""),
             flush=True,
         )
         if budget is not None and least > budget:
             raise StageError(
-                f"reading the prompts alone costs about {least:.4f} USD, more than the budget of {budget:g}: raise endpoint.budget, "
-                "or ask fewer"
+                f"reading the prompts alone costs about {least:.4f} USD, more than the budget of {budget:g}: "
+                "raise endpoint.budget, or ask fewer"
             )
 
-    # ---------------------------------------------------------------------------------------------------------- result
+    # --------------------------------------------------------------------------------------------- result
 
     def _conclude(self, answered: set[str], before: set[str], errors: dict[str, str]) -> None:
+        """Record and print what was asked, answered and spent. `before`: what was kept already."""
         reused = len(answered & before)
         self.usage = {
             "calls": self.calls,
@@ -261,61 +264,62 @@ class EndpointEngine:
             "reused": reused,
             "failed": len(errors),
             "errors": dict(Counter(errors.values()).most_common(10)),
-            "usd": round(self.usd, 6),
+            "usd": round(self.budget.spent, 6),
         }
         print(
-            f"{self.calls} calls: {len(answered) - reused} requests answered, {len(errors)} failed, {self.usd:.4f} USD; "
+            f"{self.calls} calls: {len(answered) - reused} requests answered, {len(errors)} failed, {self.budget.spent:.4f} USD; "
             f"{reused} answered before"
         )
         for reason, count in self.usage["errors"].items():
             print(f"  {count} failed: {reason}")
 
     def _refuse_too_many(self, errors: dict[str, str], asked: int) -> None:
-        if len(errors) > self.runtime["max_failed"] * asked:
+        """Raise StageError where more than max_failed of the `asked` requests failed."""
+        if len(errors) > self.runtime.max_failed * asked:
             reason, count = Counter(errors.values()).most_common(1)[0]
             raise StageError(
-                f"{len(errors)} of {asked} requests failed, more than endpoint.max_failed {self.runtime['max_failed']:g} allows; {count} of "
-                f"them: {reason}. What was answered is kept: run again to ask the failed ones again, or raise max_failed"
+                f"{len(errors)} of {asked} requests failed, more than endpoint.max_failed {self.runtime.max_failed:g} "
+                f"allows; {count} of them: {reason}. What was answered is kept: run again to ask the failed ones "
+                "again, or raise max_failed"
             )
 
     def _faults(self, replies: dict[str, dict]) -> dict[str, str]:
-        """Which replies are no answers, and why.
+        """Which replies are not answers, and why, by key.
 
-        Where allowed answers are asked for and no reply at all has log-probabilities, the endpoint gives none, and the answer
-        that it writes is all there is. Where some have them, a reply without them is not like the others.
+        Where an answer among choices is asked for and no reply at all has log-probabilities, the
+        endpoint gives none, and the answer that it writes counts. Where some have them, a reply
+        without them has failed.
         """
-        written = not any(_has_logprobs(reply) for reply in replies.values())
+        written = not any(has_logprobs(reply) for reply in replies.values())
         return {key: fault for key, reply in replies.items() if (fault := self._fault(reply, written))}
 
     def _fault(self, reply: dict, written: bool) -> str | None:
-        """Why a reply is no answer; None for one that is. `written`: an allowed answer need not come with log-probabilities."""
+        """Why a reply is not an answer; None for one that is. `written`: a choice that is written out
+        counts without log-probabilities."""
         choice = reply["choices"][0]
         message = choice["message"]
         if message.get("refusal"):
             return f"the model refused: {message['refusal'][:200]}"
-        if self.settings["choices"]:
-            # What counts is the first token's distribution; the token itself may well be the end of the turn.
-            if _has_logprobs(reply) or (written and (message.get("content") or "").strip() in self.settings["choices"]):
+        if choices := self.settings.choices:
+            # What counts is the first token's distribution; the token itself may end the turn.
+            if has_logprobs(reply) or (written and (message.get("content") or "").strip() in choices):
                 return None
-            return "the reply has no logprobs" + (f", and is none of {', '.join(self.settings['choices'])}" if written else "")
+            return "the reply has no logprobs" + (f", and is none of {', '.join(choices)}" if written else "")
         if not message.get("content"):
             return f"the model wrote nothing (finish_reason {choice.get('finish_reason')})"
         return None
 
-    def _astray(self, reply: dict) -> bool:
-        """Whether a reply ended by itself and is not the JSON that was asked for. Whoever reads it may still find in it what is
-        needed, so it is an answer; but the next run asks for it again."""
-        choice = reply["choices"][0]
-        if not self.settings["schema"] or choice.get("finish_reason") != "stop":
-            return False
-        try:
-            return not isinstance(json.loads(choice["message"].get("content") or ""), dict)
-        except ValueError:
-            return True
+    def _ignores_schema(self, reply: dict) -> bool:
+        """Whether a reply ended by itself and is not the JSON that was asked for. Its reader may still
+        find what it needs in it, so it is an answer; but the next run asks for it again."""
+        ended = reply["choices"][0].get("finish_reason") == "stop"
+        return bool(self.settings.json_schema) and ended and not is_json_object(reply)
 
     def _row(self, request: dict, reply: dict | None, error: str | None) -> dict:
-        read, written = _usage(reply) if reply else (0, 0)
+        """A row of Completions: of a `reply`, of an `error`, or of a reply that is not an answer."""
+        read, written = tokens_of(reply) if reply else (0, 0)
         choice = reply["choices"][0] if reply else {}
+        is_verdict = self.settings.choices and not error and has_logprobs(reply)
         return {
             "request_id": request["request_id"],
             "text": "" if error else choice["message"].get("content") or "",
@@ -323,20 +327,20 @@ class EndpointEngine:
             "error": error,
             "prompt_tokens": read,
             "completion_tokens": written,
-            "choice_logprobs": self._verdict(choice)
-            if self.settings["choices"] and not error and _has_logprobs(reply)
-            else None,
+            "choice_logprobs": self._choice_logprobs(choice) if is_verdict else None,
             "policy_hash": (reply or {}).get("model") or self.model,
         }
 
-    def _verdict(self, choice: dict) -> list[dict]:
+    def _choice_logprobs(self, choice: dict) -> list[dict]:
+        """The log-probability of each allowed answer as the first token."""
         first = choice["logprobs"]["content"][0]
         logprobs = {token["token"]: token["logprob"] for token in [*first["top_logprobs"], first]}
-        return [{"choice": answer, "logprob": logprobs.get(answer, ABSENT)} for answer in self.settings["choices"]]
+        return [{"choice": answer, "logprob": logprobs.get(answer, ABSENT)} for answer in self.settings.choices]
 
 
 def _secret(variable: str | None, url: str) -> str:
-    """The key in the environment's `variable`. It is nowhere else: not in the configuration, not in a log."""
+    """The key in the environment's `variable`. It is nowhere else: not in the configuration, not in a
+    log. Raises StageError where the variable is not set."""
     if variable is None:
         return "none"
     if not os.environ.get(variable):
@@ -344,35 +348,3 @@ def _secret(variable: str | None, url: str) -> str:
             f"{url} needs a key: set the environment variable {variable}, or endpoint.key to null if it needs none"
         )
     return os.environ[variable]
-
-
-def _well_formed(content: bytes) -> dict:
-    """`content` as a chat completion. Raises ValueError for anything else."""
-    try:
-        reply = json.loads(content)
-    except ValueError:
-        raise ValueError(f"the reply is not JSON but {content[:80]!r}") from None
-    try:
-        whole = isinstance(reply["choices"][0]["message"], dict)
-    except (TypeError, KeyError, IndexError):
-        whole = False
-    if not whole:
-        raise ValueError(f"the reply holds no message: {content[:200]!r}")
-    return reply
-
-
-def _has_logprobs(reply: dict) -> bool:
-    """Whether a reply tells how likely its first token was."""
-    return bool((reply["choices"][0].get("logprobs") or {}).get("content"))
-
-
-def _usage(reply: dict) -> tuple[int, int]:
-    """Tokens read and written, as the endpoint counts them; it charges for these."""
-    usage = reply.get("usage") or {}
-    return usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-
-
-def _said(error: openai.APIError) -> str:
-    """What the server said, in one line."""
-    said = error.body.get("message") if isinstance(error.body, dict) else None
-    return " ".join(str(said or error.message).split())[:300]

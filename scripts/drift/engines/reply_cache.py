@@ -1,7 +1,8 @@
 """Replies that were paid for: kept as they came, one JSON object a line, and never deleted.
 
-A reply is filed under a hash of all that was asked. So a job that was killed, a shard that was deleted, a table of requests
-that has changed in part: what was answered once is read from here, and only the rest is asked.
+A reply is kept under a hash of all that was sent for it. After a job was killed, a shard deleted or
+a table of requests changed in part, what was answered before is read from here, and only the rest
+is asked.
 """
 
 import hashlib
@@ -15,13 +16,15 @@ from pathlib import Path
 
 
 def reply_key(url: str, body: dict, sample: int) -> str:
-    """What a reply is filed under. The address counts: two servers may call different models by one name."""
-    asked = json.dumps([url, body, sample], sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()
+    """The key of a reply: SHA-256 of the endpoint's address, the request's body and the sample number.
+    The address counts, as two servers may call different models by one name."""
+    sent = json.dumps([url, body, sample], sort_keys=True)
+    return hashlib.sha256(sent.encode()).hexdigest()
 
 
 class ReplyStore:
-    """The replies of one model, in a folder. Every process writes a file of its own, so that none has to wait for another."""
+    """The replies of one model, in a folder. Every process writes a file of its own, so that none has
+    to wait for another."""
 
     SYNC_SECONDS = 1.0
 
@@ -30,7 +33,7 @@ class ReplyStore:
         self._file, self._synced = None, 0.0
 
     def read(self, keys: set[str]) -> Iterator[tuple[str, dict]]:
-        """(key, reply) of the kept replies among `keys`, in the order in which they came. A key may come more than once."""
+        """(key, reply) of the kept replies among `keys`, oldest first. A key may come more than once."""
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_bytes().splitlines():
                 try:
@@ -41,7 +44,7 @@ class ReplyStore:
                     yield kept["key"], kept["reply"]
 
     def add(self, key: str, request_id: str, reply: dict) -> None:
-        """Keep a reply. It outlives this process at once, and a power failure within SYNC_SECONDS."""
+        """Keep a reply. It survives this process at once, and a power failure after SYNC_SECONDS."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{time.time_ns()}-{platform.node()}-{os.getpid()}.jsonl"
@@ -53,7 +56,7 @@ class ReplyStore:
             self._sync()
 
     def close(self) -> None:
-        """No more replies come."""
+        """Put everything on disk; no more replies come."""
         if self._file is not None:
             self._sync()
             self._file.close()

@@ -2,30 +2,32 @@
 
 from pathlib import Path
 
-from drift.chat import load_tokenizer
+from drift.chat import load_tokenizer, pad_token_id
 from drift.engines import check_lengths, choice_tokens
 from drift.progress import Progress
+from drift.settings.sampling import DecodingSettings, GenerationSettings
 
 
 class TransformersEngine:
-    """Hugging Face generate, in batches of similar length. A reply is drawn with its request's own seed, whatever the batch."""
+    """Hugging Face generate, in batches of similar length. A reply is drawn with its request's own
+    seed, whatever the batch."""
 
     BATCH = 16
 
-    def __init__(self, policy: Path, settings: dict):
+    def __init__(self, policy: Path, settings: GenerationSettings):
         import torch
         from transformers import AutoModelForCausalLM
 
         self.settings = settings
         self.usage = {}
-        if settings["schema"]:
-            print("the transformers backend does not hold replies to the JSON schema; replies that do not follow it will show")
+        if settings.json_schema:
+            print("the transformers backend does not enforce the JSON schema: some replies may not follow it")
         self.tokenizer = load_tokenizer(policy)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = (
             AutoModelForCausalLM.from_pretrained(policy, dtype=torch.bfloat16, local_files_only=True).to(self.device).eval()
         )
-        self.choices = choice_tokens(self.tokenizer, settings["choices"])
+        self.choices = choice_tokens(self.tokenizer, settings.choices)
 
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows, in batches of similar length."""
@@ -38,9 +40,10 @@ class TransformersEngine:
         import torch
         from transformers import GenerationConfig
 
-        decoding = self.settings["decoding"]
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        decoding = self.settings.decoding
+        pad = pad_token_id(self.tokenizer)
         width = max(len(request["prompt_token_ids"]) for request in requests)
+        # Batch x width, padded on the left: every row ends where its reply begins.
         padding = [width - len(request["prompt_token_ids"]) for request in requests]
         ids = torch.tensor([[pad] * n + request["prompt_token_ids"] for n, request in zip(padding, requests, strict=True)])
         mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding])
@@ -51,42 +54,44 @@ class TransformersEngine:
             return [self._verdict(request, row) for request, row in zip(requests, logprobs, strict=True)]
         config = GenerationConfig(
             do_sample=False,
-            repetition_penalty=decoding["repetition_penalty"],
-            max_new_tokens=decoding["max_tokens"],
+            repetition_penalty=decoding.repetition_penalty,
+            max_new_tokens=decoding.max_tokens,
             eos_token_id=self.tokenizer.eos_token_id,
             pad_token_id=pad,
         )
-        draw = [] if decoding["temperature"] == 0 else self._draw(decoding, [request["seed"] for request in requests])
+        draw = [] if decoding.temperature == 0 else self._draw(decoding, [request["seed"] for request in requests])
         with torch.no_grad():
             output = self.model.generate(
                 ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config, logits_processor=draw
             )
         return [self._completion(request, row.tolist()) for request, row in zip(requests, output[:, width:], strict=True)]
 
-    def _draw(self, decoding: dict, seeds: list[int]) -> list:
-        """What makes the likeliest token a drawn one: temperature, top_k and top_p, then Gumbel noise of each row's own seed.
-        The largest of log p + Gumbel noise is distributed as p (Gumbel-max)."""
+    def _draw(self, decoding: DecodingSettings, seeds: list[int]) -> list:
+        """Logits processors that make the likeliest token a drawn one: temperature, top_k and top_p, then
+        Gumbel noise of each row's own seed. The largest of log p + Gumbel noise is distributed as p
+        (Gumbel-max)."""
         import torch
         from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
         generators = [torch.Generator(self.device).manual_seed(seed) for seed in seeds]
 
         def noise(_, scores):
+            # scores: batch x vocabulary. -log of an exponential variable is Gumbel noise.
             drawn = torch.stack(
                 [torch.empty_like(row).exponential_(generator=g) for row, g in zip(scores, generators, strict=True)]
             )
             return scores - drawn.log()
 
-        top_k = [TopKLogitsWarper(decoding["top_k"])] if decoding["top_k"] else []
-        return [TemperatureLogitsWarper(decoding["temperature"]), *top_k, TopPLogitsWarper(decoding["top_p"]), noise]
+        top_k = [TopKLogitsWarper(decoding.top_k)] if decoding.top_k else []
+        return [TemperatureLogitsWarper(decoding.temperature), *top_k, TopPLogitsWarper(decoding.top_p), noise]
 
     def _completion(self, request: dict, tokens: list[int]) -> dict:
         end = self.tokenizer.eos_token_id
         stopped = end in tokens
         tokens = tokens[: tokens.index(end) + 1] if stopped else tokens
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        found = [text.index(stop) for stop in self.settings["decoding"].get("stop", []) if stop in text]
-        text, stopped = (text[: min(found)], True) if found else (text, stopped)
+        stops = [text.index(stop) for stop in self.settings.decoding.stop if stop in text]
+        text, stopped = (text[: min(stops)], True) if stops else (text, stopped)
         return self._row(request, text, "stop" if stopped else "length", len(tokens))
 
     def _verdict(self, request: dict, logprobs) -> dict:

@@ -6,51 +6,57 @@ from pathlib import Path
 from drift.cli import StageError
 from drift.engines import check_lengths, choice_tokens
 from drift.progress import Progress
+from drift.settings.sampling import EngineRuntime, GenerationSettings
 
 
 class VllmEngine:
     """One engine in this process, with the model of folder `policy`."""
 
-    def __init__(self, policy: Path, settings: dict, runtime: dict):
-        # One engine, one process: starting two more costs longer than a small shard takes.
+    def __init__(self, policy: Path, settings: GenerationSettings, runtime: EngineRuntime):
+        # One engine, one process: starting two more takes longer than a small shard.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(runtime["cpu_cache_gib"]))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(runtime.cpu_cache_gib))
         import torch
         from vllm import LLM
 
         self.settings = settings
         self.usage = {}
-        on_cpu = not torch.cuda.is_available()
-        # On a CPU, seeded requests crash when a prompt is read in chunks, so a whole prompt has to fit one batch.
-        options = {
-            "enforce_eager": True,
-            "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(settings["context"], 2048),
-        }
-        self.decoding = settings["decoding"]
-        if on_cpu and self.decoding and self.decoding["temperature"] and (self.decoding["top_k"] or self.decoding["top_p"] < 1):
-            from drift.engines import cpu_sampling
-
-            options["logits_processors"] = [cpu_sampling.processor(self.decoding["top_k"], self.decoding["top_p"])]
-            self.decoding = self.decoding | {"top_k": 0, "top_p": 1.0}
-        # White space is legal anywhere in JSON, and a small model can fill its whole reply with it. That it may not has to be told
-        # to the engine: vLLM takes the same wish with a request, and ignores it.
-        structured = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
+        self.decoding = settings.decoding
+        options = {} if torch.cuda.is_available() else self._options_on_cpu()
+        if settings.json_schema:
+            # White space is legal anywhere in JSON, and a small model can fill its whole reply with
+            # it. It has to be forbidden here: vLLM takes the same option with a request, and ignores it.
+            options["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
         self.llm = LLM(
             str(policy),
             dtype="bfloat16",
             seed=0,
-            max_model_len=settings["context"],
+            max_model_len=settings.context,
             generation_config="vllm",
-            tensor_parallel_size=runtime["tensor_parallel"],
-            gpu_memory_utilization=runtime["gpu_memory"],
-            enable_prefix_caching=runtime["prefix_caching"],
-            **(options if on_cpu else {}),
-            **(structured if settings["schema"] else {}),
+            tensor_parallel_size=runtime.tensor_parallel,
+            gpu_memory_utilization=runtime.gpu_memory,
+            enable_prefix_caching=runtime.prefix_caching,
+            **options,
         )
-        self.choices = choice_tokens(self.llm.get_tokenizer(), settings["choices"])
+        self.choices = choice_tokens(self.llm.get_tokenizer(), settings.choices)
+
+    def _options_on_cpu(self) -> dict:
+        """What vLLM needs on a CPU; top-k and top-p become a logits processor of ours."""
+        options = {
+            "enforce_eager": True,
+            # Seeded requests crash when a prompt is read in chunks, so a whole prompt has to fit a batch.
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(self.settings.context, 2048),
+        }
+        decoding = self.decoding
+        if decoding and decoding.temperature and (decoding.top_k or decoding.top_p < 1):
+            from drift.engines import cpu_sampling
+
+            options["logits_processors"] = [cpu_sampling.processor(decoding.top_k, decoding.top_p)]
+            self.decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
+        return options
 
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows; every request has its own seed."""
@@ -68,13 +74,23 @@ class VllmEngine:
 
         if self.choices:
             return SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=list(self.choices))
-        schema = self.settings["schema"]
-        structure = schema and StructuredOutputsParams(json=schema)
-        return SamplingParams(seed=seed, structured_outputs=structure, **self.decoding)
+        schema = self.settings.json_schema
+        return SamplingParams(
+            seed=seed,
+            temperature=self.decoding.temperature,
+            top_p=self.decoding.top_p,
+            top_k=self.decoding.top_k,
+            repetition_penalty=self.decoding.repetition_penalty,
+            max_tokens=self.decoding.max_tokens,
+            stop=list(self.decoding.stop),
+            structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
+        )
 
     def _completion(self, request: dict, output) -> dict:
         if list(output.prompt_token_ids) != request["prompt_token_ids"]:
-            raise StageError(f"vLLM read other tokens than request {request['request_id']} asked for")
+            raise StageError(
+                f"vLLM read other tokens than request {request['request_id']} has; is its version the one of envs/?"
+            )
         reply = output.outputs[0]
         logprobs = self.choices and [
             {"choice": choice, "logprob": reply.logprobs[0][token].logprob} for token, choice in self.choices.items()

@@ -1,22 +1,26 @@
 """Judging answers: the questions that a judge is asked, and what it is shown.
 
-The conversation and the answers are others' text. They are put into the judge prompt in one pass, so braces in them stay text;
-whatever in them would end the judge's turn, or a part of the prompt, is broken by a space.
+The conversation and the answers are others' text. They are put into the judge prompt in one pass, so
+that braces in them stay text; whatever in them would end the judge's turn, or a part of the prompt,
+is broken by a space.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from drift.chat import Messages, trim
+from drift import chat
+from drift.chat import Messages
 from drift.cli import StageError
-from drift.judging.protocols import PAIRWISE
 from drift.seeds import completion_seed, is_switched
+from drift.settings.judging import Protocol
 
 EMPTY = "(The reply is empty.)"
 TOO_LONG = "the question does not fit the judge's context"
 
-# Names under which a template may show each thing: ours, and those of the published WildBench and AlpacaEval prompts.
+# Names under which a template may show each thing, besides ours: those of the published WildBench
+# and AlpacaEval prompts.
 _ALIASES = {
     "query": ("user_query", "instruction"),
     "reply": ("model_output",),
@@ -24,28 +28,30 @@ _ALIASES = {
     "reply_b": ("candidate_B", "output_2"),
 }
 _PLACEHOLDER = re.compile(r"\{\$?(\w+)\}")
+# A turn of a template in ChatML, and what may delimit a part of a template.
 _TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", re.DOTALL)
 _TAG = re.compile(r"<[/|]?\w+\|?>")
-# Where the judge's tokenizer is not here, control tokens are known by their look.
-MARKER = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
 
 
-# ------------------------------------------------------------------------------------------------------------ questions
+# ---------------------------------------------------------------------------------------- questions
 
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to ask of a judge about one answer of a policy."""
+    """One question to a judge about one answer of a policy; the names are those of Judgments."""
 
     request_id: str
     prompt_id: str
     sample: int
-    kind: str  # pairwise or score
+    # pairwise or score
+    kind: str
+    # Of a pair: who gave the other answer, and the order of presentation (AB: the policy's first).
     opponent: str | None
     order: str | None
     vote: int
+    # The policy's answer, and the opponent's.
     answer: str
-    other: str | None  # the opponent's answer
+    other: str | None
 
     @property
     def same(self) -> bool:
@@ -53,32 +59,36 @@ class Question:
         return self.answer == self.other
 
 
-def questions(row: dict, how: dict, seed: int) -> Iterator[Question]:
-    """All questions about `row`, an answer with its task; none where there is nothing to compare it with.
+def questions(row: dict[str, Any], protocol: Protocol, seed: int) -> Iterator[Question]:
+    """All questions about an answer; none where there is no other answer to compare it with.
 
-    `how`: verdict, order, votes (see drift.judging.protocols). White space around an answer says nothing of its quality.
+    row: a row of Responses with the columns of its task. White space around an answer does not count
+    for its quality, so it is not shown.
     """
     prompt_id, sample, answer = row["prompt_id"], row["sample"], row["response"].strip()
-    if how["verdict"] in PAIRWISE:
+    if protocol.pairwise:
         for opponent, other in opponents(row).items():
-            for order in orders(row, how["order"], seed):
-                for vote in range(how["votes"]):
+            for order in orders(row, protocol.order, seed):
+                for vote in range(protocol.votes):
                     name = f"{prompt_id}#pairwise-{order}-{opponent}-{sample}.{vote}"
                     yield Question(name, prompt_id, sample, "pairwise", opponent, order, vote, answer, other.strip())
     else:
-        for vote in range(how["votes"]):
+        for vote in range(protocol.votes):
             name = f"{prompt_id}#score-{sample}.{vote}"
             yield Question(name, prompt_id, sample, "score", None, None, vote, answer, None)
 
 
-def opponents(row: dict) -> dict[str, str]:
-    """The answers to compare a task's answer with, by who gave them."""
+def opponents(row: dict[str, Any]) -> dict[str, str]:
+    """The answers to compare an answer to a task with, by who gave them."""
     baseline = {} if row["baseline"] is None else {"baseline": row["baseline"]}
     return baseline | {reference["model"]: reference["response"] for reference in row["references"] or []}
 
 
-def orders(row: dict, order: str, seed: int) -> tuple[str, ...]:
-    """The orders of presentation of a task's answers; AB: the policy's first. The same for every policy and opponent."""
+def orders(row: dict[str, Any], order: str, seed: int) -> tuple[str, ...]:
+    """The orders in which answers to a task are shown, by Protocol.order; AB: the policy's first.
+
+    They depend on the task alone: the same for every policy and opponent.
+    """
     if order == "both":
         return "AB", "BA"
     if order == "alpacaeval":
@@ -88,26 +98,29 @@ def orders(row: dict, order: str, seed: int) -> tuple[str, ...]:
     return ("AB",) if first else ("BA",)
 
 
-# --------------------------------------------------------------------------------------------------------- judge prompts
+# ------------------------------------------------------------------------------------- judge prompts
 
 
-def read_template(text: str, verdict: str, source: str) -> Messages:
-    """A judge prompt as chat messages: one of the user's, or several where it is written in ChatML, as AlpacaEval's are.
+def read_template(text: str, protocol: Protocol, source: str) -> Messages:
+    """A judge prompt as chat messages: one user message, or several messages where it is written in
+    ChatML, as AlpacaEval's are.
 
-    Raises StageError where it does not show what is to be judged.
+    source: its file, for the message. Raises StageError where it does not show what is to be judged.
     """
     named = set(_PLACEHOLDER.findall(text))
-    for shown in ("reply_a", "reply_b") if verdict in PAIRWISE else ("reply",):
+    for shown in ("reply_a", "reply_b") if protocol.pairwise else ("reply",):
         if not named & {shown, *_ALIASES[shown]}:
             raise StageError(
-                f"{source}: a judge prompt for a {verdict} has to show {{{shown}}}; see scripts/templates/ for ours"
+                f"{source}: a judge prompt for verdict {protocol.verdict} has to show {{{shown}}}; "
+                "scripts/templates/judge-*.txt are examples"
             )
     turns = [{"role": role, "content": content.strip()} for role, content in _TURN.findall(text)]
     return turns or [{"role": "user", "content": text.strip()}]
 
 
 def fill(template: Messages, values: dict[str, str]) -> Messages:
-    """`template` with each {name}, or {$name}, of `values` replaced; values are not looked into, and other braces stay."""
+    """`template` with each {name}, or {$name}, of `values` replaced. Placeholders inside values are
+    not replaced, and other braces stay."""
     named = values | {alias: values[name] for name, aliases in _ALIASES.items() if name in values for alias in aliases}
 
     def filled(text: str) -> str:
@@ -116,38 +129,53 @@ def fill(template: Messages, values: dict[str, str]) -> Messages:
     return [{"role": turn["role"], "content": filled(turn["content"])} for turn in template]
 
 
-def breaker(template: Messages, letters: list[str], markers: list[str] | None) -> Callable[[str], str]:
-    """A function that breaks, in others' text, chat markers of the judge and tags of the judge prompt, by a space each.
+def breaker(template: Messages, letters: tuple[str, str], markers: list[str] | None) -> Callable[[str], str]:
+    """A function that breaks, in others' text, the judge's chat markers and the tags of its prompt.
 
-    `markers` None: the judge's are not known, and those of common chat formats are broken.
+    markers: None where they are not known; then those of common chat formats are broken.
     """
     shown = fill(template, dict(zip("ab", letters, strict=True)))
-    words = {tag for turn in shown for tag in _TAG.findall(turn["content"])} | set(markers or ())
-    # The longest first: of two words that begin alike, the longer one is the one that stands there.
-    known = [re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word))]
-    pattern = re.compile("|".join([*known, *([] if markers is not None else [MARKER.pattern])]) or r"(?!)")
-    return lambda text: pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+    tags = {tag for turn in shown for tag in _TAG.findall(turn["content"])}
+    return chat.breaker([*tags, *(markers or [])], chat.COMMON_MARKERS if markers is None else None)
 
 
-def chat(template: Messages, question: Question, prompt: Messages, checklist: list[str] | None, letters: list[str]) -> Messages:
+def judge_chat(
+    template: Messages,
+    question: Question,
+    prompt: Messages,
+    checklist: list[str] | None,
+    letters: tuple[str, str],
+) -> Messages:
     """The judge's chat for a question about an answer to `prompt`. All texts have gone through a `breaker`."""
-    said = [f"{message['role'].upper()}: {message['content']}" for message in prompt]
+    turns = [f"{message['role'].upper()}: {message['content']}" for message in prompt]
     values = {
-        "conversation": "\n\n".join(said),
-        "history": "\n\n".join(said[:-1]) or "(none)",
+        "conversation": "\n\n".join(turns),
+        "history": "\n\n".join(turns[:-1]) or "(none)",
         "query": prompt[-1]["content"],
         "checklist": "\n".join(f"- {item}" for item in checklist or []) or "(none)",
     }
-    shown = question.answer or EMPTY
+    answer = question.answer or EMPTY
     if question.kind == "pairwise":
-        both = (shown, question.other or EMPTY) if question.order == "AB" else (question.other or EMPTY, shown)
+        other = question.other or EMPTY
+        both = (answer, other) if question.order == "AB" else (other, answer)
         values |= dict(zip(("reply_a", "reply_b", "a", "b"), (*both, *letters), strict=True))
     else:
-        values["reply"] = shown
+        values["reply"] = answer
     return fill(template, values)
 
 
-def fitted(make: Callable[[Messages], Messages], prompt: Messages, fits: Callable[[Messages], bool]) -> Messages | None:
-    """The judge's chat, made of the longest tail of `prompt` with which it fits; None where none does."""
-    tail = trim(prompt, lambda shorter: fits(make(shorter)))
-    return None if tail is None else make(tail)
+def fitting_chat(
+    template: Messages,
+    question: Question,
+    prompt: Messages,
+    checklist: list[str] | None,
+    letters: tuple[str, str],
+    fits: Callable[[Messages], bool],
+) -> Messages | None:
+    """The judge's chat with the longest tail of `prompt` with which it fits; None where none does."""
+
+    def shown(tail: Messages) -> Messages:
+        return judge_chat(template, question, tail, checklist, letters)
+
+    tail = chat.trim(prompt, lambda shorter: fits(shown(shorter)))
+    return None if tail is None else shown(tail)

@@ -1,45 +1,81 @@
-"""How answers are judged: the three kinds of verdict, and what a judge is told to make of them.
+"""How a judge judges a benchmark: the one place that resolves it from the configuration.
 
-letter  which of two answers is better, from the probabilities of two letters as the judge's first token
-choice  which of two answers is better and by how much, in five levels; a JSON object
-score   how good one answer is, 1 to 10; a JSON object
-
-Rules import this module, so it imports nothing but the standard library.
+A judge's row overrides the benchmark's row, which overrides what the benchmark's kind was published
+with (its JUDGING). Rules and tools import this module, so it imports no library of the stages.
+`config` is always the validated configuration (drift.config.load).
 """
 
-LEVELS = ("A++", "A+", "A=B", "B+", "B++")  # A much better, A better, tie, B better, B much better
-PAIRWISE = ("letter", "choice")
+from typing import Any
+
+from drift import plugins, verdicts
+from drift.settings.judging import Protocol
+
+# The verdict that ranks candidates: each by itself.
+RANKING = "score"
 
 
-def _object(**properties: dict) -> dict:
-    """The JSON schema of an object with just these properties, in this order."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+def judges_of(config: dict, benchmark: str) -> list[str]:
+    """Who judges a benchmark, in the order of the configuration."""
+    named = config["evaluation"]["benchmarks"][benchmark]["judge"] or config["evaluation"]["judge"]
+    return [named] if isinstance(named, str) else named
 
 
-_TEXT = {"type": "string"}
-# The grounds come first: a verdict that is written after them can follow from them.
-SCHEMAS = {
-    "letter": None,
-    "choice": _object(of_a=_TEXT, of_b=_TEXT, comparison=_TEXT, choice={"type": "string", "enum": list(LEVELS)}),
-    "score": _object(strengths=_TEXT, weaknesses=_TEXT, score={"type": "integer", "enum": list(range(1, 11))}),
+def judged(config: dict) -> list[tuple[str, str]]:
+    """Every benchmark with each of its judges, in the order of the configuration."""
+    return [(benchmark, judge) for benchmark in config["evaluation"]["benchmarks"] for judge in judges_of(config, benchmark)]
+
+
+def protocol_of(config: dict, benchmark: str, judge: str) -> Protocol:
+    """How `judge` judges `benchmark`."""
+    benchmark_row = config["evaluation"]["benchmarks"][benchmark]
+    judge_row = config["evaluation"]["judges"][judge]
+    published = plugins.load(plugins.BENCHMARKS, benchmark_row["kind"]).JUDGING
+    verdict = judge_row["verdict"] or published.verdict
+    return Protocol(
+        verdict=verdict,
+        pairwise=verdicts.load(verdict).PAIRWISE,
+        order=judge_row["order"] or benchmark_row["order"] or published.order,
+        letters=published.letters,
+        votes=judge_row["votes"],
+    )
+
+
+def ranking_protocol(votes: int) -> Protocol:
+    """How a judge, or the policy itself, scores candidates: each by itself, `votes` times."""
+    pairwise = verdicts.load(RANKING).PAIRWISE
+    return Protocol(verdict=RANKING, pairwise=pairwise, order="random", letters=("A", "B"), votes=votes)
+
+
+def generation(protocol: Protocol, decoding: dict[str, Any]) -> dict[str, Any]:
+    """What `generate` is told of a judge's questions: the allowed replies (choices), or the schema of
+    the reply and its `decoding` (evaluation.judges.NAME.decoding)."""
+    verdict = verdicts.load(protocol.verdict)
+    choices = verdict.choices(protocol.letters)
+    return {"choices": choices, "schema": verdict.SCHEMA, "decoding": None if choices else decoding}
+
+
+def max_tokens(protocol: Protocol, decoding: dict[str, Any]) -> int:
+    """Tokens that a verdict may have: one where its probabilities are read off."""
+    return 1 if verdicts.load(protocol.verdict).choices(protocol.letters) else decoding["max_tokens"]
+
+
+def questions_per_answer(protocol: Protocol) -> int:
+    """How often an answer is judged, against one other answer where two are compared."""
+    return protocol.votes * (2 if protocol.pairwise and protocol.order == "both" else 1)
+
+
+_ORDERS = {
+    "both": "both orders",
+    "random": "one order a task",
+    "alpacaeval": "AlpacaEval's order",
 }
 
 
-def judging(benchmark: dict, judge: dict, default) -> dict:
-    """How a judge judges a benchmark, from their rows of the configuration and the `Judging` of the benchmark's kind."""
-    return {
-        "verdict": judge["verdict"] or default.verdict,
-        "order": judge["order"] or benchmark["order"] or default.order,
-        "letters": list(default.letters),
-        "votes": judge["votes"],
-    }
-
-
-def asked(how: dict, judge: dict) -> dict:
-    """What `generate` is told of such questions: the allowed answers, or the schema of the reply and its decoding."""
-    letters = how["verdict"] == "letter"
-    return {
-        "choices": how["letters"] if letters else None,
-        "schema": SCHEMAS[how["verdict"]],
-        "decoding": None if letters else judge["decoding"],
-    }
+def words(protocol: Protocol) -> str:
+    """The protocol in a few words, for the report."""
+    parts = [verdicts.load(protocol.verdict).LABEL]
+    if protocol.pairwise:
+        parts.append(_ORDERS[protocol.order])
+    if protocol.votes > 1:
+        parts.append(f"{protocol.votes} votes")
+    return ", ".join(parts)

@@ -6,10 +6,15 @@ tier is that of its surest rule: high where the words are about the reply, mediu
 users and coding users best, and miss at least half of the dissatisfaction, so that NEUTRAL does not mean content.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
+
+from drift.labelers import NO_FOLLOW_UP, answered
+
+DROPS = (NO_FOLLOW_UP,)
 
 # What is known of the rules' worth, for whoever sees their labels.
 CHECKED = (
@@ -307,8 +312,14 @@ SURE["strict"].append(REPEAT)
 QUALIFIED = r"\b(?:but|however|except|although|though|not|n't)\b"
 
 
-def label(replies: pl.DataFrame) -> pl.DataFrame:
-    """Label every reply from its follow-up: `replies` has user, response and feedback; label, evidence, tier and score are added."""
+def label(turns: pl.DataFrame, answers: None = None) -> tuple[pl.DataFrame, Counter]:
+    """A label for every answered reply, from its follow-up and the words of prompt and reply."""
+    replies = answered(turns)
+    return labels(replies), Counter({NO_FOLLOW_UP: turns.height - replies.height})
+
+
+def labels(replies: pl.DataFrame) -> pl.DataFrame:
+    """`replies` (user, response and feedback, none null) with label, evidence, tier and score."""
     said = _opening(replies["feedback"])
     short = said.str.len_chars() <= SHORT_CHARS
     texts = pl.DataFrame({"text": said.zip_with(short, said.str.head(HEAD_CHARS)), "short": short}).with_row_index("row")

@@ -1,4 +1,5 @@
-"""How far two raters of the same items agree. All arrays are of shape (n,); NaN where a figure is not defined."""
+"""How far two raters of the same items agree. All arrays are of shape (n,); NaN where a statistic is
+not defined."""
 
 import numpy as np
 import polars as pl
@@ -17,17 +18,21 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau-b, -1 to 1: pairs in the same order less those in the opposite one, of the pairs that neither rater ties."""
-    at = np.triu_indices(len(x), 1)
-    of_x, of_y = (np.sign(np.subtract.outer(values, values)[at]) for values in (x, y))
-    untied = np.sqrt(float((of_x != 0).sum()) * float((of_y != 0).sum()))
-    return float((of_x * of_y).sum() / untied) if untied else np.nan
+    """Kendall's tau-b, -1 to 1: pairs in the same order less those in the opposite one, of the pairs
+    that neither rater ties."""
+    # Every pair of items once: the entries above the diagonal of the (n, n) matrix of differences.
+    pairs = np.triu_indices(len(x), 1)
+    order_x, order_y = (np.sign(np.subtract.outer(values, values)[pairs]) for values in (x, y))
+    untied = np.sqrt(float((order_x != 0).sum()) * float((order_y != 0).sum()))
+    return float((order_x * order_y).sum() / untied) if untied else np.nan
 
 
 def kappa(x: np.ndarray, y: np.ndarray, *, quadratic: bool = False) -> float:
-    """Cohen's kappa of whole numbers, at most 1: agreement beyond chance; `quadratic`: a miss weighs by its square (Cohen 1968)."""
+    """Cohen's kappa of whole numbers, at most 1: agreement beyond chance; `quadratic`: a miss weighs
+    by its square (Cohen 1968)."""
     if not len(x):
         return np.nan
     miss = (lambda a, b: (a - b) ** 2) if quadratic else (lambda a, b: (a != b).astype(np.float64))
+    # By chance any rating of one meets any rating of the other: all n * n combinations.
     by_chance = np.mean(miss(x[:, None], y[None, :]))
     return float(1 - np.mean(miss(x, y)) / by_chance) if by_chance else np.nan

@@ -46,9 +46,9 @@ def read_json(path: Path) -> dict[str, dict[str, Any]]:
 
 def missing(path: Path) -> StageError:
     """The error for a file that is not there."""
-    return StageError(f"{path} is missing: put the file there, or give another place.")
+    return StageError(f"{path} is missing: put the file there, or name another one.")
 
 
 def unreadable(path: Path, cause: str) -> StageError:
     """The error for a file that cannot be read as what it should be."""
-    return StageError(f"{path} cannot be read: {cause}. Get the file anew.")
+    return StageError(f"{path} cannot be read: {cause}. Download the file again.")

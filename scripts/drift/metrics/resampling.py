@@ -1,7 +1,9 @@
-"""Uncertainty over items: bootstrap intervals, paired differences, permutation tests, and Holm's correction for many of them.
+"""Uncertainty over items: bootstrap intervals, paired differences, permutation tests, and Holm's
+correction for many of them.
 
-A figure is given by its items' keys and by how it follows from them. All figures over the same number of items are resampled
-alike, so that replicates of two policies on the same items may be subtracted.
+A statistic is given by its items' keys and by how it follows from them. All statistics over the
+same number of items are resampled alike, so that replicates of two policies on the same items may
+be subtracted.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-LEVEL = (2.5, 97.5)  # percentiles: a 95% interval
-PERMUTATIONS = 10_000  # the smallest p-value is about their inverse, which Holm's correction multiplies by the number of tests
-_SAME = 1e-9  # permuted differences this close to the observed one are equal but for rounding
+# Percentiles: a 95% interval.
+LEVEL = (2.5, 97.5)
+# The smallest p-value is about their inverse, which Holm's correction multiplies by the number of tests.
+PERMUTATIONS = 10_000
+# Permuted differences this close to the observed one are equal but for rounding.
+_SAME = 1e-9
 
 
-class Figure(Protocol):
+class Statistic(Protocol):
     """A number over items."""
 
     keys: np.ndarray  # (n,), sorted and unique
@@ -25,38 +30,54 @@ class Figure(Protocol):
         """The number; NaN where it is not defined."""
 
     def replicates(self, counts: np.ndarray) -> np.ndarray:
-        """The number, (resamples,), were each item there as often as `counts`, (resamples, n), say."""
+        """The number, (resamples,), if each item occurred as often as `counts`, (resamples, n), says."""
 
-    def take(self, at: np.ndarray) -> "Figure":
-        """The same figure of the items at `at`."""
+    def take(self, positions: np.ndarray) -> "Statistic":
+        """The same statistic of the items at `positions`."""
 
-    def permuted(self, other: "Figure", swapped: np.ndarray) -> np.ndarray:
-        """How far it differs from `other`, of the same items, (p,), were they exchanged where `swapped`, (p, n), is 1.
+    def permuted(self, other: "Statistic", swapped: np.ndarray) -> np.ndarray:
+        """How far it differs from `other`, of the same items, (p,), if they were exchanged where
+        `swapped`, (p, n), is 1.
 
-        In whatever measure suits the figure: it is compared with that of an exchange of nothing alone.
+        In whatever measure suits the statistic: it is compared with that of an exchange of nothing,
+        and with no other number.
         """
 
 
 @dataclass(frozen=True)
 class Sums:
-    """A figure that follows from sums over items: a mean, a mean of group means, a ratio."""
+    """A statistic that follows from sums over items: a mean, a mean of group means, a ratio."""
 
     keys: np.ndarray
     parts: np.ndarray  # (n, k): what each item adds to each sum
-    follows: Callable[[np.ndarray], np.ndarray]  # sums (..., k) -> figure (...)
+    follows: Callable[[np.ndarray], np.ndarray]  # sums (..., k) -> statistic (...)
 
     def value(self) -> float:
         return float(self.follows(self.parts.sum(axis=0)))
 
     def replicates(self, counts: np.ndarray) -> np.ndarray:
+        # (resamples, n) @ (n, k): all resamples' sums in one product.
         return self.follows(counts @ self.parts)
 
-    def take(self, at: np.ndarray) -> "Sums":
-        return Sums(self.keys[at], self.parts[at], self.follows)
+    def take(self, positions: np.ndarray) -> "Sums":
+        return Sums(self.keys[positions], self.parts[positions], self.follows)
 
     def permuted(self, other: "Sums", swapped: np.ndarray) -> np.ndarray:
-        mine = self.parts.sum(axis=0) + swapped @ (other.parts - self.parts)
-        return self.follows(mine) - self.follows((self.parts + other.parts).sum(axis=0) - mine)
+        # (p, k): where an item is swapped, its part is the other side's instead of its own.
+        own = self.parts.sum(axis=0) + swapped @ (other.parts - self.parts)
+        # What one side does not have, the other has: no second product is needed.
+        others = (self.parts + other.parts).sum(axis=0) - own
+        return self.follows(own) - self.follows(others)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic's value with its 95% interval (None: there is none), and the items behind it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
@@ -71,22 +92,27 @@ def mean(keys: Sequence[str], values: Sequence[float]) -> Sums:
 
 
 def by_item(keys: Sequence[str], parts: np.ndarray, follows: Callable[[np.ndarray], np.ndarray]) -> Sums:
-    """The figure of rows, several of which (an item's samples) may have one key: an item adds the mean of its rows.
+    """The statistic of rows, several of which (an item's samples) may have one key: an item adds the
+    mean of its rows.
 
-    Rows with a part that is NaN have no verdict, and are left out.
+    `keys`: (rows,). `parts`: (rows, k). Rows with a part that is NaN have no verdict, and are left out.
     """
-    there = ~np.isnan(parts).any(axis=1)
-    items, place, rows = np.unique(np.asarray(keys)[there], return_inverse=True, return_counts=True)
+    judged = ~np.isnan(parts).any(axis=1)
+    items, item_of_row, rows_of_item = np.unique(np.asarray(keys)[judged], return_inverse=True, return_counts=True)
     sums = np.zeros((len(items), parts.shape[1]))
-    np.add.at(sums, place, parts[there])
-    return Sums(items, sums / rows[:, None], follows)
+    # Unbuffered: rows of one item add up, where sums[item_of_row] += would keep the last one alone.
+    np.add.at(sums, item_of_row, parts[judged])
+    return Sums(items, sums / rows_of_item[:, None], follows)
 
 
 @lru_cache(maxsize=4)
 def resampled(n: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each of `n` items is in each of `resamples` samples of n items with replacement: (resamples, n)."""
+    """How often each of `n` items is in each of `resamples` samples of n items with replacement:
+    (resamples, n)."""
+    # Draws of row r are shifted to r*n .. r*n + n - 1, so that one bincount counts all rows apart.
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=n * resamples).reshape(resamples, n).astype(np.float64)
+    # The cache hands the same array to everybody.
     counts.flags.writeable = False
     return counts
 
@@ -100,45 +126,51 @@ def exchanges(n: int, permutations: int, seed: int) -> np.ndarray:
 
 
 def interval(replicates: np.ndarray) -> tuple[float, float] | None:
-    """The 95% percentile interval (Efron and Tibshirani 1993, chapter 13) of the replicates that are defined; None: no one is."""
+    """The 95% percentile interval (Efron and Tibshirani 1993, chapter 13) of the replicates that are
+    defined; None where none is."""
     replicates = replicates[~np.isnan(replicates)]
     return tuple(float(end) for end in np.percentile(replicates, LEVEL)) if len(replicates) else None
 
 
-def bootstrap(figure: Figure, resamples: int, seed: int) -> np.ndarray:
-    """The figure's replicates, (resamples,), over items drawn with replacement."""
-    return figure.replicates(resampled(len(figure.keys), resamples, seed)) if len(figure.keys) else np.array([])
+def bootstrap(statistic: Statistic, resamples: int, seed: int) -> np.ndarray:
+    """The statistic's replicates, (resamples,), over items drawn with replacement."""
+    if not len(statistic.keys):
+        return np.array([])
+    return statistic.replicates(resampled(len(statistic.keys), resamples, seed))
 
 
-def shared(a: Figure, b: Figure) -> tuple[Figure, Figure]:
-    """Both figures on the items that both have; the same objects where these are all."""
+def shared(a: Statistic, b: Statistic) -> tuple[Statistic, Statistic]:
+    """Both statistics on the items that both have; the same objects where these are all."""
     if np.array_equal(a.keys, b.keys):
         return a, b
-    _, at_a, at_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
-    return a.take(at_a), b.take(at_b)
+    _, positions_a, positions_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
+    return a.take(positions_a), b.take(positions_b)
 
 
-def permutation_p(a: Figure, b: Figure, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
-    """The two-sided p-value of a difference between `a` and `b`, figures of the same items: could either side's be the other's?
+def permutation_p(a: Statistic, b: Statistic, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
+    """The two-sided p-value of a difference between `a` and `b`, statistics of the same items: could
+    either side's results be the other's?
 
-    Under the null hypothesis every item's two results are exchangeable (a paired randomisation test; Phipson and Smyth 2010 for
-    the added 1, which keeps p above 0).
+    Under the null hypothesis every item's two results are exchangeable (a paired randomisation test;
+    Phipson and Smyth 2010 for the added 1, which keeps p above 0).
     """
     n = len(a.keys)
     observed = abs(a.permuted(b, np.zeros((1, n)))[0])
     # Equal items are equal however they are exchanged; without a defined difference nothing is shown.
     if not observed > 0:
         return 1.0
-    # A permuted difference that is not defined counts as an extreme one: that errs on the side of caution.
+    # A permuted difference that is not defined counts as extreme: that errs on the side of caution.
     extreme = ~(np.abs(a.permuted(b, exchanges(n, permutations, seed))) < observed * (1 - _SAME))
     return (1 + int(extreme.sum())) / (1 + permutations)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p-values: below alpha they keep the chance of any false finding among all of them below alpha."""
+    """Holm's (1979) adjusted p-values: those below alpha keep the chance of any false finding among
+    all of them below alpha."""
     p = np.asarray(p, dtype=np.float64)
     order = np.argsort(p, kind="stable")
+    # The smallest of m is multiplied by m, the next by m - 1, ...; none may be below one before it.
     adjusted = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    found = np.empty(len(p))
-    found[order] = adjusted
-    return found.tolist()
+    in_given_order = np.empty(len(p))
+    in_given_order[order] = adjusted
+    return in_given_order.tolist()

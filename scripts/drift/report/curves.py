@@ -6,10 +6,11 @@ import markupsafe
 import polars as pl
 
 from drift.config import Config
+from drift.names import HELDOUT_PAIRS
 from drift.report import charts
 from drift.report.metric_labels import TRAINING_CURVES, Metric, in_order
 from drift.report.reading import START, Catalog, configured
-from drift.report.score_tables import HELDOUT_PAIRS, scored_benchmarks
+from drift.report.score_tables import scored_benchmarks
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
 
 def judges(config: Config) -> list[str]:
     """The judges that judge a benchmark of the run, by name."""
-    return sorted({judge for _, judge in judged_by(config.evaluation)})
+    return sorted({judge for _, judge in judged_by(config)})
 
 
 def values(section: Section, *keys: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from drift.benchmarks import KINDS
-from drift.config import Benchmark, Config, Evaluation, Judge
-from drift.judging.protocols import judging
+from drift.config import Config
+from drift.judging.protocols import judged, protocol_of, words
 from drift.report.metric_labels import Metric, minus, percent, whole
 
 
@@ -54,45 +53,30 @@ class JudgeTable:
     rows: list[JudgeRow]
 
 
-def judged_by(evaluation: Evaluation) -> list[tuple[str, str]]:
+def judged_by(config: Config) -> list[tuple[str, str]]:
     """Every benchmark with each of its judges, in the order of the configuration."""
-    pairs = []
-    for name, benchmark in evaluation.benchmarks.items():
-        judges = benchmark.judge or evaluation.judge
-        pairs += [(name, judge) for judge in ([judges] if isinstance(judges, str) else judges)]
-    return pairs
+    return judged(config.model_dump(mode="json"))
 
 
 def judge_table(validation: list[dict], config: Config) -> JudgeTable:
     """A row a benchmark and judge, from the rows of a Validation table."""
-    evaluation = config.evaluation
     measured = {(row["judge"], row["benchmark"], row["metric"]): row for row in validation}
+    values = config.model_dump(mode="json")
     rows = []
-    for name, judge_name in judged_by(evaluation):
-        benchmark, judge = evaluation.benchmarks[name], evaluation.judges[judge_name]
-        its_rows = [measured.get((judge_name, name, metric.name)) for metric in AGREEMENT]
+    for benchmark, name in judged(values):
+        judge = config.evaluation.judges[name]
+        its_rows = [measured.get((name, benchmark, metric.name)) for metric in AGREEMENT]
         rows.append(
             JudgeRow(
-                judge=judge_name,
-                benchmark=name,
+                judge=name,
+                benchmark=benchmark,
                 model=judge.endpoint.model if judge.endpoint else judge.path,
-                how=described(benchmark, judge),
+                how=words(protocol_of(values, benchmark, name)) + (", own template" if judge.template else ""),
                 measures=[measure(row, metric) for row, metric in zip(its_rows, AGREEMENT, strict=True)],
                 validated=any(its_rows),
             )
         )
     return JudgeTable(AGREEMENT, rows)
-
-
-def described(benchmark: Benchmark, judge: Judge) -> str:
-    """How a judge judges a benchmark, in a few words."""
-    how = judging(benchmark.model_dump(), judge.model_dump(), KINDS[benchmark.kind].JUDGING)
-    if how["verdict"] == "score":
-        asked = "score 1 to 10"
-    else:
-        order = {"both": "both orders", "random": "one order a task", "alpacaeval": "AlpacaEval's order"}[how["order"]]
-        asked = f"{'letter' if how['verdict'] == 'letter' else 'choice of five'}, {order}"
-    return asked + (f", {how['votes']} votes" if how["votes"] > 1 else "") + (", own template" if judge.template else "")
 
 
 def measure(row: dict | None, metric: Metric) -> Measure | None:

@@ -8,11 +8,11 @@ from typing import Any, Self
 import duckdb
 import yaml
 
-from drift import cli
+from drift import cli, layout
 from drift.config import Config, ConfigError, load
 
 # Policies before the first iteration, which no method has made.
-START = ("base", "warmup")
+START = (layout.BASE, layout.WARMUP)
 
 
 class Catalog:

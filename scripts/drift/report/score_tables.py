@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drift.config import Config
+from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.report.judge_tables import judged_by
 from drift.report.metric_labels import Metric, in_order, points, signed
 from drift.report.reading import Policy
-
-# What the scores call the held-out corrections.
-HELDOUT_PAIRS = "heldout-pairs"
 
 Direction = Literal["", "up", "down"]
 
@@ -46,10 +44,10 @@ def refusals(completions: Iterable[dict]) -> dict[tuple[str, str], str]:
 def scored_benchmarks(rows: list[dict], config: Config) -> list[tuple[str, str]]:
     """Every benchmark and judge of the rows, in the order of the configuration.
 
-    The judge is '' for what was measured without one, which comes last in each benchmark.
+    What no judge measured (UNJUDGED) comes last in each benchmark.
     """
     benchmarks = [*config.evaluation.benchmarks, HELDOUT_PAIRS]
-    order = [*judged_by(config.evaluation), *((name, "") for name in benchmarks)]
+    order = [*judged_by(config), *((name, UNJUDGED) for name in benchmarks)]
     scored = {(row["benchmark"], row["judge"]) for row in rows}
     return sorted(scored & set(order), key=lambda pair: (benchmarks.index(pair[0]), order.index(pair)))
 

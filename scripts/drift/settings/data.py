@@ -1,7 +1,77 @@
 """Settings of the stages that turn raw conversations into pools."""
 
-from drift.config import Decontamination
+from pydantic import Field
+
+from drift.config import Config, Data, Decontamination, Filters, Labeler, LabelFile, Source
 from drift.settings.base import Settings, like
+
+
+class SourceSettings(Settings):
+    """How a source is read."""
+
+    kind: str = like(Source, "kind")
+    mask: bool = like(Source, "mask", default=False)
+
+
+class TurnsSettings(Settings):
+    """Of turns.py: how conversations become exchanges."""
+
+    sources: dict[str, SourceSettings] = like(Data, "sources")
+
+
+class LabelRequestsSettings(Settings):
+    """Of label_requests.py: which replies a rubric labeler is asked about, and at what length."""
+
+    labeler: str = Field(description="name of the labeler, for messages")
+    context: int = like(Labeler, "context")
+    max_tokens: int = Field(description="tokens of the context that are left for the answer")
+    max_replies: int | None = like(Labeler, "max_replies")
+    languages: list[str] | None = like(Filters, "languages")
+    seed: int = like(Config, "seed")
+
+
+class LabelerSettings(Settings):
+    """How a labeler labels."""
+
+    kind: str = like(Labeler, "kind")
+
+
+class LabelsSettings(Settings):
+    """Of labels.py: who labels the replies."""
+
+    labelers: dict[str, LabelerSettings] = like(Data, "labelers")
+
+
+class LabelFileSettings(Settings):
+    """What is known of labels made elsewhere."""
+
+    source: str = like(LabelFile, "source")
+
+
+class AgreementSettings(Settings):
+    """Of agreement.py: whose labels are compared with which."""
+
+    labelers: list[str] = Field(description="names of the labelers, in the order of the comparison")
+    files: dict[str, LabelFileSettings] = like(Data, "label_files")
+    seed: int = like(Config, "seed")
+
+
+class FilterSettings(Settings):
+    """What a reply must be to become a row of a pool."""
+
+    languages: list[str] | None = like(Filters, "languages")
+    drop_toxic: bool = like(Filters, "drop_toxic")
+    drop_redacted: bool = like(Filters, "drop_redacted")
+    drop_merged: bool = like(Filters, "drop_merged")
+    drop_continuations: bool = like(Filters, "drop_continuations")
+    drop_refusals: bool = like(Filters, "drop_refusals")
+    min_chars: int = like(Filters, "min_chars")
+    max_chars: int = like(Filters, "max_chars")
+    min_score: float = like(Filters, "min_score")
+    near_duplicates: float | None = like(Filters, "near_duplicates")
+    max_per_conversation: int = like(Filters, "max_per_conversation")
+    max_per_user: int | None = like(Filters, "max_per_user")
+    max_per_template: int | None = like(Filters, "max_per_template")
 
 
 class ContaminationSettings(Settings):
@@ -9,3 +79,19 @@ class ContaminationSettings(Settings):
 
     ngram: int | None = like(Decontamination, "ngram")
     similarity: float | None = like(Decontamination, "similarity")
+
+
+class PoolsSettings(Settings):
+    """Of pools.py: which replies become rows of a pool, and which of those are kept for testing."""
+
+    labeler: str = like(Data, "labeler")
+    label_noise: float = like(Data, "label_noise")
+    filters: FilterSettings = Field(description="what a reply must be to become a row of a pool")
+    decontamination: ContaminationSettings = Field(description="when a conversation holds a benchmark's prompt")
+    pick: str = like(Data, "pick")
+    test_conversations: int = like(Data, "test_conversations")
+    test_correction_conversations: int = like(Data, "test_correction_conversations")
+    max_dsat: int | None = like(Data, "max_dsat")
+    max_sat: int | None = like(Data, "max_sat")
+    max_corrections: int | None = like(Data, "max_corrections")
+    seed: int = like(Config, "seed")

@@ -1,8 +1,10 @@
-"""WildFeedback's satisfaction annotations (sat_dsat_annotation.json), put on the WildChat conversations that they are about.
+"""WildFeedback's satisfaction annotations (sat_dsat_annotation.json), put on the WildChat
+conversations that they are about.
 
-The file is one JSON array of utterances, 1.6 GB, and is streamed. UtteranceId starts at 0 in every conversation, and that is all
-that tells conversations apart; which of WildChat's it is, only the texts say: it is the one with the same user messages in the
-same order. An annotation of a user's message judges the reply before it.
+The file is one JSON array of utterances, 1.6 GB, and is streamed. UtteranceId starts at 0 in every
+conversation, and nothing else tells conversations apart; which of WildChat's it is, only the texts
+say: it is the one with the same user messages in the same order. An annotation of a user's message
+judges the reply before it.
 """
 
 import hashlib
@@ -25,8 +27,8 @@ UNMATCHED = "no WildChat conversation with these user messages"
 AMBIGUOUS = "several WildChat conversations with these user messages, but other replies"
 DROPS = (NO_TEXT, TWICE, UNMATCHED, AMBIGUOUS)
 CONVERSATION_DROPS = ()
-# WildChat is read beside the annotations: `conversations` of the source.
-BESIDE = wildchat
+# The reader of what is annotated: `conversations` of the source.
+CONVERSATIONS = wildchat
 
 _FLAGS = {"Satisfaction": "SAT", "Disatisfaction": "DSAT"}  # the misspellings are the file's
 _REASONS = {"SAT": "Satisfaction-Justificiation", "DSAT": "Dissatisfaction-Justificiation"}
@@ -34,29 +36,30 @@ _NEEDED = ("UtteranceId", "Role", "Content", *_FLAGS)
 _ABSENT = ("", "n/a", "na", "none", "null")
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
-# What is said of a reply: a label (None: nothing, or not about it) and what it rests on.
+# A label (None: nothing is said of the reply) and what it rests on.
 Judgment = tuple[str | None, list[str]]
 
 
-def read(files: list[Path], counts: Counter, beside: list[Path]) -> Iterator[pl.DataFrame]:
-    """Yield the annotated conversations as WildChat (the shards `beside`) has them, each reply with its label.
+def read(files: list[Path], counts: Counter, shards: list[Path]) -> Iterator[pl.DataFrame]:
+    """Yield the annotated conversations as WildChat (`shards`) has them, each reply with its label.
 
-    WildChat is read twice: to find which of its conversations each annotated one is, and to yield those that are only one.
-    Raises StageError where it is not clear which role's annotations count, or where nothing matches.
+    WildChat is read twice: to find which of its conversations each annotated one is, and to yield
+    those that are only one. Raises StageError where it is not clear which role's annotations count,
+    or where nothing matches.
     """
     judged = read_annotations(files, counts)
     replies: dict[bytes, set[bytes]] = defaultdict(set)
-    for key, row in _keyed(beside, judged):
+    for key, row in _keyed(shards, judged):
         replies[key].add(_digest(message["content"] for message in row["messages"]))
     counts[UNMATCHED] += len(judged.keys() - replies.keys())
     counts[AMBIGUOUS] += sum(len(found) > 1 for found in replies.values())
     if not replies:
         raise StageError(
             f"{files[0]}: none of {len(judged)} annotated conversations has the user messages of a WildChat conversation in "
-            f"{beside[0].parent}. Check that `conversations` is WildChat-1M, all shards of it."
+            f"{shards[0].parent}. Check that `conversations` is WildChat-1M, all shards of it."
         )
     clear = {key: judged[key] for key, found in replies.items() if len(found) == 1}
-    yield from frames(_conversations_of(clear, beside, counts))
+    yield from frames(_conversations_of(clear, shards, counts))
 
 
 def _conversations_of(clear: dict[bytes, list[Judgment]], shards: list[Path], counts: Counter) -> Iterator[dict]:
@@ -66,7 +69,10 @@ def _conversations_of(clear: dict[bytes, list[Judgment]], shards: list[Path], co
 
 
 def read_annotations(files: list[Path], counts: Counter) -> dict[bytes, list[Judgment]]:
-    """By key of the user messages: what is said of the reply to each. Raises StageError as `read` does, and for other files."""
+    """The annotations of the reply to each user message, by key of the conversation's user messages.
+
+    Raises StageError as `read` does, and where a file is not one of annotations.
+    """
     judged: dict[bytes, dict[str, list[Judgment]]] = {}
     carried = Counter()
     for utterances in _conversations(files):
@@ -84,7 +90,7 @@ def read_annotations(files: list[Path], counts: Counter) -> dict[bytes, list[Jud
         by_agent = [judgment(agent) for agent in agents]
         carried["User"] += any(_says(user) for user in users)
         carried["Agent"] += any(_says(agent) for agent in agents)
-        # An annotation of an utterance of the agent that is only copied from the user's before it says nothing of its own.
+        # An annotation of the agent's that only copies the one of the user's before adds nothing.
         carried["own"] += by_agent != [judgment(user) for user in users][: len(by_agent)]
         judged[key] = {"User": [*by_user[1:], (None, [])], "Agent": by_agent}
     return {key: by_role[_role(carried, files[0])] for key, by_role in judged.items()}
@@ -130,7 +136,7 @@ def _utterances(file: Path) -> Iterator[object]:
 
 
 def judgment(utterance: dict) -> Judgment:
-    """What an annotation says. Where a user was both satisfied and dissatisfied, the dissatisfaction counts."""
+    """What an annotation amounts to. Where a user was both satisfied and not, DSAT counts."""
     flags = {label: _flag(utterance[name]) for name, label in _FLAGS.items()}
     if _flag(utterance.get("Preceeding")) == (False, []) or not any(said for said, _ in flags.values()):
         return ("NEUTRAL" if _says(utterance) and _flag(utterance.get("Preceeding")) != (False, []) else None), []
@@ -149,7 +155,7 @@ def _says(utterance: dict) -> bool:
 
 
 def _flag(value: object) -> tuple[bool | None, list[str]]:
-    """Whether a field is set (None: it is absent), and the rubric items that it names, where it names any."""
+    """Whether a field is set (None: it is absent), and the rubric items that it names, if any."""
     if isinstance(value, list):
         return (bool(value) or None), [str(item) for item in value]
     text = "" if value is None else str(value).strip()
@@ -161,14 +167,14 @@ def _flag(value: object) -> tuple[bool | None, list[str]]:
 
 
 def _keyed(shards: list[Path], wanted: Iterable[bytes]) -> Iterator[tuple[bytes, dict]]:
-    """The conversations of WildChat whose user messages have one of the `wanted` keys, with their keys."""
+    """WildChat's conversations whose user messages have one of the `wanted` keys, with their keys."""
     said = pl.element().filter(pl.element().struct.field("role") == "user").struct.field("content").drop_nulls()
     for rows in wildchat.read(shards, Counter()):
         texts = rows.select(pl.col("messages").list.eval(said)).to_series().to_list()
         keys = [_digest(stripped for text in said or () if (stripped := text.strip())) for said in texts]
         found = [place for place, key in enumerate(keys) if key in wanted]
         for place, row in zip(found, rows[found].to_dicts(), strict=True):
-            # What no exchange can be made of cannot be told to be the same conversation either.
+            # A message without role or text: the exchanges could not be compared.
             if all(message and message["role"] and message["content"] is not None for message in row["messages"]):
                 yield keys[place], row
 
@@ -178,7 +184,8 @@ def _digest(texts: Iterable[str | None]) -> bytes:
 
 
 def labelled(conversation: dict, judgments: list[Judgment]) -> dict:
-    """The conversation, with what is said of the reply to its n-th user message (empty ones do not count) on that reply."""
+    """The conversation, with the n-th judgment on the reply to its n-th user message; empty ones do
+    not count."""
     messages, asked = [], -1
     for message in conversation["messages"]:
         asked += message["role"] == "user" and message["content"].strip() != ""

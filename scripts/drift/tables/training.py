@@ -1,4 +1,4 @@
-"""The tables of sampling and training: prompts, requests, completions, pairs, and what a training run did."""
+"""The tables of sampling and training: from fitted prompts to what a training run did."""
 
 import dataframely as dy
 import polars as pl
@@ -7,7 +7,8 @@ from drift.tables.columns import SPLITS, messages, one_of
 
 
 class Prompts(dy.Schema):
-    """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled from and trained on."""
+    """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled
+    from and trained on."""
 
     prompt_id = dy.String(primary_key=True, description="dsat, sat, corrections or task prompt_id")
     split = one_of(SPLITS, "the pool's split; test for benchmarks")
@@ -30,7 +31,7 @@ class Requests(dy.Schema):
     prompt_token_ids = dy.List(
         dy.Int32(),
         nullable=True,
-        description="the same, rendered: what the engine really gets; null for an endpoint, which renders by itself",
+        description="the same, rendered: what the engine gets; null for an endpoint, which renders by itself",
     )
     seed = dy.Int64(description="of this completion: a hash of run seed, unit, prompt, kind and sample")
 
@@ -57,7 +58,8 @@ class Completions(dy.Schema):
 
 
 class Ranks(dy.Schema):
-    """How good the ranker of a method found the candidates of an iteration; what it could not score has no row."""
+    """The scores that a method's ranker gave an iteration's candidates; what it could not score has
+    no row."""
 
     request_id = dy.String(primary_key=True, description="requests.request_id of the candidate")
     score = dy.Float64(description="the higher the better; of a judge 1 to 10, of a reward model its output")
@@ -68,23 +70,28 @@ class Dropped(dy.Schema):
 
     prompt_id = dy.String(primary_key=True, description="prompts.prompt_id")
     reason = dy.String(description="the first check that the candidate failed")
-    detail = dy.String(nullable=True, description="the offending text or figure")
+    detail = dy.String(nullable=True, description="the offending text or number")
 
 
 class Pairs(dy.Schema):
-    """What DPO trains on. The prompt is always the plain x: neither the feedback nor the improve instruction is in it."""
+    """What DPO trains on. The prompt is always the plain x: neither the feedback nor the improve
+    instruction is in it."""
 
     pair_id = dy.String(primary_key=True, description="the prompt_id")
     prompt = messages("x")
-    prompt_token_ids = dy.List(dy.Int32(), description="x as it was rendered for sampling; training must render the same")
+    prompt_token_ids = dy.List(dy.Int32(), description="x as rendered for sampling; training must render the same")
     chosen = dy.String(description="y+")
     rejected = dy.String(description="y-")
     chosen_from = dy.String(description="logged (the deployment's reply) or the request_id that was sampled")
     rejected_from = dy.String(description="logged (the deployment's reply) or the request_id that was sampled")
     chosen_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y+; null for a logged one")
     rejected_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y-; null for a logged one")
-    chosen_tokens = dy.Int32(description="length of y+ as trained, end of turn included")
-    rejected_tokens = dy.Int32(description="length of y- as trained, end of turn included")
+    chosen_token_ids = dy.List(
+        dy.Int32(), description="y+ as rendered and checked, end of turn included; training must render the same"
+    )
+    rejected_token_ids = dy.List(dy.Int32(), description="y- as rendered and checked, end of turn included")
+    chosen_tokens = dy.Int32(description="length of y+ in tokens, end of turn included")
+    rejected_tokens = dy.Int32(description="length of y- in tokens, end of turn included")
 
     @dy.rule()
     def _sides_differ(cls) -> pl.Expr:
@@ -104,7 +111,8 @@ class TrainLog(dy.Schema):
 
 
 class Margins(dy.Schema):
-    """How far an iteration of training moved each of its pairs: s = beta [log-ratio(y+) - log-ratio(y-)] against the reference."""
+    """How far an iteration moved each of its pairs: s = beta [log-ratio(y+) - log-ratio(y-)]
+    against the reference."""
 
     pair_id = dy.String(primary_key=True, description="pairs.pair_id")
     reference_chosen_logp = dy.Float64(description="log pi_ref(y+|x), summed over tokens")
@@ -122,7 +130,8 @@ class Margins(dy.Schema):
 
 
 class Gradients(dy.Schema):
-    """Gradients of the DPO loss of single pairs, over all weights: a seeded sample of the iteration's pairs."""
+    """Gradients of the DPO loss of single pairs, over all weights: a seeded sample of the
+    iteration's pairs."""
 
     pair_id = dy.String(primary_key=True, description="pairs.pair_id")
     moment = one_of(("before", "after"), "before or after the iteration", primary_key=True)
@@ -131,7 +140,7 @@ class Gradients(dy.Schema):
 
 
 class Diagnostics(dy.Schema):
-    """What an iteration of training did, in single figures."""
+    """What an iteration of training did, in single numbers."""
 
     metric = dy.String(
         primary_key=True, description="mean_gradient_norm, kl_previous, ...; scripts/diagnostics.py defines each"

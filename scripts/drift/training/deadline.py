@@ -1,20 +1,21 @@
-"""When a job has to stop by itself: before its scheduler's time limit, and when it is asked to (SIGTERM).
+"""When a job has to stop by itself: before its scheduler's time limit, and when it is asked to
+(SIGTERM).
 
-A job that stops in time leaves a checkpoint; one that is killed loses what it did since the last.
+A job that stops in time leaves a checkpoint; one that is killed loses what it did since the last
+one.
 """
 
 import signal
 import time
 
-# What a job's limit also pays for, before the program's first line and after its last: the scheduler, the nested driver,
-# imports, file systems that lag. Seconds, and at most a tenth of the limit.
+# Seconds of a job's limit, at most a tenth of it, that pass before the program's first line and
+# after its last: the scheduler, the nested driver, imports, slow file systems.
 ALLOWANCE = 120
 
 
 class Deadline:
-    """`minutes` from now (null: no limit) less an allowance; the first SIGTERM brings it forward to that moment.
-
-    Raises ValueError outside the main thread, where Python lets nobody listen to signals.
+    """`minutes` from now (None: no limit) less an allowance; the first SIGTERM brings it forward to
+    that moment. Raises ValueError outside the main thread, where Python allows no signal handlers.
     """
 
     def __init__(self, minutes: float | None):
@@ -25,7 +26,7 @@ class Deadline:
 
     def _terminated(self, *_) -> None:
         self._end, self.reason = time.monotonic(), "the job was asked to end (SIGTERM)"
-        # A second one ends the program at once, as ever.
+        # A second one ends the program at once, which is Python's default.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def near(self, seconds: float) -> bool:

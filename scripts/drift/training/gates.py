@@ -1,4 +1,5 @@
-"""Correctness gates: checks that fail their stage with the cause and the cure, and are recorded in gates.json."""
+"""Correctness gates: checks that fail their stage with cause and cure, and are recorded in
+gates.json."""
 
 import json
 from pathlib import Path
@@ -8,17 +9,17 @@ from drift.files import atomic_path
 
 
 class Gates:
-    """The gates of one stage. `check` as you go; `close` records them all and stops the stage where one did not hold."""
+    """The gates of one stage. `check` as you go; `close` stops the stage where one failed."""
 
     def __init__(self) -> None:
         self.results: list[dict] = []
 
     def check(self, gate: str, passed: bool, detail: str) -> None:
-        """Record that `gate` held or not; `detail` gives the figures, or the cause and the cure."""
+        """Record whether `gate` passed; `detail` gives numbers, or the cause and the cure."""
         self.results.append({"gate": gate, "passed": bool(passed), "detail": detail})
 
     def close(self) -> None:
-        """Raise StageError that lists every gate that did not hold."""
+        """Raise StageError that lists every gate that failed."""
         failed = [result for result in self.results if not result["passed"]]
         if failed:
             raise StageError("; ".join(f"gate '{result['gate']}' failed: {result['detail']}" for result in failed))

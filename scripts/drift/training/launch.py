@@ -1,11 +1,13 @@
-"""Training on several devices: the program starts itself again, once per device, under `accelerate launch`.
+"""Training on several devices: the program starts itself again, once a device, by `accelerate
+launch`.
 
     single   one process, one device
     ddp      a whole copy of weights, gradients and optimizer state on each device
     fsdp2    all of them in shards (PyTorch's fully sharded data parallelism, version 2)
     zero3    the same by DeepSpeed
 
-Sharded or not, a step sees the same pairs; only what a device accumulates by itself changes.
+Sharded or not, a step is made of the same pairs; only how many batches a device accumulates
+changes.
 """
 
 import os
@@ -17,6 +19,7 @@ import yaml
 
 from drift.cli import StageError
 from drift.files import atomic_path
+from drift.settings.training import TrainingRun
 
 _TYPES = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
 
@@ -31,28 +34,17 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def processes(run: dict) -> int:
-    """How many processes train: `run["processes"]`, or as many as there are GPUs to see, and one where there is none.
+def processes(run: TrainingRun) -> int:
+    """How many processes train: `run.processes`, or one a visible GPU, and one where there is none.
 
-    Raises StageError where the launcher cannot do that.
+    Raises StageError where the launcher cannot start as many.
     """
-    count = run["processes"] or max(torch.cuda.device_count(), 1)
-    if run["launcher"] == "single" and count > 1:
+    count = run.processes or max(torch.cuda.device_count(), 1)
+    if run.launcher == "single" and count > 1:
         raise StageError(
             f"training.launcher: single uses one GPU, but the job has {count}; give `train` one, or choose ddp, fsdp2 or zero3"
         )
     return count
-
-
-def accumulation(training: dict, devices: int) -> int:
-    """How many batches of `device_batch` a device adds up for a step of `global_batch` pairs. Raises StageError for a rest."""
-    steps, rest = divmod(training["global_batch"], training["device_batch"] * devices)
-    if rest or not steps:
-        raise StageError(
-            f"training.global_batch {training['global_batch']} is no multiple of device_batch {training['device_batch']} x {devices} "
-            "devices; change one of the three"
-        )
-    return steps
 
 
 def accelerate_config(launcher: str, count: int, precision: str) -> dict:
@@ -61,7 +53,7 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": _TYPES[launcher],
         "machine_rank": 0,
-        "main_process_port": 0,  # any that is free: two trainings may share a machine
+        "main_process_port": 0,  # any free one: two training runs may share a machine
         "mixed_precision": "bf16" if precision == "bf16" else "no",
         "num_machines": 1,
         "num_processes": count,
@@ -71,7 +63,8 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
     }
     if launcher == "fsdp2":
         config["fsdp_config"] = {
-            # Gradient checkpointing is the trainer's; accelerate refuses two of them. Master weights stay fp32.
+            # Gradient checkpointing is the trainer's; accelerate refuses two of them. Master
+            # weights stay fp32.
             "fsdp_activation_checkpointing": False,
             "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             "fsdp_cpu_ram_efficient_loading": True,
@@ -93,7 +86,8 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
 
 
 def relaunch(launcher: str, count: int, precision: str, config: Path) -> None:
-    """Become `accelerate launch` of this very command; its configuration is written to `config`. Does not return."""
+    """Replace this process by `accelerate launch` of the same command; its configuration is written
+    to `config`. Does not return."""
     with atomic_path(config) as temporary:
         temporary.write_text(yaml.safe_dump(accelerate_config(launcher, count, precision)))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *sys.argv]

@@ -1,4 +1,5 @@
-"""TRL's DPO trainer as it is used here: its arguments, its data, how it resumes, and when it stops."""
+"""TRL's DPO trainer as it is used here: its arguments, its data, how it resumes, and when it
+stops."""
 
 import importlib.util
 import json
@@ -24,19 +25,24 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 from drift.cli import StageError
+from drift.config.training import accumulation_steps
 from drift.progress import Progress
+from drift.settings.training import LoraSettings, TrainingRun, TrainSettings
 from drift.training import launch
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.deadline import Deadline
 
-# Global batches that are sorted by length together: the more, the less padding, and the less chance in who meets whom.
+# Global batches that are sorted by length together: the more, the less padding, and the less random
+# which pairs share a step.
 _SORTED_TOGETHER = 50
 
 
 class Watch(TrainerCallback):
-    """Progress in the log, a stop at the first figure that is not finite, and a checkpoint and a stop when time runs out.
+    """Progress in the log, a stop at the first logged value that is not finite, and a checkpoint
+    and a stop when time runs out.
 
-    `checkpoint_seconds` is a guess of how long a checkpoint takes; the first one replaces it by what it took.
+    `checkpoint_seconds` is a guess of how long a checkpoint takes, until the first one was
+    measured.
     """
 
     def __init__(self, deadline: Deadline, checkpoint_seconds: float):
@@ -54,7 +60,8 @@ class Watch(TrainerCallback):
         self.bar.update()
         self.ended = time.monotonic()
         self.step_seconds = max(self.step_seconds, self.ended - self.began)
-        # Time must be left for another step and a checkpoint after it, each at its slowest so far and a half.
+        # Time must be left for another step and a checkpoint after it, each half again as slow as
+        # the slowest so far.
         late = self.deadline.near(1.5 * (self.step_seconds + self.checkpoint_seconds))
         if state.global_step < state.max_steps and _any_process(late, args.device):
             self.stopped = control.should_save = control.should_training_stop = True
@@ -75,7 +82,8 @@ class Watch(TrainerCallback):
 
 
 def _any_process(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds in any process: all have to stop at the same step, or those that go on wait for ever."""
+    """Whether `flag` holds in any process: all have to stop at the same step, or those that go on
+    hang."""
     if not torch.distributed.is_initialized():
         return flag
     flags = torch.tensor(float(flag), device=device)
@@ -86,7 +94,8 @@ def _any_process(flag: bool, device: torch.device) -> bool:
 class SimilarLengths(Sampler):
     """The order of an epoch: global batches of pairs of similar length, in random order.
 
-    It follows from `seed` and the epoch alone, so that neither an interruption nor the number of devices changes it.
+    It follows from `seed` and the epoch alone, so that neither an interruption nor the number of
+    devices changes it. `lengths` of the pairs in tokens, `batch` in pairs.
     """
 
     def __init__(self, lengths: list[int], batch: int, seed: int, epoch: Callable[[], int]):
@@ -110,22 +119,26 @@ class SimilarLengths(Sampler):
 
 
 class Trainer(DPOTrainer):
-    """TRL's DPO trainer on pairs that bring their reference log-probabilities, in an order that devices do not change.
+    """TRL's DPO trainer on pairs with known reference log-probabilities, in an order that does not
+    depend on the number of devices.
 
-    Without a GPU it reads each prompt once for both replies and scores the replies only (drift.training.cpu_lm_head): the same loss, sooner.
+    Without a GPU it reads each prompt once for both replies and scores the replies only
+    (drift.training.cpu_lm_head): the same loss in less time.
     """
 
     def __init__(self, model, args: DPOConfig, reference: dict[str, tuple[float, float]], **options):
         self.reference = reference
-        # TRL would hash every weight to find log-probabilities that it has computed before.
+        # TRL would hash every weight to look up log-probabilities that it computed in an earlier
+        # run.
         trl.trainer.dpo_trainer.hash_module = lambda module: ""
-        # Under FSDP it would load a second model; a small one stands in for it, and goes again below.
+        # Under FSDP it would load a second model; a small one takes its place until it is dropped
+        # below.
         placeholder = LlamaForCausalLM(_SMALL) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None
         super().__init__(model, ref_model=placeholder, args=args, **options)
         self.ref_model = None
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        # The last moment to change the head.
+        # TRL's constructor has set its own head by now, and nothing has used it yet.
         if not torch.cuda.is_available():
             score_replies_only(self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model)
         logps = [self.reference[pair_id] for pair_id in dataset["pair_id"]]
@@ -145,7 +158,8 @@ _SMALL = LlamaConfig(
 
 
 def as_dataset(pairs: pl.DataFrame) -> Dataset:
-    """Pairs as the trainer takes them: conversations, with their length in tokens for grouping."""
+    """Pairs as the trainer takes them: conversations, which it renders by itself, with their stored
+    prompt and their length in tokens for grouping."""
     rows = [
         {
             "pair_id": row["pair_id"],
@@ -160,39 +174,42 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def trainer_config(settings: dict, run: dict, state: Path) -> DPOConfig:
-    """The trainer's arguments. `settings` shape the policy; `run` (how it is made here) does not."""
-    training = settings["training"]
+def trainer_config(settings: TrainSettings, run: TrainingRun, state: Path) -> DPOConfig:
+    """The trainer's arguments: `settings` shape the policy, `run` (how it trains here) does not,
+    and checkpoints go to `state`. Raises StageError where the tracker's package is missing, and
+    ValueError where the devices cannot share a step's pairs."""
+    training = settings.training
     cuda = torch.cuda.is_available()
+    steps = accumulation_steps(training.global_batch, training.device_batch, launch.processes(run))
     return DPOConfig(
         output_dir=str(state),
-        seed=settings["seed"],
-        beta=training["beta"],
-        loss_type=list(training["losses"]),
-        loss_weights=list(training["losses"].values()),
-        label_smoothing=training["label_smoothing"],
-        learning_rate=training["learning_rate"],
-        lr_scheduler_type=training["schedule"],
-        warmup_steps=training["schedule_warmup"],
-        optim=training["optimizer"],
-        num_train_epochs=settings["epochs"],
-        per_device_train_batch_size=training["device_batch"],
-        gradient_accumulation_steps=launch.accumulation(training, launch.processes(run)),
-        max_length=training["max_length"],
-        bf16=training["precision"] == "bf16",
+        seed=settings.seed,
+        beta=training.beta,
+        loss_type=list(training.losses),
+        loss_weights=list(training.losses.values()),
+        label_smoothing=training.label_smoothing,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
+        warmup_steps=training.schedule_warmup,
+        optim=training.optimizer,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=training.device_batch,
+        gradient_accumulation_steps=steps,
+        max_length=training.max_length,
+        bf16=training.precision == "bf16",
         use_cpu=not cuda,
-        gradient_checkpointing=run["gradient_checkpointing"],
+        gradient_checkpointing=run.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} | ({} if cuda else {"context_fn": _keep_products}),
-        disable_dropout=not (training["lora"] and training["lora"]["dropout"]),
+        disable_dropout=not (training.lora and training.lora.dropout),
         precompute_ref_log_probs=True,
-        # The sampler reads the lengths from a column that would else be removed.
+        # Otherwise the column of lengths, which the sampler reads, would be removed.
         remove_unused_columns=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        save_steps=run["checkpoint_steps"],
-        save_total_limit=2,  # should the newest turn out to be broken
-        report_to=tracker(run["tracker"]),
-        run_name=settings["name"],
+        save_steps=run.checkpoint_steps,
+        save_total_limit=2,  # in case the newest is broken
+        report_to=tracker(run.tracker),
+        run_name=settings.name,
         project="drift",
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
@@ -201,8 +218,8 @@ def trainer_config(settings: dict, run: dict, state: Path) -> DPOConfig:
 
 
 def _keep_products():
-    """What gradient checkpointing keeps on a CPU: matrix products and attention, which cost the time. The rest, which is most of
-    the memory, is made again."""
+    """What gradient checkpointing keeps on a CPU: matrix products and attention, which take most of
+    the time. The rest, which takes most of the memory, is recomputed."""
     products = (aten.mm.default, aten.addmm.default, aten._scaled_dot_product_flash_attention_for_cpu.default)
     return create_selective_checkpoint_contexts(list(products))
 
@@ -217,40 +234,40 @@ def tracker(name: str) -> str:
     return name
 
 
-def lora_config(training: dict) -> LoraConfig | None:
-    """The adapters of `training.lora`; None where all weights are trained."""
-    lora = training["lora"]
+def lora_config(lora: LoraSettings | None) -> LoraConfig | None:
+    """PEFT's configuration of the adapters; None where all weights are trained."""
     if lora is None:
         return None
-    targets = lora["targets"]
     return LoraConfig(
-        r=lora["rank"],
-        lora_alpha=lora["alpha"],
-        lora_dropout=lora["dropout"],
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
         task_type="CAUSAL_LM",
     )
 
 
 def last_complete_checkpoint(state: Path) -> str | None:
-    """The newest checkpoint that was written to its end and can be read; the others are deleted, and the log says so.
+    """The newest checkpoint that is complete and can be read; newer ones are deleted, and the log
+    says so.
 
-    A job that was killed while it wrote leaves a folder without trainer_state.json, which is written last; a full disk or a
-    failing one leaves files that end early.
+    A job that was killed while it wrote leaves a folder without trainer_state.json, which is
+    written last; a full disk or a failing one leaves truncated files.
     """
     for folder in sorted(state.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         fault = checkpoint_fault(folder)
         if fault is None:
             return str(folder)
-        print(f"{folder} is left out: {fault}", file=sys.stderr)
+        print(f"{folder} is skipped: {fault}", file=sys.stderr)
         shutil.rmtree(folder)
     return None
 
 
 def checkpoint_fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything. Archives are read to their end, as they carry checksums."""
+    """What is wrong with a checkpoint, if anything. Archives are read completely, as they have
+    checksums."""
     if not (folder / "trainer_state.json").is_file():
-        return "it was not written to its end"
+        return "it is not complete"
     for path in sorted(folder.rglob("*")):
         try:
             if path.suffix == ".json":

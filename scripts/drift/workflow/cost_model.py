@@ -1,7 +1,7 @@
-"""What a model costs to train and to sample from: parameters, memory, arithmetic. Formulas only, nothing is loaded.
+"""What a model costs to train and to sample from: parameters, memory, arithmetic, by formulas.
 
-Memory is in bytes and of one GPU unless it says otherwise, arithmetic in floating-point operations (a multiplication and an
-addition count as two), N is the number of parameters.
+Memory is in bytes and of one GPU unless stated otherwise, arithmetic in floating-point operations
+(a multiplication and an addition count as two), N is the number of parameters.
 """
 
 import json
@@ -9,27 +9,34 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from drift.workflow.machines import Machine
+
 GIB = 2**30
 
-# Bytes that an optimizer keeps per parameter: one fp32 average (rmsprop) or two (Adam). Adafactor keeps a row and a column.
+# Bytes that an optimizer keeps per parameter: one fp32 average (rmsprop) or two (Adam). Adafactor
+# keeps a row and a column.
 OPTIMIZER_BYTES = {"rmsprop": 4, "adamw_torch": 8, "adamw_torch_fused": 8, "adafactor": 0.05, "sgd": 0}
 SHARDED = ("zero3", "fsdp2")
 
-# Columns of the vocabulary that TRL's LM head scores at once (trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE, TRL 1.16).
+# Columns of the vocabulary that TRL's LM head scores at once
+# (trl.trainer.utils._CHUNKED_LOGPROB_CHUNK_SIZE, TRL 1.16).
 HEAD_COLUMNS = 32768
-# CUDA context, cuBLAS and NCCL workspaces, and what the allocator cannot use: an allowance, not a formula.
+# CUDA context, cuBLAS and NCCL workspaces, and what the allocator cannot use: an allowance, not a
+# formula.
 CUDA_BYTES = 1.5 * GIB
 FRAGMENTATION = 0.05
-# Parameters that ZeRO-3 gathers at once at most, and elements of its reduction bucket (DeepSpeed's defaults).
+# Parameters that ZeRO-3 gathers at once at most, and elements of its reduction bucket (DeepSpeed's
+# defaults).
 ZERO3_LIVE, ZERO3_BUCKET = 1e9, 5e8
-# Tokens that vLLM reads in one step, and sequences that it answers at once (vLLM 0.32 on a GPU of less than 70 GB; larger
-# ones take more, which changes the speed little).
+# Tokens that vLLM reads in one step, and sequences that it answers at once (vLLM 0.32 on a GPU of
+# less than 70 GB; larger ones take more, which changes the speed little).
 VLLM_BATCH_TOKENS, VLLM_SEQUENCES = 8192, 256
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder of the Llama family (Llama, Qwen2, SmolLM2, Mistral), as its config.json describes it."""
+    """A decoder of the Llama family (Llama, Qwen2, SmolLM2, Mistral), as its config.json describes
+    it."""
 
     hidden: int
     layers: int
@@ -70,11 +77,15 @@ class Shape:
 
     @property
     def matrix_parameters(self) -> int:
-        """Parameters that each token is multiplied with: all but those of the embedding, which is a look-up."""
+        """Parameters that each token is multiplied with: all but those of the embedding, which is a
+        look-up."""
         return self.layers * self.layer_parameters + self.embedding_parameters
 
     def lora_parameters(self, rank: int) -> int:
-        """Parameters of adapters of `rank` on every linear layer but the head (Hu et al. 2021: two thin matrices each)."""
+        """Parameters of adapters of `rank` on every linear layer but the head.
+
+        Two thin matrices each (Hu et al. 2021, arXiv 2106.09685).
+        """
         query, width = self.heads * self.head, self.key_value_width
         shapes = [(self.hidden, query), (self.hidden, width), (self.hidden, width), (query, self.hidden)]
         shapes += [(self.hidden, self.intermediate)] * 2 + [(self.intermediate, self.hidden)]
@@ -85,7 +96,22 @@ class Shape:
         return 2 * self.layers * self.key_value_width * 2
 
 
-# Shapes by the name in a model's address. Source: config.json of each model on the Hugging Face Hub.
+@dataclass(frozen=True)
+class TrainingSetup:
+    """How a training runs: what of section `training` its memory and speed depend on."""
+
+    optimizer: str
+    precision: str
+    device_batch: int  # pairs at once on one GPU
+    max_length: int  # tokens of prompt and reply
+    gradient_checkpointing: bool
+    launcher: str
+    lora_rank: int | None  # None: all weights are trained
+    gpus: int = 1
+
+
+# Shapes by the name in a model's address. Source: config.json of each model on the Hugging Face
+# Hub.
 SHAPES = {
     "qwen2.5-0.5b": Shape(896, 24, 14, 2, 4864, 151936, tied=True, query_bias=True),
     "qwen2.5-1.5b": Shape(1536, 28, 12, 2, 8960, 151936, tied=True, query_bias=True),
@@ -103,7 +129,8 @@ SHAPES = {
 
 
 def shape_of(config_file: Path) -> Shape:
-    """The shape that a model's config.json describes. Raises KeyError where it is not of this family."""
+    """The shape that a model's config.json describes. Raises KeyError where it is not of this
+    family."""
     config = json.loads(config_file.read_text())
     return Shape(
         hidden=config["hidden_size"],
@@ -119,8 +146,10 @@ def shape_of(config_file: Path) -> Shape:
 
 
 def scaled_shape(parameters: float) -> Shape:
-    """A shape of about `parameters` parameters, for a model of which only the size is known: the nearest one, with more layers
-    or fewer."""
+    """A shape of about `parameters` parameters, for a model of which only the size is known.
+
+    The nearest of SHAPES, with more layers or fewer.
+    """
     near = min(SHAPES.values(), key=lambda shape: abs(math.log(shape.parameters / parameters)))
     ends = near.parameters - near.layers * near.layer_parameters
     layers = max(1, round((parameters - ends) / near.layer_parameters))
@@ -128,82 +157,98 @@ def scaled_shape(parameters: float) -> Shape:
 
 
 def layer_activations(shape: Shape, wide: int) -> float:
-    """Bytes per token that one layer keeps for its backward pass, with fused attention (no scores are kept).
+    """Bytes per token that one layer keeps for its backward pass, with fused attention (no scores).
 
-    After Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), for a gated feed-forward and no dropout, in bf16: inputs of
-    the two blocks, queries, keys, values and the attention's output; of the feed-forward the gate, its SiLU, the other half
-    and their product. The two norms keep their input and its normalised value, each of `wide` bytes (4 under autocast).
+    After Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), for a gated feed-forward and no
+    dropout, in bf16: inputs of the two blocks, queries, keys, values and the attention's output; of
+    the feed-forward the gate, its SiLU, the other half and their product. The two norms keep their
+    input and its normalised value, each of `wide` bytes (4 under autocast).
     """
     attention = 2 * (2 * shape.hidden + 2 * shape.heads * shape.head + 2 * shape.key_value_width)
     return attention + 2 * 4 * shape.intermediate + 2 * 2 * wide * shape.hidden
 
 
-def training_memory(shape: Shape, training: dict, gpus: int) -> dict[str, float]:
-    """Bytes on each of `gpus` GPUs at a training's peak, by what needs them.
+def training_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """Bytes on each GPU at a training's peak, by what needs them.
 
-    `training`: optimizer, precision, device_batch (pairs), max_length (tokens), gradient_checkpointing, launcher, lora (null
-    or its rank). The reference's log-probabilities are computed before the training, so there is no second model beside it.
-
-    Full training holds fp32 weights, fp32 gradients and the optimizer's state, and autocast keeps a bf16 copy of the weights;
-    DDP adds a bucket for every gradient; FSDP2 shards the first three and gathers layers in bf16; ZeRO-3 shards bf16 weights
-    and gradients, fp32 weights and the optimizer's state (Rajbhandari et al. 2020, arXiv 1910.02054: 2 + 2 + K bytes). Under
-    LoRA the frozen weights are bf16 and only the adapters have gradients and state.
+    The reference's log-probabilities are computed before the training, so there is no second model.
     """
-    half = training["precision"] == "bf16"
-    total, optimizer = shape.parameters, OPTIMIZER_BYTES[training["optimizer"]]
-    launcher, lora = training["launcher"], training["lora"]
-    # Between layers activations are fp32 under autocast, and bf16 where the weights themselves are.
-    wide = 2 if half and (lora or launcher in SHARDED) else 4
-    if lora:
-        adapters = shape.lora_parameters(lora["rank"])
-        memory = {
+    return _with_overhead(_state_memory(shape, setup) | _activation_memory(shape, setup))
+
+
+def _state_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """Weights, gradients, and the optimizer's state.
+
+    Full training holds fp32 weights, fp32 gradients and the optimizer's state, and autocast keeps a
+    bf16 copy of the weights; DDP adds a bucket for every gradient; FSDP2 shards the first three and
+    gathers layers in bf16; ZeRO-3 shards bf16 weights and gradients, fp32 weights and the
+    optimizer's state (Rajbhandari et al. 2020, arXiv 1910.02054: 2 + 2 + K bytes). Under LoRA the
+    frozen weights are bf16 and only the adapters have gradients and state.
+    """
+    half, gpus = setup.precision == "bf16", setup.gpus
+    total, optimizer = shape.parameters, OPTIMIZER_BYTES[setup.optimizer]
+    if setup.lora_rank:
+        adapters = shape.lora_parameters(setup.lora_rank)
+        return {
             "weights": total * (2 if half else 4) + adapters * 4,
-            "gradients": adapters * (8 if launcher == "ddp" else 4),
+            "gradients": adapters * (8 if setup.launcher == "ddp" else 4),
             "optimizer": adapters * optimizer,
             "working copies": adapters * (2 if half else 0),
         }
-    elif launcher == "zero3":
-        memory = {
+    if setup.launcher == "zero3":
+        return {
             "weights": total * (2 + 4) / gpus if half else total * 4 / gpus,
             "gradients": total * (2 if half else 4) / gpus,
             "optimizer": total * optimizer / gpus,
             "working copies": (2 if half else 4) * (min(total, ZERO3_LIVE) + min(total, ZERO3_BUCKET)),
         }
-    elif launcher == "fsdp2":
-        # The layer in use and the next one are gathered, and embedding and head; gradients of one layer before they are shared out.
+    if setup.launcher == "fsdp2":
+        # Gathered: the layer in use, the next one, embedding and head; and the gradients of one
+        # layer before they are scattered.
         ends = shape.embedding_parameters * (1 if shape.tied else 2)
-        memory = {
+        gathered = (2 if half else 4) * (2 * shape.layer_parameters + ends)
+        return {
             "weights": total * 4 / gpus,
             "gradients": total * 4 / gpus,
             "optimizer": total * optimizer / gpus,
-            "working copies": (2 if half else 4) * (2 * shape.layer_parameters + ends) + 4 * max(shape.layer_parameters, ends),
+            "working copies": gathered + 4 * max(shape.layer_parameters, ends),
         }
-    else:
-        memory = {
-            "weights": total * 4,
-            "gradients": total * (8 if launcher == "ddp" else 4),
-            "optimizer": total * optimizer,
-            "working copies": shape.matrix_parameters * (2 if half else 0),
-        }
+    return {
+        "weights": total * 4,
+        "gradients": total * (8 if setup.launcher == "ddp" else 4),
+        "optimizer": total * optimizer,
+        "working copies": shape.matrix_parameters * (2 if half else 0),
+    }
+
+
+def _activation_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """What the forward pass of a batch keeps for the backward pass, and the LM head's scores."""
+    half = setup.precision == "bf16"
+    # Between layers activations are fp32 under autocast, and bf16 where the weights themselves are.
+    wide = 2 if half and (setup.lora_rank or setup.launcher in SHARDED) else 4
     # Chosen and rejected, padded to the longest of the batch.
-    tokens = 2 * training["device_batch"] * training["max_length"]
+    tokens = 2 * setup.device_batch * setup.max_length
     layer = layer_activations(shape, wide) * (1 if half else 2)
-    if training["gradient_checkpointing"]:
-        # The input of every layer is kept (Chen et al. 2016, arXiv 1604.06174); one layer at a time is made again.
-        memory["activations"] = tokens * (shape.layers * wide * shape.hidden + layer)
+    if setup.gradient_checkpointing:
+        # The input of every layer is kept (Chen et al. 2016, arXiv 1604.06174), and one layer at a
+        # time is computed again.
+        activations = tokens * (shape.layers * wide * shape.hidden + layer)
     else:
-        memory["activations"] = tokens * shape.layers * layer
-    # Scores of one block of the vocabulary and their gradient, and the gradient of the head itself, in fp32.
-    memory["LM head"] = tokens * min(HEAD_COLUMNS, shape.vocabulary) * 4 + shape.embedding_parameters * 4
-    return _with_overhead(memory)
+        activations = tokens * shape.layers * layer
+    # Scores of one block of the vocabulary and their gradient, and the gradient of the head itself,
+    # in fp32.
+    head = tokens * min(HEAD_COLUMNS, shape.vocabulary) * 4 + shape.embedding_parameters * 4
+    return {"activations": activations, "LM head": head}
 
 
-def reference_memory(shape: Shape, training: dict) -> dict[str, float]:
-    """Bytes on each GPU while the reference's log-probabilities are computed: a whole model, in the precision of the training's
-    weights, and no gradients."""
-    half = training["precision"] == "bf16"
-    size = 2 if training["lora"] and half else 4
-    tokens = 2 * training["device_batch"] * training["max_length"]
+def reference_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
+    """Bytes on each GPU while the reference's log-probabilities are computed.
+
+    A whole model, in the precision of the training's weights, and no gradients.
+    """
+    half = setup.precision == "bf16"
+    size = 2 if setup.lora_rank and half else 4
+    tokens = 2 * setup.device_batch * setup.max_length
     return _with_overhead(
         {
             "weights": shape.parameters * size,
@@ -219,8 +264,11 @@ def _with_overhead(memory: dict[str, float]) -> dict[str, float]:
 
 
 def engine_memory(shape: Shape, context: int, tensor_parallel: int) -> dict[str, float]:
-    """Bytes on each GPU that vLLM needs at least: bf16 weights, one batch of activations, and the cache of one sequence of
-    `context` tokens, below which it refuses to start. All it gets beyond that is cache."""
+    """Bytes on each GPU that vLLM needs at least.
+
+    bf16 weights, one batch of activations, and the cache of one sequence of `context` tokens, below
+    which it refuses to start. All it gets beyond that is cache.
+    """
     shared = min(tensor_parallel, shape.key_value_heads)
     tokens = max(VLLM_BATCH_TOKENS, context)
     return {
@@ -232,10 +280,10 @@ def engine_memory(shape: Shape, context: int, tensor_parallel: int) -> dict[str,
     }
 
 
-def checkpoint_bytes(shape: Shape, training: dict) -> float:
+def checkpoint_bytes(shape: Shape, setup: TrainingSetup) -> float:
     """Bytes on disk of a checkpoint: fp32 weights and the optimizer's state, of what is trained."""
-    trained = shape.lora_parameters(training["lora"]["rank"]) if training["lora"] else shape.parameters
-    return trained * (4 + OPTIMIZER_BYTES[training["optimizer"]])
+    trained = shape.lora_parameters(setup.lora_rank) if setup.lora_rank else shape.parameters
+    return trained * (4 + OPTIMIZER_BYTES[setup.optimizer])
 
 
 def policy_bytes(shape: Shape) -> float:
@@ -244,47 +292,55 @@ def policy_bytes(shape: Shape) -> float:
 
 
 def gathering_bytes(shape: Shape) -> float:
-    """Bytes of host memory when a policy is written: the trained weights in fp32, the model that takes them, the bf16 one that
-    they are compared with."""
+    """Bytes of host memory when a policy is written.
+
+    The trained weights in fp32, the model that takes them, and the bf16 one that they are compared
+    with.
+    """
     return shape.parameters * (4 + 4 + 2)
 
 
 def attention_flops(shape: Shape, length: float) -> float:
-    """Operations per token of a forward pass in attention itself, over sequences of `length` tokens: scores and weighted sum,
-    2 x 2 x width x length, of which a causal mask leaves half (Chowdhery et al. 2022, arXiv 2204.02311, appendix B)."""
+    """Operations per token of a forward pass in attention itself, over sequences of `length`
+    tokens.
+
+    Scores and weighted sum, 2 x 2 x width x length, of which a causal mask leaves half (Chowdhery
+    et al. 2022, arXiv 2204.02311, appendix B).
+    """
     return 2 * shape.layers * shape.heads * shape.head * length
 
 
 def forward_flops(shape: Shape, length: float) -> float:
-    """Operations per token of a forward pass: 2 N (Kaplan et al. 2020, arXiv 2001.08361) and attention."""
+    """Operations per token of a forward pass: 2 N (Kaplan et al. 2020, arXiv 2001.08361) and
+    attention."""
     return 2 * shape.matrix_parameters + attention_flops(shape, length)
 
 
 def training_flops(shape: Shape, length: float, gradient_checkpointing: bool, lora: bool = False) -> float:
-    """Operations per token of a training step: forward, backward (twice a forward; once where weights are frozen and only
-    activations have gradients), and the forward that checkpointing repeats. The reference is not in it."""
+    """Operations per token of a training step, without the reference.
+
+    Forward, backward (twice a forward; once where weights are frozen and only activations have
+    gradients), and the forward that checkpointing repeats.
+    """
     backward = 1 if lora else 2
     return forward_flops(shape, length) * (1 + backward + (1 if gradient_checkpointing else 0))
 
 
-def model_flops(shape: Shape, length: float, lora: bool = False) -> float:
-    """Operations per token that the model asks for, without those that checkpointing repeats: what model FLOPs utilisation
-    (MFU) counts."""
-    return training_flops(shape, length, gradient_checkpointing=False, lora=lora)
+def decoding_rate(shape: Shape, machine: Machine, tensor_parallel: int, room: float, prompt: float, reply: float) -> float:
+    """Replies per second of one engine, by the roofline: arithmetic bounds reading, memory writing.
 
-
-def decoding_rate(shape: Shape, machine: dict, tensor_parallel: int, room: float, prompt: float, reply: float) -> float:
-    """Replies per second of one engine, by the roofline: reading prompts is bound by arithmetic, writing by memory.
-
-    `machine`: tflops (bf16, dense), bandwidth (TB/s), and the shares of the two that are reached (prefill_share,
-    bandwidth_share). `room`: bytes of the cache over all GPUs of the engine. A step writes a token of each running sequence and reads
-    the weights once and every sequence's cache (Pope et al. 2022, arXiv 2211.05102, section 2).
+    `room`: bytes of the cache over all GPUs of the engine. A step writes a token of each running
+    sequence and reads the weights once and every sequence's cache (Pope et al. 2022, arXiv
+    2211.05102, section 2).
     """
     length = prompt + reply
+    # As many sequences run as the cache holds whole.
     running = max(1.0, min(VLLM_SEQUENCES, room / (length * shape.key_value_bytes())))
-    arithmetic = machine["tflops"] * 1e12 * machine["prefill_share"] * tensor_parallel
-    bandwidth = machine["bandwidth"] * 1e12 * machine["bandwidth_share"] * tensor_parallel
+    arithmetic = machine.tflops * 1e12 * machine.prefill_share * tensor_parallel
+    bandwidth = machine.bandwidth * 1e12 * machine.bandwidth_share * tensor_parallel
     reading = prompt * forward_flops(shape, prompt) / arithmetic
+    # A step of all running sequences: the weights once (2 bytes each) and their caches, which are
+    # half written on average; or its arithmetic, if that takes longer.
     step = (2 * shape.matrix_parameters + running * (prompt + reply / 2) * shape.key_value_bytes()) / bandwidth
     step = max(step, running * forward_flops(shape, length) / arithmetic)
     return 1 / (reading + reply * step / running)

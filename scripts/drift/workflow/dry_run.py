@@ -35,10 +35,15 @@ class Job:
         return self.fields.get("reason", "")
 
     @property
+    def wildcards(self) -> dict[str, str]:
+        """The values of its wildcards, by name."""
+        parts = filter(None, self.fields.get("wildcards", "").split(", "))
+        return dict(part.split("=", 1) for part in parts)
+
+    @property
     def name(self) -> str:
         """The values of its wildcards, which tell it from the other jobs of its rule."""
-        values = [part.partition("=")[2] for part in self.fields.get("wildcards", "").split(", ")]
-        return "/".join(value for value in values if value)
+        return "/".join(self.wildcards.values())
 
 
 def parse(dry_run: str) -> list[Job]:
@@ -52,7 +57,8 @@ def parse(dry_run: str) -> list[Job]:
 
 
 def dry_run(*arguments: str) -> str:
-    """What `snakemake ARGUMENTS --dry-run` prints, however quiet a profile asks it to be. Raises DryRunError where it fails."""
+    """What `snakemake ARGUMENTS --dry-run` prints, however quiet a profile asks it to be. Raises
+    DryRunError where it fails."""
     command = [sys.executable, "-m", "snakemake", *arguments, "--dry-run", "--quiet", "host"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from drift.layout import BASE
+
 
 class ReportInputs:
     """What the tables of a run are, all models and policies together.
@@ -49,7 +51,7 @@ class ReportInputs:
         return [self._paths.validation] if self._config["evaluation"]["validation"] else []
 
     def _of_trained(self, pattern: str) -> list[str]:
-        return [pattern.format(model=model, trained=policy) for model, policy in self._policies if policy != "base"]
+        return [pattern.format(model=model, trained=policy) for model, policy in self._policies if policy != BASE]
 
 
 def table_comments(scripts: Path) -> str:

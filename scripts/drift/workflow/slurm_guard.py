@@ -1,12 +1,14 @@
-"""What keeps `snakemake --profile slurm` from waiting for ever, and from running beside itself.
+"""What keeps `snakemake --profile slurm` from hanging, and from running twice at once.
 
-The Slurm plugin drops a job without a word where it does not understand an answer of Slurm's: a cancelled job as sacct prints
-it, a preempted one that is not requeued, a controller or database that is away for half a minute, records that Slurm has
-forgotten, accounting that is switched off. So three of its methods are replaced here:
+The Slurm plugin drops a job without a word where it does not understand an answer of Slurm's: a
+cancelled job as sacct prints it, a preempted one that is not requeued, a controller or database
+that is away for half a minute, records that Slurm has forgotten, accounting that is switched off.
+So three of its methods are replaced here:
 
-check_active_jobs  squeue is asked, and sacct about jobs that squeue no longer knows; no answer is no news
-cancel_jobs        by the run's name, so that a job which is just being submitted or looked at is cancelled as well
-__post_init__      before anything is submitted: no other driver at work on these results, no jobs left from one that died
+check_active_jobs  asks squeue, and sacct about jobs that squeue no longer knows; ignores an empty answer
+cancel_jobs        cancels by the run's name, so that a job that is just being submitted is cancelled as well
+__post_init__      refuses, before anything is submitted, where another driver works on these results, or
+                   one that died left jobs in the queue
 
 The plugin's version is pinned, as these lean on its internals.
 """
@@ -26,7 +28,8 @@ from drift.locks import hold
 
 PLUGIN_VERSION = "2.8.0"
 
-# Seconds that a job may be unknown to Slurm, or preempted without being requeued, before it counts as failed.
+# Seconds that a job may be unknown to Slurm, or preempted without being requeued, before it counts
+# as failed.
 PATIENCE = 120
 
 ALIVE = {
@@ -49,9 +52,11 @@ HELD = {
 
 
 def install(results: str) -> None:
-    """Replace the plugin's methods in this process, for a run whose results are in the folder `results`.
+    """Replace the plugin's methods in this process, for a run whose results are in the folder
+    `results`.
 
-    Does nothing where the plugin is not installed; without the Slurm executor the methods are never called.
+    Does nothing where the plugin is not installed; without the Slurm executor the methods are never
+    called.
     """
     if plugin := sys.modules.get("snakemake_executor_plugin_slurm"):
         plugin.Executor.check_active_jobs = check_active_jobs
@@ -80,7 +85,8 @@ def _guarded(post_init, results: Path):
 
 
 def refuse_left_jobs(results: Path, key: str) -> None:
-    """Raise WorkflowError where jobs of these results are in the queue: a new run would do their work a second time."""
+    """Raise WorkflowError where jobs of these results are in the queue: a new run would do their
+    work a second time."""
     try:
         queue = _slurm("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%k|%j")
     except (OSError, subprocess.SubprocessError) as error:
@@ -96,7 +102,8 @@ def refuse_left_jobs(results: Path, key: str) -> None:
 
 
 async def check_active_jobs(executor, active_jobs):
-    """Report the jobs that ended; yield the others. Asks again after the profile's init-seconds-before-status-checks."""
+    """Report the jobs that ended; yield the others. Asks again after the profile's
+    init-seconds-before-status-checks."""
     settings = executor.workflow.executor_settings
     executor.next_seconds_between_status_checks = settings.init_seconds_before_status_checks
     if not active_jobs:
@@ -148,7 +155,8 @@ def job_states(run: str, ids: set[str]) -> dict[str, tuple[str, str]]:
     """
     queue = _slurm("squeue", "--noheader", "--states=all", f"--name={run}", "--format=%i|%T|%r")
     states = {job: (state, reason) for job, state, reason in (line.split("|") for line in queue.splitlines())}
-    # The controller forgets finished jobs after MinJobAge; the database, where there is one, does not.
+    # The controller forgets finished jobs after MinJobAge; the database, where there is one, does
+    # not.
     if (gone := ids - set(states)) and "accounting_storage/none" not in _slurm("scontrol", "show", "config"):
         past = _slurm(
             "sacct", "--allocations", "--noheader", "--parsable2", "--format=JobIDRaw,State", f"--jobs={','.join(gone)}"
@@ -159,7 +167,8 @@ def job_states(run: str, ids: set[str]) -> dict[str, tuple[str, str]]:
 
 
 def cancel_jobs(executor, active_jobs) -> None:
-    """Cancel every job of the run, those included that are being submitted or looked at in this moment."""
+    """Cancel every job of the run, those included that are being submitted or looked at in this
+    moment."""
     executor._job_submission_executor.shutdown(wait=True, cancel_futures=True)
     try:
         _slurm("scancel", f"--name={executor.run_uuid}")

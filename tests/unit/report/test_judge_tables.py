@@ -26,4 +26,8 @@ def test_a_benchmark_may_have_several_judges():
         judges={"huge": {"path": "hf:x/z@z"}},
         benchmarks={"heldout": {"kind": "heldout", "judge": ["huge", "tiny"]}},
     )
-    assert judged_by(both) == [("heldout", "huge"), ("heldout", "tiny"), ("late", "tiny")]
+    assert judged_by(CONFIG.model_copy(update={"evaluation": both})) == [
+        ("heldout", "huge"),
+        ("heldout", "tiny"),
+        ("late", "tiny"),
+    ]

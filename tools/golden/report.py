@@ -1,12 +1,15 @@
-"""What a recomputation of published figures found: differences by metric, what was left out, and what is past its tolerance."""
+"""What a recomputation of published figures gives: differences by metric, what was left out, and what
+is past its tolerance."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from drift import cli
 
+# Columns of AlpacaEval's leaderboard, in per cent where they are rates.
 COUNT_FIGURES = ("n_wins", "n_wins_base", "n_draws", "n_total")
 RATE_FIGURES = ("win_rate", "standard_error", "discrete_win_rate")
 LC_WEIGHTS, LC_ERROR = "LC win rate, published weights", "LC standard error, published weights"
@@ -35,7 +38,7 @@ TOLERANCES = {  # how far each metric may be from what was published, in its own
 
 
 class AbsentError(Exception):
-    """A published figure is not on file; the message says which, and where it is not."""
+    """A published figure is not in its file; the message says which figure and which file."""
 
 
 class Report:
@@ -45,19 +48,20 @@ class Report:
         self.differences: dict[str, list[tuple[float, str]]] = {metric: [] for metric in TOLERANCES}
         self.skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
 
-    def compare(self, metric: str, case: str, computed: float | None, figure: float) -> None:
-        """Take down how far `computed` is from the published `figure`; a value that is not defined is infinitely far."""
-        difference = math.nan if computed is None else abs(computed - figure)
+    def compare(self, metric: str, case: str, computed: float | None, published: float) -> None:
+        """Record how far `computed` is from the `published` figure; a value that is not defined (None,
+        NaN) is infinitely far."""
+        difference = math.nan if computed is None else abs(computed - published)
         self.differences[metric].append((math.inf if math.isnan(difference) else difference, case))
 
     def skip(self, what: str, reason: str, *cases: str) -> None:
-        """Take down that `what` was left out for `reason`, once for each of `cases`."""
+        """Record that `what` was left out for `reason`, once for each of `cases`."""
         if cases:
             self.skipped[what, reason].extend(cases)
 
     @contextmanager
     def where_there(self, what: str, case: str) -> Iterator[None]:
-        """Leave `what` of a case out where a figure that it takes is not on file."""
+        """Leave `what` of a case out where a figure that it needs is not in its file."""
         try:
             yield
         except AbsentError as absent:
@@ -67,10 +71,10 @@ class Report:
         """The report as it is printed."""
         width = max(map(len, TOLERANCES))
         yield f"{'metric':{width}}  cases  largest difference  tolerance"
-        for metric, found in self.differences.items():
-            worst = f"{max(found)[0]:18.2g}" if found else f"{'-':>18}"
-            verdict = "FAILED" if metric in self.failed() else "ok" if found else "not checked"
-            yield f"{metric:{width}}  {len(found):5}  {worst}  {TOLERANCES[metric]:9g}  {verdict}"
+        for metric, differences in self.differences.items():
+            worst = f"{max(differences)[0]:18.2g}" if differences else f"{'-':>18}"
+            verdict = "FAILED" if metric in self.failed() else "ok" if differences else "not checked"
+            yield f"{metric:{width}}  {len(differences):5}  {worst}  {TOLERANCES[metric]:9g}  {verdict}"
         yield "left out:" if self.skipped else "left out: nothing"
         for (what, reason), cases in self.skipped.items():
             named = sorted(set(cases))
@@ -79,8 +83,8 @@ class Report:
 
     def failed(self) -> dict[str, tuple[float, str]]:
         """The metrics that are past their tolerance: the largest difference and its case."""
-        worst = {metric: max(found) for metric, found in self.differences.items() if found}
-        return {metric: found for metric, found in worst.items() if found[0] > TOLERANCES[metric]}
+        worst = {metric: max(differences) for metric, differences in self.differences.items() if differences}
+        return {metric: largest for metric, largest in worst.items() if largest[0] > TOLERANCES[metric]}
 
     def close(self) -> None:
         """Raise StageError where a figure is not met, or where there was none to meet."""
@@ -96,3 +100,10 @@ class Report:
             raise cli.StageError(
                 f"published figures are not met: {'; '.join(failed)}. Either the files or the metrics here are not as published."
             )
+
+
+def present(path: Path, what: str, report: Report) -> bool:
+    """Whether there is a file; where there is none, `what` is left out for that reason."""
+    if not path.is_file():
+        report.skip(what, "no such file", path.name)
+    return path.is_file()

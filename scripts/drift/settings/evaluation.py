@@ -1,0 +1,32 @@
+"""Settings of the stages that evaluate policies."""
+
+from pydantic import Field
+
+from drift.config import Benchmark, Evaluation, Training
+from drift.settings.base import Settings, like
+
+
+class TasksSettings(Settings):
+    """Of tasks.py: the tasks of a benchmark."""
+
+    kind: str = like(Benchmark, "kind")
+    max_tasks: int | None = like(Benchmark, "max_tasks")
+    seed: int = Field(description="of the hash by which tasks are picked")
+
+
+class JudgedBenchmark(Settings):
+    """A benchmark whose answers are scored."""
+
+    kind: str = like(Benchmark, "kind")
+    judges: dict[str, str | None] = Field(
+        description="who judged it; SHA-256 of the judge prompt by the judge's name, null where it is not known"
+    )
+
+
+class ScoresSettings(Settings):
+    """Of scores.py: which scores there are, and the uncertainty of each."""
+
+    benchmarks: dict[str, JudgedBenchmark] = Field(description="benchmarks by name, in the order of the table")
+    beta: float = like(Training, "beta")
+    bootstrap: int = like(Evaluation, "bootstrap")
+    seed: int = Field(description="of all resampling and of the order of votes")

@@ -1,0 +1,122 @@
+"""Settings of the stages that make preference pairs, train on them and measure what that did."""
+
+from pydantic import Field
+
+from drift.config.training import (
+    Allusions,
+    Diagnostics,
+    Launcher,
+    Lora,
+    Loss,
+    Optimizer,
+    Precision,
+    Prompting,
+    Reference,
+    Sampling,
+    Schedule,
+    Style,
+    Tracker,
+    Training,
+)
+from drift.settings.base import Settings, like
+
+LINEAGE = "which policy or benchmark the ledger's steps belong to, e.g. MODEL/drift/iter1"
+
+
+class PromptsSettings(Settings):
+    """Of prompts.py: how long a prompt may be, and what else is made of it.
+
+    A benchmark's prompts are only answered: they have neither max_length, style nor instruction.
+    """
+
+    lineage: str = Field(description=LINEAGE)
+    context: int = Field(description="prompt and reply together when a policy is sampled, tokens")
+    max_tokens: int = like(Sampling, "max_tokens")
+    max_length: int | None = like(Training, "max_length", default=None)
+    style: Style | None = like(Prompting, "style", default=None)
+    instruction: str | None = like(Prompting, "instruction", default=None)
+
+
+class Sides(Settings):
+    """Where both sides of a pair come from."""
+
+    chosen: str = Field(description="recipes.NAME.chosen")
+    rejected: str = Field(description="recipes.NAME.rejected")
+
+
+class PairsSettings(Settings):
+    """Of pairs.py: where both sides come from, and what makes a pair unfit for training."""
+
+    lineage: str = Field(description=LINEAGE)
+    recipe: Sides = Field(description="where both sides come from")
+    max_length: int = like(Training, "max_length")
+    instruction: str = like(Prompting, "instruction")
+    allusions: Allusions = like(Prompting, "allusions")
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters."""
+
+    rank: int = like(Lora, "rank")
+    alpha: float = like(Lora, "alpha")
+    dropout: float = like(Lora, "dropout")
+    targets: str | list[str] = like(Lora, "targets")
+
+
+class ScoringSettings(Settings):
+    """What of the training decides the log-probability of a reply, to the last bit."""
+
+    device_batch: int = like(Training, "device_batch")
+    max_length: int = like(Training, "max_length")
+    precision: Precision = like(Training, "precision")
+    lora: LoraSettings | None = like(Training, "lora")
+
+
+class PolicyTraining(ScoringSettings):
+    """What of the training shapes a policy."""
+
+    beta: float = like(Training, "beta")
+    losses: dict[Loss, float] = like(Training, "losses")
+    label_smoothing: float = like(Training, "label_smoothing")
+    learning_rate: float = like(Training, "learning_rate")
+    schedule: Schedule = like(Training, "schedule")
+    schedule_warmup: float = like(Training, "schedule_warmup")
+    optimizer: Optimizer = like(Training, "optimizer")
+    global_batch: int = like(Training, "global_batch")
+
+
+class TrainSettings(Settings):
+    """Of train.py: what shapes the policy."""
+
+    name: str = Field(description="of the policy, MODEL/warmup or MODEL/METHOD/iterK")
+    seed: int = Field(description="of the order of the pairs and of the adapters")
+    epochs: int = Field(description="passes over the pairs")
+    instruction: str = like(Prompting, "instruction")
+    training: PolicyTraining = Field(description="loss, optimizer, batches and adapters")
+
+
+class TrainingRun(Settings):
+    """Of train.py: how a training runs on this machine, which changes no result."""
+
+    checkpoint_steps: int = like(Training, "checkpoint_steps")
+    gradient_checkpointing: bool = like(Training, "gradient_checkpointing")
+    launcher: Launcher = like(Training, "launcher")
+    processes: int | None = like(Training, "processes")
+    tracker: Tracker = like(Training, "tracker")
+    deadline: float | None = Field(description="minutes that the job may take; null: no limit")
+
+
+class MeasuredTraining(ScoringSettings):
+    """What of the training decides a margin and a gradient."""
+
+    beta: float = like(Training, "beta")
+
+
+class DiagnosticsSettings(Settings):
+    """Of diagnostics.py: what is measured of an iteration, and how closely."""
+
+    seed: int = Field(description="of the samples of pairs and of held-out replies")
+    reference: Reference = like(Training, "reference")
+    pairs: int = like(Diagnostics, "pairs")
+    prompts: int = like(Diagnostics, "prompts")
+    training: MeasuredTraining = Field(description="as the iteration was trained")

@@ -1,0 +1,112 @@
+"""Sides of a recipe: where the chosen or the rejected reply of a pair comes from. A module each.
+
+A side is a module with
+
+    NEEDS                                what the recipe and its pool must have (Needs)
+    asks(recipe, n)                      requests a prompt, by kind: {} where nothing is sampled
+    replies(prompt, side, sampled, scores)   the replies that it may take, the best first
+
+and, where it is sampled under its own name, so that it is a kind of requests as well,
+
+    request(tokenizer, prompt, settings)     messages and token ids that the policy is asked with
+
+`recipe` is a row of `recipes`, `n` is sampling.n, `prompt` a row of Prompts, `side` "chosen" or
+"rejected", `settings` a RequestsSettings. `sampled` holds the completions of the prompt by kind,
+each list in the order of sample numbers; `scores` the rankings by request_id. A new side is such a
+module and its line in plugins.SIDES.
+
+The configuration and the rules load sides, so that their top level imports neither polars nor torch.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import TypedDict
+
+from drift import plugins
+from drift.cli import StageError
+
+# A completion as a row of Completions, with the kind and sample number of its request.
+Completion = dict
+
+# text    what the pair will hold
+# from    "logged", or the request_id of the completion
+# reply   the completion; None of a logged reply
+# score   its score; None where it was not ranked
+Reply = TypedDict("Reply", {"text": str, "from": str, "reply": Completion | None, "score": float | None})
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a side needs; the configuration checks each recipe for it."""
+
+    # The reply that was logged in the place of this side: dsat has a rejected one, sat a chosen one.
+    logged: bool = False
+    # Columns of Prompts that its requests show to the policy besides the prompt.
+    shown: tuple[str, ...] = ()
+    # `candidates` and `rank`: it takes one end of a ranking.
+    ranking: bool = False
+    # The only side of a pair that it can be; None: either.
+    only: str | None = None
+
+
+def samples(recipe: Mapping, n: int) -> dict[str, int]:
+    """How many requests of each kind a recipe makes of a prompt. `n`: samples a prompt."""
+    asked: dict[str, int] = {}
+    for side in ("chosen", "rejected"):
+        asked |= plugins.load(plugins.SIDES, recipe[side]).asks(recipe, n)
+    return dict(sorted(asked.items()))
+
+
+def candidates(
+    prompt: Mapping,
+    completions: Mapping[tuple[str, str], list[Completion]],
+    recipe: Mapping[str, str],
+    scores: Mapping[str, float],
+) -> list[dict[str, Reply]]:
+    """Both sides of a prompt's pair before any check, the pair to try first in front.
+
+    One candidate for each reply that a side may take; for each two where both sides are sampled.
+    `completions` are the sampled replies by (prompt_id, kind). Raises StageError for a prompt
+    without the requests that its recipe needs.
+    """
+    sampled = {
+        kind: completions[prompt["prompt_id"], kind]
+        for kind in sorted(plugins.SIDES)
+        if (prompt["prompt_id"], kind) in completions
+    }
+    chosen, rejected = (
+        plugins.load(plugins.SIDES, recipe[side]).replies(prompt, side, sampled, scores) for side in ("chosen", "rejected")
+    )
+    return [
+        {"chosen": better, "rejected": worse}
+        for better, worse in product(chosen, rejected)
+        # The same completion cannot be both ends of a ranking.
+        if better["reply"] is None or better["from"] != worse["from"]
+    ]
+
+
+def replies_of_kind(
+    kind: str, prompt: Mapping, sampled: Mapping[str, list[Completion]], scores: Mapping[str, float]
+) -> list[Reply]:
+    """For sides that are sampled: every reply of a kind, in the order of sample numbers."""
+    if kind not in sampled:
+        raise StageError(f"prompt {prompt['prompt_id']} has no {kind} request; rebuild the requests from these prompts")
+    return [_reply(completion, scores) for completion in sampled[kind]]
+
+
+def ranked_replies(sampled: Mapping[str, list[Completion]], scores: Mapping[str, float], *, highest_first: bool) -> list[Reply]:
+    """For sides that are an end of a ranking: every reply that has a score, from that end on."""
+    completions: Iterable[Completion] = (completion for kind in sampled.values() for completion in kind)
+    scored = [_reply(completion, scores) for completion in completions if completion["request_id"] in scores]
+    return sorted(scored, key=lambda reply: reply["score"], reverse=highest_first)
+
+
+def _reply(completion: Completion, scores: Mapping[str, float]) -> Reply:
+    request_id = completion["request_id"]
+    return {
+        "text": completion["text"].strip(),
+        "from": request_id,
+        "reply": completion,
+        "score": scores.get(request_id),
+    }

@@ -1,0 +1,36 @@
+"""Verdicts that are a field of a JSON object: the schema of the reply, and how the field is read."""
+
+import json
+import re
+from typing import Any
+
+TEXT = {"type": "string"}
+
+
+def schema(**properties: dict) -> dict[str, Any]:
+    """The JSON schema of an object with just these properties, in this order."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def field(text: str, name: str) -> str | None:
+    """The value of `name` in a JSON object; in a reply that is not JSON, the last value written like one.
+
+    A value inside a quoted text (`\\"score\\": 10`) is somebody else's words, not the judge's.
+    """
+    try:
+        value = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    except (ValueError, RecursionError):
+        written = re.findall(rf'(?<!\\)"{name}"\s*:\s*"?([^",}}\s]+)', text)
+        return written[-1] if written else None
+    value = value.get(name) if isinstance(value, dict) else None
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def missing(name: str, *, cut: bool) -> dict[str, str]:
+    """The verdict columns of a reply without that field."""
+    return {"error": f"no {name} in the reply" + (", which the token limit cut" if cut else "")}

@@ -1,0 +1,157 @@
+"""What the rules of the data read and are told: sources, labelers, and labels made elsewhere."""
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from drift import layout, plugins
+from drift.labelers.rubric_question import DECODING, SCHEMA
+from drift.settings.data import (
+    AgreementSettings,
+    ContaminationSettings,
+    FilterSettings,
+    LabelerSettings,
+    LabelFileSettings,
+    LabelRequestsSettings,
+    LabelsSettings,
+    PoolsSettings,
+    SourceSettings,
+    TurnsSettings,
+)
+
+
+def plugin_files(registry: dict[str, str], kinds: Iterable[str]) -> list[str]:
+    """The files of the plug-ins of these `kinds`, below scripts/: what a stage that loads them adds
+    to its fingerprint, so that a plug-in that is not in use makes nothing run again."""
+    return [str(plugins.source_of(registry, kind).relative_to(plugins.SCRIPTS)) for kind in sorted(set(kinds))]
+
+
+def named(paths: dict[str, str] | Iterable[tuple[str, str]]) -> list[str]:
+    """Paths by name, as the programs take them: NAME=PATH."""
+    pairs = paths.items() if isinstance(paths, dict) else paths
+    return [f"{name}={path}" for name, path in pairs]
+
+
+class Sources:
+    """Raw conversations, as inputs and settings of rule `turns`.
+
+    `located` says where what has an address is on this machine.
+    """
+
+    def __init__(self, config: dict, located: Callable[[str], str]):
+        self._rows: dict[str, dict[str, Any]] = config["data"]["sources"]
+        self.paths = {name: located(row["path"]) for name, row in self._rows.items()}
+        # What a source of annotations is about.
+        self.conversations = {name: located(row["conversations"]) for name, row in self._rows.items() if row["conversations"]}
+
+    @property
+    def modules(self) -> list[str]:
+        """The readers of the sources, as files below scripts/."""
+        return plugin_files(plugins.SOURCES, (row["kind"] for row in self._rows.values()))
+
+    @property
+    def settings(self) -> str:
+        """Settings of turns.py."""
+        return TurnsSettings(sources={name: SourceSettings.of(row) for name, row in self._rows.items()}).canonical()
+
+
+class Pools:
+    """Settings of the rules that make the pools and look for benchmarks in them."""
+
+    def __init__(self, config: dict):
+        self._data, self._seed = config["data"], config["seed"]
+
+    @property
+    def settings(self) -> str:
+        """Settings of pools.py."""
+        return PoolsSettings.of(
+            self._data,
+            seed=self._seed,
+            filters=FilterSettings.of(self._data["filters"]),
+            decontamination=ContaminationSettings.of(self._data["decontamination"]),
+        ).canonical()
+
+    @property
+    def contamination_settings(self) -> str:
+        """Settings of contamination.py."""
+        return ContaminationSettings.of(self._data["decontamination"]).canonical()
+
+
+class Labelers:
+    """Who labels the replies. Methods that take wildcards are about the labeler of a rule."""
+
+    def __init__(self, config: dict, paths: SimpleNamespace):
+        self._config, self._paths = config, paths
+        self._rows: dict[str, dict[str, Any]] = config["data"]["labelers"]
+        # Those that ask a model.
+        self._asking = [name for name, row in self._rows.items() if row["kind"] in plugins.ASKING]
+
+    def row(self, wildcards) -> dict[str, Any]:
+        """The configuration's row of a labeler."""
+        return self._rows[wildcards.labeler]
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules of the labelers, as files below scripts/."""
+        return plugin_files(plugins.LABELERS, (row["kind"] for row in self._rows.values()))
+
+    # ----------------------------------------------------------------------------------- questions
+
+    def questions(self, wildcards) -> str:
+        """Settings of label_requests.py."""
+        return LabelRequestsSettings.of(
+            self.row(wildcards),
+            self._config["data"]["filters"],
+            labeler=wildcards.labeler,
+            max_tokens=DECODING["max_tokens"],
+            seed=self._config["seed"],
+        ).canonical()
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What `generate` is told of a labeler's questions."""
+        row = self.row(wildcards)
+        return {"context": row["context"], "endpoint": row["endpoint"], "decoding": DECODING, "schema": SCHEMA}
+
+    # -------------------------------------------------------------------------------------- labels
+
+    @property
+    def requests(self) -> dict[str, str]:
+        """The questions of every labeler that asks a model."""
+        return {name: self._paths.labeling_requests.format(labeler=name) for name in self._asking}
+
+    @property
+    def completions(self) -> list[tuple[str, str]]:
+        """The answers to them, as pairs of labeler and shard."""
+        return [
+            (name, shard)
+            for name in self._asking
+            for shard in layout.shards(self._paths.labeling_completions, self._rows[name]["shards"], labeler=name)
+        ]
+
+    @property
+    def settings(self) -> str:
+        """Settings of labels.py."""
+        return LabelsSettings(labelers={name: LabelerSettings.of(row) for name, row in self._rows.items()}).canonical()
+
+
+class LabelFiles:
+    """Labels made elsewhere, as inputs and settings of rule `agreement`."""
+
+    def __init__(self, config: dict):
+        self._config = config
+        rows = config["data"]["label_files"]
+        self._sources = {name: LabelFileSettings.of(row) for name, row in rows.items()}
+        self.labels = {name: row["path"] for name, row in rows.items()}
+        self.strata = {name: row["strata"] for name, row in rows.items() if row["strata"]}
+
+    @property
+    def files(self) -> list[str]:
+        """All of them."""
+        return [*self.labels.values(), *self.strata.values()]
+
+    @property
+    def settings(self) -> str:
+        """Settings of agreement.py."""
+        return AgreementSettings(
+            labelers=sorted(self._config["data"]["labelers"]), files=self._sources, seed=self._config["seed"]
+        ).canonical()

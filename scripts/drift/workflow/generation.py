@@ -1,0 +1,103 @@
+"""What the rules tell the engines: who answers, how replies are shaped, and how an engine runs here.
+
+Whoever asks a model (iterations, benchmarks, judges, labelers, rankings) has a method that takes
+the wildcards of a rule and returns what is asked for, as keyword arguments of `generation_settings`:
+`benchmarks.asked`, `judges.asked`, ... A rule makes params of it: `generation.settings(judges.asked)`.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from drift.chat import TRANSCRIPT_STOPS
+from drift.settings.sampling import (
+    DecodingSettings,
+    EndpointAddress,
+    EndpointRuntime,
+    EngineRuntime,
+    GenerationSettings,
+)
+from drift.workflow.iterations import Iterations
+
+# A function of a rule's wildcards that returns keyword arguments of `generation_settings`.
+Asked = Callable[[Any], dict[str, Any]]
+
+
+class Generation:
+    """Settings, runtime and inputs of generate.py, by a run's configuration and its `paths`.
+
+    `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
+    """
+
+    def __init__(self, config: dict, paths: SimpleNamespace, iterations: Iterations, pinned: Callable[[str], str]):
+        self._config, self._paths, self._iterations, self._pinned = config, paths, iterations, pinned
+        # Models to improve by address; of two with the same one the first.
+        self._registered = {row["path"]: name for name, row in reversed(config["models"].items())}
+
+    def settings(self, asked: Asked) -> Callable[[Any], str]:
+        """A param: the settings of generate.py for what is asked in a job."""
+        return lambda wildcards: generation_settings(self._config["engine"]["backend"], **asked(wildcards)).canonical()
+
+    def runtime(self, asked: Asked) -> Callable[[Any, Any], str]:
+        """A param: how an engine runs here, and how its endpoint is asked, if it has one. Nothing of it
+        changes a result, and Snakemake does not compare params that depend on resources."""
+
+        def of_job(wildcards, resources) -> str:
+            endpoint = asked(wildcards).get("endpoint")
+            runtime = endpoint and EndpointRuntime.of(endpoint)
+            return EngineRuntime.of(self._config["engine"], endpoint=runtime).canonical()
+
+        return of_job
+
+    def model(self, row: Callable[[Any], dict], policy: str, manifest: str) -> Callable[[Any], dict]:
+        """An input function: the model that answers, as `policy` (a folder) and `manifest`.
+
+        `row` returns the row of the configuration with its path or endpoint; `policy` and `manifest`
+        are the patterns of where it is registered.
+        """
+        return lambda wildcards: self.model_of(
+            row(wildcards), policy.format(**dict(wildcards.items())), manifest.format(**dict(wildcards.items()))
+        )
+
+    def model_of(self, row: dict, policy: str, manifest: str) -> dict[str, str | list]:
+        """The model of a `row`: the model to improve of the same address, if there is one, else the one
+        that is registered as `policy`; nothing for a model behind an endpoint."""
+        if row["endpoint"]:
+            return {"manifest": [], "policy": []}
+        if name := self._registered.get(row["path"]):
+            policy, manifest = (
+                pattern.format(model=name, policy="base") for pattern in (self._paths.policy, self._paths.manifest)
+            )
+        return {"manifest": manifest, "policy": self._pinned(policy)}
+
+    def samples(self, wildcards) -> dict[str, Any]:
+        """What is asked for an iteration's samples. A reply to a transcript ends where it begins
+        another turn."""
+        sampling, prompting = self._config["sampling"], self._config["prompting"]
+        is_transcript = prompting["style"] == "paper" and "guided" in self._iterations.samples(wildcards.trained)
+        return {"context": sampling["context"], "decoding": sampling | {"stop": TRANSCRIPT_STOPS if is_transcript else ()}}
+
+
+def generation_settings(
+    backend: str,
+    *,
+    context: int,
+    decoding: dict | None = None,
+    choices: tuple[str, ...] | None = None,
+    schema: dict | None = None,
+    endpoint: dict | None = None,
+) -> GenerationSettings:
+    """The settings of generate.py.
+
+    `backend` is of a model that runs here; `endpoint` the configuration's row of one that does not;
+    `decoding` a section of the configuration with the keys of DecodingSettings, among others.
+    """
+    return GenerationSettings(
+        backend="openai" if endpoint else backend,
+        # An endpoint knows its own context.
+        context=None if endpoint else context,
+        decoding=decoding and DecodingSettings.of(decoding),
+        choices=choices and tuple(choices),
+        json_schema=schema,
+        endpoint=endpoint and EndpointAddress.of(endpoint),
+    )

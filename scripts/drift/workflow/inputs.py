@@ -1,0 +1,79 @@
+"""Where the models and files that a configuration names are, as inputs of rules."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from drift.downloads import folder_name, is_remote
+
+# Keys whose values are addresses of models or of files, wherever they stand in the configuration.
+ADDRESS_KEYS = frozenset({"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"})
+
+
+def located(address: str) -> str:
+    """Where a model or file is: a local path as it is, else the folder that rule `fetch` fills."""
+    return f"downloads/{folder_name(address)}" if is_remote(address) else address
+
+
+def addresses_of(section: Any, *, named: bool = False) -> Iterator[str]:
+    """Every address in a section of the configuration, in its order.
+
+    `named`: the section is itself the value of a key in ADDRESS_KEYS.
+    """
+    if isinstance(section, str) and named:
+        yield section
+    elif isinstance(section, dict):
+        for key, value in section.items():
+            yield from addresses_of(value, named=named or key in ADDRESS_KEYS)
+
+
+class Inputs:
+    """The inputs that come from outside of the run, and the benchmarks that are made of them.
+
+    `paths` are the patterns of layout.py. `pinned` marks an input that cannot change behind its
+    name, so that a new time stamp means nothing: snakemake's `ancient`.
+    """
+
+    def __init__(self, config: dict, paths: SimpleNamespace, pinned: Callable[[str], str]):
+        self._benchmarks: dict[str, dict] = config["evaluation"]["benchmarks"]
+        self._paths = paths
+        self._pinned = pinned
+        # What is to be fetched, by the folder in downloads/ that it is fetched into.
+        self.addresses = {folder_name(address): address for address in addresses_of(config) if is_remote(address)}
+
+    @property
+    def kept_out(self) -> dict[str, str]:
+        """Tasks tables of the benchmarks whose prompts no training row may hold, by name.
+
+        The held-out benchmark is not among them: it is split off from the same conversations.
+        """
+        return {
+            name: self._paths.tasks.format(benchmark=name)
+            for name, row in self._benchmarks.items()
+            if row["kind"] != "heldout" and row["keep_out"]
+        }
+
+    def address(self, wildcards: SimpleNamespace) -> str:
+        """What rule `fetch` brings into a folder of downloads/."""
+        return self.addresses[wildcards.address]
+
+    def file(self, address: str) -> str:
+        """A file as an input: what is fetched is pinned by its address, what is local may change."""
+        return self._pinned(located(address)) if is_remote(address) else address
+
+    def task_files(self, wildcards: SimpleNamespace) -> dict[str, str | list[str]]:
+        """What a benchmark's tasks are made of, by name: `source`, and where there are any,
+        `baseline` and `difficulty`, and the answers of reference models (`references`)."""
+        row = self._benchmarks[wildcards.benchmark]
+        files = {"source": self._paths.dsat if row["path"] is None else self.file(row["path"])}
+        files |= {name: self.file(row[name]) for name in ("baseline", "difficulty") if row[name]}
+        references = [self.file(address) for address in row["references"].values()]
+        return files | ({"references": references} if references else {})
+
+    def task_options(self, benchmark: str, files: Any) -> list[str]:
+        """The options of tasks.py for these files but `source`."""
+        row = self._benchmarks[benchmark]
+        named = ("baseline", "difficulty")
+        options = [part for name in named if row[name] for part in (f"--{name}", getattr(files, name))]
+        models = [f"{model}={located(address)}" for model, address in row["references"].items()]
+        return options + (["--reference", *models] if models else [])

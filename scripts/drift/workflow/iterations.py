@@ -1,0 +1,245 @@
+"""What an iteration starts from, samples and is trained on.
+
+A policy is named MODEL/base, MODEL/warmup or MODEL/METHOD/iterK. Rules know one that is trained by
+its wildcards {model} and {trained} (warmup, METHOD/iterK); methods that take `wildcards` are input
+functions or settings of rules. The warm-up is iteration 0: both sides of its pairs are logged.
+"""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from drift import plugins, sides
+from drift.config.training import accumulation_steps
+from drift.layout import shards
+from drift.settings.sampling import RegisterSettings, RequestsSettings
+from drift.settings.training import (
+    DiagnosticsSettings,
+    MeasuredTraining,
+    PairsSettings,
+    PolicyTraining,
+    PromptsSettings,
+    Sides,
+    TrainingRun,
+    TrainSettings,
+)
+from drift.workflow.inputs import located
+from drift.workflow.resources import gpus
+
+WARMUP = "warmup"
+
+
+def method_and_iteration(name: str) -> tuple[str, int]:
+    """Method and iteration of a policy, named with or without its model: (drift, 2) of
+    MODEL/drift/iter2; the base model is iteration -1 and the warm-up 0, each its own method."""
+    *_, last = name.split("/")
+    if match := re.fullmatch(r"iter(\d+)", last):
+        return name.split("/")[-2], int(match[1])
+    return last, {"base": -1, WARMUP: 0}[last]
+
+
+class Iterations:
+    """The iterations of a run, by its configuration and its `paths` (drift.layout.paths)."""
+
+    def __init__(self, config: dict[str, Any], paths: SimpleNamespace):
+        self.config, self.paths = config, paths
+
+    # Policies
+
+    def policies(self, model: str) -> list[str]:
+        """The policies of a model in the order of their making, with the model's name in front."""
+        numbers = range(1, self.config["iterations"] + 1)
+        trained = [f"{method}/iter{k}" for method in self.config["methods"] for k in numbers]
+        return [f"{model}/{policy}" for policy in ("base", WARMUP, *trained)]
+
+    def recipe(self, trained: str) -> dict[str, Any]:
+        """The row of `recipes` behind a policy; the warm-up's pairs are logged on both sides."""
+        if trained == WARMUP:
+            return {
+                "prompts": "corrections",
+                "chosen": "logged",
+                "rejected": "logged",
+                "candidates": [],
+                "rank": None,
+                "start": "base",
+                "replay": 0,
+            }
+        return self.config["recipes"][method_and_iteration(trained)[0]]
+
+    def initial(self, trained: str) -> str:
+        """The policy that the method starts from; of the warm-up the base model."""
+        return self.recipe(trained)["start"]
+
+    def previous(self, trained: str) -> str:
+        """The policy that this one is sampled from and trained from."""
+        method, k = method_and_iteration(trained)
+        return f"{method}/iter{k - 1}" if k > 1 else self.initial(trained)
+
+    def reference(self, trained: str) -> str:
+        """The policy that is the reference in training."""
+        return {"previous": self.previous, "initial": self.initial}[self.config["training"]["reference"]](trained)
+
+    def ancestors(self, trained: str) -> list[str]:
+        """A policy, the one that its iteration started from, and the one that its method started
+        from."""
+        return [trained, self.previous(trained), self.initial(trained)]
+
+    # Sampling
+
+    def base_model(self, wildcards) -> str:
+        """The folder of a model to improve."""
+        return located(self.config["models"][wildcards.model]["path"])
+
+    def samples(self, trained: str) -> dict[str, int]:
+        """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
+        sides are logged."""
+        return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
+
+    def sampled_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
+        requests."""
+        return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
+
+    def paired_sides(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins that both sides of an iteration's pairs come from, for that of rule
+        pairs."""
+        recipe = self.recipe(wildcards.trained)
+        return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
+
+    def prompts(self, wildcards) -> str:
+        """The fitted prompts of an iteration."""
+        return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
+
+    def sampled(self, wildcards) -> dict[str, str | list[str]]:
+        """The requests and completions behind an iteration's pairs; none where both sides are
+        logged."""
+        if not self.samples(wildcards.trained):
+            return {"requests": [], "completions": []}
+        named = {"model": wildcards.model, "trained": wildcards.trained}
+        return {
+            "requests": self.paths.sampling_requests.format(**named),
+            "completions": shards(self.paths.sampling_completions, self.config["sampling"]["shards"], **named),
+        }
+
+    def ranks(self, wildcards) -> str | list[str]:
+        """The scores of an iteration's candidates, by a reward model or by a judge; none where
+        nothing is ranked."""
+        ranker = self.recipe(wildcards.trained)["rank"]
+        if ranker is None:
+            return []
+        pattern = self.paths.rewards if ranker in self.config["rankers"] else self.paths.judge_scores
+        return pattern.format(model=wildcards.model, trained=wildcards.trained)
+
+    # Training
+
+    def replay(self, wildcards) -> list[str]:
+        """Pairs of earlier iterations that are trained on again, the nearest iteration first."""
+        method, k = method_and_iteration(wildcards.trained)
+        oldest = max(1, k - self.recipe(wildcards.trained)["replay"])
+        return [
+            self.paths.pairs.format(model=wildcards.model, trained=f"{method}/iter{earlier}")
+            for earlier in range(k - 1, oldest - 1, -1)
+        ]
+
+    def gate_prompts(self, wildcards) -> list[str]:
+        """The fitted prompts that the gates of a training compare its pairs with: its own, and all
+        that have a test split."""
+        tables = sorted({"dsat", "corrections", self.recipe(wildcards.trained)["prompts"]})
+        return [self.paths.prompts.format(model=wildcards.model, table=table) for table in tables]
+
+    def start_policy(self, wildcards) -> str:
+        """The folder of the policy that an iteration is sampled from and trained from."""
+        return self._policy(wildcards.model, self.previous(wildcards.trained))
+
+    def start_manifest(self, wildcards) -> str:
+        """Its policy.json."""
+        return self._manifest(wildcards.model, self.previous(wildcards.trained))
+
+    def reference_policy(self, wildcards) -> str:
+        """The folder of the policy that is the reference in training."""
+        return self._policy(wildcards.model, self.reference(wildcards.trained))
+
+    def reference_manifest(self, wildcards) -> str:
+        """Its policy.json."""
+        return self._manifest(wildcards.model, self.reference(wildcards.trained))
+
+    def ancestor_policies(self, wildcards) -> list[str]:
+        """The folders of `ancestors`."""
+        return [self._policy(wildcards.model, policy) for policy in self.ancestors(wildcards.trained)]
+
+    def ancestor_manifests(self, wildcards) -> list[str]:
+        """The policy.json of each of `ancestors`."""
+        return [self._manifest(wildcards.model, policy) for policy in self.ancestors(wildcards.trained)]
+
+    def _policy(self, model: str, policy: str) -> str:
+        return self.paths.policy.format(model=model, policy=policy)
+
+    def _manifest(self, model: str, policy: str) -> str:
+        return self.paths.manifest.format(model=model, policy=policy)
+
+    # Settings of the stages, as the rules pass them on
+
+    def register_settings(self, wildcards) -> str:
+        """Of rule register."""
+        path = self.config["models"][wildcards.model]["path"]
+        return RegisterSettings(name=f"{wildcards.model}/base", path=path).canonical()
+
+    def prompts_settings(self, wildcards) -> str:
+        """Of rule prompts."""
+        return PromptsSettings.of(
+            self.config["sampling"],
+            self.config["prompting"],
+            lineage=f"{wildcards.model}/prompts/{wildcards.table}",
+            max_length=self.config["training"]["max_length"],
+        ).canonical()
+
+    def requests_settings(self, wildcards) -> str:
+        """Of rule requests."""
+        return RequestsSettings.of(
+            self.config["prompting"],
+            seed=self.config["seed"],
+            unit=wildcards.trained,
+            split="train",
+            samples=self.samples(wildcards.trained),
+        ).canonical()
+
+    def pairs_settings(self, wildcards) -> str:
+        """Of rule pairs."""
+        return PairsSettings.of(
+            self.config["prompting"],
+            self.config["training"],
+            lineage=f"{wildcards.model}/{wildcards.trained}",
+            recipe=Sides.of(self.recipe(wildcards.trained)),
+        ).canonical()
+
+    def train_settings(self, wildcards) -> str:
+        """Of rule train."""
+        epochs = "warmup_epochs" if wildcards.trained == WARMUP else "epochs"
+        return TrainSettings.of(
+            self.config["prompting"],
+            name=f"{wildcards.model}/{wildcards.trained}",
+            seed=self.config["seed"],
+            epochs=self.config["training"][epochs],
+            training=PolicyTraining.of(self.config["training"]),
+        ).canonical()
+
+    def diagnostics_settings(self, wildcards) -> str:
+        """Of rule diagnostics."""
+        return DiagnosticsSettings.of(
+            self.config["training"]["diagnostics"],
+            seed=self.config["seed"],
+            reference=self.config["training"]["reference"],
+            training=MeasuredTraining.of(self.config["training"]),
+        ).canonical()
+
+    def training_run(self, wildcards, resources) -> str:
+        """How a training runs in a job with these `resources`, which changes no result. Snakemake
+        does not compare params that depend on resources.
+
+        Raises ValueError where the job's GPUs cannot share a step's pairs.
+        """
+        training = self.config["training"]
+        processes = training["processes"] or gpus(resources)
+        accumulation_steps(training["global_batch"], training["device_batch"], processes or 1)
+        return TrainingRun.of(training, processes=processes, deadline=resources.get("runtime")).canonical()

@@ -1,0 +1,72 @@
+"""The machines that a run is planned for: what their GPUs can do, by the data sheet."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drift.cli import StageError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """GPUs of one kind, and the shares of their speed that programs reach.
+
+    The shares: published supervised fine-tuning of a 7B on four A100 reaches 0.40 (DeepSpeed) and
+    0.41 (FSDP) by Hugging Face's "From DeepSpeed to FSDP and back again"; the other two are ours.
+    """
+
+    memory: float  # GiB of a GPU, as PyTorch reports it (a little less than the name says)
+    tflops: float  # TFLOP/s of a GPU, bf16, dense
+    bandwidth: float  # TB/s of a GPU's memory
+    gpus: int = 1
+    host_memory: float | None = None  # GiB of the host that a job gets; None: not looked at
+    disk: float | None = None  # GB that are free; None: not looked at
+    price: float | None = None  # USD per GPU hour
+    training_share: float = 0.40  # of tflops, in training
+    prefill_share: float = 0.50  # of tflops, while prompts are read
+    bandwidth_share: float = 0.60  # of bandwidth, while replies are written
+
+    def __post_init__(self):
+        for name in ("memory", "tflops", "bandwidth"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or value <= 0:
+                raise StageError(f"{name} must be a number above 0 (GiB, bf16 TFLOP/s, TB/s), not {value}")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of its speed that are assumed to be reached."""
+        return {name: getattr(self, name) for name in ("training_share", "prefill_share", "bandwidth_share")}
+
+
+# Speeds from NVIDIA's data sheets of the SXM modules, or of the card where there is none.
+MACHINES = {
+    "a100-40": {"memory": 39.4, "tflops": 312, "bandwidth": 1.555},
+    "a100-80": {"memory": 79.1, "tflops": 312, "bandwidth": 2.039},
+    "h100-80": {"memory": 79.1, "tflops": 989, "bandwidth": 3.35},
+    "h200-141": {"memory": 139.7, "tflops": 989, "bandwidth": 4.8},
+    "l40s-48": {"memory": 44.4, "tflops": 362, "bandwidth": 0.864},
+    "rtx4090-24": {"memory": 23.6, "tflops": 165, "bandwidth": 1.008},
+}
+
+
+def read_machine(name: str, **overrides: Any) -> Machine:
+    """The machine of `name`, a row of MACHINES or a YAML file with the fields of Machine.
+
+    `overrides` that are not None replace its values. Raises StageError.
+    """
+    if name in MACHINES:
+        values = MACHINES[name]
+    elif Path(name).is_file():
+        values = yaml.safe_load(Path(name).read_text())
+    else:
+        raise StageError(f"there is no machine {name}: give a YAML file, or one of {', '.join(MACHINES)}")
+    known = {field.name for field in fields(Machine)}
+    if not isinstance(values, dict) or (others := set(values) - known):
+        keys = sorted(others) if isinstance(values, dict) else values
+        raise StageError(f"{name}: unknown keys {keys}; a machine has {', '.join(sorted(known))}")
+    missing = {"memory", "tflops", "bandwidth"} - set(values)
+    if missing:
+        raise StageError(f"{name}: {', '.join(sorted(missing))} missing (GiB, bf16 TFLOP/s, TB/s)")
+    return Machine(**values | {key: value for key, value in overrides.items() if value is not None})

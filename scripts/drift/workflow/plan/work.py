@@ -1,0 +1,185 @@
+"""The work of a run: trainings, and what engines and endpoints are asked, in tokens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from drift import plugins, sides, verdicts
+from drift.judging.protocols import judges_of, protocol_of, questions_per_answer, ranking_protocol
+from drift.settings.judging import Protocol
+
+# Rows that the data will have where the configuration sets no maximum: the paper's full setting.
+ROWS = {"dsat": 11000, "sat": 4500, "corrections": 491, "replies": 89000}
+# Tasks of a benchmark whose kind does not say how many were published.
+TASKS = 500
+# Tokens that a request to a judge holds besides prompt and answers, and one to a rubric labeler
+# besides prompt, reply and feedback; tokens of a label.
+JUDGE_READS, RUBRIC_READS, RUBRIC_WRITES = 250, 600, 80
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Mean lengths in tokens. WildFeedback's records of prompt, reply and feedback have 10 kB, some
+    2,400 tokens."""
+
+    prompt: float = 1200
+    reply: float = 400
+    feedback: float = 60
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of one model."""
+
+    name: str
+    iteration: int  # the warm-up is 0
+    pairs: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that is not one of those to improve: a judge or a rubric labeler."""
+
+    name: str
+    path: str | None
+    endpoint: dict[str, Any] | None  # a configuration's Endpoint
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What an engine or an endpoint is asked in a rule, for one model to improve."""
+
+    rule: str
+    repeats: int  # iterations or policies that it is done for; the rest is of one of them
+    requests: float
+    read: float  # tokens of a request
+    written: float  # tokens of a reply
+    context: int  # most tokens of request and reply together
+    shards: int  # jobs
+    answerer: Answerer | None = None  # None: the model itself
+
+
+def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
+    """Every training of one model. `rows`: pairs, by pool."""
+    epochs, warmup_epochs = config["training"]["epochs"], config["training"]["warmup_epochs"]
+    return [
+        Training("warmup", 0, rows["corrections"], warmup_epochs),
+        *(
+            Training(f"{method}/iter{k}", k, rows[config["recipes"][method]["prompts"]], epochs)
+            for method in config["methods"]
+            for k in range(1, config["iterations"] + 1)
+        ),
+    ]
+
+
+def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
+    """What is asked for one model: samples and their rankings by method, then answers and verdicts
+    by benchmark. `rows`: prompts, by pool."""
+    work: list[Generation] = []
+    for method in config["methods"]:
+        work += _sampled(config, method, rows, lengths)
+        work += _ranked(config, method, rows, lengths)
+    for benchmark in config["evaluation"]["benchmarks"]:
+        work += _evaluated(config, benchmark, lengths)
+    return work
+
+
+def labelling(config: dict, replies: float, lengths: Lengths) -> list[Generation]:
+    """What rubric labelers are asked about `replies`, once for all models."""
+    read = lengths.prompt + lengths.reply + lengths.feedback + RUBRIC_READS
+    return [
+        Generation(
+            rule="label",
+            repeats=1,
+            requests=row["max_replies"] or replies,
+            read=min(read, row["context"]),
+            written=RUBRIC_WRITES,
+            context=row["context"],
+            shards=row["shards"],
+            answerer=Answerer(name, row["path"], row["endpoint"]),
+        )
+        for name, row in config["data"]["labelers"].items()
+        if row["path"] or row["endpoint"]
+    ]
+
+
+def _prompt_and_reply(config: dict, lengths: Lengths) -> tuple[float, float]:
+    """Tokens of a sampled prompt, as far as the context holds it, and of the reply."""
+    sampling = config["sampling"]
+    return (
+        min(lengths.prompt, sampling["context"] - sampling["max_tokens"]),
+        min(lengths.reply, sampling["max_tokens"]),
+    )
+
+
+def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
+    sampling, recipe = config["sampling"], config["recipes"][method]
+    prompt, reply = _prompt_and_reply(config, lengths)
+    for kind, samples in sides.samples(recipe, sampling["n"]).items():
+        # The disappointing reply and the feedback on it, where they are shown.
+        shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
+        yield Generation(
+            rule="sample",
+            repeats=config["iterations"],
+            requests=samples * rows[recipe["prompts"]],
+            read=min(prompt + shown, sampling["context"] - sampling["max_tokens"]),
+            written=reply,
+            context=sampling["context"],
+            shards=sampling["shards"],
+        )
+
+
+def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
+    """Rankings by a judge or by the policy itself. What a ranker reads is little next to what a
+    judge does, and is left out."""
+    recipe, ranker = config["recipes"][method], config["recipes"][method]["rank"]
+    if ranker is None or ranker in config["rankers"]:
+        return
+    judge = config["evaluation"]["judges"].get(ranker)
+    context = judge["context"] if judge else config["sampling"]["context"]
+    prompt, reply = _prompt_and_reply(config, lengths)
+    protocol = ranking_protocol(judge["votes"] if judge else 1)
+    yield Generation(
+        rule="rank",
+        repeats=config["iterations"],
+        requests=protocol.votes * len(recipe["candidates"]) * rows[recipe["prompts"]],
+        read=min(prompt + reply + JUDGE_READS, context),
+        written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
+        context=context,
+        shards=config["sampling"]["shards"],
+        answerer=Answerer(ranker, judge["path"], judge["endpoint"]) if judge else None,
+    )
+
+
+def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Generation]:
+    row = config["evaluation"]["benchmarks"][benchmark]
+    policies = 2 + len(config["methods"]) * config["iterations"]
+    answers = _tasks(config, row) * row["samples"]
+    prompt, _ = _prompt_and_reply(config, lengths)
+    answer = min(lengths.reply, row["decoding"]["max_tokens"])
+    context = row["context"] or config["sampling"]["context"]
+    yield Generation("respond", policies, answers, prompt, answer, context, row["shards"])
+    for name in judges_of(config, benchmark):
+        judge, protocol = config["evaluation"]["judges"][name], protocol_of(config, benchmark, name)
+        yield Generation(
+            rule="judge",
+            repeats=policies,
+            requests=questions_per_answer(protocol) * answers,
+            read=min(prompt + _answers_shown(protocol) * answer + JUDGE_READS, judge["context"]),
+            written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
+            context=judge["context"],
+            shards=row["shards"],
+            answerer=Answerer(name, judge["path"], judge["endpoint"]),
+        )
+
+
+def _tasks(config: dict, benchmark: dict) -> int:
+    """The tasks of a benchmark: as published, of the held-out one a task a conversation."""
+    published = plugins.load(plugins.BENCHMARKS, benchmark["kind"]).SIZE or TASKS
+    tasks = config["data"]["test_conversations"] if benchmark["path"] is None else published
+    return min(tasks, benchmark["max_tasks"] or tasks)
+
+
+def _answers_shown(protocol: Protocol) -> int:
+    return 2 if protocol.pairwise else 1

@@ -1,0 +1,68 @@
+"""What the preflight checks, read from the configuration and from what the profile gives the rules."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from drift.downloads import is_remote
+from drift.settings.preflight import LoginSettings, NodeSettings
+from drift.workflow.inputs import addresses_of
+from drift.workflow.resources import gpus
+
+
+def endpoints_of(section: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every endpoint in a section of the configuration, by the name of its row."""
+    rows = {name: row for name, row in section.items() if isinstance(row, dict)}
+    endpoints = {name: row["endpoint"] for name, row in rows.items() if row.get("endpoint")}
+    for row in rows.values():
+        endpoints |= endpoints_of(row)
+    return endpoints
+
+
+class Preflight:
+    """The settings of the preflight's checks for a run.
+
+    `repository` is the folder of the Snakefile; `policies` counts a model's policies by its name.
+    """
+
+    def __init__(self, config: dict[str, Any], paths: SimpleNamespace, repository: Path, policies: Mapping[str, int]):
+        self._config = config
+        self._results = str(Path(paths.report).parent)
+        self._repository = repository
+        self._policies = policies
+
+    def login(self, partitions: Iterable[str]) -> str:
+        """Settings of the checks where snakemake runs; `partitions` are those of all rules."""
+        return LoginSettings.of(
+            partitions=sorted(set(partitions)),
+            addresses=sorted(set(addresses_of(self._config))),
+            models={
+                name: {"path": model["path"], "policies": self._policies[name]}
+                for name, model in self._config["models"].items()
+            },
+        ).canonical()
+
+    def node(self, kind: str) -> Callable:
+        """A param: the settings of the checks in a job of the `cpu` or the `gpu` environment."""
+        interpreters = {name: self._repository / path for name, path in self._config["environments"].items()}
+        # Without a GPU environment of its own, the GPU stages use the packages of the other one.
+        lock = "cpu" if interpreters[kind] == interpreters["cpu"] else kind
+
+        def settings(wildcards, resources) -> str:
+            return NodeSettings.of(
+                kind=kind,
+                python=str(interpreters[kind]),
+                lock=str(self._repository / f"envs/{lock}.lock"),
+                results=self._results,
+                gpus=gpus(resources) or 0,
+                paths=sorted(
+                    {str(Path(address).resolve()) for address in addresses_of(self._config) if not is_remote(address)}
+                ),
+                endpoints={
+                    name: {key: endpoint[key] for key in ("url", "model", "key")}
+                    for name, endpoint in endpoints_of(self._config).items()
+                },
+            ).canonical()
+
+        return settings

@@ -1,0 +1,114 @@
+"""Who scores the candidates of an iteration, and how: the policy itself, a judge, or a ranker."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from drift import plugins
+from drift.config import SELF, Judge
+from drift.config.evaluation import Verdict
+from drift.layout import shards
+from drift.settings.sampling import RewardSettings
+from drift.workflow.generation import Generation
+from drift.workflow.inputs import located
+from drift.workflow.iterations import Iterations
+from drift.workflow.judges import Assignment, Judges
+
+# A score of the policy itself is greedy and short, and a policy that gives no score makes no pair,
+# so that no share of verdicts is required of it.
+_BY_ITSELF = {"decoding": Verdict(max_tokens=256), "min_verdicts": 0.0}
+
+
+class Ranking:
+    """The ranking of candidates, for rules with the wildcards {model} and {trained}.
+
+    `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        paths: SimpleNamespace,
+        iterations: Iterations,
+        judges: Judges,
+        generation: Generation,
+        pinned: Callable[[str], str],
+    ):
+        self._config, self._paths, self._pinned = config, paths, pinned
+        self._iterations, self._judges, self._generation = iterations, judges, generation
+        # Not validated: a judge has a path or an endpoint, which the policy itself has not.
+        self._by_itself = Judge.model_construct(context=config["sampling"]["context"], **_BY_ITSELF).model_dump(mode="json")
+
+    def _ranker(self, wildcards) -> str:
+        return self._iterations.recipe(wildcards.trained)["rank"]
+
+    # By a judge, or by the policy itself
+
+    def row(self, wildcards) -> dict[str, Any]:
+        """The judge that scores the candidates, as a row of evaluation.judges."""
+        ranker = self._ranker(wildcards)
+        return self._by_itself if ranker == SELF else self._judges.rows[ranker]
+
+    def _assignment(self, wildcards) -> Assignment:
+        return self._judges.ranking(self.row(wildcards))
+
+    def model(self, wildcards) -> dict[str, str | list]:
+        """The model that is asked, as `policy` and `manifest`: of a policy that ranks by itself, the one
+        that wrote the candidates."""
+        ranker = self._ranker(wildcards)
+        if ranker == SELF:
+            policy = self._pinned(self._iterations.start_policy(wildcards))
+            return {"manifest": self._iterations.start_manifest(wildcards), "policy": policy}
+        policy, manifest = (pattern.format(judge=ranker) for pattern in (self._paths.judge_policy, self._paths.judge_manifest))
+        return self._generation.model_of(self.row(wildcards), policy, manifest)
+
+    def question_settings(self, wildcards) -> str:
+        """Of rule rank_requests."""
+        return self._assignment(wildcards).question_settings
+
+    def template(self, wildcards, resources) -> Path:
+        """The file with the judge's prompt. The settings hold its hash, so that its place changes
+        nothing: Snakemake does not compare params that depend on resources."""
+        return self._assignment(wildcards).template
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What is asked for the judge's scores."""
+        return self._assignment(wildcards).asked
+
+    def completions(self, wildcards) -> list[str]:
+        """The judge's replies about the candidates, by shard."""
+        count = self._config["sampling"]["shards"]
+        return shards(self._paths.ranking_completions, count, model=wildcards.model, trained=wildcards.trained)
+
+    def judgment_settings(self, wildcards) -> str:
+        """Of rule rank_judgments."""
+        return self._assignment(wildcards).judgment_settings
+
+    def verdict_file(self, wildcards) -> Path:
+        """The plug-in that judgments.py loads."""
+        return self._assignment(wildcards).verdict_file
+
+    def min_verdicts(self, wildcards, resources) -> float:
+        """Share of the questions that must get a verdict. It decides whether there is a table, not what
+        the table holds: Snakemake does not compare params that depend on resources."""
+        return self.row(wildcards)["min_verdicts"]
+
+    # By a ranker
+
+    def ranker(self, wildcards) -> dict[str, Any]:
+        """The row of `rankers` that scores the candidates."""
+        return self._config["rankers"][self._ranker(wildcards)]
+
+    def ranker_model(self, wildcards) -> str | list:
+        """The folder of its model; nothing for a kind that needs none."""
+        path = self.ranker(wildcards)["path"]
+        return self._pinned(located(path)) if path else []
+
+    def ranker_settings(self, wildcards) -> str:
+        """Settings of rewards.py."""
+        return RewardSettings.of(self.ranker(wildcards)).canonical()
+
+    def ranker_file(self, wildcards) -> Path:
+        """Its module, which is part of the fingerprint of rewards.py."""
+        return plugins.source_of(plugins.RANKERS, self.ranker(wildcards)["kind"])

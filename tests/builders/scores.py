@@ -1,0 +1,77 @@
+"""A run of four policies as scores.py reads it, and the command line that names its tables."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from drift import tables
+from tests.builders.judgments import frame, judgment
+from tests.conftest import REPOSITORY
+
+# Name, method and iteration of every policy of the run.
+POLICIES = (("m/base", "base", -1), ("m/warmup", "warmup", 0), ("m/drift/iter1", "drift", 1), ("m/spin/iter1", "spin", 1))
+HELDOUT = {"heldout": {"kind": "heldout", "judges": {"tiny": "abc"}}}
+N = 12
+
+
+def build_run(root: Path) -> Path:
+    """Tasks, and of every policy answers, one judge's verdicts in both orders, and log-probabilities."""
+    random = np.random.default_rng(7)
+    items = [f"t{number:02}" for number in range(N)]
+    rows = [{"prompt_id": item, "prompt": [{"role": "user", "content": "?"}], "baseline": "No."} for item in items]
+    tables.write_table(frame(rows, tables.Tasks), tables.Tasks, root / "data/benchmarks/heldout.parquet")
+    for number, (policy, _, _) in enumerate(POLICIES):
+        evaluated = root / policy / "eval"
+        responses = [
+            {"prompt_id": item, "sample": 0, "response": "Yes.", "finish_reason": "stop", "completion_tokens": 5 + number}
+            for item in items
+        ]
+        tables.write_table(frame(responses, tables.Responses), tables.Responses, evaluated / "heldout/responses.parquet")
+        verdicts = [
+            judgment(item, order, preference=float(np.clip(0.4 + 0.1 * number + random.normal(0, 0.2), 0, 1)))
+            for item in items
+            for order in ("AB", "BA")
+        ]
+        tables.write_table(frame(verdicts), tables.Judgments, evaluated / "heldout/judge/tiny/judgments.parquet")
+        logps = [
+            {"pair_id": f"p{pair}", "chosen_logp": -50 + number + random.normal(), "rejected_logp": -55.0 - number}
+            for pair in range(8)
+        ]
+        tables.write_table(frame(logps, tables.Logps), tables.Logps, evaluated / "heldout-pairs/logps.parquet")
+    return root
+
+
+def score_arguments(
+    root: Path, benchmarks: dict, folder: Path, policies=POLICIES, bootstrap: int = 200, extra: Mapping[str, Path] = {}
+) -> list[str]:
+    """The options of scores.py for the results in `root`, laid out as a run's; it writes to `folder`.
+
+    benchmarks: the settings of the same name. extra: files by BENCHMARK/NAME.
+    """
+    options: list[object] = []
+    for benchmark in benchmarks:
+        options += ["--tasks", benchmark, root / f"data/benchmarks/{benchmark}.parquet"]
+    for name, path in extra.items():
+        options += ["--file", *name.split("/"), path]
+    for policy, method, iteration in policies:
+        options += ["--policy", policy, policy.split("/")[0], method, iteration]
+        options += ["--logps", policy, root / policy / "eval/heldout-pairs/logps.parquet"]
+        for benchmark, row in benchmarks.items():
+            answered = root / policy / "eval" / benchmark
+            options += ["--responses", policy, benchmark, answered / "responses.parquet"]
+            for judge in row["judges"]:
+                options += ["--judgments", policy, benchmark, judge, answered / f"judge/{judge}/judgments.parquet"]
+    settings = {"beta": 0.1, "bootstrap": bootstrap, "seed": 42, "benchmarks": benchmarks}
+    options += ["--settings", json.dumps(settings)]
+    options += ["--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet"]
+    return [str(option) for option in options]
+
+
+def run_scores(arguments: list[str]) -> subprocess.CompletedProcess:
+    """Run scores.py as the pipeline does."""
+    command = [sys.executable, str(REPOSITORY / "scripts/scores.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,0 +1,98 @@
+"""Names in the configuration: of rows, of plug-ins, of folders, and names that have changed."""
+
+import pytest
+from pydantic import ValidationError
+
+from drift.config import Section, kind_of, load
+from drift.config.run import RENAMED_KEYS, section_of
+from drift.layout import reserved
+from tests.builders.configurations import minimal, refusal
+
+
+class Plugged(Section):
+    """A section with a key that names a plug-in."""
+
+    kind: kind_of({"lexical": "drift.labelers.lexical", "rubric": "drift.labelers.rubric"})
+    other: kind_of({"rubric": "drift.labelers.rubric"}) | None = None
+
+
+def test_a_plugin_is_named_as_it_is_registered():
+    assert Plugged(kind="rubric").kind == "rubric"
+    with pytest.raises(ValidationError, match="there is no 'lexcal', did you mean 'lexical'"):
+        Plugged(kind="lexcal")
+    with pytest.raises(ValidationError, match="there is no 'x'; there are: rubric"):
+        Plugged(kind="rubric", other="x")
+
+
+def test_the_schema_enumerates_the_registered_plugins():
+    fields = Plugged.model_json_schema()["properties"]
+    assert fields["kind"]["enum"] == ["lexical", "rubric"]
+    assert {"type": "string", "enum": ["rubric"]} in fields["other"]["anyOf"]
+
+
+def test_a_method_without_a_row_is_refused_with_the_nearest_row():
+    assert "did you mean 'drift'" in refusal(minimal(methods=["drfit"]))
+
+
+def test_a_judge_or_labeler_without_a_row_is_refused():
+    evaluation = minimal()["evaluation"] | {"judge": "lama"}
+    assert "did you mean 'llama'" in refusal(minimal(evaluation=evaluation))
+    data = minimal()["data"] | {"labeler": "lexcal"}
+    assert "did you mean 'lexical'" in refusal(minimal(data=data))
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        ({"data": {"max_seed": 491}}, "data.max_seed", "max_corrections"),
+        ({"data": {"test_seed_conversations": 5}}, "data.test_seed_conversations", "test_correction_conversations"),
+        ({"data": {"filters": {"drop_pagers": True}}}, "data.filters.drop_pagers", "drop_continuations"),
+    ],
+)
+def test_a_key_that_had_another_name_is_refused_with_the_new_one(section, old, new):
+    values = minimal(data=minimal()["data"] | section["data"])
+    assert f"{old}: this key is called '{new}' now" in refusal(values)
+
+
+def test_every_renamed_key_and_value_has_gone_and_its_new_name_is_known():
+    for old, new in RENAMED_KEYS.items():
+        section = section_of(*old.split(".")[:-1])
+        assert old.rpartition(".")[2] not in section.model_fields
+        assert new in section.model_fields
+
+
+@pytest.mark.parametrize(("side", "old", "new"), [("chosen", "user", "logged"), ("prompts", "seed", "corrections")])
+def test_a_value_that_had_another_name_is_refused_with_the_new_one(side, old, new):
+    row = {"prompts": "corrections", "chosen": "logged", "rejected": "logged"} | {side: old}
+    assert f"recipes.mine.{side}: '{old}' is called '{new}' now" in refusal(minimal(recipes={"mine": row}))
+
+
+@pytest.mark.parametrize("name", ["data", "eval", "judges", "state", "logs", "timings", "preflight"])
+def test_a_model_named_like_a_folder_of_the_results_is_refused(name):
+    message = refusal(minimal(models={name: {"path": "/models/llama"}}))
+    assert f"'{name}'" in message
+    assert "choose another name" in message
+
+
+@pytest.mark.parametrize("name", ["base", "warmup", "prompts", "eval"])
+def test_a_recipe_named_like_a_policy_or_folder_is_refused(name):
+    row = minimal()["recipes"]["drift"]
+    assert "choose another name" in refusal(minimal(recipes={"drift": row, name: row}))
+
+
+def test_of_the_names_of_rows_only_those_of_folders_next_to_theirs_are_reserved():
+    assert reserved("policy") == {"prompts", "eval"}
+    assert reserved("benchmark") == {"heldout-pairs"}
+    assert reserved("judge") == reserved("labeler") == set()
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", ".hidden", "has space", "$(reboot)"])
+def test_names_that_are_no_folder_names_are_refused(name):
+    assert "run" in refusal(minimal(run=name))
+    assert "models" in refusal(minimal(models={name: {"path": "/models/llama"}}))
+
+
+def test_a_benchmark_named_like_the_heldout_corrections_and_a_method_twice_are_refused():
+    evaluation = minimal()["evaluation"] | {"benchmarks": {"heldout-pairs": {"kind": "heldout"}}}
+    assert "heldout-pairs" in refusal(minimal(evaluation=evaluation))
+    assert "listed twice" in refusal(minimal(methods=[*load(minimal())["methods"]] * 2))

@@ -1,0 +1,136 @@
+"""Your own logs: JSON Lines or Parquet, with what users thought of the replies."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from drift.sources import logs
+from tests.builders.sources import EXCHANGE, exchanged, texts, write_logs
+
+
+def read_all(reader, *files) -> tuple[list[dict], Counter]:
+    """What a reader makes of files, as dicts without what is null, and its counts."""
+    counts = Counter()
+    frames = list(reader.read(list(files), counts))
+    rows = [row for frame in frames for row in frame.to_dicts()]
+    return [without_nulls(row) for row in rows], counts
+
+
+def without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: without_nulls(part) for name, part in value.items() if part is not None}
+    return [without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def test_logs_are_split_at_line_feeds_only(tmp_path):
+    text = "one\u2028two\u0085three\x0bfour"
+    write_logs(
+        tmp_path / "chats.jsonl",
+        {"id": 1, "messages": [{"role": "user", "content": text}, EXCHANGE[1]]},
+        {"id": "2", "messages": EXCHANGE},
+    )
+    rows, counts = read_all(logs, tmp_path / "chats.jsonl")
+    assert rows[0]["messages"][0]["content"] == text
+    assert [row["id"] for row in rows] == ["1", "2"]
+    assert counts == {"lines": 2, "conversations": 2}
+
+
+def with_feedback(said: object) -> bytes:
+    return json.dumps({"id": 1, "messages": [EXCHANGE[0], EXCHANGE[1] | {"feedback": said}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"id": "1", "mess', logs.NOT_JSON),
+        (b"[" * 100_000, logs.NOT_JSON),
+        (b'"\xff"', logs.NOT_JSON),
+        (b"[1]", logs.NOT_JSON),
+        (b'{"messages": []}', logs.NO_ID),
+        (b'{"id": true, "messages": []}', logs.NO_ID),
+        (b'{"id": 1, "messages": []}', logs.NO_MESSAGES),
+        (b'{"id": 1, "messages": [{"role": "user", "content": null}]}', logs.NO_MESSAGES),
+        (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', logs.NO_MESSAGES),
+        (b'{"id": 1, "timestamp": "soon", "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
+        (b'{"id": 1, "timestamp": 1e99, "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
+        (b'{"id": 1, "model": 3, "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
+        (b'{"id": 1, "user": [3], "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
+        (b'{"id": 1, "messages": [{"role": "user", "content": "a", "feedback": {"thumbs": "up"}}]}', logs.BAD_FEEDBACK),
+        (with_feedback({"thumbs": "sideways"}), logs.BAD_FEEDBACK),
+        (with_feedback({"thumbs": True}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": 4}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": 7, "scale": [1, 5]}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": "4", "scale": [1, 5]}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": 1, "scale": [1, 1]}), logs.BAD_FEEDBACK),
+        (with_feedback({"stars": 4}), logs.BAD_FEEDBACK),
+        (with_feedback({"comment": 4}), logs.BAD_FEEDBACK),
+        (with_feedback(["down"]), logs.BAD_FEEDBACK),
+        (with_feedback("down"), logs.BAD_FEEDBACK),
+    ],
+)
+def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
+    (tmp_path / "x.jsonl").write_bytes(line)
+    assert read_all(logs, tmp_path / "x.jsonl") == ([], {"lines": 1, reason: 1})
+
+
+@pytest.mark.parametrize(
+    ("said", "label", "evidence"),
+    [
+        ({"thumbs": "down"}, "DSAT", ["thumbs down"]),
+        ({"thumbs": "up", "rating": None}, "SAT", ["thumbs up"]),
+        ({"rating": 2, "scale": [1, 5]}, "DSAT", ["rating 2 on 1 to 5"]),
+        ({"rating": 3, "scale": [1, 5]}, "NEUTRAL", ["rating 3 on 1 to 5"]),
+        ({"rating": 4.5, "scale": [1, 5]}, "SAT", ["rating 4.5 on 1 to 5"]),
+        ({"rating": 1, "scale": [5, 1]}, "SAT", ["rating 1 on 5 to 1"]),
+        ({"thumbs": "up", "rating": 1, "scale": [1, 5]}, "DSAT", ["thumbs up", "rating 1 on 1 to 5"]),
+        ({}, None, None),
+        (None, None, None),
+    ],
+)
+def test_thumbs_and_ratings_label_the_reply(said, label, evidence):
+    conversation = logs.parse(json.loads(with_feedback(said)))
+    (row,) = exchanged(conversation)
+    assert (row["source_label"], row["source_evidence"]) == (label, evidence)
+
+
+def test_a_comment_on_a_reply_is_its_feedback_in_place_of_the_next_message():
+    messages = [
+        *EXCHANGE,
+        {"role": "user", "content": "and now?"},
+        {"role": "assistant", "content": "r2", "feedback": {"comment": "not what I asked", "thumbs": "down"}},
+        {"role": "user", "content": "something else"},
+    ]
+    rows = exchanged(logs.parse({"id": "1", "messages": messages}))
+    assert texts(rows) == [("q", "r", "and now?"), ("and now?", "r2", "not what I asked"), ("something else", None, None)]
+    assert [row["source_label"] for row in rows] == [None, "DSAT", None]
+
+
+def test_logs_in_parquet_read_like_lines(tmp_path):
+    said = {"thumbs": None, "rating": 1.0, "scale": [1.0, 5.0], "comment": "too long"}
+    none = dict.fromkeys(said)
+    record = {
+        "id": 7,
+        "user": "anna",
+        "timestamp": datetime(2024, 1, 1, tzinfo=UTC),
+        "messages": [EXCHANGE[0] | {"feedback": none}, EXCHANGE[1] | {"feedback": said}],
+    }
+    pq.write_table(pa.Table.from_pylist([record]), tmp_path / "x.parquet")
+    write_logs(tmp_path / "x.jsonl", record | {"timestamp": "2024-01-01T01:00:00+01:00"})
+    from_rows, from_lines = (read_all(logs, tmp_path / name) for name in ("x.parquet", "x.jsonl"))
+    assert from_rows == from_lines
+    assert from_rows[0][0]["messages"][1]["label"] == "DSAT"
+
+
+@pytest.mark.parametrize("time", [1_700_000_000, "2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00", "2023-11-14T22:13:20Z"])
+def test_times_of_logs_are_utc(time):
+    assert logs.parse({"id": 1, "timestamp": time, "messages": EXCHANGE})["timestamp"] == datetime(2023, 11, 14, 22, 13, 20)
+
+
+def test_parts_of_text_are_joined():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    conversation = logs.parse({"id": 1, "messages": [{"role": "user", "content": parts}]})
+    assert conversation["messages"] == [{"role": "user", "content": "ab"}]
