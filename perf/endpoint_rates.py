@@ -1,7 +1,8 @@
-"""How busy the endpoint client keeps its connections: 2,000 requests, 64 in flight, against a server that takes 200 ms each.
+"""How busy the endpoint client keeps its connections: 2,000 requests, 64 in flight, against a
+server that takes 200 ms each.
 
-Prints one JSON object: seconds, the least that arithmetic allows, and the client's CPU seconds. Run it on an idle machine:
-client and server share its cores.
+Prints one JSON object: seconds, the least that arithmetic allows, and the client's CPU seconds. Run
+it on an idle machine: client and server share its cores.
 """
 
 import json

@@ -49,8 +49,3 @@ file_at, task_files, task_options = inputs.file, inputs.task_files, inputs.task_
 def settings(**values):
     """The settings of a job as one canonical string: for stages that have no settings type."""
     return json.dumps(values, sort_keys=True)
-
-
-def shards(folder, count):
-    """The completion files of a folder."""
-    return [f"{folder}/completions/{i}-of-{count}.parquet" for i in range(1, count + 1)]

@@ -10,9 +10,9 @@ pools = Pools(config)
 
 
 rule fetch:
-    """Bring a model or raw conversations to this machine, once for all runs; compute nodes may be offline."""
+    """Fetch a model or raw conversations, once for all runs, on the machine where snakemake runs."""
     output:
-        directory("downloads/{address}"),
+        directory("downloads/{address}"),  # not by a job: compute nodes may be offline
     params:
         address=inputs.address,
     log:
@@ -22,14 +22,14 @@ rule fetch:
         r"""
         {CPU:q} {SCRIPTS:q}/fetch.py \
             --address {params.address:q} \
-            --folder {output:q} > {log:q} 2>&1
+            --folder {output:q} >{log:q} 2>&1
         """
 
 
 rule turns:
     """Read every source into one table of exchanges: question, reply, what the user said next."""
     input:
-        # What is fetched is pinned by its address, and a log that only got a new time stamp is the same log.
+        # What is fetched is pinned by its address; a log with a new time stamp is the same log.
         sources=[ancient(path) for path in sources.paths.values()],
         conversations=[ancient(path) for path in sources.conversations.values()],
     output:
@@ -55,12 +55,12 @@ rule turns:
             --conversations {params.conversations:q} \
             --settings {params.settings:q} \
             --turns {output.turns:q} \
-            --ledger {output.ledger:q} > {log:q} 2>&1
+            --ledger {output.ledger:q} >{log:q} 2>&1
         """
 
 
 rule pools:
-    """Pick the anchored negatives (dsat), the satisfied replies (sat) and the corrections, and split them."""
+    """Pick anchored negatives (dsat), satisfied replies (sat) and corrections, and split them."""
     input:
         turns=paths.turns,
         labels=paths.labels,
@@ -94,12 +94,12 @@ rule pools:
             --sat {output.sat:q} \
             --corrections {output.corrections:q} \
             --quarantine {output.quarantine:q} \
-            --ledger {output.ledger:q} > {log:q} 2>&1
+            --ledger {output.ledger:q} >{log:q} 2>&1
         """
 
 
 rule contamination:
-    """Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them."""
+    """Look for the prompts of a benchmark in the training rows, if it is not kept out of them."""
     input:
         dsat=paths.dsat,
         sat=paths.sat,
@@ -125,12 +125,12 @@ rule contamination:
             --corrections {input.corrections:q} \
             --benchmark {wildcards.benchmark:q}={input.tasks:q} \
             --settings {params.settings:q} \
-            --contamination {output.contamination:q} > {log:q} 2>&1
+            --contamination {output.contamination:q} >{log:q} 2>&1
         """
 
 
 rule tasks:
-    """A benchmark's tasks: from its files, or the DSAT prompts of the test split with the reply that disappointed as the one to beat."""
+    """Make a benchmark's tasks: from its files, or of DSAT prompts kept for testing."""
     input:
         unpack(task_files),
     output:
@@ -152,5 +152,5 @@ rule tasks:
             --source {input.source:q} \
             {params.options:q} \
             --settings {params.settings:q} \
-            --tasks {output.tasks:q} > {log:q} 2>&1
+            --tasks {output.tasks:q} >{log:q} 2>&1
         """

@@ -69,12 +69,12 @@ rule responses:
 use rule register as register_judge with:
     """Register a judge's model, as the base model is."""
     input:
-        model=lambda wildcards: ancient(located(judges.row(wildcards)["path"])),
+        model=generation.source(judges.row),
     output:
         policy=directory(paths.judge_policy),
         manifest=paths.judge_manifest,
     params:
-        settings=lambda wildcards: settings(name=f"judges/{wildcards.judge}", path=judges.row(wildcards)["path"]),
+        settings=generation.registration(judges.row, "judges/{judge}"),
     log:
         "<logs>/register_judge/{judge}.log",
     benchmark:

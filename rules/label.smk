@@ -1,7 +1,7 @@
-"""Who was satisfied with what. Reads data/turns.parquet; writes data/labels.parquet, and how far labelers agree.
+"""Who was satisfied with what. Reads data/turns.parquet; writes data/{labels,agreement}.parquet.
 
-A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> labels (CPU), so that reading the answers in
-another way asks nobody again.
+A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> labels (CPU), so that
+reading the answers in another way asks nobody again.
 """
 
 from drift.workflow.data import LabelFiles, Labelers, named
@@ -14,12 +14,12 @@ labeler_model = generation.model(labelers.row, paths.labeler_policy, paths.label
 use rule register as register_labeler with:
     """Register the model that a labeler asks."""
     input:
-        model=lambda wildcards: ancient(located(labelers.row(wildcards)["path"])),
+        model=generation.source(labelers.row),
     output:
         policy=directory(paths.labeler_policy),
         manifest=paths.labeler_manifest,
     params:
-        settings=lambda wildcards: settings(name=f"labelers/{wildcards.labeler}", path=labelers.row(wildcards)["path"]),
+        settings=generation.registration(labelers.row, "labelers/{labeler}"),
     log:
         "<logs>/register_labeler/{labeler}.log",
     benchmark:
@@ -27,7 +27,7 @@ use rule register as register_labeler with:
 
 
 rule label_requests:
-    """Ask what the user's next message shows about a reply, for every reply that a rubric labeler is to judge."""
+    """Write down what a rubric labeler asks its model: a question about every answered reply."""
     input:
         unpack(labeler_model),
         turns=paths.turns,
@@ -49,7 +49,7 @@ rule label_requests:
             --turns {input.turns:q} \
             --model {input.policy:q} \
             --settings {params.settings:q} \
-            --requests {output.requests:q} > {log:q} 2>&1
+            --requests {output.requests:q} >{log:q} 2>&1
         """
 
 
@@ -57,18 +57,14 @@ use rule sample as annotate with:
     """Answer a rubric labeler's questions."""
     input:
         unpack(labeler_model),
-        requests=paths.labeling_requests,
-    output:
-        completions=paths.labeling_completions,
-        usage=paths.labeling_usage,
+        requests="<work>/requests.parquet",
     params:
         settings=generation.settings(labelers.asked),
         engine=generation.runtime(labelers.asked),
-    log:
-        "<logs>/annotate/{labeler}/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/annotate/{labeler}/{i}-of-{n}.jsonl"
     priority: 0
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['labeling']}",
+        step="annotate/{labeler}",
 
 
 rule labels:
@@ -101,7 +97,7 @@ rule labels:
             --completions {params.completions:q} \
             --settings {params.settings:q} \
             --labels {output.labels:q} \
-            --ledger {output.ledger:q} > {log:q} 2>&1
+            --ledger {output.ledger:q} >{log:q} 2>&1
         """
 
 
@@ -133,5 +129,5 @@ rule agreement:
             --file {params.files:q} \
             --strata {params.strata:q} \
             --settings {params.settings:q} \
-            --agreement {output.agreement:q} > {log:q} 2>&1
+            --agreement {output.agreement:q} >{log:q} 2>&1
         """

@@ -52,7 +52,7 @@ def against_file(
 
 
 def named(rows: pl.DataFrame, labeler: str, reference: str, given: int) -> pl.DataFrame:
-    """Rows of `compare` with the names of what was compared, and all labels that the reference gave."""
+    """Rows of `compare` with what was compared, and how many labels the reference gave in all."""
     return rows.with_columns(labeler=pl.lit(labeler), reference=pl.lit(reference), given=pl.lit(given, pl.Int32))
 
 

@@ -1,7 +1,7 @@
-"""Look for a benchmark's prompts in the training rows, where it came too late to be kept out of them.
+"""Look for a benchmark's prompts in the training rows, for one that is not kept out of them.
 
-Reads:  the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections) and the benchmark's Tasks
-        table (--benchmark NAME=PATH).
+Reads:  the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections) and the benchmark's
+        Tasks table (--benchmark NAME=PATH).
 Writes: a Contamination table (--contamination): what pools.py would have left out of the pools.
 """
 
@@ -18,8 +18,8 @@ ROWS = 2000
 
 
 def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.DataFrame:
-    """Contamination of a pool's training rows: of each row the first message that holds a task, with
-    the evidence."""
+    """Contamination of a pool's training rows: of each row the first message that holds a task,
+    with the evidence."""
     keys = rows.filter(split="train").select("prompt_id", "conversation_id", "prompt")
     columns = ["prompt_id", "benchmark", "task", "how", "evidence"]
     parts = [known.named_after(keys).select(columns)]

@@ -1,6 +1,7 @@
 """Fetch a model or raw conversations.
 
-Reads an address (see scripts/drift/downloads.py); writes a folder with the files that it names.
+Reads:  an address (--address; see scripts/drift/downloads.py).
+Writes: a folder with the files that it names (--folder).
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from drift.downloads import fetch
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--address", required=True, help="hf:..., hf-dataset:... or pypi:...")
-    command.add_argument("--folder", required=True, type=Path, help="where the files go; made if need be")
+    command.add_argument("--folder", required=True, type=Path, help="where the files go; made if it is not there")
     arguments = command.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     fetch(arguments.address, arguments.folder)

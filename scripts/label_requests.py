@@ -1,4 +1,4 @@
-"""Write down what a rubric labeler's model is asked: one question about every reply that the user answered.
+"""Write down what a rubric labeler's model is asked: a question about every answered reply.
 
 Reads:  the Turns table (--turns), and the model's tokenizer (--model; none for a model behind an
         endpoint, which renders chats by itself).

@@ -23,7 +23,7 @@ from drift.settings.data import LabelsSettings
 def label(
     turns: pl.DataFrame, labelers: dict[str, ModuleType], answers: dict[str, pl.DataFrame]
 ) -> list[tuple[str, pl.DataFrame, Counter]]:
-    """Every labeler's name, its labels of some exchanges, and the exchanges without one by reason."""
+    """Every labeler's name, its labels of some exchanges, and the others' number by reason."""
     made = []
     for name, labeler in labelers.items():
         labels, dropped = labeler.label(turns, answers.get(name))

@@ -1,8 +1,8 @@
-"""Choose the conversations to learn from: replies that disappointed, replies that satisfied, and corrections.
+"""Choose what to learn from: replies that disappointed, replies that satisfied, and corrections.
 
-Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the benchmarks
-        that no training row may hold (--benchmark NAME=PATH). The choice itself is in sql/: one file
-        a pool, and what they share.
+Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the
+        benchmarks that no training row may hold (--benchmark NAME=PATH). The choice itself is in
+        sql/: one file a pool, and what they share.
 Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), the replies that hold a
         benchmark's prompt (--quarantine), and the ledger (--ledger).
 """
@@ -134,7 +134,7 @@ def _hits(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
 
 
 def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
-    """Pool and prompt_id of the candidates whose message and reply are nearly those of one that stays."""
+    """Pool and prompt_id of candidates that are nearly the same text as one that stays."""
     exchanges = """
         SELECT pool, prompt_id, "user" || chr(10) || response AS text
         FROM (
@@ -172,8 +172,8 @@ def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> p
 
 
 def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float | None) -> pl.DataFrame:
-    """pool, prompt_id and cluster of the query's rows (pool, prompt_id, text): the first prompt_id of
-    those in the pool whose texts are nearly the same. No rows where there is no threshold."""
+    """pool, prompt_id and cluster of the query's rows (pool, prompt_id, text): the first prompt_id
+    of those in the pool whose texts are nearly the same. No rows where there is no threshold."""
     signed = list(mapped(_signed, _batches(connection, sql))) if threshold else []
     names = pl.concat([pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String}), *(name for name, _ in signed)])
     matrix = np.concatenate([signatures(pl.Series(dtype=pl.String)), *(rows for _, rows in signed)])

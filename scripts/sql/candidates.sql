@@ -1,4 +1,4 @@
--- What each pool makes of every reply, and of rows with the same prompt and the same reply one.
+-- What each pool makes of every reply; of rows with the same prompt and the same reply, one stays.
 
 CREATE TEMP VIEW choices AS
     SELECT * FROM dsat_choices

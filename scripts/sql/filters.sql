@@ -1,5 +1,5 @@
--- What makes an exchange unfit for any pool, whatever its label. The first reason that applies is the one recorded; the list is
--- in the order of the checks, those that all pools share after they were chosen (sql/split.sql) included.
+-- What makes an exchange unfit for any pool, whatever its label. The first reason that applies is the
+-- one recorded; the list is in the order of the checks, with those of sql/split.sql at its end.
 
 CREATE TYPE shared_reason AS ENUM (
     'language not asked for',

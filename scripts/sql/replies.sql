@@ -1,5 +1,5 @@
--- Every reply that the chosen labeler judged, with what the pools ask of it. Hashes stand for the texts, which are long; they are
--- numbers, which take half the memory of their digits.
+-- Every reply that the chosen labeler judged, with what the pools ask of it. Hashes take the place of
+-- the texts, which are long; they are numbers, which take half the memory of their digits.
 
 CREATE TEMP VIEW turns AS
     SELECT * FROM read_parquet(getvariable('turns'));
@@ -7,7 +7,8 @@ CREATE TEMP VIEW turns AS
 -- A number in [0, 1) that depends on the seed and the key alone.
 CREATE TEMP MACRO seeded_share(key) AS md5_number_upper(getvariable('seed') || '/' || key) / 18446744073709551616.0;
 
--- The labels that make the pairs. Label noise flips a seeded share of the DSAT and SAT labels, so that its effect can be measured.
+-- The labels that make the pairs. Label noise flips a seeded share of the DSAT and SAT labels, so that
+-- its effect can be measured.
 CREATE TEMP VIEW judged AS
     SELECT
         * EXCLUDE (label),
@@ -19,7 +20,7 @@ CREATE TEMP VIEW judged AS
 
 CREATE TEMP TABLE replies AS
 WITH
--- Conversations in which nothing was said of any reply are not measured.
+-- Conversations in which every label is NEUTRAL are not measured.
 measured AS (
     SELECT
         conversation_id,
@@ -45,8 +46,8 @@ measured AS (
     LEFT JOIN judged USING (conversation_id, turn)
     WHERE conversation_id IN (SELECT conversation_id FROM judged WHERE label <> 'NEUTRAL')
 ),
--- A prompt is the system message, which stands before the first exchange, all exchanges before the reply, and the user's message.
--- Its hash is those of its parts, each with its turn, put together.
+-- A prompt is the system message, which comes before the first exchange, all exchanges before the
+-- reply, and the user's message. Its hash combines those of its parts, each with its turn.
 prompts AS (
     SELECT
         * EXCLUDE (opening_key),

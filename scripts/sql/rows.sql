@@ -1,4 +1,4 @@
--- Some rows of a pool, with their texts: only now are the conversations before the replies put together.
+-- Some rows of a pool, with their texts: conversations are put together here, and not before.
 
 WITH
 taken AS (

@@ -1,10 +1,11 @@
--- What all pools do alike with their candidates: no benchmark prompt, no near-duplicate, a few of each conversation, user and
--- template, the test side, the maximum. Each step ranks only what the steps before it left: partitions hold rows with and
--- without a reason apart. What overlaps is found text by text (drift/overlap.py) and comes as the tables quarantine,
--- near_duplicates (pool, prompt_id) and groups (conversation_id, group_key).
+-- What all pools do alike with their candidates: no benchmark prompt, no near-duplicate, a few of each
+-- conversation, user and template, the test side, the maximum. Each step ranks only what the steps
+-- before it left: partitions hold rows with and without a reason apart. Texts are compared in pools.py;
+-- its tables quarantine, near_duplicates (pool, prompt_id) and groups (conversation_id, group_key) say
+-- which were found.
 
--- A place in the order in which rows are picked: by a seeded hash, which depends on neither the file nor the other rows, or the
--- oldest first.
+-- A place in the order in which rows are picked: by a seeded hash, which depends on neither the file
+-- nor the other rows, or the oldest first.
 CREATE TEMP MACRO place(timestamp, key) AS
     CASE getvariable('pick')
         WHEN 'hash' THEN md5(getvariable('seed') || '/' || key)
@@ -69,8 +70,8 @@ grouped AS (
     FROM few_of_each_template
     JOIN groups USING (conversation_id)
 ),
--- Whole groups go to the test side, for all pools: some with dissatisfied users, some with corrections. A group that is larger
--- than the test side itself stays with the training rows.
+-- Whole groups go to the test side, for all pools: some with dissatisfied users, some with
+-- corrections. A group that is larger than the test side itself stays with the training rows.
 places AS (
     SELECT
         pool,

@@ -28,7 +28,7 @@ def pools_settings(**changed) -> PoolsSettings:
 
 
 class Corpus:
-    """Conversations as (opening, [(reply, the user's next message, label), ...]), written as Turns and Labels."""
+    """Conversations of (reply, the user's next message, label), written as Turns and Labels."""
 
     def __init__(self, folder):
         self.folder, self.turns, self.labels, self.benchmarks = folder, [], [], {}
@@ -60,7 +60,7 @@ class Corpus:
         tables.write_table(labels_table, tables.Labels, self.folder / "labels.parquet")
 
     def choose(self, **changed):
-        """The pools and their ledger; `changed` are settings and filters. The quarantine is kept."""
+        """The pools and their ledger, after a change of settings or filters; keeps the quarantine."""
         self.write()
         paths = [self.folder / f"{name}.parquet" for name in ("turns", "labels")]
         written = {pool: self.folder / f"{pool}.parquet" for pool in pools.SCHEMAS}
@@ -70,7 +70,7 @@ class Corpus:
 
 
 def add_many(corpus: Corpus, conversations: int = 30) -> Corpus:
-    """Conversations with a complaint, a correction and thanks; every third opens like the one before it."""
+    """Conversations with a complaint, a correction and thanks; every third opens as the one before."""
     for number in range(conversations):
         opening = f"Question {number - number % 3 // 2}?"
         corpus.add(

@@ -32,6 +32,11 @@ class Plan:
         return {job["outputs"][0] for job in self.jobs if job["runs"]}
 
     @property
+    def rules(self) -> set[str]:
+        """Rules of all jobs."""
+        return {job["rule"] for job in self.jobs}
+
+    @property
     def running_rules(self) -> set[str]:
         """Their rules."""
         return {job["rule"] for job in self.jobs if job["runs"]}
@@ -111,6 +116,15 @@ class FinishedRun:
             for worker, part in enumerate(pool.map(_planned, [asked[worker::workers] for worker in range(workers)])):
                 answers[worker::workers] = part
         return [Plan(answer) if isinstance(answer, list) else answer for answer in answers]
+
+    def changed_code(self) -> dict[str, set[str]]:
+        """The rules whose code is another one after a module of scripts/ did something more, by
+        module (relative to scripts/)."""
+        scripts = self.workflow / "scripts"
+        modules = [str(path) for path in sorted(scripts.rglob("*.py"))]
+        (changes,) = _planned([{"arguments": self.arguments(self.config, "modules"), "modules": modules}])
+        assert isinstance(changes, list), changes
+        return {os.path.relpath(change["module"], scripts): set(change["rules"]) for change in changes}
 
 
 def _planned(cases: list[dict]) -> list:

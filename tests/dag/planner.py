@@ -1,29 +1,39 @@
-"""Plans of one workflow under many changes: snakemake is imported once, and each plan is made in a
-fork.
+"""Plans of one workflow under many changes: snakemake is imported once, and each plan is made in a fork.
 
-Reads a JSON list of cases from stdin: {"arguments": [...], "edit": [FILE, TEXT] or null}, where the
-file holds the text while the case is planned. Writes a JSON list with the jobs of each: rule,
-outputs, inputs (ancient ones left out, as they never make a job run), whether its params or its set
-of inputs differ from what was recorded, outputs that are missing, and whether it would run. Runs
-with the driver's Python.
+Reads a JSON list of cases from stdin: {"arguments": [...], "edit": [FILE, TEXT] or null, "modules":
+[FILE, ...] or null}. The file of `edit` holds the text while the case is planned. Writes a JSON list
+with the jobs of each: rule, outputs, inputs (ancient ones left out, as they never make a job run),
+whether its params or its set of inputs differ from what was recorded, outputs that are missing, and
+whether it would run; for a case with `modules` instead of jobs the rules whose code is another one
+after each of these modules did something more, by module. Runs with the driver's Python.
 """
 
 import gc
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import snakemake.cli
 import snakemake.dag
 from snakemake.io import is_flagged
 
+# What a forked plan prints in place of what --list-changes would, which is every output with
+# recorded params, changed or not.
+described = None
 
-async def describe_jobs(dag, *_, **__) -> list:
-    """Print the DAG in place of what --list-changes would; that lists every output with recorded
-    params, changed or not."""
+
+async def describe(dag, *_, **__) -> list:
+    """Print what the case asks for."""
+    print("\n" + json.dumps(described(dag)))
+    return []
+
+
+def jobs_of(dag) -> list[dict]:
+    """The jobs of a plan."""
     persistence = dag.workflow.persistence
-    jobs = [
+    return [
         {
             "rule": job.rule.name,
             "outputs": [str(path) for path in job.output],
@@ -35,15 +45,30 @@ async def describe_jobs(dag, *_, **__) -> list:
         for job in dag.jobs
         if job.output
     ]
-    print("\n" + json.dumps(jobs))
-    return []
 
 
-snakemake.dag.DAG.get_outputs_with_changes = describe_jobs
+def changed_code(dag, modules: list[str]) -> list[dict]:
+    """The rules whose code changes with each module. A fingerprint is cheap where a plan is not."""
+    code = dag.workflow.globals["code"]
+    jobs = [job for job in dag.jobs if hasattr(job.params, "code")]
+    changes = []
+    for path in map(Path, modules):
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before + "\nprint()\n", encoding="utf-8")
+        code._known.clear()
+        rules = {job.rule.name for job in jobs if job.rule.params.code(job.wildcards) != job.params.code}
+        changes.append({"module": str(path), "rules": sorted(rules)})
+        path.write_text(before, encoding="utf-8")
+    return changes
 
 
-def plan(arguments: list[str]) -> list[dict] | str:
-    """The jobs that snakemake plans for `arguments`; what it printed where it did not come to that."""
+snakemake.dag.DAG.get_outputs_with_changes = describe
+
+
+def plan(arguments: list[str], modules: list[str] | None) -> list[dict] | str:
+    """What the case asks for; what snakemake printed where it did not come to that."""
+    global described
+    described = partial(changed_code, modules=modules) if modules else jobs_of
     read, write = os.pipe()
     if not (child := os.fork()):
         gc.disable()  # The child ends with its plan; collecting costs a sixth of its time.
@@ -54,18 +79,18 @@ def plan(arguments: list[str]) -> list[dict] | str:
     with open(read, encoding="utf-8") as output:
         printed = output.read()
     os.waitpid(child, 0)
-    described = [line for line in printed.splitlines() if line.startswith("[{")]
-    return json.loads(described[0]) if described else printed
+    answers = [line for line in printed.splitlines() if line.startswith("[{")]
+    return json.loads(answers[0]) if answers else printed
 
 
-def plan_edited(arguments: list[str], edit: list[str] | None) -> list[dict] | str:
+def plan_edited(arguments: list[str], edit: list[str] | None = None, modules: list[str] | None = None) -> list[dict] | str:
     """The same, with a file edited meanwhile."""
     if edit is None:
-        return plan(arguments)
+        return plan(arguments, modules)
     path, before = Path(edit[0]), Path(edit[0]).read_text(encoding="utf-8")
     path.write_text(edit[1], encoding="utf-8")
     try:
-        return plan(arguments)
+        return plan(arguments, modules)
     finally:
         path.write_text(before, encoding="utf-8")
 

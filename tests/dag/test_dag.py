@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY, SNAKEMAKE, snakemake, tiny_config
-
-RULES = sorted((REPOSITORY / "rules").glob("*.smk"))
+from tests.dag import rules
 
 
 def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
@@ -197,34 +196,20 @@ def test_a_fault_in_the_configuration_stops_snakemake_with_the_cure(tmp_path, ch
     assert not (tmp_path / "results").exists()
 
 
-def rule_blocks() -> dict[str, str]:
-    """The text of every rule of rules/*.smk, by name: from its first line to the next line that is
-    not indented."""
-    blocks = {}
-    for path in RULES:
-        for match in re.finditer(
-            r"^(?:rule (\w+)|use rule \w+ as (\w+) with):\n((?:[ \t].*\n|\n)+)", path.read_text(), re.MULTILINE
-        ):
-            blocks[match[1] or match[2]] = match[0]
-    return blocks
-
-
-BLOCKS = rule_blocks()
-
-
 def test_all_rules_are_looked_at():
-    said = sum(len(re.findall(r"^(?:use )?rule ", path.read_text(), re.MULTILINE)) for path in RULES)
-    assert len(BLOCKS) == said > 20
+    written = sum(len(re.findall(r"^(?:use )?rule ", path.read_text(), re.MULTILINE)) for path in rules.FILES)
+    assert len(rules.BLOCKS) == written > 20
 
 
-@pytest.mark.parametrize("rule", BLOCKS)
-def test_every_rule_has_a_log_and_a_benchmark_and_says_what_it_does(rule):
-    text = BLOCKS[rule]
-    keys = re.findall(r"^    (\w+):", text, re.MULTILINE)
-    assert "log" in keys
-    assert ("benchmark" in keys) == (rule not in {"fetch", "resolved_config"}), "these two take no time worth a record"
-    if text.startswith("rule"):
-        assert re.match(r'rule \w+:\n    """[A-Z].*[.?].*"""\n', text), "a rule begins with a sentence on what it does"
+@pytest.mark.parametrize("rule", rules.BLOCKS)
+def test_every_rule_has_a_log_and_a_benchmark(rule):
+    assert rules.has(rule, "log")
+    assert rules.has(rule, "benchmark") == (rule not in {"fetch", "resolved_config"}), "these take no time worth a record"
+
+
+@pytest.mark.parametrize("rule", ["fetch", "resolved_config", "preflight", "preflight_login"])
+def test_a_rule_that_needs_the_network_or_the_login_node_is_not_submitted(rule):
+    assert rules.has(rule, "localrule")
 
 
 @pytest.mark.parametrize("profile", ["slurm", "demo"])

@@ -6,17 +6,15 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
-from tests.dag.test_dag import BLOCKS
+from tests.dag.rules import BLOCKS, directive
 
 PROFILE = yaml.safe_load((REPOSITORY / "slurm/config.yaml").read_text())
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-PARENTS = {rule: match[1] for rule, text in BLOCKS.items() if (match := re.match(r"use rule (\w+) as", text))}
 
 
 def on_gpu(rule: str) -> bool:
-    """Whether a rule's command, or that of the rule it is made from, starts the GPU stages'
-    interpreter."""
-    return "{GPU:q}" in BLOCKS[rule] or (rule in PARENTS and "shell:" not in BLOCKS[rule] and on_gpu(PARENTS[rule]))
+    """Whether a rule's command, its own or its parent's, starts the GPU stages' interpreter."""
+    return "{GPU:q}" in directive(rule, "shell")
 
 
 @pytest.mark.parametrize("rule", [rule for rule in BLOCKS if on_gpu(rule)])

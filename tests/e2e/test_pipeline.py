@@ -236,7 +236,7 @@ def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples
     config = config | {
         "methods": ["drift", "spin", "iterdpo"],
         "recipes": config["recipes"] | {"iterdpo": recipe},
-        "reward_models": {"small": {"path": str(reward_model)}},
+        "rankers": {"small": {"path": str(reward_model)}},
     }
     target = "results/tiny/tiny/iterdpo/iter1/policy.json"
     snakemake(folder, config, *SIDE_BY_SIDE, target)

@@ -1,5 +1,5 @@
-"""vLLM in the stage's own process, where the pipeline's end-to-end test does not reach: replies that
-follow a schema, and every decoding value at work."""
+"""vLLM in the stage's own process, where the pipeline's end-to-end test does not reach: replies
+that follow a schema."""
 
 import json
 import subprocess

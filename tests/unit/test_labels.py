@@ -54,7 +54,7 @@ def answer(category: str = "complaint", quote: str = "is wrong", declined: bool 
 
 
 def answers_of(*texts: str | None, finish: str = "stop") -> pl.DataFrame:
-    """These answers of a model about the first replies of the conversation; None: no answer came."""
+    """A model's answers about the first replies of the conversation; None: no answer came."""
     rows = [("s:a", turn, text, finish if text else None) for turn, text in enumerate(texts)]
     schema = {"conversation_id": pl.String, "turn": pl.Int32, "text": pl.String, "finish_reason": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")

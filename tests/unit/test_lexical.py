@@ -1,4 +1,4 @@
-"""The word rules: what they say of single follow-ups, and how often they are right on labelled ones."""
+"""The rules: single follow-ups, and how often they are right on labelled ones."""
 
 import re
 

@@ -120,6 +120,8 @@ def config(repository) -> dict:
     pages = [yaml.safe_load(examples(kind)["configuration"]) for kind in KINDS]
     whole = merged(small, *pages)
     whole["evaluation"]["judges"]["tiny"] |= {"path": MODEL, "trusted": False}
+    for row in whole["evaluation"]["benchmarks"].values():
+        row["decoding"] = {"max_tokens": 48}
     (repository / "plugins.yaml").write_text(yaml.safe_dump(whole))
     return whole
 

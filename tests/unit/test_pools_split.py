@@ -1,4 +1,4 @@
-"""Which of the chosen replies are kept for testing, and that the choice depends on nothing but the seed."""
+"""Which replies are kept for testing, and that the choice depends on the seed alone."""
 
 import json
 import os
@@ -78,7 +78,8 @@ def test_rows_put_together_a_few_at_a_time_are_the_same_rows(corpus, monkeypatch
 
 
 def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, tmp_path):
-    """The programs as the rules call them: labels over several batches, pools with a benchmark and near-duplicates."""
+    """The programs as the rules call them: labels over several batches, pools with a benchmark and
+    near-duplicates."""
     random = np.random.default_rng(0)
     words = [f"word{number}" for number in range(400)]
     for number in range(4000):
@@ -131,7 +132,7 @@ def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, 
     st.integers(0, 3),
 )
 def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(tmp_path_factory, conversations, tests, seed):
-    """Whatever users and openings conversations share, and however they are linked through others."""
+    """Whatever users and openings conversations share, directly or through others."""
     corpus = Corpus(tmp_path_factory.mktemp("split"))
     # One that shares nothing: there is always something to train on.
     corpus.add("alone", "z", ("reply z", "no", "DSAT"))

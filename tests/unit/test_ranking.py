@@ -135,7 +135,7 @@ def shortest(monkeypatch):
     monkeypatch.setitem(plugins.RANKERS, "shortest", "shortest")
 
 
-def test_a_ranker_is_a_module_and_a_line_and_can_do_without_a_model(shortest, asked, tmp_path, monkeypatch):
+def test_a_ranker_is_a_module_and_a_line_without_a_model(shortest, asked, tmp_path, monkeypatch):
     fitted, sampled = asked
     completions = answered(sampled, ["", "A long reply.", "Short."])
     for name, schema, rows in (

@@ -33,7 +33,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def adapters(tiny_model, tmp_path):
-    """A folder of adapters of the tiny model's queries, without a tokenizer, and what they add to the first layer's."""
+    """Adapters of the tiny model's queries, without a tokenizer, and what they add to layer 0."""
     model = get_peft_model(
         AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32),
         LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj"], task_type="CAUSAL_LM"),

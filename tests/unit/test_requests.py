@@ -1,4 +1,4 @@
-"""What a policy is asked: prompts as they were fitted, or with the feedback and the request to improve."""
+"""What a policy is asked: prompts as they were fitted, or with feedback shown."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Reading ShareGPT files: records one by one, slices put together, what the web page left behind taken off."""
+"""ShareGPT files: records one by one, slices put together, widgets of the web page taken off."""
 
 import itertools
 import json

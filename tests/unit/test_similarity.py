@@ -30,7 +30,8 @@ def test_grams_are_those_of_each_text_alone(texts, n):
 
 
 def test_hashes_and_signatures_are_the_same_with_every_version_of_the_libraries():
-    """Where this fails after an upgrade, the choice of near-duplicates near the threshold changes as well: say so in the release."""
+    """Where this fails after an upgrade, the choice of near-duplicates near the threshold changes
+    as well: say so in the release."""
     (first, last), _ = similarity.gram_hashes(similarity.Words(pl.Series(["one two Three"])), 2)
     one, two, three = (int.from_bytes(hashlib.md5(w).digest()[:8], "little") for w in (b"one", b"two", b"three"))
     assert (first, last) == tuple((a * 0x9E3779B97F4A7C15 + b) % 2**64 for a, b in ((one, two), (two, three)))

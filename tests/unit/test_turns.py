@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import turns
-from drift import tables
+from drift import plugins, tables
 from drift.cli import StageError
+from drift.config import Source
 from drift.sources import conversations, exchanges, logs
 from tests.builders.sources import (
     EXCHANGE,
@@ -32,7 +34,7 @@ from tests.shards import wildchat_1m
 
 @pytest.fixture
 def two_sources(tmp_path):
-    """Two sources that share a conversation, with one of every drop that all readers have in common."""
+    """Two sources that share a conversation, with one of every drop that readers have in common."""
     ours = tmp_path / "ours"
     ours.mkdir()
     other = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "another reply"}]
@@ -171,3 +173,32 @@ def test_a_source_of_another_kind_stops_with_what_was_dropped(tmp_path):
 def test_an_empty_folder_stops_with_its_name(tmp_path):
     with pytest.raises(StageError, match=r"no \*\.jsonl or \*\.parquet file there"):
         read_turns(tmp_path, "logs", ours=tmp_path)
+
+
+READER = """
+from drift.sources.conversations import frames
+
+SUFFIXES, UNIT, DROPS, CONVERSATION_DROPS = (".txt",), "lines", (), ()
+
+
+def read(files, counts):
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    counts.update({UNIT: len(lines), "conversations": len(lines)})
+    roles = ("user", "assistant")
+    yield from frames(
+        {"id": str(n), "messages": [dict(zip(("role", "content"), said)) for said in zip(roles, line.split(" | "))]}
+        for n, line in enumerate(lines)
+    )
+"""
+
+
+def test_a_reader_of_your_own_is_a_module_and_a_line_in_the_registry(tmp_path, monkeypatch):
+    with pytest.raises(ValidationError, match="there is no 'lines'"):
+        Source(kind="lines", path="x")
+    (tmp_path / "lines_reader.py").write_text(READER)
+    (tmp_path / "x.txt").write_text("q1 | r1\nq2 | r2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(plugins.SOURCES, "lines", "lines_reader")
+    assert Source(kind="lines", path="x").kind == "lines"
+    rows, _ = read_turns(tmp_path, "lines", mine=tmp_path / "x.txt")
+    assert rows.select("user", "response").rows() == [("q1", "r1"), ("q2", "r2")]

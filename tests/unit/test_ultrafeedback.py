@@ -1,4 +1,5 @@
-"""UltraFeedback becomes conversations in which the lowest-rated reply disappoints and the highest-rated one satisfies."""
+"""UltraFeedback becomes conversations in which the lowest-rated reply disappoints and the
+highest-rated one satisfies."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""WildFeedback's annotations find their WildChat conversation, and every one of them is accounted for."""
+"""WildFeedback's annotations find their WildChat conversation, and all are accounted for."""
 
 import json
 from pathlib import Path
@@ -22,9 +22,11 @@ SAT, DSAT, NEITHER, NOTHING = (True, False), (False, True), (False, False), (Non
 
 
 def annotate(said: list[str], judged: dict[int, tuple], *, agent: dict[int, tuple] | None = None, **fields) -> list[dict]:
-    """The utterances of a conversation; `judged` has the flags of its user utterances, `agent` those of the agent's.
+    """The utterances of a conversation; `judged` has the flags of its user utterances, `agent`
+    those of the agent's.
 
-    As in the published file, an utterance of the agent otherwise repeats the annotation of the user before it.
+    As in the published file, an utterance of the agent otherwise repeats the annotation of the user
+    before it.
     """
     utterances = []
     for place, text in enumerate(said):
@@ -180,7 +182,8 @@ conversations = st.lists(
 @settings(deadline=None, max_examples=30)
 @given(conversations, st.data())
 def test_a_reply_is_never_given_the_annotation_of_another(tmp_path_factory, chats, data):
-    """Whatever repeats: a reply with a label is in a conversation with the annotated user messages, at the annotated place."""
+    """Whatever repeats: a reply with a label is in a conversation with the annotated user messages,
+    at the annotated place."""
     chats = [["start", "hello", *chat] for chat in chats]
     annotated = data.draw(st.lists(st.sampled_from(chats), min_size=1, max_size=4))
     utterances = []

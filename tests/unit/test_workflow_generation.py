@@ -1,4 +1,4 @@
-"""What engines and rankers are told by the rules: who answers, what shapes the replies, how it runs."""
+"""What the rules tell engines and rankers: who answers, what shapes replies, how an engine runs."""
 
 import json
 from pathlib import Path
@@ -85,6 +85,14 @@ def test_the_settings_are_what_shapes_a_reply_and_the_runtime_is_the_rest():
     assert set(settings["decoding"]) == set(DECODING) - {"shards"} | {"stop"}
 
 
+def test_a_reply_has_its_fields_in_the_order_of_the_schema():
+    """A verdict that is written after its grounds can follow from them."""
+    ranking = ranking_of("self")
+    param = generation_of(configuration()).settings(ranking.asked)(JOB)
+    schema = json.loads(GenerationSettings.model_validate_json(param).json_schema)
+    assert list(schema["properties"]) == ["strengths", "weaknesses", "score"]
+
+
 def test_an_answer_among_choices_is_one_token():
     settings = generation_settings("vllm", context=64, choices=["A", "B"])
     assert (settings.max_tokens, settings.choices, settings.decoding) == (1, ("A", "B"), None)
@@ -110,13 +118,13 @@ def test_a_judges_model_is_the_model_to_improve_of_its_address_or_its_own_or_non
         ("other", "results/tiny/judges/other/policy", 8192, 1024),
     ],
 )
-def test_candidates_are_scored_by_the_policy_that_wrote_them_or_by_a_judge(rank, model, context, max_tokens):
+def test_candidates_are_scored_by_their_policy_or_by_a_judge(rank, model, context, max_tokens):
     ranking = ranking_of(rank)
     assert ranking.model(JOB)["policy"] == f"pinned {model}"
     asked = generation_settings("vllm", **ranking.asked(JOB))
     assert (asked.context, asked.max_tokens) == (context, max_tokens)
     assert asked.decoding.temperature == 0
-    assert json.loads(ranking.questions(JOB))["judging"]["verdict"] == "score"
+    assert json.loads(ranking.question_settings(JOB))["judging"]["verdict"] == "score"
     assert ranking.template(JOB, Resources()).name == "judge-score.txt"
     assert ranking.min_verdicts(JOB, Resources()) == (0.0 if rank == "self" else 0.95)
     assert ranking.completions(JOB) == ["results/tiny/tiny/ranked/iter2/rank/completions/1-of-1.parquet"]

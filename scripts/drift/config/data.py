@@ -55,7 +55,10 @@ class Labeler(Section):
 
 
 class Filters(Section):
-    """What a reply must be to become a row of a pool. Each filter is a clause of scripts/sql/ and a line of the ledger."""
+    """What a reply must be to become a row of a pool.
+
+    Each filter is a clause of scripts/sql/ and a line of the ledger.
+    """
 
     languages: list[str] | None = Field(None, description="as the sources name them; null: all")
     drop_toxic: bool = Field(True, description="leave out exchanges that the source calls toxic")
@@ -79,7 +82,10 @@ class Filters(Section):
 
 
 class Decontamination(Section):
-    """When a conversation holds a benchmark's prompt. Its rows are left out and kept in data/quarantine.parquet."""
+    """When a conversation holds a benchmark's prompt.
+
+    Its rows are left out of the pools and kept in data/quarantine.parquet.
+    """
 
     ngram: int | None = Field(
         13, ge=5, description="words in a row that a message shares with a benchmark; null: not looked for"
@@ -88,7 +94,10 @@ class Decontamination(Section):
 
 
 class LabelFile(Section):
-    """Labels made elsewhere, by people or by a model, that the labelers are compared with. One JSON object a line."""
+    """Labels made elsewhere, by people or by a model, that the labelers are compared with.
+
+    A JSON object a line, as in tools/check_labels.py.
+    """
 
     path: str = Field(
         description="local file: id, turn_index (of the follow-up), label; in the layout that tools/check_labels.py describes"
@@ -98,6 +107,8 @@ class LabelFile(Section):
 
 
 class Data(Section):
+    """From raw conversations to pools."""
+
     sources: dict[Name, Source] = Field(min_length=1, description="where conversations come from")
     labelers: dict[Name, Labeler] = Field({"lexical": Labeler(kind="lexical")}, min_length=1, description="who labels them")
     labeler: str = Field("lexical", description="whose labels make the pairs")

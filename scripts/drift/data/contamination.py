@@ -1,4 +1,4 @@
-"""Prompts of benchmarks in conversations: the same text, words in a row, or nearly the same text."""
+"""Prompts of benchmarks in conversations: the same text, words in a row, or nearly the same."""
 
 from collections.abc import Iterable
 
@@ -49,8 +49,8 @@ class BenchmarkTexts:
             self._signatures = sign(shingles, offsets)
 
     def found_in(self, texts: pl.Series) -> pl.DataFrame:
-        """What `texts` hold of the benchmarks: row (of `texts`), benchmark, task, how (exact, ngram,
-        minhash) and evidence.
+        """What `texts` hold of the benchmarks: row (of `texts`), benchmark, task, how (exact,
+        ngram, minhash) and evidence.
 
         exact: the same words; ngram: `ngram` words in a row; minhash: at least `similarity` alike.
         A text that is found in several ways is reported once, in this order.
@@ -81,7 +81,8 @@ class BenchmarkTexts:
     def _with_ngram(self, words: Words) -> pl.DataFrame:
         rows = []
         hashes, offsets = gram_hashes(words, self.ngram)
-        # For every gram of the texts its place in `_grams`, or -1; the texts of those that have one.
+        # For every gram of the texts its place in `_grams`, or -1; the texts of those that have
+        # one.
         known = _places(hashes, self._grams)
         hits = np.flatnonzero(known >= 0)
         text_of = np.searchsorted(offsets, hits, side="right") - 1

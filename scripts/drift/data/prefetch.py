@@ -1,4 +1,7 @@
-"""Work on what comes next while what came before is used: for steps that leave the interpreter (polars, DuckDB, files)."""
+"""Work on the next items while the one before is used: for steps that leave the interpreter.
+
+Polars, DuckDB and files do, so that threads are enough.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,12 +10,14 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-# More would hold more batches of texts in memory than they save time: polars and DuckDB have threads of their own.
+# More would hold more batches of texts in memory and save little time: polars and DuckDB have
+# threads of their own.
 THREADS = 2
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """`items` in their order, each made by another thread while the one before it is used; at most one waits.
+    """`items` in order, each made by another thread while the one before is used; at most one
+    waits.
 
     What `items` raises is raised where its item would have come.
     """
@@ -25,8 +30,7 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def mapped(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """`function` of every item, in their order, made by THREADS threads; no more items than that, and one, are taken before they
-    are used.
+    """`function` of every item, in order, by THREADS threads, at most THREADS + 1 items ahead.
 
     What `items` or `function` raises is raised where its result would have come.
     """

@@ -2,8 +2,8 @@
 
 Everything works on batches of texts as flat arrays, so that millions of messages take minutes and
 memory does not grow with their length. Hashes are 64 bits of the words' bytes and depend on nothing
-else: not on order, threads, machine or the version of a library. MinHash's permutations are rensa's,
-and change only with its version, which the environment pins.
+else: not on order, threads, machine or the version of a library. MinHash's permutations are
+rensa's, and change only with its version, which the environment pins.
 
 A flat array holds one text after the other; `offsets` (one more than texts) says where each begins,
 and where the last one ends.
@@ -102,8 +102,8 @@ def sign(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
-    """For every row of `signed` (texts x PERMUTATIONS) the first row of its cluster: near-duplicates,
-    and near-duplicates of those, make a cluster."""
+    """For every row of `signed` (texts x PERMUTATIONS) the first row of its cluster:
+    near-duplicates, and near-duplicates of those, make a cluster."""
     # Pairs that share a bucket in any band, as first * rows + later: one number a pair, so that the
     # union over the bands leaves each pair once.
     pairs = np.zeros(0, dtype=np.int64)
@@ -164,7 +164,8 @@ def _buckets(signed: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _pairs_with_first(bucket: np.ndarray) -> np.ndarray:
-    """first * rows + row for every row that shares its bucket with an earlier one, the first of them.
+    """first * rows + row for every row that shares its bucket with an earlier one, the first of
+    them.
 
     As many pairs as rows at most, however full a bucket is; the cluster of the first holds the rest
     together.

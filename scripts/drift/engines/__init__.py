@@ -18,8 +18,8 @@ class EngineProtocol(Protocol):
     usage: dict  # what the engine wants recorded of its work, besides what the rows hold
 
     def generate(self, requests: list[dict]) -> list[dict]:
-        """Completion rows for request rows (Requests), as columns of Completions. policy_hash may be
-        absent where policy.json has it."""
+        """Completion rows for request rows (Requests), as columns of Completions. policy_hash may
+        be absent where policy.json has it."""
 
 
 def load_engine(
@@ -47,8 +47,8 @@ def load_engine(
 
 
 def choice_tokens(tokenizer, choices: tuple[str, ...] | None) -> dict[int, str] | None:
-    """The allowed answers by their token; None for free text. Raises StageError for an answer that is
-    not one token."""
+    """The allowed answers by their token; None for free text. Raises StageError for an answer that
+    is not one token."""
     if choices is None:
         return None
     ids = [tokenizer.encode(choice, add_special_tokens=False) for choice in choices]

@@ -6,7 +6,7 @@ CHARACTERS_PER_TOKEN = 4  # of English, roughly; for estimates alone
 
 
 class Budget:
-    """The money of one job, in USD: what was spent, and what requests in flight may cost at most."""
+    """The money of one job, in USD: what was spent, and what is reserved for requests in flight."""
 
     def __init__(self, runtime: EndpointRuntime):
         self.limit = runtime.budget
@@ -19,7 +19,7 @@ class Budget:
         return (read * input_price + written * output_price) / 1e6
 
     def affords(self, cost: float) -> bool:
-        """Whether one more request may be sent, should all that are in flight cost what they can."""
+        """Whether one more request fits, should all that are in flight cost what they can."""
         return self.limit is None or self.spent + self.reserved + cost <= self.limit
 
     @property

@@ -38,7 +38,7 @@ def keep_likeliest(logits: torch.Tensor, top_k: int, top_p: float) -> torch.Tens
 
 
 def processor(top_k: int, top_p: float) -> type[LogitsProcessor]:
-    """A class for vLLM's `logits_processors`, applied to every sampled request after the temperature."""
+    """A class for vLLM's `logits_processors`; vLLM applies it after the temperature."""
 
     class Nucleus(LogitsProcessor):
         def __init__(self, vllm_config, device, is_pin_memory):

@@ -7,6 +7,7 @@ budget) ends the job instead, and the replies so far are kept.
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -31,7 +32,7 @@ IN_A_ROW = 20
 # How often a reply that is not the requested JSON is asked for again, at once; endpoints differ in
 # what they enforce.
 REPEATS = 2
-# Seconds that requests in flight have to end after a signal to stop; Slurm kills 30 s after its first.
+# Seconds that requests in flight have after a signal to stop; Slurm kills 30 s after its first.
 GRACE = 20
 
 
@@ -40,8 +41,8 @@ class UnansweredError(Exception):
 
 
 class EndpointEngine:
-    """Asks the model of `settings.endpoint`; replies are kept under `state`. Raises StageError where
-    the endpoint's key is missing."""
+    """Asks the model of `settings.endpoint`; replies are kept under `state`. Raises StageError
+    where the endpoint's key is missing."""
 
     def __init__(self, settings: GenerationSettings, runtime: EndpointRuntime, state: Path | None):
         if state is None:
@@ -84,7 +85,7 @@ class EndpointEngine:
             for key in [keys[request["request_id"]]]
         ]
 
-    # ---------------------------------------------------------------------------------------------- asking
+    # --------------------------------------------------------------------------------------- asking
 
     def _body(self, request: dict) -> dict:
         """What is sent: a chat, and every value that shapes the reply."""
@@ -97,13 +98,13 @@ class EndpointEngine:
             body["stop"] = list(decoding.stop)
         if decoding.temperature > 0:
             body["seed"] = request["seed"]
-        # OpenAI knows neither and refuses what it does not know, so they are sent only where they are on.
+        # OpenAI knows neither, and refuses what it does not know: they are sent where they are on.
         if decoding.top_k:
             body["top_k"] = decoding.top_k
         if decoding.repetition_penalty != 1:
             body["repetition_penalty"] = decoding.repetition_penalty
         if self.settings.json_schema:
-            schema = {"name": "reply", "strict": True, "schema": self.settings.json_schema}
+            schema = {"name": "reply", "strict": True, "schema": json.loads(self.settings.json_schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
@@ -136,7 +137,7 @@ class EndpointEngine:
                 raise outcome
 
     def _stop_on_signals(self, workers: list[asyncio.Task]) -> None:
-        """After SIGTERM or SIGINT send nothing more, and keep the replies that come within GRACE."""
+        """After SIGTERM or SIGINT send nothing more; replies within GRACE are kept."""
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -152,7 +153,7 @@ class EndpointEngine:
             key, request = todo[0]
             cost = self.budget.price(*self._tokens(request))
             if not self.budget.affords(cost):
-                # While others are in flight they may yet turn out cheaper, and they will go on then.
+                # Others that are in flight may turn out cheaper, and then their workers go on.
                 if not self.in_flight:
                     self.stop = (
                         f"the budget of {self.budget.limit:g} USD a job is spent ({self.budget.spent:.4f} USD; "
@@ -181,8 +182,8 @@ class EndpointEngine:
             progress.update()
 
     async def _kept_reply(self, client: openai.AsyncOpenAI, key: str, request: dict) -> dict:
-        """The endpoint's reply, paid for and kept. One that ignores the schema is asked for again, and
-        the last one counts."""
+        """The endpoint's reply, paid for and kept. One that ignores the schema is asked for again,
+        and the last one counts."""
         for left in range(REPEATS, -1, -1):
             reply = await self._reply(client, self._body(request))
             self.budget.spent += self.budget.price(*tokens_of(reply))
@@ -200,7 +201,7 @@ class EndpointEngine:
         left = self.runtime.attempts
         while True:
             try:
-                # The client's typed method spends more time on checking the request than on sending it.
+                # The client's typed method takes longer to check a request than to send it.
                 answer = await client.post(
                     "/chat/completions",
                     body=body,
@@ -230,7 +231,7 @@ class EndpointEngine:
             self.stop = f"{self.url} does not answer ({message}); see that the server runs and can be reached from here"
         return UnansweredError(f"{status or type(error).__name__}: {message}")
 
-    # ------------------------------------------------------------------------------------------- estimate
+    # ------------------------------------------------------------------------------------- estimate
 
     def _tokens(self, request: dict) -> tuple[int, int]:
         """Tokens that a request reads, estimated, and the most that its reply may have."""
@@ -253,7 +254,7 @@ class EndpointEngine:
                 "raise endpoint.budget, or ask fewer"
             )
 
-    # --------------------------------------------------------------------------------------------- result
+    # --------------------------------------------------------------------------------------- result
 
     def _conclude(self, answered: set[str], before: set[str], errors: dict[str, str]) -> None:
         """Record and print what was asked, answered and spent. `before`: what was kept already."""
@@ -294,8 +295,8 @@ class EndpointEngine:
         return {key: fault for key, reply in replies.items() if (fault := self._fault(reply, written))}
 
     def _fault(self, reply: dict, written: bool) -> str | None:
-        """Why a reply is not an answer; None for one that is. `written`: a choice that is written out
-        counts without log-probabilities."""
+        """Why a reply is not an answer; None for one that is. `written`: a choice that is written
+        out counts without log-probabilities."""
         choice = reply["choices"][0]
         message = choice["message"]
         if message.get("refusal"):
@@ -310,13 +311,13 @@ class EndpointEngine:
         return None
 
     def _ignores_schema(self, reply: dict) -> bool:
-        """Whether a reply ended by itself and is not the JSON that was asked for. Its reader may still
-        find what it needs in it, so it is an answer; but the next run asks for it again."""
+        """Whether a reply ended by itself and is not the JSON that was asked for. Its reader may
+        still find what it needs in it, so it is an answer; but the next run asks for it again."""
         ended = reply["choices"][0].get("finish_reason") == "stop"
         return bool(self.settings.json_schema) and ended and not is_json_object(reply)
 
     def _row(self, request: dict, reply: dict | None, error: str | None) -> dict:
-        """A row of Completions: of a `reply`, of an `error`, or of a reply that is not an answer."""
+        """A row of Completions, of a `reply`, of an `error`, or of both."""
         read, written = tokens_of(reply) if reply else (0, 0)
         choice = reply["choices"][0] if reply else {}
         is_verdict = self.settings.choices and not error and has_logprobs(reply)
@@ -339,8 +340,8 @@ class EndpointEngine:
 
 
 def _secret(variable: str | None, url: str) -> str:
-    """The key in the environment's `variable`. It is nowhere else: not in the configuration, not in a
-    log. Raises StageError where the variable is not set."""
+    """The key in the environment's `variable`. It is nowhere else: not in the configuration, not in
+    a log. Raises StageError where the variable is not set."""
     if variable is None:
         return "none"
     if not os.environ.get(variable):

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint replies: whether it is a chat completion, and what it holds."""
+"""Reading the replies of an OpenAI-compatible endpoint."""
 
 import json
 

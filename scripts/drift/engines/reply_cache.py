@@ -16,15 +16,15 @@ from pathlib import Path
 
 
 def reply_key(url: str, body: dict, sample: int) -> str:
-    """The key of a reply: SHA-256 of the endpoint's address, the request's body and the sample number.
-    The address counts, as two servers may call different models by one name."""
+    """The key of a reply: SHA-256 of the endpoint's address, the request's body and the sample
+    number. The address counts, as two servers may call different models by one name."""
     sent = json.dumps([url, body, sample], sort_keys=True)
     return hashlib.sha256(sent.encode()).hexdigest()
 
 
 class ReplyStore:
-    """The replies of one model, in a folder. Every process writes a file of its own, so that none has
-    to wait for another."""
+    """The replies of one model, in a folder. Every process writes a file of its own, so that none
+    has to wait for another."""
 
     SYNC_SECONDS = 1.0
 
@@ -33,7 +33,7 @@ class ReplyStore:
         self._file, self._synced = None, 0.0
 
     def read(self, keys: set[str]) -> Iterator[tuple[str, dict]]:
-        """(key, reply) of the kept replies among `keys`, oldest first. A key may come more than once."""
+        """(key, reply) of the kept replies among `keys`, oldest first. A key may be repeated."""
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_bytes().splitlines():
                 try:
@@ -44,7 +44,7 @@ class ReplyStore:
                     yield kept["key"], kept["reply"]
 
     def add(self, key: str, request_id: str, reply: dict) -> None:
-        """Keep a reply. It survives this process at once, and a power failure after SYNC_SECONDS."""
+        """Keep a reply. It survives the process at once, a power failure after SYNC_SECONDS."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{time.time_ns()}-{platform.node()}-{os.getpid()}.jsonl"

@@ -67,9 +67,9 @@ class TransformersEngine:
         return [self._completion(request, row.tolist()) for request, row in zip(requests, output[:, width:], strict=True)]
 
     def _draw(self, decoding: DecodingSettings, seeds: list[int]) -> list:
-        """Logits processors that make the likeliest token a drawn one: temperature, top_k and top_p, then
-        Gumbel noise of each row's own seed. The largest of log p + Gumbel noise is distributed as p
-        (Gumbel-max)."""
+        """Logits processors that make the likeliest token a drawn one: temperature, top_k and
+        top_p, then Gumbel noise of each row's own seed. The largest of log p + Gumbel noise is
+        distributed as p (Gumbel-max)."""
         import torch
         from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 

@@ -27,7 +27,8 @@ class VllmEngine:
         options = {} if torch.cuda.is_available() else self._options_on_cpu()
         if settings.json_schema:
             # White space is legal anywhere in JSON, and a small model can fill its whole reply with
-            # it. It has to be forbidden here: vLLM takes the same option with a request, and ignores it.
+            # it. It has to be forbidden here: vLLM takes the same option with a request, and
+            # ignores it.
             options["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
         self.llm = LLM(
             str(policy),
@@ -46,7 +47,7 @@ class VllmEngine:
         """What vLLM needs on a CPU; top-k and top-p become a logits processor of ours."""
         options = {
             "enforce_eager": True,
-            # Seeded requests crash when a prompt is read in chunks, so a whole prompt has to fit a batch.
+            # Seeded requests crash when a prompt is read in chunks: a batch has room for all of it.
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(self.settings.context, 2048),
         }

@@ -1,7 +1,8 @@
-"""How far two ways of labelling agree: precision, recall, F1 and Cohen's kappa, with bootstrap intervals.
+"""How far two labelings agree: precision, recall, F1 and Cohen's kappa, with bootstrap intervals.
 
-Labels come from labelers (the Labels table) and from files made elsewhere, by people or by a model: JSON Lines in the layout of
-`read_labels`. A sample that was drawn by strata is re-weighted to the population it was drawn from.
+Labels come from labelers (the Labels table) and from files made elsewhere, by people or by a model:
+JSON Lines in the layout of `read_labels`. A sample that was drawn by strata is re-weighted to the
+population that it was drawn from.
 """
 
 import hashlib
@@ -12,27 +13,32 @@ import numpy as np
 import polars as pl
 
 from drift.cli import StageError
+from drift.labelers import answered
 
-# What a file may call a label; UR1 to UR5 are the categories of naturally occurring feedback (Don-Yehiya et al. 2024).
+# What a file may call a label; UR1 to UR5 are the categories of naturally occurring feedback
+# (Don-Yehiya et al. 2024).
 NAMES = {"DSAT": "DSAT", "SAT": "SAT", "NEUTRAL": "NEUTRAL", "NONE": "NEUTRAL", "UR5": "SAT"}
 NAMES |= dict.fromkeys(("UR1", "UR2", "UR3", "UR4"), "DSAT")
-# A file may say which of its DSAT labels are strict: complaints, corrections and error reports, not wishes for another style.
+# A file may say which of its DSAT labels are strict: complaints, corrections and error reports, not
+# wishes for another style.
 STRICT = "DSAT strict"
 CLASSES = (STRICT, "DSAT", "SAT", "NEUTRAL")
-# What is compared: which of the reference's classes count as positive, and which of the labeler's.
+# Which classes of the reference count as positive for a target, and which of the labeler.
 TARGETS = {STRICT: ((STRICT,), (STRICT, "DSAT")), "DSAT": ((STRICT, "DSAT"),) * 2, "SAT": (("SAT",),) * 2}
 METRICS = ("precision", "recall", "f1", "kappa")
 RESAMPLES = 2000
 
 
 def read_labels(path: str | Path, strata: str | Path | None = None) -> pl.DataFrame:
-    """The labels of a JSON Lines file: conversation (its id in the source), turn, label (of CLASSES), feedback_sha1, stratum and
-    stratum_size.
+    """The labels of a JSON Lines file: conversation (its id in the source), turn, label (of
+    CLASSES), feedback_sha1, stratum and stratum_size.
 
-    A line has id (or conversation_id), turn_index (0-based, of the user's message that was judged, in the conversation), label (of
-    NAMES, in any case), and where known strict (true or false) and followup_sha1 (of that message's UTF-8 text), which finds
-    the message where a source counts messages differently. A line of `strata` has id and resp_index (turn_index - 1), stratum and
-    stratum_size (rows of that stratum in the population). Raises StageError that names file and line.
+    A line has id (or conversation_id), turn_index (of the user's message that was judged, from 0
+    over all messages of the conversation), label (of NAMES, in any case), and where known strict
+    (true or false) and followup_sha1 (of that message's UTF-8 text), which finds the message where
+    a source counts messages differently. A line of `strata` has id and resp_index (turn_index - 1),
+    stratum and stratum_size (rows of that stratum in the population). Raises StageError that names
+    file and line.
     """
     drawn = {}
     for place, row in _lines(strata) if strata else ():
@@ -62,7 +68,8 @@ def read_labels(path: str | Path, strata: str | Path | None = None) -> pl.DataFr
 
 
 def _lines(path: str | Path) -> list[tuple[str, dict]]:
-    """Every object of a JSON Lines file with its place. Only a line feed ends a line: U+2028 and its like may stand in a text."""
+    """Every object of a JSON Lines file with its place. Only a line feed ends a line: a text may
+    hold U+2028 and the like."""
     try:
         lines = Path(path).read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -90,40 +97,46 @@ def _value(row: dict, place: str, *names: str):
 
 
 def locate(gold: pl.DataFrame, source: str, turns: pl.LazyFrame) -> pl.DataFrame:
-    """The labels of `read_labels` on exchanges of `source`: `gold` with conversation_id and turn; those not found are left out.
+    """The labels of `read_labels` on exchanges of `source`: `gold` with conversation_id and turn.
 
-    With a hash, the exchange is the one with these words nearest to the place that was labelled.
+    With a hash, the exchange is the nearest one to the labelled turn whose follow-up has that hash.
+    Labels without an exchange are left out.
     """
     gold = (
         gold.with_row_index("row")
         .with_columns(conversation_id=source + ":" + pl.col("conversation"), place="turn")
         .drop("turn")
     )
-    said = turns.filter(pl.col("response").is_not_null() & pl.col("feedback").is_not_null())
-    said = said.select("conversation_id", "turn", "feedback")
-    said = said.join(gold.lazy().select("conversation_id").unique(), on="conversation_id", how="semi").collect()
-    hashes = [hashlib.sha1(text.encode("utf-8")).hexdigest() for text in said["feedback"]]
-    said = said.with_columns(sha1=pl.Series(hashes, dtype=pl.String)).drop("feedback")
-    both = gold.join(said, on="conversation_id")
+    replies = answered(turns).select("conversation_id", "turn", "feedback")
+    replies = replies.join(gold.lazy().select("conversation_id").unique(), on="conversation_id", how="semi").collect()
+    hashes = [hashlib.sha1(text.encode("utf-8")).hexdigest() for text in replies["feedback"]]
+    replies = replies.with_columns(sha1=pl.Series(hashes, dtype=pl.String)).drop("feedback")
+    both = gold.join(replies, on="conversation_id")
     by_hash = pl.col("feedback_sha1").is_not_null() & (pl.col("feedback_sha1") == pl.col("sha1"))
     by_place = pl.col("feedback_sha1").is_null() & (pl.col("place") == pl.col("turn"))
-    found = both.filter(by_hash | by_place).sort("row", (pl.col("turn") - pl.col("place")).abs(), "turn")
-    return found.unique("row", keep="first", maintain_order=True).drop("row", "place", "sha1", "conversation")
+    candidates = both.filter(by_hash | by_place).sort("row", (pl.col("turn") - pl.col("place")).abs(), "turn")
+    return candidates.unique("row", keep="first", maintain_order=True).drop("row", "place", "sha1", "conversation")
 
 
 def compare(pairs: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
-    """Agreement of `labeler` with `reference`, columns of `pairs` with values of CLASSES; one row a target and metric: target, metric,
-    value, low, high (95%, 2.5th and 97.5th percentile), n (pairs), positives (of the reference).
+    """Agreement of `labeler` with `reference`, columns of `pairs` with values of CLASSES.
 
-    With stratum and stratum_size, every pair stands for its stratum's share of the population, and the bootstrap resamples within
-    strata. Cohen's kappa (1960) is of the two-way table: positive or not. A value is null where it is 0/0.
+    A row a target and metric: target, metric, value, low and high (95%: the 2.5th and 97.5th
+    percentile), n (pairs), positives (of the reference). With stratum and stratum_size, every pair
+    counts as much as its stratum's share of the population, and the bootstrap resamples within
+    strata. Cohen's kappa (1960) is of the two-way table: positive or not. A value is null where it
+    is 0/0.
     """
+    # Of each stratum the CLASSES x CLASSES counts of its pairs, and how many rows of the population
+    # each of them stands for.
     strata = [
         (_table(rows), (size or rows.height) / rows.height)
         for (_, size), rows in pairs.sort("stratum").group_by("stratum", "stratum_size", maintain_order=True)
     ]
     generator = np.random.default_rng(seed)
-    whole = sum(table * weight for table, weight in strata)[None]
+    whole = sum(table * weight for table, weight in strata)[None]  # 1 x classes x classes
+    # RESAMPLES x classes x classes: to draw pairs with replacement is to draw the counts of the
+    # cells from a multinomial distribution.
     resampled = sum(
         weight * generator.multinomial(table.sum(), (table / table.sum()).ravel(), size=RESAMPLES).reshape(-1, *table.shape)
         for table, weight in strata
@@ -153,10 +166,13 @@ def _table(rows: pl.DataFrame) -> np.ndarray:
 
 
 def _metrics(tables: np.ndarray, reference: tuple[str, ...], labeler: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """METRICS of each of many tables (N x classes x classes), for what counts as positive on either side."""
-    truth, said = (np.isin(CLASSES, classes).astype(float) for classes in (reference, labeler))
-    both = np.einsum("nij,i,j->n", tables, truth, said)
-    true, claimed, total = np.einsum("nij,i->n", tables, truth), np.einsum("nij,j->n", tables, said), tables.sum(axis=(1, 2))
+    """METRICS of many tables (N x classes x classes), given each side's positive classes."""
+    truth, claim = (np.isin(CLASSES, classes).astype(float) for classes in (reference, labeler))
+    # Of each table the pairs that are positive on both sides, for the reference, for the labeler.
+    both = np.einsum("nij,i,j->n", tables, truth, claim)
+    true, claimed = np.einsum("nij,i->n", tables, truth), np.einsum("nij,j->n", tables, claim)
+    total = tables.sum(axis=(1, 2))
+    # Agreement counts positives and negatives alike: total - true - claimed + both are neither's.
     agreed = (total - true - claimed + 2 * both) / total
     chance = (true * claimed + (total - true) * (total - claimed)) / total**2
     with np.errstate(invalid="ignore", divide="ignore"):

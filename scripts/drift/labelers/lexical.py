@@ -1,9 +1,11 @@
 """Satisfaction from words: rules on the user's next message that show whether the reply pleased.
 
-A rule is a regular expression with an id that names its kind: strict/ (a complaint, a correction, an error report), revision/
-(asks for a change without complaint) and sat/ (thanks, praise, success). Only strict evidence makes a label DSAT. A label's
-tier is that of its surest rule: high where the words are about the reply, medium where they mostly are. The rules find blunt
-users and coding users best, and miss at least half of the dissatisfaction, so that NEUTRAL does not mean content.
+A rule is a regular expression with an id that names its kind: strict/ (a complaint, a correction,
+an error report), revision/ (asks for a change without complaint) and sat/ (thanks, praise,
+success). Only strict evidence makes a label DSAT. A label's tier is that of its surest rule: high
+where the words are about the reply, medium where they mostly are. The rules find blunt users and
+coding users best, and miss at least half of the dissatisfaction, so that NEUTRAL does not mean
+content.
 """
 
 from collections import Counter
@@ -22,12 +24,14 @@ CHECKED = (
     "0.98) and recall 0.46 (0.27 to 0.71). Labels made by people are harder: on 516 follow-ups of LMSYS-Chat-1M an earlier version "
     "had precision 0.53 (8 of 15) and recall 0.13 (8 of 60)."
 )
-# A long message mostly brings new matter (pasted text, code); what it says of the reply stands at its start.
+# A long message mostly brings new matter (pasted text, code); what it says of the reply is at its
+# start.
 SHORT_CHARS = 220
 HEAD_CHARS = 160
 # Of a message that is longer than this, its beginning mostly tells that it is not short.
 OPENING_CHARS = 400
-# A prompt that comes twice, word for word, is a second try, unless it is very short ("next one") or asks for more of the same.
+# A prompt that comes twice, word for word, is a second try, unless it is very short ("next one") or
+# asks for more of the same.
 REPEAT = "strict/repeat"
 REPEAT_MIN_CHARS = 20
 MORE = r"\b(?:continue|more|next|another|other|finish|remaining|stopped|left off|similar|again|further|going|go on|additional|new|random)\b"
@@ -37,13 +41,14 @@ CODE = r"(?m)```|^(?:import |from \w+ import |def |class |function |const |let |
 QUESTION = r"\?[^.!?]{0,20}$"
 QUESTION_CHARS = 21  # of a reply's end, that it looks at
 
-# About the shares of right labels among ShareGPT follow-ups that were checked; the rules are cruder elsewhere.
+# About the shares of right labels among ShareGPT follow-ups that were checked; lower elsewhere.
 SCORES = {"high": 0.9, "medium": 0.75, "low": 0.85}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One pattern on the follow-up, in lower case with straight quotes and single spaces; the conditions narrow it."""
+    """A pattern on the follow-up, which is in lower case with straight quotes and single spaces;
+    the conditions narrow it."""
 
     id: str
     pattern: str
@@ -320,9 +325,10 @@ def label(turns: pl.DataFrame, answers: None = None) -> tuple[pl.DataFrame, Coun
 
 def labels(replies: pl.DataFrame) -> pl.DataFrame:
     """`replies` (user, response and feedback, none null) with label, evidence, tier and score."""
-    said = _opening(replies["feedback"])
-    short = said.str.len_chars() <= SHORT_CHARS
-    texts = pl.DataFrame({"text": said.zip_with(short, said.str.head(HEAD_CHARS)), "short": short}).with_row_index("row")
+    followups = _opening(replies["feedback"])
+    short = followups.str.len_chars() <= SHORT_CHARS
+    heads = followups.str.head(HEAD_CHARS)
+    texts = pl.DataFrame({"text": followups.zip_with(short, heads), "short": short}).with_row_index("row")
     hits = pl.concat([_repeats(replies, texts), *_matches(replies, texts)]).sort("row", "place")
     evidence = hits.group_by("row", maintain_order=True).agg(evidence="rule")
     labels = replies.with_row_index("row").join(evidence, on="row", how="left", maintain_order="left").drop("row")
@@ -331,7 +337,7 @@ def labels(replies: pl.DataFrame) -> pl.DataFrame:
     labels = labels.with_columns(
         label=pl.when(strict).then(pl.lit("DSAT")).when(sat).then(pl.lit("SAT")).otherwise(pl.lit("NEUTRAL"))
     )
-    # Of the label's own rules: thanks beside a weak complaint make the complaint no surer.
+    # Of the label's own rules: thanks next to a weak complaint make the complaint no surer.
     own = pl.when(pl.col("label") == "SAT").then(pl.lit(SURE["sat"])).otherwise(pl.lit(SURE["strict"]))
     sure = pl.col("evidence").list.set_intersection(own).list.len() > 0
     # NEUTRAL rests on nothing but the absence of evidence.
@@ -345,42 +351,43 @@ def _matches(replies: pl.DataFrame, texts: pl.DataFrame) -> Iterator[pl.DataFram
     """For each rule the rows where it applies: row, place (the rule's) and rule (its id)."""
     for short_only, some in ((False, texts), (True, texts.filter("short"))):
         rules = [(place, rule) for place, rule in enumerate(RULES) if rule.short_only == short_only]
-        found = some.select(pl.col("text").str.contains(rule.needs or rule.pattern).alias(rule.id) for _, rule in rules)
+        matched = some.select(pl.col("text").str.contains(rule.needs or rule.pattern).alias(rule.id) for _, rule in rules)
         for place, rule in rules:
-            yield _hits(place, rule.id, _narrowed(rule, some.filter(found[rule.id]), replies))
+            yield _hits(place, rule.id, _narrowed(rule, some.filter(matched[rule.id]), replies))
 
 
-def _narrowed(rule: Rule, found: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
-    """Those of the rows with the rule's words where its conditions hold. Replies are long, so they are read only here."""
+def _narrowed(rule: Rule, rows: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
+    """Those of the rows with the rule's words where its conditions hold. Replies are long, so they
+    are read only here."""
     if rule.needs:
-        found = found.filter(pl.col("text").str.contains(rule.pattern))
+        rows = rows.filter(pl.col("text").str.contains(rule.pattern))
     if rule.unless:
-        found = found.filter(~pl.col("text").str.contains(rule.unless))
+        rows = rows.filter(~pl.col("text").str.contains(rule.unless))
     if rule.id.startswith("sat/"):
-        found = found.filter(~pl.col("text").str.contains(QUALIFIED))
+        rows = rows.filter(~pl.col("text").str.contains(QUALIFIED))
     if rule.after_code:
-        found = found.filter(replies["response"].gather(found["row"]).str.contains(CODE))
+        rows = rows.filter(replies["response"].gather(rows["row"]).str.contains(CODE))
     if rule.not_after_question:
-        ends = replies["response"].gather(found["row"]).str.tail(QUESTION_CHARS)
-        found = found.filter(~ends.str.contains(QUESTION))
-    return found
+        ends = replies["response"].gather(rows["row"]).str.tail(QUESTION_CHARS)
+        rows = rows.filter(~ends.str.contains(QUESTION))
+    return rows
 
 
 def _repeats(replies: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
     for_more = pl.col("short") & pl.col("text").str.contains(MORE)
     begins_alike = texts["text"].str.head(HEAD_CHARS) == _opening(replies["user"]).str.head(HEAD_CHARS)
-    found = texts.filter(begins_alike).filter(~for_more)
-    said, asked = (_normalised(replies[column].gather(found["row"])) for column in ("feedback", "user"))
-    return _hits(-1, REPEAT, found.filter((said == asked) & (said.str.len_chars() >= REPEAT_MIN_CHARS)))
+    rows = texts.filter(begins_alike).filter(~for_more)
+    followups, prompts = (_normalised(replies[column].gather(rows["row"])) for column in ("feedback", "user"))
+    return _hits(-1, REPEAT, rows.filter((followups == prompts) & (followups.str.len_chars() >= REPEAT_MIN_CHARS)))
 
 
-def _hits(place: int, rule: str, found: pl.DataFrame) -> pl.DataFrame:
-    return found.select("row", place=pl.lit(place, pl.Int32), rule=pl.lit(rule))
+def _hits(place: int, rule: str, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select("row", place=pl.lit(place, pl.Int32), rule=pl.lit(rule))
 
 
 def _opening(texts: pl.Series) -> pl.Series:
-    """Each text normalised as far as it takes to tell whether it is short, and if it is not, how it begins: whole, or more than
-    SHORT_CHARS characters of it."""
+    """The beginning of each text, normalised: the whole of a short one, and more than SHORT_CHARS
+    characters of a longer one, so that the two can be told apart."""
     openings = _normalised(texts.str.head(OPENING_CHARS))
     undecided = (openings.str.len_chars() <= SHORT_CHARS) & (texts.str.len_chars() > OPENING_CHARS)
     return openings.scatter(undecided.arg_true(), _normalised(texts.filter(undecided)))
@@ -388,5 +395,5 @@ def _opening(texts: pl.Series) -> pl.Series:
 
 def _normalised(texts: pl.Series) -> pl.Series:
     plain = texts.str.to_lowercase().str.replace_all(r"[\u2018\u2019`\u00b4]", "'").str.replace_all("\\", "", literal=True)
-    # Single spaces, of which texts are full, are left alone: replacing them by themselves takes most of the time.
+    # Single spaces, of which texts are full, are left alone: to replace them took most of the time.
     return plain.str.replace_all(r"\s{2,}|[^\S ]", " ").str.strip_chars()

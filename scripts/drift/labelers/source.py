@@ -1,4 +1,4 @@
-"""The labels that come with a source: annotations, thumbs, ratings. The source is taken at its word."""
+"""The labels that come with a source: annotations, thumbs, ratings. They are taken as they are."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ DROPS = (SILENT,)
 
 
 def label(turns: pl.DataFrame, answers: None = None) -> tuple[pl.DataFrame, Counter]:
-    """The source's own label of every reply that has one. A reply may have one without a follow-up."""
+    """The source's own label of every reply that has one, with or without a follow-up."""
     labels = turns.drop_nulls(["response", "source_label"]).select(
         "conversation_id",
         "turn",

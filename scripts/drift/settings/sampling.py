@@ -1,6 +1,6 @@
 """Settings of the stages that ask models and rank what they answer."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -56,7 +56,8 @@ class GenerationSettings(Settings):
     choices: tuple[str, ...] | None = Field(
         description="answers that are allowed, compared by their first token; null: free text"
     )
-    json_schema: dict[str, Any] | None = Field(description="JSON schema that a reply has to follow; null: none")
+    # As text: settings are written with sorted keys, and a reply has its fields in this order.
+    json_schema: str | None = Field(description="JSON schema that a reply has to follow; null: none")
     endpoint: EndpointAddress | None = Field(description="null: the model runs here")
 
     @property

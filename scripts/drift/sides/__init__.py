@@ -9,13 +9,14 @@ A side is a module with
 and, where it is sampled under its own name, so that it is a kind of requests as well,
 
     request(tokenizer, prompt, settings)     messages and token ids that the policy is asked with
+    stops(style)                             texts at which its replies end; may be absent
 
-`recipe` is a row of `recipes`, `n` is sampling.n, `prompt` a row of Prompts, `side` "chosen" or
-"rejected", `settings` a RequestsSettings. `sampled` holds the completions of the prompt by kind,
-each list in the order of sample numbers; `scores` the rankings by request_id. A new side is such a
-module and its line in plugins.SIDES.
+`recipe` is a row of `recipes`, `n` is sampling.n, `style` prompting.style, `prompt` a row of
+Prompts, `side` "chosen" or "rejected", `settings` a RequestsSettings. `sampled` holds the
+completions of the prompt by kind, each list in the order of sample numbers; `scores` the rankings
+by request_id. A new side is such a module and its line in plugins.SIDES.
 
-The configuration and the rules load sides, so that their top level imports neither polars nor torch.
+The configuration and the rules load sides: their top level imports neither polars nor torch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ Reply = TypedDict("Reply", {"text": str, "from": str, "reply": Completion | None
 class Needs:
     """What a side needs; the configuration checks each recipe for it."""
 
-    # The reply that was logged in the place of this side: dsat has a rejected one, sat a chosen one.
+    # The reply that was logged on this side: dsat has a rejected one, sat a chosen one.
     logged: bool = False
     # Columns of Prompts that its requests show to the policy besides the prompt.
     shown: tuple[str, ...] = ()
@@ -56,6 +57,13 @@ def samples(recipe: Mapping, n: int) -> dict[str, int]:
     for side in ("chosen", "rejected"):
         asked |= plugins.load(plugins.SIDES, recipe[side]).asks(recipe, n)
     return dict(sorted(asked.items()))
+
+
+def stops(kinds: Iterable[str], style: str) -> list[str]:
+    """Texts at which sampled replies of these kinds end."""
+    sampled = [plugins.load(plugins.SIDES, kind) for kind in kinds]
+    texts = [text for side in sampled if hasattr(side, "stops") for text in side.stops(style)]
+    return sorted(set(texts), key=texts.index)
 
 
 def candidates(

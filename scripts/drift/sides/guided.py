@@ -1,6 +1,6 @@
-"""A reply that the policy writes after it was shown the reply that disappointed and the feedback."""
+"""A reply that the policy writes with the reply that disappointed and the feedback in view."""
 
-from drift.chat import Messages, render_guided
+from drift.chat import TRANSCRIPT_STOPS, Messages, render_guided
 from drift.sides import Needs, Reply, replies_of_kind
 
 NEEDS = Needs(shown=("rejected", "feedback"))
@@ -16,6 +16,11 @@ def request(tokenizer, prompt, settings) -> tuple[Messages, list[int]]:
     return render_guided(
         tokenizer, prompt["prompt"], prompt["rejected"], prompt["feedback"], settings.style, settings.instruction
     )
+
+
+def stops(style) -> list[str]:
+    """A reply to a transcript ends where it begins another turn."""
+    return TRANSCRIPT_STOPS if style == "paper" else []
 
 
 def replies(prompt, side, sampled, scores) -> list[Reply]:

@@ -11,9 +11,9 @@ A reader is a module with
                         "conversations" and its drops by name into the Counter `counts`
 
 What all sources have in common is done afterwards, for all alike (exchanges.py): empty messages,
-neighbours of one role, unknown roles, system prompts. So a new kind of source is one module that says
-where its files keep id, role and text, and a line in plugins.py; lmsys.py is a short one to start
-from.
+neighbours of one role, unknown roles, system prompts. So a new kind of source is one module that
+says where its files keep id, role and text, and a line in plugins.py; lmsys.py is a short one to
+start from.
 
 A source of annotations (plugins.ANNOTATING) also has CONVERSATIONS, the reader of the conversations
 that it annotates, and gets their files as a third argument; wildfeedback.py is the one.

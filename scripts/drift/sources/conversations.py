@@ -1,6 +1,7 @@
-"""What a reader yields: frames of conversations, and the helpers that make them from Python dicts or from Parquet files.
+"""What a reader yields: frames of conversations, and what makes them of dicts or Parquet files.
 
-A frame has a row a conversation. Columns and fields that a source does not have may be left out, but for id and messages:
+A frame has a row a conversation. Columns and fields that a source does not have may be left out,
+except id and messages:
 
     id          what the source calls it
     messages    a list of {role, content, ...}: see MESSAGE
@@ -9,7 +10,7 @@ A frame has a row a conversation. Columns and fields that a source does not have
     timestamp   UTC, without time zone
     user        what the source knows the user by; becomes a number and goes no further
     toxic       of the conversation, where the source does not say it of each message
-    redacted    likewise
+    redacted    of the conversation, likewise
 """
 
 import itertools
@@ -52,7 +53,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def frames(conversations: Iterable[dict]) -> Iterator[pl.DataFrame]:
-    """Frames of conversations that are given as dicts; lone surrogates, which no table can hold, become U+FFFD."""
+    """Frames of conversations given as dicts; lone surrogates become U+FFFD."""
     cleaned = map(_clean, conversations)
     while rows := list(itertools.islice(cleaned, ROWS)):
         yield pl.DataFrame(rows, schema=CONVERSATION)
@@ -75,7 +76,7 @@ def _clean_message(message: dict) -> dict:
 
 
 def clean_text(text: str) -> str:
-    """`text` with lone surrogates, which no UTF-8 file can hold, replaced by U+FFFD; otherwise unchanged."""
+    """`text` with U+FFFD for lone surrogates, which no UTF-8 file can hold."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
@@ -85,10 +86,11 @@ def utc(time: datetime | None) -> datetime | None:
 
 
 def parquet_frames(file: Path, columns: Iterable[str], needed: dict[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """Frames of the `columns` of a Parquet file that exist, by name; nothing else is read.
+    """Frames of those of the `columns` that a Parquet file has; nothing else is read.
 
-    A field of a list of structs is named COLUMN.FIELD. Raises StageError where one of `needed` is missing or of another type,
-    naming what was found, and where the file is no Parquet file or is damaged.
+    A field of a list of structs is named COLUMN.FIELD. Raises StageError that names the columns of
+    the file where one of `needed` is missing or of another type, and where the file is not a
+    Parquet file or is damaged.
     """
     try:
         with pq.ParquetFile(file) as shard:
@@ -101,8 +103,8 @@ def parquet_frames(file: Path, columns: Iterable[str], needed: dict[str, pl.Data
             for batch in shard.iter_batches(batch_size=ROWS, columns=[paths[column] for column in columns if column in paths]):
                 frame = pl.DataFrame(pl.from_arrow(_valid(batch)))
                 for column, kind in needed.items():
-                    if (found := _kind(frame, column)) != kind:
-                        raise StageError(f"{file}: column {column} is {found}, not {kind}. Check the source's kind and path.")
+                    if (actual := _kind(frame, column)) != kind:
+                        raise StageError(f"{file}: column {column} is {actual}, not {kind}. Check the source's kind and path.")
                 yield frame
     except (pa.ArrowException, OSError) as error:
         raise StageError(f"{file}: not a whole Parquet file ({error}). Fetch or copy it again.") from error
@@ -115,34 +117,34 @@ def _kind(frame: pl.DataFrame, column: str) -> pl.DataType:
 
 
 def _paths(shard: pq.ParquetFile) -> dict[str, str]:
-    """Where the columns lie in the file, by COLUMN or COLUMN.FIELD."""
-    found = {}
+    """The columns' full paths in the file, by COLUMN or COLUMN.FIELD."""
+    paths = {}
     for path in (shard.schema.column(index).path for index in range(len(shard.schema))):
-        # conversation.list.element.content; writers name the two steps in between in different ways.
+        # conversation.list.element.content: writers name the two steps in between differently.
         parts = path.split(".")
         if len(parts) in (1, 4):
-            found[parts[0] if len(parts) == 1 else f"{parts[0]}.{parts[3]}"] = path
-    return found
+            paths[parts[0] if len(parts) == 1 else f"{parts[0]}.{parts[3]}"] = path
+    return paths
 
 
 def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, with text that is not UTF-8 (which Parquet does not check) fixed by U+FFFD."""
+    """The batch, with U+FFFD for what is not UTF-8 in its texts: Parquet does not check them."""
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid:
-        return pa.record_batch([_mended(column) for column in batch.columns], batch.schema)
+        return pa.record_batch([_repaired(column) for column in batch.columns], batch.schema)
     return batch
 
 
-def _mended(column: pa.Array) -> pa.Array:
-    """`column` with every text in it, however deep, made valid."""
+def _repaired(column: pa.Array) -> pa.Array:
+    """`column` with every text in it made valid, at any depth."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         raw = column.cast(pa.large_binary()).to_pylist()
         return pa.array([value if value is None else value.decode("utf-8", "replace") for value in raw], column.type)
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         make = type(column).from_arrays
-        return make(column.offsets, _mended(column.values), type=column.type, mask=column.is_null())
+        return make(column.offsets, _repaired(column.values), type=column.type, mask=column.is_null())
     if pa.types.is_struct(column.type):
-        parts = [_mended(column.field(index)) for index in range(column.type.num_fields)]
+        parts = [_repaired(column.field(index)) for index in range(column.type.num_fields)]
         return pa.StructArray.from_arrays(parts, fields=list(column.type), mask=column.is_null())
     return column

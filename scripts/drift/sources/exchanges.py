@@ -1,4 +1,4 @@
-"""From conversations, however their source writes them, to exchanges: question, reply, what the user said next."""
+"""From conversations of any source to exchanges: question, reply, what the user said next."""
 
 from collections import Counter
 
@@ -27,23 +27,22 @@ ROLES = {
     "bard": "assistant",
 }
 
-# What is said of a message, and is kept when neighbours become one.
-_SAID = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comment")
+# What is kept of messages when neighbours become one.
+_KEPT = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comment")
 _NO_TEXTS = pl.lit([], pl.List(pl.String))
 
 
 def exchanges(conversations: pl.DataFrame, mask: bool = False) -> tuple[pl.DataFrame, Counter]:
-    """The exchanges of a frame of conversations, in its order, and how many conversations were dropped, by reason.
+    """The exchanges of a frame of conversations, in its order, and the dropped ones by reason.
 
-    With `mask`, personal data in the texts is masked first (see drift/sources/masking.py).
-
-    The columns are those of Turns, but for the keys: "number" (the conversation's place in the frame), "id" and "user_key" (the
-    frame's id and user) stand in for conversation_id, source and user_id.
+    With `mask`, personal data in the texts is masked first (see masking.py). The columns are those
+    of Turns, except that "number" (of the conversation in the frame), "id" and "user_key" (the
+    frame's id and user) take the places of conversation_id, source and user_id.
     """
     conversations = _in_utc(conversations.with_row_index("number").with_columns(_missing(CONVERSATION, conversations.columns)))
     messages = _messages(conversations)
     if mask:
-        # Only here: the library is asked for by few, and takes a while to load.
+        # Imported here: few sources are masked, and the library takes a while to load.
         from drift.sources.masking import masked
 
         messages = masked(messages)
@@ -88,14 +87,15 @@ def _missing(schema: dict, columns: list[str]) -> list[pl.Expr]:
 
 
 def _in_utc(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with the column timestamp in UTC, without zone; a time without one is taken to be UTC."""
+    """`rows` with timestamp in UTC, without zone; a time without one is taken to be UTC."""
     if getattr(rows.schema["timestamp"], "time_zone", None):
         rows = rows.with_columns(pl.col("timestamp").dt.convert_time_zone("UTC").dt.replace_time_zone(None))
     return rows.with_columns(pl.col("timestamp").cast(pl.Datetime("us")))
 
 
 def _messages(conversations: pl.DataFrame) -> pl.DataFrame:
-    """All messages in order, with their role in our words, and what the others need to know of empty and system messages."""
+    """All messages in order: raw_role, role (one of ROLES' values; null: unknown), blank (no text),
+    late_system (a system message after one of another role), and the columns of MESSAGE."""
     listed = conversations.filter(pl.col("messages").list.len() > 0).select("number", "messages").explode("messages")
     messages = listed.unnest("messages")
     messages = _in_utc(messages.with_columns(_missing(MESSAGE, messages.columns))).rename({"role": "raw_role"})
@@ -115,17 +115,17 @@ def _system_prompts(messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _runs(messages: pl.DataFrame) -> pl.DataFrame:
-    """The messages of users and assistants with alternating roles, each with its place in the conversation.
+    """The messages of users and assistants with alternating roles, and their places from 0.
 
-    Empty messages are left out, neighbours of one role become one. Both are flagged; what a left-out message was flagged with
-    goes to the next one, or to the last where none follows.
+    Empty messages are left out, neighbours of one role become one. Both are flagged; the flags of a
+    message that is left out go to the next one, or to the last where none follows.
     """
     spoken = messages.filter((pl.col("role") != "system").fill_null(True)).with_row_index("row")
     new = (pl.col("number") != pl.col("number").shift()) | pl.col("role").ne_missing(pl.col("role").shift())
     texts = spoken.filter(~pl.col("blank")).select("row", run=new.fill_null(True).cum_sum())
     spoken = spoken.join(texts, on="row", how="left", maintain_order="left").with_columns(run=_run_of_each())
     spoken = spoken.filter(pl.col("run").is_not_null())
-    columns = ("run", "number", "role", *_SAID, "flags")
+    columns = ("run", "number", "role", *_KEPT, "flags")
     alone = pl.len().over("run") == 1
     runs = pl.concat([spoken.filter(alone).select(columns), _merged(spoken.filter(~alone)).select(columns)])
     runs = runs.sort("run").with_row_index("row")
@@ -134,7 +134,7 @@ def _runs(messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _run_of_each() -> pl.Expr:
-    """The run of every message: an empty one belongs to the next run of its conversation, or to the last."""
+    """The run of every message; an empty one is in the next run of its conversation, or the last."""
     of_run = pl.when(pl.col("run").is_not_null()).then("number")
     return pl.coalesce(
         "run",
@@ -145,9 +145,9 @@ def _run_of_each() -> pl.Expr:
 
 def _merged(messages: pl.DataFrame) -> pl.DataFrame:
     """One message of each run of several, some of which may be empty."""
-    said = [pl.when(~pl.col("blank")).then(name).alias(name) for name in ("role", *_SAID)]
+    texts = [pl.when(~pl.col("blank")).then(name).alias(name) for name in ("role", *_KEPT)]
     runs = (
-        messages.with_columns(said)
+        messages.with_columns(texts)
         .group_by("run", maintain_order=True)
         .agg(
             pl.col("number").first(),
@@ -172,14 +172,15 @@ def _merged(messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _turns(runs: pl.DataFrame) -> pl.DataFrame:
-    """A row for every user message, with the reply after it (reply_...) and the next message of the user (next_content)."""
+    """A row for every user message, with the reply to it (reply_...) and the user's next message
+    (next_content)."""
 
     def later(name: str, places: int) -> pl.Expr:
         return pl.when(pl.col("number").shift(-places) == pl.col("number")).then(pl.col(name).shift(-places))
 
     return (
         runs.with_columns(
-            *(later(name, 1).alias(f"reply_{name}") for name in (*_SAID, "flags")), next_content=later("content", 2)
+            *(later(name, 1).alias(f"reply_{name}") for name in (*_KEPT, "flags")), next_content=later("content", 2)
         )
         .filter(pl.col("place") % 2 == 0)
         .with_columns(turn=(pl.col("place") // 2).cast(pl.Int32))

@@ -1,4 +1,4 @@
-"""LMSYS-Chat-1M: Parquet shards, one row per conversation. The data set is gated, and may not be passed on."""
+"""LMSYS-Chat-1M: Parquet shards, one row per conversation. Gated; it may not be passed on."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _COLUMNS = (*_NEEDED, "model", "language", "redacted", "openai_moderation.flagge
 
 
 def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
-    """Yield the conversations of the shards. Raises StageError where a file is not whole or lacks a column."""
+    """Yield the conversations. Raises StageError where a file is damaged or lacks a column."""
     for file in files:
         for rows in parquet_frames(file, _COLUMNS, _NEEDED):
             counts[UNIT] += rows.height

@@ -1,18 +1,23 @@
-"""Chat logs of your own: JSON Lines (a conversation a line) or Parquet (a row), with messages as OpenAI's chat API has them.
+"""Chat logs of your own: JSON Lines (a conversation a line) or Parquet (a row), with messages as in
+OpenAI's chat API.
 
-    {"id": "42", "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}, ...]}
+    {"id": "42", "messages": [{"role": "user", "content": "Hi"},
+                              {"role": "assistant", "content": "Hello!"}, ...]}
 
-content is text, or the API's list of parts where all are text. Optional beside id and messages:
+content is text, or the API's list of parts where all are text. Optional fields of a conversation:
 
     model, language    text
     timestamp          seconds since 1970, or ISO 8601; UTC where it names no zone
-    user               text or whole number that is the same in all conversations of a user; the tables get a number in its place
+    user               text or whole number that is the same in all conversations of a user; the
+                       tables get a number in its place
 
-and, in a reply (role assistant), what its user thought of it, as "feedback" with any of
+and of a reply (role assistant) "feedback", what the user thought of it, with any of
 
     thumbs     "up" or "down"
-    rating     a number, with scale, its [worst, best] values: the lowest quarter is DSAT, the highest SAT, the rest NEUTRAL
-    comment    what the user wrote about the reply outside of the chat; it is the feedback in place of the user's next message
+    rating     a number, with scale, its [worst, best] values: the lowest quarter is DSAT, the highest
+               SAT, the rest NEUTRAL
+    comment    what the user wrote about the reply outside of the chat; it is the feedback in place of
+               the user's next message
 
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """
@@ -81,7 +86,7 @@ def _rows(file: Path) -> Iterator[dict]:
 
 
 def parse(record: object) -> dict | str:
-    """The conversation that a record holds; or why there is none."""
+    """The conversation that a record holds, or the reason (of DROPS) why it holds none."""
     if not isinstance(record, dict):
         return NOT_JSON
     if not _is_name(record.get("id")):
@@ -100,14 +105,17 @@ def parse(record: object) -> dict | str:
     if user is not None and not _is_name(user):
         return BAD_DETAIL
     try:
-        judged = [message | feedback(said) for message, said in zip(messages, record["messages"], strict=True)]
+        judged = [message | feedback(raw) for message, raw in zip(messages, record["messages"], strict=True)]
     except (ValueError, TypeError):
         return BAD_FEEDBACK
     return {"id": str(record["id"]), "messages": judged, "timestamp": time, "user": user and str(user)} | details
 
 
 def feedback(message: dict) -> dict:
-    """The label, evidence and comment in the `feedback` of a message. Raises ValueError or TypeError where it is malformed."""
+    """The label, evidence and comment in the `feedback` of a message.
+
+    Raises ValueError or TypeError where it is malformed.
+    """
     given = message.get("feedback") or {}
     if not isinstance(given, dict):
         raise ValueError("feedback is an object")

@@ -1,23 +1,24 @@
 """Personal data in texts, replaced by what it is: [EMAIL], [PHONE], [KEY].
 
-Phone numbers are found by Google's libphonenumber: international ones (+49 ...), and national ones of the United States; it
-checks that a number can exist, so that dates, prices and version numbers stay. E-mail addresses and keys have a fixed form. Names,
-postal addresses and whatever else a text may give away are not found.
+Phone numbers are found by Google's libphonenumber: international ones (+49 ...), and national ones
+of the United States; it checks that a number can exist, so that dates, prices and version numbers
+stay. E-mail addresses and keys have a fixed form. Names, postal addresses and whatever else a text
+may give away are not found.
 """
 
 import phonenumbers
 import polars as pl
 
 _EMAIL = r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
-# Keys as their issuers document them: OpenAI and Anthropic, GitHub, GitLab, AWS, Google, Slack, Stripe, Hugging Face, npm; web
-# tokens; private keys in PEM.
+# Keys as their issuers document them: OpenAI and Anthropic, GitHub, GitLab, AWS, Google, Slack,
+# Stripe, Hugging Face, npm; web tokens; private keys in PEM.
 _KEY = (
     r"\bsk-[A-Za-z0-9_-]{20,}|\b(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{20,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
     r"|\bAIza[A-Za-z0-9_-]{35}|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bhf_[A-Za-z0-9]{30,}"
     r"|\bnpm_[A-Za-z0-9]{36}|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
 )
-# What may be a phone number: the library, which is slow, looks only at texts that have such a thing.
+# What may be a phone number: the library, which is slow, sees only texts that match.
 _DIGITS = r"[+(]?\d(?:[ ().\-/]{0,3}\d){6,}"
 
 

@@ -1,8 +1,9 @@
 """ShareGPT: one JSON array of records {"id": "SHARE_OFFSET", "conversations": [{"from", "value"}]}.
 
-A record is a slice of a shared conversation, and OFFSET is the place of its first message in it. Slices overlap (mostly by
-one message) or abut; they are put together by absolute place, offset + position. The files in circulation are cut off in the
-middle of a record, so records are decoded one by one.
+A record is a slice of a shared conversation, and OFFSET is the place of its first message in it.
+Slices overlap (mostly by one message) or abut; they are put together by absolute place, offset +
+position. The files in circulation are cut off in the middle of a record, so records are decoded one
+by one.
 """
 
 import codecs
@@ -31,14 +32,15 @@ CONVERSATION_DROPS = (CONFLICT, GAP)
 _SEPARATOR = re.compile(r"[ \t\r\n]*")
 _SLICE_ID = re.compile(r"(.+)_(\d+)", re.DOTALL)
 
-# What the web page around a chat left at the end of a user's message: buttons, and the pager of an edited message, "1 / 2",
-# which is told from a division by standing alone on its line or glued to the text.
+# What the web page around a chat left at the end of a user's message: buttons, and the pager of an
+# edited message, "1 / 2", which differs from a division: it stands alone on its line, or glued to
+# the text.
 _WIDGETS = (
     ("share_button", re.compile(r"(?:\n|(?<=\S))Share Prompt\s*\Z|\AShare Prompt\s*\Z")),
     ("translate_button", re.compile(r"\s*(?:지금 번역하기|(?:\n|(?<=[.?!]) ?)Translate now)\s*\Z")),
     ("pager", re.compile(r"(?:\n|(?<=[^\s\d]))(?P<page>\d{1,2}) / (?P<pages>\d{1,2})\s*\Z")),
 )
-# One of these stands near the end where a widget does: most texts are told by it, without the patterns.
+# One of these is near the end of a text with a widget: most texts have none and need no pattern.
 _HINTS = ("Share Prompt", "지금 번역하기", "Translate now", " / ")
 # Chat applications put such a line where a system prompt would be.
 _BANNER = re.compile(r"\A\*This (?:chat )?conversation is shared from ")
@@ -50,7 +52,7 @@ def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
 
 
 def read_conversations(files: list[Path], counts: Counter) -> Iterator[dict]:
-    """Yield the conversations one by one, as dicts; slices of one may lie in several files."""
+    """Yield the conversations one by one, as dicts; slices of one may be in several files."""
     slices: dict[str, list[tuple[int, list[dict]]]] = defaultdict(list)
     for record in (record for file in files for record in decode_records(file, counts)):
         if not _is_record(record):
@@ -70,7 +72,8 @@ def read_conversations(files: list[Path], counts: Counter) -> Iterator[dict]:
 
 
 def decode_records(file: Path, counts: Counter) -> Iterator[object]:
-    """Yield the whole elements of the JSON array in `file`; one that the end of the file cuts off is counted as dropped.
+    """Yield the whole elements of the JSON array in `file`; one that is cut off at its end is
+    counted.
 
     Raises StageError, naming the place, for anything else that is not a JSON array.
     """
@@ -99,7 +102,8 @@ def decode_records(file: Path, counts: Counter) -> Iterator[object]:
 
 
 def stitch(slices: Iterable[tuple[int, list[dict]]]) -> list[dict] | str:
-    """The messages of one conversation from its slices (offset, messages), in any order; or why they do not fit together."""
+    """The messages of a conversation from its slices (offset, messages), in any order; or the
+    reason (of CONVERSATION_DROPS) why they do not fit together."""
     messages: dict[int, dict] = {}
     for offset, part in slices:
         for place, message in enumerate(part, offset):
@@ -111,17 +115,17 @@ def stitch(slices: Iterable[tuple[int, list[dict]]]) -> list[dict] | str:
 
 
 def strip_widgets(text: str) -> tuple[str, list[str]]:
-    """A user's `text` without what the web page added at its end, and flags that name what that was."""
+    """A user's `text` without the widgets at its end, and their names as flags."""
     flags = []
     if not any(hint in text.rstrip()[-20:] for hint in _HINTS):
         return text, flags
-    found = True
-    while found:
-        found = False
+    stripped = True
+    while stripped:
+        stripped = False
         for flag, pattern in _WIDGETS:
             match = pattern.search(text)
             if match and _is_page(match):
-                text, found = text[: match.start()], True
+                text, stripped = text[: match.start()], True
                 flags.append(flag)
     return text, flags
 
@@ -168,7 +172,8 @@ def _decode_utf8(file: Path) -> str:
 
 
 def _is_cut_off(error: json.JSONDecodeError, text: str) -> bool:
-    # A string without an end reaches the end of the file; every other error shows at the last token, at most \uXXXX long.
+    # A string without an end reaches the end of the file; every other error is at the last token,
+    # which is at most \uXXXX long.
     return error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip()) - len(r"\uXXXX")
 
 

@@ -1,13 +1,15 @@
-"""UltraFeedback, full (JSON Lines, four rated completions a prompt) and binarized (Parquet, two): the synthetic arm.
+"""UltraFeedback, full (JSON Lines, four rated completions a prompt) or binarized (Parquet, two).
 
-Nobody was dissatisfied here, so a conversation is made of the ratings. How the paper did it is not known; this is ours:
+Nobody was dissatisfied here, so a conversation is made of the ratings. How the paper did it is not
+known; this is ours:
 
     user       the prompt
     assistant  the completion with the lowest overall score          DSAT; feedback: its critique
     user       that critique
     assistant  the completion with the highest overall score         SAT; feedback: its critique
 
-Of completions with equal scores the first counts. The binarized set has no critiques: its score in words stands in for one.
+Of completions with equal scores the first counts. The binarized set has no critiques: its score in
+words takes the place of one.
 """
 
 import hashlib
@@ -41,7 +43,10 @@ _BINARIZED = {
 
 
 def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
-    """Yield a conversation of two exchanges for every prompt. Raises StageError where a Parquet file lacks a column."""
+    """Yield a conversation of two exchanges for every prompt.
+
+    Raises StageError where a Parquet file is damaged or lacks a column.
+    """
     return frames(conversation for file in files for conversation in _conversations(file, counts))
 
 
@@ -65,7 +70,7 @@ def _full(file: Path) -> Iterator[tuple]:
             try:
                 record = json.loads(line.decode("utf-8"))
                 prompt, completions = record["instruction"], [dict(completion) for completion in record["completions"]]
-                # Prompts have no id here; the binarized set's is made in this way.
+                # Prompts have no id here. The binarized set makes its ids in this way.
                 yield hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(), prompt, completions
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 yield None, None, []
@@ -76,13 +81,15 @@ def _binarized(file: Path) -> Iterator[tuple]:
         for row in rows.iter_rows(named=True):
             sides = [(row["rejected"], row["score_rejected"]), (row["chosen"], row["score_chosen"])]
             completions = [
-                {"response": (said or [{"content": None}])[-1]["content"], "overall_score": score} for said, score in sides
+                {"response": (messages or [{"content": None}])[-1]["content"], "overall_score": score}
+                for messages, score in sides
             ]
             yield row["prompt_id"], row["prompt"], completions
 
 
 def converse(key: str | None, prompt: str | None, completions: list[dict]) -> dict | str:
-    """The conversation that `completions` (response, overall_score, critique, model) of a prompt make; or why there is none."""
+    """The conversation of a prompt's `completions` (response, overall_score, critique, model), or
+    the reason (of DROPS) why there is none."""
     if not isinstance(prompt, str):
         return NOT_JSON
     rated = [

@@ -1,7 +1,8 @@
-"""WildChat: Parquet shards, one row per conversation (WildChat-1M, WildChat-4.8M and the first WildChat).
+"""WildChat: Parquet shards, one row per conversation (the first WildChat, WildChat-1M and -4.8M).
 
-Columns are found by name, so that the releases' different order and types do not matter. Only the columns named here are read:
-headers and places of users (header, state, country) never are, and hashed_ip only to number the users.
+Columns are found by name, so that the releases' different order and types do not matter. Only the
+columns named here are read: headers and places of users (header, state, country) never are, and
+hashed_ip only to number the users.
 """
 
 from collections import Counter
@@ -25,7 +26,7 @@ _NEEDED = {"conversation.role": pl.String, "conversation.content": pl.String}
 
 
 def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
-    """Yield the conversations of the shards. Raises StageError where a file is not whole or lacks a column."""
+    """Yield the conversations. Raises StageError where a file is damaged or lacks a column."""
     for file in files:
         for rows in parquet_frames(file, _COLUMNS, _NEEDED):
             counts[UNIT] += rows.height
@@ -39,7 +40,8 @@ def _conversations(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
         raise StageError(f"{file}: no column conversation_hash; it has: {', '.join(rows.columns)}. Check the source's kind.")
     key = pl.coalesce(keys)
     if "turn_identifier" in {field.name for field in rows.schema["conversation"].inner.fields}:
-        # The hash is one of the text, so two conversations can share it; the identifier of their first turn tells them apart.
+        # The hash is one of the text, so two conversations can share it; the identifier of their
+        # first turn tells them apart.
         turn = pl.col("conversation").list.first().struct.field("turn_identifier")
         key = pl.when(key == "").then(key).otherwise(key + pl.format("_{}", turn).fill_null(""))
     names = {"conversation": "messages", "hashed_ip": "user"}

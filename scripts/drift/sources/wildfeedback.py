@@ -69,7 +69,8 @@ def _conversations_of(clear: dict[bytes, list[Judgment]], shards: list[Path], co
 
 
 def read_annotations(files: list[Path], counts: Counter) -> dict[bytes, list[Judgment]]:
-    """The annotations of the reply to each user message, by key of the conversation's user messages.
+    """The annotations of the reply to each user message, by key of the conversation's user
+    messages.
 
     Raises StageError as `read` does, and where a file is not one of annotations.
     """
@@ -167,7 +168,7 @@ def _flag(value: object) -> tuple[bool | None, list[str]]:
 
 
 def _keyed(shards: list[Path], wanted: Iterable[bytes]) -> Iterator[tuple[bytes, dict]]:
-    """WildChat's conversations whose user messages have one of the `wanted` keys, with their keys."""
+    """WildChat's conversations whose user messages have a `wanted` key, each with its key."""
     said = pl.element().filter(pl.element().struct.field("role") == "user").struct.field("content").drop_nulls()
     for rows in wildchat.read(shards, Counter()):
         texts = rows.select(pl.col("messages").list.eval(said)).to_series().to_list()
@@ -184,8 +185,7 @@ def _digest(texts: Iterable[str | None]) -> bytes:
 
 
 def labelled(conversation: dict, judgments: list[Judgment]) -> dict:
-    """The conversation, with the n-th judgment on the reply to its n-th user message; empty ones do
-    not count."""
+    """The conversation, with the n-th judgment on the reply to the n-th user message that has text."""
     messages, asked = [], -1
     for message in conversation["messages"]:
         asked += message["role"] == "user" and message["content"].strip() != ""

@@ -51,7 +51,8 @@ class Code:
     """
 
     def __init__(self, scripts: Path):
-        self._scripts = scripts
+        # Plug-ins are listed by their real paths.
+        self._scripts = scripts.resolve()
         self._known: dict[tuple[str, tuple], str] = {}
 
     def __call__(self, program: str, *others: str | Path | Callable) -> Callable:

@@ -1,22 +1,26 @@
-"""What the rules tell the engines: who answers, how replies are shaped, and how an engine runs here.
+"""What the rules tell the engines: who answers, what shapes replies, and how an engine runs.
 
 Whoever asks a model (iterations, benchmarks, judges, labelers, rankings) has a method that takes
-the wildcards of a rule and returns what is asked for, as keyword arguments of `generation_settings`:
-`benchmarks.asked`, `judges.asked`, ... A rule makes params of it: `generation.settings(judges.asked)`.
+the wildcards of a rule and returns what is asked for, as keyword arguments of
+`generation_settings`: `benchmarks.asked`, `judges.asked`, ... A rule makes params of it:
+`generation.settings(judges.asked)`.
 """
 
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from drift.chat import TRANSCRIPT_STOPS
+from drift import sides
 from drift.settings.sampling import (
     DecodingSettings,
     EndpointAddress,
     EndpointRuntime,
     EngineRuntime,
     GenerationSettings,
+    RegisterSettings,
 )
+from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
 
 # A function of a rule's wildcards that returns keyword arguments of `generation_settings`.
@@ -39,8 +43,8 @@ class Generation:
         return lambda wildcards: generation_settings(self._config["engine"]["backend"], **asked(wildcards)).canonical()
 
     def runtime(self, asked: Asked) -> Callable[[Any, Any], str]:
-        """A param: how an engine runs here, and how its endpoint is asked, if it has one. Nothing of it
-        changes a result, and Snakemake does not compare params that depend on resources."""
+        """A param: how an engine runs here, and how its endpoint is asked, if it has one. Nothing
+        of it changes a result, and Snakemake does not compare params that depend on resources."""
 
         def of_job(wildcards, resources) -> str:
             endpoint = asked(wildcards).get("endpoint")
@@ -49,19 +53,27 @@ class Generation:
 
         return of_job
 
+    def source(self, row: Callable[[Any], dict]) -> Callable[[Any], str]:
+        """An input function: where the model of a row is before it is registered."""
+        return lambda wildcards: self._pinned(located(row(wildcards)["path"]))
+
+    def registration(self, row: Callable[[Any], dict], name: str) -> Callable[[Any], str]:
+        """A param: the settings of register.py. `name` is a pattern, filled with wildcards."""
+        return lambda wildcards: RegisterSettings.of(row(wildcards), name=name.format(**dict(wildcards.items()))).canonical()
+
     def model(self, row: Callable[[Any], dict], policy: str, manifest: str) -> Callable[[Any], dict]:
         """An input function: the model that answers, as `policy` (a folder) and `manifest`.
 
-        `row` returns the row of the configuration with its path or endpoint; `policy` and `manifest`
-        are the patterns of where it is registered.
+        `row` returns the row of the configuration with its path or endpoint; `policy` and
+        `manifest` are the patterns of where it is registered.
         """
         return lambda wildcards: self.model_of(
             row(wildcards), policy.format(**dict(wildcards.items())), manifest.format(**dict(wildcards.items()))
         )
 
     def model_of(self, row: dict, policy: str, manifest: str) -> dict[str, str | list]:
-        """The model of a `row`: the model to improve of the same address, if there is one, else the one
-        that is registered as `policy`; nothing for a model behind an endpoint."""
+        """The model of a `row`: the model to improve of the same address, if there is one, else the
+        one that is registered as `policy`; nothing for a model behind an endpoint."""
         if row["endpoint"]:
             return {"manifest": [], "policy": []}
         if name := self._registered.get(row["path"]):
@@ -71,11 +83,11 @@ class Generation:
         return {"manifest": manifest, "policy": self._pinned(policy)}
 
     def samples(self, wildcards) -> dict[str, Any]:
-        """What is asked for an iteration's samples. A reply to a transcript ends where it begins
-        another turn."""
-        sampling, prompting = self._config["sampling"], self._config["prompting"]
-        is_transcript = prompting["style"] == "paper" and "guided" in self._iterations.samples(wildcards.trained)
-        return {"context": sampling["context"], "decoding": sampling | {"stop": TRANSCRIPT_STOPS if is_transcript else ()}}
+        """What is asked for an iteration's samples."""
+        sampling = self._config["sampling"]
+        kinds = self._iterations.samples(wildcards.trained)
+        stops = sides.stops(kinds, self._config["prompting"]["style"])
+        return {"context": sampling["context"], "decoding": sampling | {"stop": stops}}
 
 
 def generation_settings(
@@ -90,7 +102,8 @@ def generation_settings(
     """The settings of generate.py.
 
     `backend` is of a model that runs here; `endpoint` the configuration's row of one that does not;
-    `decoding` a section of the configuration with the keys of DecodingSettings, among others.
+    `decoding` a section of the configuration with the keys of DecodingSettings, among others;
+    `schema` a JSON schema, whose properties are in the order in which a reply has them.
     """
     return GenerationSettings(
         backend="openai" if endpoint else backend,
@@ -98,6 +111,6 @@ def generation_settings(
         context=None if endpoint else context,
         decoding=decoding and DecodingSettings.of(decoding),
         choices=choices and tuple(choices),
-        json_schema=schema,
+        json_schema=schema and json.dumps(schema),
         endpoint=endpoint and EndpointAddress.of(endpoint),
     )

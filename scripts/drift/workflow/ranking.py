@@ -54,8 +54,8 @@ class Ranking:
         return self._judges.ranking(self.row(wildcards))
 
     def model(self, wildcards) -> dict[str, str | list]:
-        """The model that is asked, as `policy` and `manifest`: of a policy that ranks by itself, the one
-        that wrote the candidates."""
+        """The model that is asked, as `policy` and `manifest`: of a policy that ranks by itself,
+        the one that wrote the candidates."""
         ranker = self._ranker(wildcards)
         if ranker == SELF:
             policy = self._pinned(self._iterations.start_policy(wildcards))
@@ -90,8 +90,8 @@ class Ranking:
         return self._assignment(wildcards).verdict_file
 
     def min_verdicts(self, wildcards, resources) -> float:
-        """Share of the questions that must get a verdict. It decides whether there is a table, not what
-        the table holds: Snakemake does not compare params that depend on resources."""
+        """Share of the questions that must get a verdict. It decides whether there is a table, not
+        what the table holds: Snakemake does not compare params that depend on resources."""
         return self.row(wildcards)["min_verdicts"]
 
     # By a ranker

@@ -7,11 +7,11 @@ from drift.metrics import resampling
 
 
 def mean(values, keys=None) -> resampling.Sums:
-    return resampling.mean([f"{at:04}" for at in range(len(values))] if keys is None else keys, values)
+    return resampling.mean([f"{number:04}" for number in range(len(values))] if keys is None else keys, values)
 
 
-def interval(figure: resampling.Figure, resamples: int = 1000, seed: int = 0):
-    return resampling.interval(resampling.bootstrap(figure, resamples, seed))
+def interval(statistic: resampling.Statistic, resamples: int = 1000, seed: int = 0):
+    return resampling.interval(resampling.bootstrap(statistic, resamples, seed))
 
 
 def test_interval_covers_the_mean_about_95_times_in_100():
@@ -30,9 +30,9 @@ def test_interval_is_as_wide_as_the_standard_error_says():
 
 
 def test_same_seed_same_interval_other_seed_another():
-    figure = mean(np.random.default_rng(0).random(50))
-    assert interval(figure, seed=5) == interval(figure, seed=5)
-    assert interval(figure, seed=5) != interval(figure, seed=6)
+    statistic = mean(np.random.default_rng(0).random(50))
+    assert interval(statistic, seed=5) == interval(statistic, seed=5)
+    assert interval(statistic, seed=5) != interval(statistic, seed=6)
 
 
 def test_every_resample_is_of_as_many_items():
@@ -47,21 +47,21 @@ def test_nothing_has_no_interval_and_one_value_is_its_own():
 
 
 def test_items_without_a_value_are_left_out():
-    figure = mean([1.0, np.nan, 3.0])
-    assert (figure.value(), len(figure.keys)) == (2.0, 2)
+    statistic = mean([1.0, np.nan, 3.0])
+    assert (statistic.value(), len(statistic.keys)) == (2.0, 2)
 
 
 def test_item_s_samples_count_as_one_item():
-    figure = mean([0.0, 1.0, 1.0], ["a", "a", "b"])
-    assert (figure.keys.tolist(), figure.value()) == (["a", "b"], 0.75)
-    assert set(resampling.bootstrap(figure, 200, 1)) == {0.5, 0.75, 1.0}
+    statistic = mean([0.0, 1.0, 1.0], ["a", "a", "b"])
+    assert (statistic.keys.tolist(), statistic.value()) == (["a", "b"], 0.75)
+    assert set(resampling.bootstrap(statistic, 200, 1)) == {0.5, 0.75, 1.0}
 
 
 def test_ratio_is_of_sums_and_undefined_over_nothing():
     parts = np.array([[1.0, 1.0], [5.0, 2.0], [0.0, 0.0]])
-    figure = resampling.by_item(["a", "b", "c"], parts, resampling.ratio)
-    assert figure.value() == 2.0
-    assert np.isnan(figure.take(np.array([2])).value())
+    statistic = resampling.by_item(["a", "b", "c"], parts, resampling.ratio)
+    assert statistic.value() == 2.0
+    assert np.isnan(statistic.take(np.array([2])).value())
 
 
 def test_shared_items_are_matched_by_key_not_by_place():
@@ -81,9 +81,9 @@ def test_pairing_removes_the_spread_between_items():
 
 def test_p_is_uniform_where_there_is_no_difference():
     random = np.random.default_rng(4)
-    found = [resampling.permutation_p(mean(random.normal(0, 1, 40)), mean(random.normal(0, 1, 40)), 400) for _ in range(400)]
-    assert 0.02 <= np.mean(np.array(found) < 0.05) <= 0.09
-    assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+    p = [resampling.permutation_p(mean(random.normal(0, 1, 40)), mean(random.normal(0, 1, 40)), 400) for _ in range(400)]
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
+    assert np.mean(p) == pytest.approx(0.5, abs=0.06)
 
 
 def test_p_of_all_alike_is_one_and_of_a_clear_difference_as_small_as_it_gets():

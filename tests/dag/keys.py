@@ -1,0 +1,226 @@
+"""What runs again after a key of the configuration changes: every key, and the rules whose own settings or inputs change with it.
+
+What follows from these rules follows.
+"""
+
+from types import UnionType
+from typing import get_args, get_origin
+
+from drift.config import Section
+
+NOTHING: set[str] = set()
+# The rule of the last argument runs whatever the key: it keeps all of them.
+ALWAYS = {"resolved_config"}
+# What an iteration adds when it comes.
+ITERATION = {
+    "requests",
+    "sample",
+    "pairs",
+    "train",
+    "diagnostics",
+    "respond",
+    "responses",
+    "judge_requests",
+    "judge",
+    "judgments",
+    "logps",
+}
+
+# How an endpoint is asked, which shapes no answer.
+ENDPOINT_HERE = {
+    "key": "OTHER_KEY",
+    "concurrency": 2,
+    "timeout": 2.0,
+    "attempts": 2,
+    "input_price": 2.0,
+    "output_price": 2.0,
+    "budget": 2.0,
+    "max_failed": 0.5,
+}
+
+# Key: another value, and the rules whose own settings or inputs change with it. What follows from
+# these follows.
+KEYS = {
+    "seed": (
+        7,
+        {
+            "pools",
+            "tasks",
+            "label_requests",
+            "agreement",
+            "requests",
+            "benchmark_requests",
+            "judge_requests",
+            "judgments",
+            "train",
+            "diagnostics",
+            "scores",
+        },
+    ),
+    "iterations": (3, ITERATION | {"ledger", "scores", "catalog"}),
+    # The judge and a labeler were the same model; now they are laid out by themselves.
+    "models.*.path": (
+        "other",
+        {"register", "register_judge", "judge_requests", "judge", "register_labeler", "label_requests", "annotate"},
+    ),
+    "methods": (["drift", "spin", "drift-unguided"], ITERATION | {"ledger", "scores", "catalog"}),
+    "recipes.*.prompts": ("corrections", {"requests", "pairs"}),
+    "recipes.*.chosen": ("plain", {"requests", "pairs"}),
+    "recipes.*.rejected": ("plain", {"requests", "pairs"}),
+    "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
+    "recipes.*.replay": (1, {"train"}),
+    "data.sources.*.kind": ("sharegpt", {"turns"}),
+    "data.sources.*.path": ("other.jsonl", {"turns"}),
+    "data.sources.*.conversations": ("other.jsonl", {"turns"}),
+    "data.sources.*.mask": (True, {"turns"}),
+    "data.labelers.*.kind": ("source", {"labels"}),
+    "data.labelers.*.path": ("other", {"register_labeler", "label_requests", "annotate"}),
+    "data.labelers.*.context": (2048, {"label_requests", "annotate"}),
+    "data.labelers.*.max_replies": (3, {"label_requests"}),
+    "data.labelers.*.shards": (2, {"annotate", "labels"}),
+    "data.labelers.*.endpoint.url": ("http://localhost:2/v1", {"annotate"}),
+    "data.labelers.*.endpoint.model": ("y", {"annotate"}),
+    **{f"data.labelers.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
+    "data.labeler": ("again", {"pools"}),
+    "data.label_files.*.path": ("other.jsonl", {"agreement"}),
+    "data.label_files.*.source": ("second", {"agreement"}),
+    "data.label_files.*.strata": ("other.jsonl", {"agreement"}),
+    "data.label_noise": (0.1, {"pools"}),
+    "data.filters.languages": (["English"], {"pools", "label_requests"}),
+    "data.filters.drop_toxic": (False, {"pools"}),
+    "data.filters.drop_redacted": (True, {"pools"}),
+    "data.filters.drop_merged": (False, {"pools"}),
+    "data.filters.drop_continuations": (False, {"pools"}),
+    "data.filters.drop_refusals": (False, {"pools"}),
+    "data.filters.min_chars": (2, {"pools"}),
+    "data.filters.max_chars": (100, {"pools"}),
+    "data.filters.min_score": (0.5, {"pools"}),
+    "data.filters.near_duplicates": (0.5, {"pools"}),
+    "data.filters.max_per_conversation": (1, {"pools"}),
+    "data.filters.max_per_user": (1, {"pools"}),
+    "data.filters.max_per_template": (1, {"pools"}),
+    "data.decontamination.ngram": (8, {"pools", "contamination"}),
+    "data.decontamination.similarity": (0.5, {"pools", "contamination"}),
+    "data.pick": ("first", {"pools"}),
+    "data.max_dsat": (10, {"pools"}),
+    "data.max_sat": (10, {"pools"}),
+    "data.max_corrections": (10, {"pools"}),
+    "data.test_conversations": (9, {"pools"}),
+    "data.test_correction_conversations": (9, {"pools"}),
+    "prompting.style": ("paper", {"prompts", "requests", "sample"}),
+    "prompting.allusions": ("drop", {"pairs"}),
+    "prompting.instruction": ("Try again.", {"prompts", "requests", "pairs", "train"}),
+    "sampling.n": (2, {"requests"}),
+    "sampling.temperature": (0.5, {"sample"}),
+    "sampling.top_p": (0.5, {"sample"}),
+    "sampling.top_k": (5, {"sample"}),
+    "sampling.repetition_penalty": (1.2, {"sample"}),
+    "sampling.max_tokens": (40, {"prompts", "sample"}),
+    "sampling.context": (500, {"prompts", "benchmark_prompts", "sample", "respond"}),
+    "sampling.shards": (3, {"sample", "pairs"}),
+    "training.beta": (0.2, {"train", "diagnostics", "scores"}),
+    "training.label_smoothing": (0.1, {"train"}),
+    "training.reference": ("initial", {"train", "diagnostics"}),
+    "training.lora.rank": (4, {"train", "diagnostics"}),
+    "training.lora.alpha": (4, {"train", "diagnostics"}),
+    "training.lora.dropout": (0.1, {"train", "diagnostics"}),
+    "training.lora.targets": (["q_proj"], {"train", "diagnostics"}),
+    "training.launcher": ("single", NOTHING),
+    "training.processes": (2, NOTHING),
+    "training.tracker": ("tensorboard", NOTHING),
+    "training.diagnostics.pairs": (3, {"diagnostics"}),
+    "training.diagnostics.prompts": (3, {"diagnostics"}),
+    "training.losses": ({"exo_pair": 1.0}, {"train"}),
+    "training.learning_rate": (2e-4, {"train"}),
+    "training.schedule": ("cosine", {"train"}),
+    "training.schedule_warmup": (0.2, {"train"}),
+    "training.optimizer": ("adamw_torch", {"train"}),
+    "training.epochs": (2, {"train"}),
+    "training.warmup_epochs": (2, {"train"}),
+    "training.global_batch": (8, {"train"}),
+    "training.device_batch": (4, {"train", "diagnostics"}),
+    "training.max_length": (200, {"prompts", "pairs", "train", "diagnostics"}),
+    "training.precision": ("fp32", {"train", "diagnostics"}),
+    "training.gradient_checkpointing": (True, NOTHING),
+    "training.checkpoint_steps": (3, NOTHING),
+    "evaluation.benchmarks.*.kind": (
+        "arena-hard",
+        {"tasks", "scores", "judge_requests", "judge", "judgments"},
+    ),  # other verdicts, too
+    "evaluation.benchmarks.*.path": ("other.jsonl", {"tasks"}),
+    "evaluation.benchmarks.*.baseline": ("other.jsonl", {"tasks"}),
+    "evaluation.benchmarks.*.references": ({"gpt": "other.jsonl"}, {"tasks"}),
+    "evaluation.benchmarks.*.difficulty": ("other.jsonl", {"tasks"}),
+    "evaluation.benchmarks.*.gamed": ("other.jsonl", {"scores"}),
+    "evaluation.benchmarks.*.keep_out": (True, {"pools", "pairs", "catalog"}),
+    "evaluation.benchmarks.*.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.benchmarks.*.order": ("both", {"judge_requests", "judgments"}),
+    "evaluation.benchmarks.*.context": (500, {"benchmark_prompts", "respond"}),
+    "evaluation.benchmarks.*.samples": (2, {"benchmark_requests"}),
+    "evaluation.benchmarks.*.max_tasks": (3, {"tasks"}),
+    "evaluation.benchmarks.*.decoding.temperature": (0.5, {"respond"}),
+    "evaluation.benchmarks.*.decoding.top_p": (0.5, {"respond"}),
+    "evaluation.benchmarks.*.decoding.top_k": (5, {"respond"}),
+    "evaluation.benchmarks.*.decoding.repetition_penalty": (1.2, {"respond"}),
+    "evaluation.benchmarks.*.decoding.max_tokens": (40, {"benchmark_prompts", "respond"}),
+    "evaluation.benchmarks.*.shards": (2, {"respond", "responses", "judge", "judgments"}),
+    "evaluation.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.judges.*.path": ("other", {"register_judge", "judge_requests", "judge"}),
+    "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
+    "evaluation.judges.*.trusted": (True, NOTHING),
+    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores"}),
+    # The judge prompt stands beside its scores.
+    "evaluation.judges.*.template": ("template.txt", {"judge_requests", "scores"}),
+    "evaluation.judges.*.order": ("random", {"judge_requests", "judgments"}),
+    "evaluation.judges.*.votes": (2, {"judge_requests", "judgments"}),
+    "evaluation.judges.*.decoding.temperature": (0.5, {"judge"}),
+    "evaluation.judges.*.decoding.top_p": (0.5, {"judge"}),
+    "evaluation.judges.*.decoding.top_k": (5, {"judge"}),
+    "evaluation.judges.*.decoding.repetition_penalty": (1.2, {"judge"}),
+    "evaluation.judges.*.decoding.max_tokens": (100, {"judge_requests", "judge"}),
+    "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
+    "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
+    "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
+    **{f"evaluation.judges.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
+    "evaluation.validation": (
+        "other.jsonl",
+        {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
+    ),
+    "evaluation.bootstrap": (300, {"scores"}),
+    "engine.backend": ("transformers", {"sample", "respond", "judge", "annotate"}),
+    "engine.tensor_parallel": (2, NOTHING),
+    "engine.prefix_caching": (False, NOTHING),
+    "engine.gpu_memory": (0.5, NOTHING),
+    "engine.cpu_cache_gib": (2, NOTHING),
+    "environments.cpu": ("/other/python", NOTHING),
+    "environments.gpu": ("/other/python", NOTHING),
+}
+# The same of a run whose methods rank what they sample.
+RANKING_KEYS = {
+    "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
+    "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
+    "rankers.*.kind": (None, {"rewards"}),  # there is one kind
+    "rankers.*.path": ("model", {"rewards"}),
+    "rankers.*.max_length": (99, {"rewards"}),
+}
+# A run by another name is another run.
+NOT_LISTED = {"run"}
+
+
+def keys_of(section: type[Section], prefix: str = "") -> set[str]:
+    """Every key that a configuration may set; * stands for the names in a table of rows."""
+    found = set()
+    for name, field in section.model_fields.items():
+        found |= _keys_of_type(field.annotation, prefix + name)
+    return found
+
+
+def _keys_of_type(kind, key: str) -> set[str]:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return keys_of(kind, f"{key}.")
+    if get_origin(kind) is dict and isinstance(get_args(kind)[1], type) and issubclass(get_args(kind)[1], Section):
+        return keys_of(get_args(kind)[1], f"{key}.*.")
+    if get_origin(kind) is UnionType:
+        sections = set().union(*(_keys_of_type(part, key) for part in get_args(kind)))
+        return sections - {key} or {key}
+    return {key}

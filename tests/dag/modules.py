@@ -1,0 +1,57 @@
+"""Which rules each module of scripts/ shapes, found by Python's own machinery and not by ours."""
+
+import modulefinder
+import os
+from functools import cache
+from pathlib import Path
+
+from drift import plugins
+from drift.workflow.fingerprint import NO_RESULT
+from tests.conftest import REPOSITORY
+from tests.dag.rules import BLOCKS, program_of
+
+SCRIPTS = REPOSITORY / "scripts"
+
+
+@cache
+def imported_by(program: Path) -> frozenset[str]:
+    """The modules of scripts/ that a program imports, and itself, relative to scripts/."""
+    finder = modulefinder.ModuleFinder(path=[str(SCRIPTS)])
+    finder.run_script(str(program))
+    return frozenset(os.path.relpath(module.__file__, SCRIPTS) for module in finder.modules.values() if module.__file__)
+
+
+def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
+    """What the rules of a run load by name: rule, registry, and names in it."""
+    recipes = [config["recipes"][method] for method in config["methods"]]
+    sides = {recipe[side] for recipe in recipes for side in ("chosen", "rejected")}
+    candidates = {name for recipe in recipes for name in recipe["candidates"]}
+    kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
+    verdicts = {row["verdict"] for row in config["evaluation"]["judges"].values()} | {"letter"}
+    return [
+        ("turns", plugins.SOURCES, {row["kind"] for row in config["data"]["sources"].values()}),
+        ("labels", plugins.LABELERS, {row["kind"] for row in config["data"]["labelers"].values()}),
+        ("tasks", plugins.BENCHMARKS, kinds),
+        ("scores", plugins.BENCHMARKS, kinds),
+        ("requests", plugins.SIDES, (sides | candidates) & {"plain", "guided"}),
+        ("benchmark_requests", plugins.SIDES, {"plain"}),
+        # Pairs of the warm-up are logged on both sides.
+        ("pairs", plugins.SIDES, sides | {"logged"}),
+        ("judgments", plugins.VERDICTS, verdicts - {None}),
+        ("rank_judgments", plugins.VERDICTS, {"score"}),
+        ("rewards", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
+    ]
+
+
+def users_of_modules(config: dict) -> dict[str, set[str]]:
+    """The rules that a change of each module (relative to scripts/) reruns in a run of `config`."""
+    users: dict[str, set[str]] = {}
+    for rule in BLOCKS:
+        if program := program_of(rule):
+            for module in imported_by(SCRIPTS / f"{program}.py"):
+                users.setdefault(module, set()).add(rule)
+    for rule, registry, names in plugins_of(config):
+        for name in names:
+            for module in imported_by(plugins.source_of(registry, name)):
+                users.setdefault(module, set()).add(rule)
+    return {module: rules for module, rules in users.items() if module not in NO_RESULT}

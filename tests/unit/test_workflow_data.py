@@ -1,0 +1,103 @@
+"""What the rules of the data are told: files, settings, and the plug-ins whose code counts."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from drift import layout, plugins
+from drift.config import Data
+from drift.workflow.data import Labelers, LabelFiles, Sources, named, plugin_files
+
+PATHS = layout.paths("results/run")
+ENDPOINT = {"url": "http://localhost:1/v1", "model": "m"}
+
+
+def config(**data) -> dict:
+    """A configuration with this section `data`, as rules have it."""
+    sources = {"logs": {"kind": "logs", "path": "logs.jsonl"}}
+    return {"seed": 3, "data": Data.model_validate({"sources": sources} | data).model_dump()}
+
+
+def located(address: str) -> str:
+    return f"here/{address}"
+
+
+def labelers(**rows: dict) -> Labelers:
+    return Labelers(config(labelers={"lexical": {"kind": "lexical"}} | rows), PATHS, lambda path, folder: f"{path} or {folder}")
+
+
+def about(labeler: str) -> SimpleNamespace:
+    """The wildcards of a rule."""
+    return SimpleNamespace(labeler=labeler)
+
+
+def test_a_source_is_told_by_its_kind_and_what_it_annotates_by_its_name():
+    annotated = {"kind": "wildfeedback", "path": "notes.json", "conversations": "wildchat", "mask": True}
+    sources = Sources(config(sources={"logs": {"kind": "logs", "path": "a.jsonl"}, "wf": annotated}), located)
+    assert named(sources.paths) == ["logs=here/a.jsonl", "wf=here/notes.json"]
+    assert named(sources.conversations) == ["wf=here/wildchat"]
+    assert sources.modules == ["drift/sources/logs.py", "drift/sources/wildfeedback.py"]
+    kinds = {"logs": {"kind": "logs", "mask": False}, "wf": {"kind": "wildfeedback", "mask": True}}
+    assert json.loads(sources.settings) == {"sources": kinds}
+
+
+def test_the_path_of_a_source_is_not_among_its_settings():
+    one, other = (Sources(config(sources={"s": {"kind": "logs", "path": path}}), located) for path in "ab")
+    assert one.settings == other.settings
+    assert one.paths != other.paths
+
+
+def test_labelers_that_ask_a_model_have_requests_and_completions_by_shard():
+    asking = labelers(near={"kind": "rubric", "path": "p", "shards": 2}, far={"kind": "rubric", "endpoint": ENDPOINT})
+    folder = "results/run/data/labelers"
+    assert asking.requests == {name: f"{folder}/{name}/requests.parquet" for name in ("near", "far")}
+    assert named(asking.completions) == [
+        f"near={folder}/near/completions/1-of-2.parquet",
+        f"near={folder}/near/completions/2-of-2.parquet",
+        f"far={folder}/far/completions/1-of-1.parquet",
+    ]
+    assert asking.modules == ["drift/labelers/lexical.py", "drift/labelers/rubric.py"]
+    assert labelers().requests == {}
+
+
+def test_what_a_labeler_asks_depends_on_its_row_and_on_the_languages():
+    asking = labelers(near={"kind": "rubric", "path": "p", "max_replies": 9}, far={"kind": "rubric", "endpoint": ENDPOINT})
+    questions = json.loads(asking.questions(about("near")))
+    assert questions == {
+        "labeler": "near",
+        "context": 4096,
+        "max_tokens": 256,
+        "max_replies": 9,
+        "languages": None,
+        "seed": 3,
+    }
+    assert asking.policy_folder(about("near")) == "p or data/labelers/near"
+    assert asking.asked(about("near"))["schema"]["required"] == ["category", "quote", "rightly_declined"]
+    assert (asking.endpoint(about("near")), asking.endpoint(about("far"))["model"]) == (None, "m")
+
+
+def test_label_files_are_compared_with_all_labelers():
+    files = {
+        "people": {"path": "p.jsonl", "source": "logs", "strata": "s.jsonl"},
+        "model": {"path": "m.jsonl", "source": "logs"},
+    }
+    label_files = LabelFiles(config(label_files=files))
+    assert label_files.files == ["p.jsonl", "m.jsonl", "s.jsonl"]
+    assert named(label_files.strata) == ["people=s.jsonl"]
+    settings = json.loads(label_files.settings)
+    assert settings == {
+        "labelers": ["lexical"],
+        "files": {"people": {"source": "logs"}, "model": {"source": "logs"}},
+        "seed": 3,
+    }
+
+
+@pytest.mark.parametrize("registry", [plugins.SOURCES, plugins.LABELERS], ids=["sources", "labelers"])
+def test_every_kind_is_a_file_of_its_own_with_what_the_contract_asks_for(registry):
+    files = plugin_files(registry, registry)
+    assert len(set(files)) == len(registry)
+    wanted = ("SUFFIXES", "UNIT", "DROPS", "CONVERSATION_DROPS", "read") if registry is plugins.SOURCES else ("DROPS", "label")
+    for kind, file in zip(sorted(registry), files, strict=True):
+        assert (plugins.SCRIPTS / file).is_file()
+        assert all(hasattr(plugins.load(registry, kind), name) for name in wanted), kind
