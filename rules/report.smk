@@ -87,7 +87,7 @@ rule report:
     output:
         report=paths.report,
     params:
-        code=code("report", "templates/report/*", "drift/benchmarks/*.py", "drift/verdicts/*.py"),
+        code=code("report", "templates/report/*", *report_inputs.plugins),
     log:
         "<logs>/report.log",
     benchmark:

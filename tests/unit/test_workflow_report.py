@@ -42,6 +42,11 @@ def test_catalog_waits_for_what_is_made_only_sometimes(inputs):
     assert len(inputs.diagnostics(None)) == len(POLICIES) - 1
 
 
+def test_report_names_metrics_and_verdicts_of_the_configured_kinds(inputs):
+    names = [path.relative_to(REPOSITORY / "scripts/drift").as_posix() for path in inputs.plugins]
+    assert names == ["benchmarks/heldout.py", "benchmarks/prompts.py", "verdicts/letter.py"]
+
+
 def test_configuration_survives_the_way_to_the_program(inputs):
     text = inputs.configuration(None)
     assert Config.model_validate_json(text) == CONFIG

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from drift import plugins
+from drift.judging import protocols
 from drift.layout import BASE
 
 
@@ -49,6 +51,18 @@ class ReportInputs:
     def validation(self, wildcards: Any) -> list[str]:
         """The validation of the judges, where published verdicts are configured."""
         return [self._paths.validation] if self._config["evaluation"]["validation"] else []
+
+    @property
+    def plugins(self) -> list[Path]:
+        """What report.py loads by name: benchmarks, for the labels of their metrics, and verdicts."""
+        rows = self._config["evaluation"]["benchmarks"].values()
+        verdicts = {
+            protocols.protocol_of(self._config, benchmark, judge).verdict for benchmark, judge in protocols.judged(self._config)
+        }
+        return [
+            *(plugins.source_of(plugins.BENCHMARKS, kind) for kind in sorted({row["kind"] for row in rows})),
+            *(plugins.source_of(plugins.VERDICTS, verdict) for verdict in sorted(verdicts)),
+        ]
 
     def _of_trained(self, pattern: str) -> list[str]:
         return [pattern.format(model=model, trained=policy) for model, policy in self._policies if policy != BASE]
