@@ -1,41 +1,34 @@
 """What a reader opens: the resolved configuration, the ledger, the catalog of all tables, and the report."""
 
+from drift.workflow.report import ReportInputs, table_comments
+
+report_inputs = ReportInputs(config, paths, POLICIES)
+
 
 rule resolved_config:
-    """Keep the configuration that this run really used, defaults included."""
+    """Keep the configuration of this run, defaults included."""
     output:
-        config="<results>/config.resolved.yaml",
+        config=paths.config,
     params:
-        settings=settings(**config),
+        settings=report_inputs.configuration,
         code=code("resolved_config"),
     log:
         "<logs>/resolved_config.log",
     localrule: True
     shell:
-        "{CPU:q} {SCRIPTS:q}/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/resolved_config.py \
+            --settings {params.settings:q} \
+            --config {output.config:q} > {log:q} 2>&1
+        """
 
 
 rule ledger:
     """Follow every row from raw records to trained pairs, and check that the sums are exact."""
     input:
-        parts=[
-            *(f"{RESULTS}/data/ledgers/{stage}.parquet" for stage in ("turns", "labels", "pools")),
-            *(
-                f"{RESULTS}/{model}/prompts/{table}.ledger.parquet"
-                for model in config["models"]
-                for table in sorted(
-                    {"dsat", "corrections"} | {config["recipes"][method]["prompts"] for method in config["methods"]}
-                )
-            ),
-            *(
-                f"{RESULTS}/{model}/eval/{benchmark}/prompts.ledger.parquet"
-                for model in config["models"]
-                for benchmark in config["evaluation"]["benchmarks"]
-            ),
-            *(f"{RESULTS}/{policy}/ledger.parquet" for policy in POLICIES if Path(policy).name != "base"),
-        ],
+        parts=report_inputs.ledgers,
     output:
-        ledger="<results>/data/ledger.parquet",
+        ledger=paths.ledger,
     params:
         code=code("ledger"),
     log:
@@ -46,28 +39,28 @@ rule ledger:
         mem_mb=grows(2000),
         runtime=grows(10),
     shell:
-        "{CPU:q} {SCRIPTS:q}/ledger.py --parts {input.parts:q} --ledger {output.ledger:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/ledger.py \
+            --parts {input.parts:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
 
 
 rule catalog:
     """Make every table reachable by SQL."""
     input:
-        ledger="<results>/data/ledger.parquet",
-        agreement="<results>/data/agreement.parquet",
-        contamination=[
-            f"{RESULTS}/data/contamination/{name}.parquet"
-            for name, row in config["evaluation"]["benchmarks"].items()
-            if not row["keep_out"]
-        ],
-        scores="<results>/eval/scores.parquet",
-        diagnostics=[f"{RESULTS}/{policy}/diagnostics.parquet" for policy in POLICIES if Path(policy).name != "base"],
-        validation=f"{RESULTS}/eval/validation.parquet" if config["evaluation"]["validation"] else [],
-        comparisons="<results>/eval/comparisons.parquet",
+        ledger=paths.ledger,
+        agreement=paths.agreement,
+        contamination=report_inputs.contamination,
+        scores=paths.scores,
+        diagnostics=report_inputs.diagnostics,
+        validation=report_inputs.validation,
+        comparisons=paths.comparisons,
     output:
-        catalog="<results>/catalog.duckdb",
+        catalog=paths.catalog,
     params:
         code=code("catalog"),
-        results=lambda wildcards, output: Path(output.catalog).parent,
+        comments=lambda wildcards: table_comments(SCRIPTS),
     log:
         "<logs>/catalog.log",
     benchmark:
@@ -76,23 +69,25 @@ rule catalog:
         mem_mb=grows(2000),
         runtime=grows(10),
     shell:
-        "{CPU:q} {SCRIPTS:q}/catalog.py --results {params.results:q} --catalog {output.catalog:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/catalog.py \
+            --results {RESULTS:q} \
+            --catalog {output.catalog:q} > {log:q} 2>&1
+        """
 
 
 rule report:
-    """One page on the run: what was done, what was dropped, what came out, what it cost."""
+    """Write one page on the run: what was done, what was dropped, the scores, and the costs."""
     input:
-        config="<results>/config.resolved.yaml",
-        catalog="<results>/catalog.duckdb",
-        scores="<results>/eval/scores.parquet",
-        comparisons="<results>/eval/comparisons.parquet",
-        ledger="<results>/data/ledger.parquet",
+        config=paths.config,
+        catalog=paths.catalog,
+        scores=paths.scores,
+        comparisons=paths.comparisons,
+        ledger=paths.ledger,
     output:
-        report="<results>/report.html",
+        report=paths.report,
     params:
-        code=code("report", "templates/report.html.j2"),
-        results=lambda wildcards, output: Path(output.report).parent,
-        benchmarks=lambda wildcards, output: Path(output.report).parent / "benchmarks",
+        code=code("report", "templates/report/*", *report_inputs.plugins),
     log:
         "<logs>/report.log",
     benchmark:
@@ -101,5 +96,11 @@ rule report:
         mem_mb=grows(4000),
         runtime=grows(30),
     shell:
-        "{CPU:q} {SCRIPTS:q}/report.py --results {params.results:q} --config {input.config:q} --catalog {input.catalog:q}"
-        " --benchmarks {params.benchmarks:q} --report {output.report:q} > {log:q} 2>&1"
+        r"""
+        {CPU:q} {SCRIPTS:q}/report.py \
+            --results {RESULTS:q} \
+            --config {input.config:q} \
+            --catalog {input.catalog:q} \
+            --timings {paths.timings:q} \
+            --report {output.report:q} > {log:q} 2>&1
+        """

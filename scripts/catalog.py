@@ -1,42 +1,53 @@
-"""Open a whole run to SQL: a DuckDB file with one view per kind of table, over all files of that kind.
+"""Open a whole run to SQL: a DuckDB file with a view a kind of table, over all files of it.
 
 Reads:  the tables, policy.json and gates.json under --results.
-Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays small and always shows the files as they are.
+Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays small and always
+        shows the files as they are.
 
-The views hold the path of --results exactly as it is given. Give it relative to the repository root and open the catalog from
-there: `duckdb results/demo/catalog.duckdb`. A table that exists once per policy has the parts of its path as columns: model,
-method (base, warmup or the method's name), iteration (-1 base, 0 warm-up, k after iteration k).
+The views hold the path of --results exactly as it is given. Give it relative to the repository root
+and open the catalog from there: `duckdb results/demo/catalog.duckdb`. A table that exists once for
+every policy has the parts of its path as columns: model, method (base, warmup or the method's
+name), iteration (-1 base, 0 warm-up, k after iteration k). `FROM dictionary` explains every column.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from drift import cli, files, tables
+from drift import cli, files, layout, tables
+from drift.names import HELDOUT_PAIRS
 
+# Older shells than the library that writes it should open the catalog too.
 STORAGE_VERSION = "v1.2.0"
-_NAME = r"[^/]+"
-_MODEL = rf"(?P<model>(?!(?:data|eval|judges|state|benchmarks|logs)/){_NAME})"  # folders that no model can be named after
-_POLICY = rf"{_MODEL}/(?:(?P<first>base|warmup)|(?P<method>{_NAME})/iter(?P<number>\d+))"
-_BENCHMARK = rf"(?P<benchmark>{_NAME})"
-_EVAL = rf"{_POLICY}/eval/{_BENCHMARK}"
-_JUDGE = rf"{_EVAL}/judge/(?P<judge>{_NAME})"
-_TRIAL = rf"judges/(?P<judge>{_NAME})/validation/{_BENCHMARK}"  # a judge tried on published figures: no policy, so null
 
-KEYS = {  # columns that come from a path: type, description
+# Columns that come from a file's path: type and description. They come first, in this order.
+KEYS = {
     "model": ("VARCHAR", "name of the base model in the configuration"),
     "method": ("VARCHAR", "the method's name; base and warmup before the first iteration; null: shared by all policies"),
     "iteration": ("INTEGER", "-1 base, 0 warm-up, k after iteration k; null: shared by all policies"),
     "pool": ("VARCHAR", "dsat, sat, corrections or the benchmark's name"),
-    "benchmark": ("VARCHAR", "name of the benchmark; heldout-pairs: the held-out corrections; null: sampling for training"),
+    "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: sampling for training"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
-    "labeler": ("VARCHAR", "name of the rubric labeler; null: nothing to do with labels"),
+    "labeler": ("VARCHAR", "name of the rubric labeler; null: not about labels"),
+    "kind": ("VARCHAR", "what was published: pairwise (preferences) or score"),
 }
-POLICY_KEYS = ("model", "method", "iteration")
-EVAL_KEYS = (*POLICY_KEYS, "benchmark")
+
+# What the wildcards of drift.layout stand for in a path, where that is not just a name.
+_FIRST = {layout.BASE: -1, layout.WARMUP: 0}
+_ITERATION = r"(?P<method>[^/]+)/iter(?P<iteration>[1-9]\d*)"
+_WILDCARDS = {
+    # No model is called like a folder of the run.
+    "model": rf"(?P<model>(?!(?:{'|'.join(sorted(layout.reserved('model')))})/)[^/]+)",
+    "policy": rf"(?:(?P<first>{'|'.join(_FIRST)})|{_ITERATION})",
+    "trained": rf"(?:(?P<first>{layout.WARMUP})|{_ITERATION})",
+    "table": "(?P<pool>dsat|sat|corrections)",
+    "i": r"\d+",
+    "n": r"\d+",
+}
 
 
 def quoted(name: str) -> str:
@@ -65,20 +76,50 @@ def duckdb_type(dtype: pl.DataType) -> str:
 
 @dataclass(frozen=True)
 class View:
-    """A view: its columns (name -> type and description), patterns of its files' paths, and how files are read."""
+    """A view over all files of some patterns of drift.layout, by their names."""
 
     description: str
-    columns: dict[str, tuple[str, str]]
-    paths: tuple[str, ...]
-    keys: tuple[str, ...]
+    columns: dict[str, tuple[str, str]]  # type and description by name, without the keys
+    patterns: tuple[str, ...]
     reader: str = "read_parquet({files}, hive_partitioning = false)"
+    # Keys that the path has under another name (wildcard -> key), or does not have (key -> value).
+    renamed: dict[str, str] = field(default_factory=dict)
+    fixed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns: what any of the patterns, or `fixed`, says that the rows do not."""
+        names = {name for pattern in self.patterns for name in path_pattern(pattern).groupindex}
+        names = {self.renamed.get(name, name) for name in names} | self.fixed.keys()
+        return tuple(name for name in KEYS if name in names and name not in self.columns)
+
+    def key_values(self, file: str) -> dict[str, str | int | None] | None:
+        """The keys of a file (relative to the results); None where the view is not over it."""
+        match = next(filter(None, (path_pattern(pattern).fullmatch(file) for pattern in self.patterns)), None)
+        if match is None:
+            return None
+        parts = {self.renamed.get(name, name): part for name, part in match.groupdict().items() if part is not None}
+        if (first := parts.get("first")) is not None:
+            parts |= {"method": first, "iteration": _FIRST[first]}
+        elif "iteration" in parts:
+            parts["iteration"] = int(parts["iteration"])
+        return {name: (self.fixed | parts).get(name) for name in self.keys}
 
 
-def table_view(schema, *paths: str, keys: tuple[str, ...] = ()) -> View:
-    """The view of a table kind; its comments are the schema's docstring and descriptions."""
+@cache
+def path_pattern(name: str) -> re.Pattern:
+    """A pattern of drift.layout as a regular expression, its wildcards as named groups."""
+    parts = re.split(r"\{(\w+)\}", layout.PATTERNS[name])
+    texts, wildcards = map(re.escape, parts[::2]), parts[1::2]
+    groups = [_WILDCARDS.get(wildcard, f"(?P<{wildcard}>[^/]+)") for wildcard in wildcards]
+    return re.compile("".join(text + group for text, group in zip(texts, [*groups, ""], strict=True)))
+
+
+def table_view(schema, *patterns: str, **options: dict[str, str]) -> View:
+    """The view of a kind of table; its comments are the schema's docstring and descriptions."""
     dtypes = schema.create_empty().schema
     columns = {name: (duckdb_type(dtypes[name]), column.description or "") for name, column in schema.columns().items()}
-    return View(" ".join((schema.__doc__ or "").split()), columns, paths, keys)
+    return View(" ".join((schema.__doc__ or "").split()), columns, patterns, **options)
 
 
 def json_reader(columns: dict[str, tuple[str, str]]) -> str:
@@ -101,25 +142,11 @@ _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest doe
     "seconds": ("DOUBLE", "training time in seconds"),
     "tokens": ("BIGINT", "tokens trained on, as the trainer counts them"),
 }
-POLICIES = View(
-    "One row per policy: its policy.json, which is written last and names everything that made it.",
-    _MANIFEST,
-    (rf"{_POLICY}/policy\.json",),
-    POLICY_KEYS,
-    json_reader(_MANIFEST),
-)
-GATES = View(
-    "The correctness gates of every policy: a gate that does not pass fails its stage.",
-    {
-        "gate": ("VARCHAR", "name of the check"),
-        "passed": ("BOOLEAN", "whether it held"),
-        "detail": ("VARCHAR", "what was counted or compared"),
-    },
-    (rf"{_POLICY}/gates\.json",),
-    POLICY_KEYS,
-    "(SELECT unnest(gates, recursive := true) FROM "
-    "read_json({files}, columns = {{gates: 'STRUCT(gate VARCHAR, passed BOOLEAN, detail VARCHAR)[]'}}))",
-)
+_GATES = {
+    "gate": ("VARCHAR", "name of the check"),
+    "passed": ("BOOLEAN", "whether it held"),
+    "detail": ("VARCHAR", "what was counted or compared"),
+}
 _USAGE = {
     "shard": ("BIGINT", "number of the shard, from 1"),
     "shards": ("BIGINT", "of how many"),
@@ -141,89 +168,80 @@ _USAGE = {
     "completions_sha256": ("VARCHAR", "hash of the shard"),
     "versions": ("JSON", "versions of the libraries"),
 }
-GENERATIONS = View(
-    "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
-    _USAGE,
-    (rf"{_POLICY}/completions/{_NAME}\.json", rf"{_EVAL}/completions/{_NAME}\.json", rf"{_JUDGE}/completions/{_NAME}\.json"),
-    (*EVAL_KEYS, "judge"),
-    json_reader(_USAGE),
-)
 VIEWS = {
-    "turns": table_view(tables.Turns, r"data/turns\.parquet"),
-    "labels": table_view(tables.Labels, r"data/labels\.parquet"),
-    "agreement": table_view(tables.Agreement, r"data/agreement\.parquet"),
-    "quarantine": table_view(tables.Quarantine, r"data/quarantine\.parquet"),
-    "contamination": table_view(tables.Contamination, rf"data/contamination/{_NAME}\.parquet"),
-    "dsat": table_view(tables.Dsat, r"data/dsat\.parquet"),
-    "sat": table_view(tables.Sat, r"data/sat\.parquet"),
-    "corrections": table_view(tables.Corrections, r"data/corrections\.parquet"),
-    "tasks": table_view(tables.Tasks, rf"data/benchmarks/{_BENCHMARK}\.parquet", keys=("benchmark",)),
-    "prompts": table_view(
-        tables.Prompts,
-        rf"{_MODEL}/prompts/(?P<pool>dsat|sat|corrections)\.parquet",
-        rf"{_MODEL}/eval/(?P<pool>{_NAME})/prompts\.parquet",
-        keys=("model", "pool"),
-    ),
+    "turns": table_view(tables.Turns, "turns"),
+    "labels": table_view(tables.Labels, "labels"),
+    "agreement": table_view(tables.Agreement, "agreement"),
+    "quarantine": table_view(tables.Quarantine, "quarantine"),
+    "contamination": table_view(tables.Contamination, "contamination"),
+    "dsat": table_view(tables.Dsat, "dsat"),
+    "sat": table_view(tables.Sat, "sat"),
+    "corrections": table_view(tables.Corrections, "corrections"),
+    "tasks": table_view(tables.Tasks, "tasks"),
+    "prompts": table_view(tables.Prompts, "prompts", "benchmark_prompts", renamed={"benchmark": "pool"}),
     "requests": table_view(
         tables.Requests,
-        rf"{_POLICY}/requests\.parquet",
-        rf"{_MODEL}/eval/{_BENCHMARK}/requests\.parquet",
-        rf"{_JUDGE}/requests\.parquet",
-        rf"{_TRIAL}/requests\.parquet",
-        rf"data/labelers/(?P<labeler>{_NAME})/requests\.parquet",
-        keys=(*EVAL_KEYS, "judge", "labeler"),
+        "sampling_requests",
+        "benchmark_requests",
+        "verdicts_requests",
+        "judge_validation_requests",
+        "labeling_requests",
     ),
     "completions": table_view(
         tables.Completions,
-        rf"{_POLICY}/completions/{_NAME}\.parquet",
-        rf"{_EVAL}/completions/{_NAME}\.parquet",
-        rf"{_JUDGE}/completions/{_NAME}\.parquet",
-        rf"{_TRIAL}/completions/{_NAME}\.parquet",
-        rf"data/labelers/(?P<labeler>{_NAME})/completions/{_NAME}\.parquet",
-        keys=(*EVAL_KEYS, "judge", "labeler"),
+        "sampling_completions",
+        "answers_completions",
+        "verdicts_completions",
+        "judge_validation_completions",
+        "labeling_completions",
     ),
-    "ranks": table_view(tables.Ranks, rf"{_POLICY}/rank/(?:scores|rewards)\.parquet", keys=POLICY_KEYS),
-    "pairs": table_view(tables.Pairs, rf"{_POLICY}/pairs\.parquet", keys=POLICY_KEYS),
-    "dropped": table_view(tables.Dropped, rf"{_POLICY}/dropped\.parquet", keys=POLICY_KEYS),
-    "train": table_view(tables.TrainLog, rf"{_POLICY}/train\.parquet", keys=POLICY_KEYS),
-    "margins": table_view(tables.Margins, rf"{_POLICY}/margins\.parquet", keys=POLICY_KEYS),
-    "gradients": table_view(tables.Gradients, rf"{_POLICY}/gradients\.parquet", keys=POLICY_KEYS),
-    "diagnostics": table_view(tables.Diagnostics, rf"{_POLICY}/diagnostics\.parquet", keys=POLICY_KEYS),
-    "reference_logps": table_view(tables.Logps, rf"{_POLICY}/reference\.parquet", keys=POLICY_KEYS),
-    "responses": table_view(tables.Responses, rf"{_EVAL}/responses\.parquet", keys=EVAL_KEYS),
-    "judgments": table_view(
-        tables.Judgments, rf"{_JUDGE}/judgments\.parquet", rf"{_TRIAL}/judgments\.parquet", keys=(*EVAL_KEYS, "judge")
+    "ranks": table_view(tables.Ranks, "judge_scores", "rewards"),
+    "pairs": table_view(tables.Pairs, "pairs"),
+    "dropped": table_view(tables.Dropped, "dropped"),
+    "train": table_view(tables.TrainLog, "train_log"),
+    "margins": table_view(tables.Margins, "margins"),
+    "gradients": table_view(tables.Gradients, "gradients"),
+    "diagnostics": table_view(tables.Diagnostics, "diagnostics"),
+    "reference_logps": table_view(tables.Logps, "reference_logps"),
+    "responses": table_view(tables.Responses, "responses"),
+    "judgments": table_view(tables.Judgments, "judgments", "published_judgments"),
+    "published": table_view(tables.Published, "published"),
+    "validation": table_view(tables.Validation, "validation"),
+    "logps": table_view(tables.Logps, "logps", fixed={"benchmark": HELDOUT_PAIRS}),
+    "scores": table_view(tables.Scores, "scores"),
+    "comparisons": table_view(tables.Comparisons, "comparisons"),
+    "ledger": table_view(tables.Ledger, "ledger"),
+    "generations": View(
+        "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
+        _USAGE,
+        ("sampling_usage", "answers_usage", "verdicts_usage", "judge_validation_usage", "labeling_usage"),
+        json_reader(_USAGE),
     ),
-    "published": table_view(tables.Published, r"eval/validation/(?P<kind>pairwise|score)/published\.parquet"),
-    "validation": table_view(tables.Validation, r"eval/validation\.parquet"),
-    "logps": table_view(tables.Logps, rf"{_EVAL}/logps\.parquet", keys=EVAL_KEYS),
-    "scores": table_view(tables.Scores, r"eval/scores\.parquet"),
-    "comparisons": table_view(tables.Comparisons, r"eval/comparisons\.parquet"),
-    "ledger": table_view(tables.Ledger, r"data/ledger\.parquet"),
-    "generations": GENERATIONS,
-    "policies": POLICIES,
-    "gates": GATES,
+    "policies": View(
+        "One row per policy: its policy.json, which is written last and names everything that made it.",
+        _MANIFEST,
+        ("manifest",),
+        json_reader(_MANIFEST),
+    ),
+    "gates": View(
+        "The correctness gates of every policy: a gate that does not pass fails its stage.",
+        _GATES,
+        ("gates",),
+        "(SELECT unnest(gates, recursive := true) FROM "
+        "read_json({files}, columns = {{gates: 'STRUCT(gate VARCHAR, passed BOOLEAN, detail VARCHAR)[]'}}))",
+    ),
 }
 
 
-def path_keys(match: re.Match) -> dict[str, str | int]:
-    """The key columns that a path stands for."""
-    keys = {name: part for name, part in match.groupdict().items() if part is not None}
-    first, number = keys.pop("first", None), keys.pop("number", None)
-    if first is not None:
-        return {**keys, "method": first, "iteration": {"base": -1, "warmup": 0}[first]}
-    return keys if number is None else {**keys, "iteration": int(number)}
-
-
 def grouped(view: View, files: list[str]) -> list[tuple[dict, list[str]]]:
-    """Those of `files` (relative to the results) that the view is over, in groups of equal keys, all of it sorted."""
+    """Those of `files` (relative to the results) that the view is over, by equal keys and
+    sorted."""
     groups: dict[tuple, list[str]] = {}
     for file in sorted(files):
-        for match in filter(None, (re.fullmatch(path, file) for path in view.paths)):
-            keys = path_keys(match)
-            groups.setdefault(tuple(keys.get(name) for name in view.keys), []).append(file)
+        if (keys := view.key_values(file)) is not None:
+            groups.setdefault(tuple(keys.values()), []).append(file)
     ordered = sorted(groups.items(), key=lambda group: [(value is not None, value) for value in group[0]])
-    return [(dict(zip(view.keys, values, strict=True)), found) for values, found in ordered]
+    return [(dict(zip(view.keys, values, strict=True)), members) for values, members in ordered]
 
 
 def select(view: View, results: str, keys: dict, files: list[str]) -> str:
@@ -239,15 +257,48 @@ def nothing(view: View) -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {quoted(name)}' for name, kind in types.items())} WHERE false"
 
 
+_OF_THIS_FILE = "database_name = current_database() AND schema_name = 'main' AND NOT internal"
+# Views over the comments of the others: DESCRIBE shows none. Columns as in View, and the query.
+DICTIONARY = {
+    "views": (
+        "One row per view: what it holds.",
+        {"view": ("VARCHAR", "name of the view"), "description": ("VARCHAR", "what its rows are")},
+        f"SELECT view_name AS view, comment AS description FROM duckdb_views() WHERE {_OF_THIS_FILE} ORDER BY ALL",
+    ),
+    "dictionary": (
+        "One row per column of every view: the data dictionary.",
+        {
+            "view": ("VARCHAR", "name of the view"),
+            "position": ("INTEGER", "of the column in its view, from 1"),
+            "column": ("VARCHAR", "name of the column"),
+            "type": ("VARCHAR", "its DuckDB type"),
+            "description": ("VARCHAR", "what it means, with units and what null stands for"),
+        },
+        'SELECT table_name AS view, column_index AS position, column_name AS "column", data_type AS type, '
+        f"comment AS description FROM duckdb_columns() WHERE {_OF_THIS_FILE} ORDER BY view, position",
+    ),
+}
+
+
+def created(name: str, query: str, description: str, comments: dict[str, str]) -> list[str]:
+    """The SQL that makes a view and the comments on it and on its columns."""
+    return [
+        f"CREATE VIEW {quoted(name)} AS {query}",
+        f"COMMENT ON VIEW {quoted(name)} IS {literal(description)}",
+        *(f"COMMENT ON COLUMN {quoted(name)}.{quoted(key)} IS {literal(text)}" for key, text in comments.items()),
+    ]
+
+
 def statements(results: str, files: list[str]) -> list[str]:
-    """The SQL that makes all views and their comments; `files` are relative to `results`, in any order."""
+    """The SQL that makes all views and their comments; `files` are relative to `results`, in any
+    order."""
     made = []
     for name, view in VIEWS.items():
-        groups = [select(view, results, keys, found) for keys, found in grouped(view, files)]
-        made.append(f"CREATE VIEW {quoted(name)} AS {' UNION ALL '.join(groups) or nothing(view)}")
-        made.append(f"COMMENT ON VIEW {quoted(name)} IS {literal(view.description)}")
+        groups = [select(view, results, keys, members) for keys, members in grouped(view, files)]
         comments = {key: KEYS[key][1] for key in view.keys} | {key: text for key, (_, text) in view.columns.items()}
-        made += [f"COMMENT ON COLUMN {quoted(name)}.{quoted(key)} IS {literal(text)}" for key, text in comments.items()]
+        made += created(name, " UNION ALL ".join(groups) or nothing(view), view.description, comments)
+    for name, (description, columns, query) in DICTIONARY.items():
+        made += created(name, query, description, {key: text for key, (_, text) in columns.items()})
     return made
 
 
@@ -268,7 +319,6 @@ def main() -> None:
     with files.atomic_path(arguments.catalog) as temporary:
         temporary.unlink()  # DuckDB makes its own file, and takes an empty one for a broken database
         with duckdb.connect() as connection:
-            # Older shells than the library that writes it should open the catalog too.
             connection.execute(f"ATTACH {literal(str(temporary))} AS catalog (STORAGE_VERSION '{STORAGE_VERSION}')")
             connection.execute("USE catalog")
             for statement in made:

@@ -1,4 +1,4 @@
-"""Put the ledgers of all stages into one, and check that every lineage adds up from its first step to its last.
+"""Put the ledgers of all stages into one, and check that every lineage adds up.
 
 Reads:  the Ledger tables of the stages (--parts).
 Writes: one Ledger table of all lineages (--ledger).
@@ -9,7 +9,7 @@ import polars as pl
 from drift import cli, tables
 
 
-def check_flows(ledger: pl.DataFrame) -> None:
+def check_lineages(ledger: pl.DataFrame) -> None:
     """Raise StageError for the first step that does not start with what the step before it left."""
     for (lineage,), steps in ledger.sort("lineage", "step").group_by("lineage", maintain_order=True):
         left = None
@@ -23,7 +23,8 @@ def check_flows(ledger: pl.DataFrame) -> None:
                 raise cli.StageError(
                     f"ledger of '{lineage}': step {position} ({step['stage']}: {step['reason']}) starts with {starts[0]} "
                     f"{starts[1]}, but step {position - 1} left {left[0]} {left[1]}. Rows were lost or added between the two "
-                    f"without a record: rerun the stage '{step['stage']}'; if it stays so, it must count every row it reads."
+                    f"without a record: run the stage '{step['stage']}' again; if that does not help, its code does not count "
+                    "every row that it reads."
                 )
             left = (step["rows_out"], step["unit_out"])
 
@@ -31,10 +32,10 @@ def check_flows(ledger: pl.DataFrame) -> None:
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--parts", nargs="+", required=True, help="Ledger tables")
-    command.add_argument("--ledger", required=True, help="where to write the one of all lineages")
+    command.add_argument("--ledger", required=True, help="table to write")
     arguments = command.parse_args()
     ledger = tables.read_table(tables.Ledger, *arguments.parts)
-    check_flows(ledger)
+    check_lineages(ledger)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 
 

@@ -1,26 +1,24 @@
-"""Write down the configuration of a run, defaults included, as YAML."""
+"""Write the configuration of a run, defaults included, as YAML.
+
+Writes: the configuration (--config), which the report shows and reads.
+"""
 
 from pathlib import Path
 
 import yaml
 
 from drift import cli
+from drift.config import Config
 from drift.files import atomic_path
 
 
-class Dumper(yaml.SafeDumper):
-    """Writes settings as the plain mappings that they are."""
-
-
-Dumper.add_representer(cli.Settings, yaml.SafeDumper.represent_dict)
-
-
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, Config)
     command.add_argument("--config", required=True, type=Path, help="file to write")
     arguments = command.parse_args()
+    values = arguments.settings.model_dump(mode="json")
     with atomic_path(arguments.config) as temporary:
-        temporary.write_text(yaml.dump(arguments.settings, Dumper=Dumper, sort_keys=False, allow_unicode=True))
+        temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 if __name__ == "__main__":

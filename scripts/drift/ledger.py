@@ -6,17 +6,20 @@ from drift.tables import Ledger
 
 
 class LedgerBook:
-    """Counts what a stage drops and why: `book.drop(...)` in the order of the checks, then `book.rows()`."""
+    """Counts what a stage drops and why: `book.drop(...)` in the order of the checks, then
+    `book.table()`."""
 
     def __init__(self, lineage: str, stage: str, unit: str, rows_in: int):
         self.lineage, self.stage, self.unit, self.rows, self._rows = lineage, stage, unit, rows_in, []
 
     def drop(self, reason: str, dropped: int) -> None:
-        """`dropped` of the rows that were left go, for `reason`. Steps that drop nothing are kept: they show the check ran."""
+        """Drop this many of the remaining rows, for `reason`. Steps that drop nothing are recorded
+        too: they show that the check ran."""
         self._add("drop", reason, dropped, self.rows - dropped, self.unit)
 
     def regroup(self, reason: str, unit: str, rows_out: int) -> None:
-        """The rows become `rows_out` rows of another `unit` (records -> conversations, conversations -> turns)."""
+        """Turn the remaining rows into `rows_out` rows of another `unit`, such as records into
+        conversations."""
         self._add("regroup", reason, 0, rows_out, unit)
 
     def _add(self, event: str, reason: str, dropped: int, rows_out: int, unit_out: str) -> None:

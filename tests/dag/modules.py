@@ -33,6 +33,8 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("labels", plugins.LABELERS, {row["kind"] for row in config["data"]["labelers"].values()}),
         ("tasks", plugins.BENCHMARKS, kinds),
         ("scores", plugins.BENCHMARKS, kinds),
+        ("report", plugins.BENCHMARKS, kinds),
+        ("report", plugins.VERDICTS, verdicts - {None}),
         ("requests", plugins.SIDES, (sides | candidates) & {"plain", "guided"}),
         ("benchmark_requests", plugins.SIDES, {"plain"}),
         # Pairs of the warm-up are logged on both sides.

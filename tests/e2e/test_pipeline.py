@@ -15,7 +15,8 @@ from tests.conftest import snakemake, snakemake_command, tiny_config
 
 pytestmark = pytest.mark.slow
 
-# With a tiny model a stage is little but the start of its program, which uses one core: two stages side by side take half the time.
+# With a tiny model a stage is little but the start of its program, which uses one core: two stages
+# side by side take half the time.
 SIDE_BY_SIDE = (
     "--set-threads",
     *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")),
@@ -100,7 +101,8 @@ def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalo
     assert shown == (True, True)
     prompts = catalog.sql("select unnest(prompt).content as content from pairs").pl()["content"]
     assert not prompts.str.contains(instruction, literal=True).any()
-    # In a satisfied conversation an earlier complaint is history; what answered the very reply of the pair must not be there.
+    # In a satisfied conversation an earlier complaint is history; what answered the very reply of
+    # the pair must not be there.
     leaked = catalog.sql("""
         select p.pair_id from pairs p join dsat d on d.prompt_id = p.pair_id
         where p.method <> 'spin' and list_contains(list_transform(p.prompt, lambda m: m.content), d.feedback)
@@ -121,7 +123,7 @@ def test_spin_pairs_a_satisfied_reply_with_a_plain_sample(catalog):
 def test_no_conversation_is_on_both_sides(catalog):
     shared = catalog.sql("""
         with sides as (select conversation_id, split from dsat union select conversation_id, split from sat
-                       union select conversation_id, split from seed)
+                       union select conversation_id, split from corrections)
         select conversation_id from sides group by 1 having count(distinct split) > 1
     """).fetchall()
     assert shared == []
@@ -133,7 +135,7 @@ FOREIGN_KEYS = {
     "labels -> turns": "select 1 from labels anti join turns using (conversation_id, turn)",
     "dsat -> labels": "select 1 from dsat anti join labels using (conversation_id, turn, labeler)",
     "sat -> labels": "select 1 from sat anti join labels using (conversation_id, turn, labeler)",
-    "seed -> turns": "select 1 from seed anti join turns using (conversation_id, turn)",
+    "corrections -> turns": "select 1 from corrections anti join turns using (conversation_id, turn)",
     "tasks -> dsat": "select 1 from tasks anti join dsat using (prompt_id)",
     "pairs -> prompts": "select 1 from pairs p anti join prompts q on p.pair_id = q.prompt_id and p.model = q.model",
     "dropped -> prompts": "select 1 from dropped d anti join prompts q on d.prompt_id = q.prompt_id and d.model = q.model",
@@ -142,7 +144,7 @@ FOREIGN_KEYS = {
     "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, pair_id)",
     "responses -> tasks": "select 1 from responses anti join tasks using (prompt_id)",
     "judgments -> requests": "select 1 from judgments j anti join requests r on r.request_id = j.request_id and r.judge = j.judge",
-    "logps -> seed": "select 1 from logps l anti join seed s on l.pair_id = s.prompt_id and s.split = 'test'",
+    "logps -> corrections": "select 1 from logps l anti join corrections c on l.pair_id = c.prompt_id and c.split = 'test'",
     "scores -> policies": "select 1 from scores anti join policies using (model, method, iteration)",
 }
 
@@ -193,7 +195,7 @@ def test_adding_a_method_trains_nothing_else(run):
     assert trained == {f"results/tiny/tiny/drift-unguided/iter{k}/policy.json" for k in (1, 2)}
 
 
-def test_a_benchmark_that_comes_late_trains_nothing_and_what_the_training_rows_hold_of_it_is_found(run, tmp_path):
+def test_a_late_benchmark_trains_nothing_and_its_contamination_is_found(run, tmp_path):
     folder, config = run
     dsat = pl.read_parquet(folder / "results/tiny/data/dsat.parquet").filter(split="train")
     asked = [dsat["prompt"][0][-1]["content"], "Which of the seven seas is the saltiest, and by how much?"]
@@ -212,7 +214,7 @@ def test_a_benchmark_that_comes_late_trains_nothing_and_what_the_training_rows_h
     assert found.select("prompt_id", "task", "how").rows() == [(dsat["prompt_id"][0], asked[0][:4], "exact")]
 
 
-def test_a_changed_learning_rate_trains_anew_but_neither_labels_nor_samples_the_first_round_before(run):
+def test_a_changed_learning_rate_trains_again_without_new_labels_or_first_samples(run):
     folder, config = run
     outputs = planned(folder, config | {"training": config["training"] | {"learning_rate": 2e-4}})
     assert "results/tiny/tiny/warmup/policy.json" in outputs
@@ -252,7 +254,7 @@ def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples
     assert manifest["steps_done"] == manifest["steps_planned"] > 0
 
 
-def test_a_run_killed_in_mid_training_resumes_and_ends_with_the_same_tables_and_weights(run, tmp_path):
+def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run, tmp_path):
     finished, config = run
     config = config | {"methods": ["drift"], "iterations": 1}
     command = snakemake_command(tmp_path, config, *SIDE_BY_SIDE, "policies_all")
@@ -269,7 +271,7 @@ def test_a_run_killed_in_mid_training_resumes_and_ends_with_the_same_tables_and_
     snakemake(tmp_path, config, "--nolock", "--rerun-incomplete", *SIDE_BY_SIDE, "policies_all")
     log = (tmp_path / "results/tiny/logs/train/tiny/warmup.log").read_text()
     assert re.search(r"train: .*\| [1-9]\d*/", log), "the training did not continue"
-    assert not re.search(r"train: .*\| 0/", log), "the training began anew"
+    assert not re.search(r"train: .*\| 0/", log), "the training began again from the start"
     for table in ("turns", "labels", "dsat", "sat", "corrections"):
         path = f"results/tiny/data/{table}.parquet"
         assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), table

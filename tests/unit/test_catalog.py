@@ -1,4 +1,4 @@
-"""The catalog has one commented view per kind of table, over all files of the kind, and its keys fit together."""
+"""The catalog has a commented view a kind of table, over all its files, and its keys resolve."""
 
 import json
 
@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 import catalog
-from tests.unit.test_report import build_results, policies, python
+from drift import layout
+from tests.builders.run import build_catalog, build_results, policies, stage
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,7 @@ def home(tmp_path_factory):
     for shard in root.rglob("completions/*.parquet"):
         usage = {"shard": 1, "shards": 1, "requests": 18, "finish_reasons": {"stop": 17, "length": 1}, "seconds": 2.5}
         shard.with_suffix(".json").write_text(json.dumps(usage))
-    made = python("catalog.py", "--results", "results/demo", "--catalog", "results/demo/catalog.duckdb", cwd=folder)
-    assert made.returncode == 0, made.stderr
+    build_catalog(folder)
     return folder
 
 
@@ -107,17 +107,59 @@ def test_what_a_shard_took_and_how_its_replies_ended_can_be_asked(run):
     assert run.execute(f"{sql} AND benchmark IS NULL").fetchone() == (18, "1", 2.5, None)
 
 
+def test_dictionary_explains_every_column_of_every_view(run):
+    columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
+    explained = run.execute('SELECT "view", "column", type, description FROM dictionary').fetchall()
+    assert {(view, column) for view, column, *_ in explained} == set(run.execute(columns).fetchall())
+    assert [row for row in explained if not row[3]] == []
+    assert ("pairs", "iteration", "INTEGER", catalog.KEYS["iteration"][1]) in explained
+    described = dict(run.execute("FROM views").fetchall())
+    assert described.keys() == catalog.VIEWS.keys() | catalog.DICTIONARY.keys()
+    assert all(described.values())
+
+
+@pytest.mark.parametrize("name", catalog.DICTIONARY)
+def test_dictionary_has_the_columns_that_it_declares(run, name):
+    declared = {column: kind for column, (kind, _) in catalog.DICTIONARY[name][1].items()}
+    assert {column: kind for column, kind, *_ in run.execute(f"DESCRIBE {name}").fetchall()} == declared
+
+
+def test_usage_of_judges_and_labelers_is_among_the_generations():
+    shards = (
+        "m/drift/iter1/completions/1-of-2.json",
+        "m/base/eval/heldout/completions/1-of-1.json",
+        "m/base/eval/heldout/judge/tiny/completions/1-of-1.json",
+        "judges/tiny/validation/heldout/completions/1-of-1.json",
+        "data/labelers/rubric/completions/1-of-1.json",
+    )
+    groups = catalog.grouped(catalog.VIEWS["generations"], list(shards))
+    keys = {files[0]: tuple(keys.values()) for keys, files in groups}
+    assert [keys[shard] for shard in shards] == [
+        ("m", "drift", 1, None, None, None),
+        ("m", "base", -1, "heldout", None, None),
+        ("m", "base", -1, "heldout", "tiny", None),
+        (None, None, None, "heldout", "tiny", None),
+        (None, None, None, None, None, "rubric"),
+    ]
+
+
+def test_every_view_is_over_patterns_of_the_layout():
+    names = [name for view in catalog.VIEWS.values() for name in view.patterns]
+    assert set(names) <= layout.PATTERNS.keys()
+    assert len(set(names)) == len(names), "a file in two views of one kind"
+
+
 def test_order_of_files_does_not_matter():
     iterations = [f"m/{method}/iter{k}" for method in ("drift", "spin") for k in (1, 2, 10)]
     files = [
         f"{folder}/{file}"
         for folder in iterations
-        for file in ("pairs.parquet", "completions/0-of-2.parquet", "completions/1-of-2.parquet")
+        for file in ("pairs.parquet", "completions/1-of-2.parquet", "completions/2-of-2.parquet")
     ]
     assert catalog.statements("r", files) == catalog.statements("r", files[::-1])
 
 
-def test_ledgers_beside_prompts_are_not_prompts(run):
+def test_ledgers_of_prompts_are_not_prompts(run):
     assert {pool for (pool,) in run.execute("SELECT DISTINCT pool FROM prompts").fetchall()} == {
         "dsat",
         "sat",
@@ -144,14 +186,14 @@ def test_quotes_in_a_path_are_data(tmp_path):
     root = build_results(tmp_path)
     moved = root.with_name("it's; DROP")
     root.rename(moved)
-    made = python("catalog.py", "--results", moved, "--catalog", moved / "catalog.duckdb", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+    done = stage("catalog.py", "--results", moved, "--catalog", moved / "catalog.duckdb", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     with duckdb.connect(str(moved / "catalog.duckdb"), read_only=True) as connection:
         assert count(connection, "FROM pairs") > 0
 
 
 def test_missing_folder_is_named(tmp_path):
-    made = python("catalog.py", "--results", "results/none", "--catalog", "c.duckdb", cwd=tmp_path)
-    assert made.returncode == 1
-    assert "results/none: no such folder" in made.stderr
+    done = stage("catalog.py", "--results", "results/none", "--catalog", "c.duckdb", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "results/none: no such folder" in done.stderr
     assert not (tmp_path / "c.duckdb").exists()

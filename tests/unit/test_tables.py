@@ -1,4 +1,5 @@
-"""Tables on disk are whole, are what their schema says, and are the same bytes for the same rows."""
+"""Tables on disk are whole, are what their schema says, and are the same bytes for the same
+rows."""
 
 import os
 
@@ -7,7 +8,6 @@ import pytest
 
 from drift import tables
 from drift.files import atomic_path
-from drift.ledger import LedgerBook
 from drift.tables import TableError, read_table, write_batches, write_table
 
 
@@ -63,7 +63,7 @@ def test_rows_in_batches_of_any_size_are_the_same_bytes(tmp_path, monkeypatch):
     assert read_table(tables.Logps, written[0]).equals(logps(500))
 
 
-def test_no_batch_is_a_table_without_rows(tmp_path):
+def test_batches_of_nothing_are_a_table_without_rows(tmp_path):
     assert write_batches([], tables.Logps, tmp_path / "logps.parquet") == 0
     assert read_table(tables.Logps, tmp_path / "logps.parquet").is_empty()
 
@@ -88,7 +88,7 @@ def unsound(how: str):
         ("reading", OSError, "the disk is gone"),
     ],
 )
-def test_batches_that_are_no_table_are_refused_and_what_was_there_stays(tmp_path, how, error, message):
+def test_unsound_batches_are_refused_and_the_file_stays(tmp_path, how, error, message):
     path = tmp_path / "logps.parquet"
     write_table(logps(3), tables.Logps, path)
     before = path.read_bytes()
@@ -127,7 +127,7 @@ def test_a_file_appears_only_when_it_is_whole_and_others_may_read_it(tmp_path):
         with atomic_path(path) as temporary:
             temporary.write_text("text")
             assert not path.exists()
-            assert temporary.parent == path.parent, "a rename over file systems is no rename"
+            assert temporary.parent == path.parent, "a rename across file systems is not atomic"
     finally:
         os.umask(umask)
     assert path.read_text() == "text"
@@ -212,38 +212,7 @@ def test_no_pair_that_teaches_the_wrong_thing_gets_to_disk(tmp_path, columns):
     assert not path.exists()
 
 
-def test_a_figure_that_is_no_number_is_refused(tmp_path):
+def test_a_statistic_that_is_not_a_number_is_refused(tmp_path):
     log = pl.DataFrame({"step": [1], "metric": ["loss"], "value": [float("nan")]})
     with pytest.raises(TableError):
         write_table(log, tables.TrainLog, tmp_path / "train.parquet")
-
-
-def test_the_ledger_adds_up_step_by_step(tmp_path):
-    book = LedgerBook("source:chats", "turns", "records", 10)
-    book.drop("broken", 3)
-    book.drop("copies", 0)
-    book.regroup("cut into exchanges", "turns", 40)
-    book.drop("too long", 5)
-    assert (book.rows, book.unit) == (35, "turns")
-    write_table(book.table(), tables.Ledger, tmp_path / "ledger.parquet")
-    steps = read_table(tables.Ledger, tmp_path / "ledger.parquet")
-    assert steps.select("rows_in", "dropped", "rows_out").rows() == [(10, 3, 7), (7, 0, 7), (7, 0, 40), (40, 5, 35)]
-    assert steps.select("unit_in", "unit_out").rows() == [("records", "records")] * 2 + [
-        ("records", "turns"),
-        ("turns", "turns"),
-    ]
-    assert steps["step"].to_list() == [0, 1, 2, 3]
-
-
-def test_a_ledger_that_does_not_add_up_is_refused(tmp_path):
-    book = LedgerBook("source:chats", "turns", "records", 10)
-    book.drop("broken", 3)
-    with pytest.raises(TableError, match="adds_up"):
-        write_table(book.table().with_columns(rows_out=pl.lit(8)), tables.Ledger, tmp_path / "ledger.parquet")
-
-
-def test_more_drops_than_rows_are_refused(tmp_path):
-    book = LedgerBook("source:chats", "turns", "records", 1)
-    book.drop("broken", 3)
-    with pytest.raises(TableError):
-        write_table(book.table(), tables.Ledger, tmp_path / "ledger.parquet")

@@ -9,10 +9,8 @@ import pytest
 
 import validation
 from drift import tables
-from drift.report.judge_tables import judge_table
-from drift.report.metric_labels import minus
 from drift.settings.judging import ValidationSettings
-from tests.builders.judging import configuration, write_lines
+from tests.builders.judging import write_lines
 from tests.conftest import REPOSITORY
 
 SETTINGS = ValidationSettings(seed=1, bootstrap=200)
@@ -152,18 +150,6 @@ def test_an_item_that_cannot_serve_is_named(tmp_path, rows, what):
     assert done.returncode == 1
     assert what in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_report_shows_every_judge_with_what_its_validation_says():
-    late = {"kind": "prompts", "path": "late.jsonl"}
-    config = configuration({"heldout": {"kind": "heldout"}, "late": late}, {"tiny": {"path": "hf:x/y@z"}})
-    rows = [{"judge": "tiny", "benchmark": "heldout", "metric": "pearson", "value": -0.25, "low": -0.5, "high": 0.1, "n": 40}]
-    validated, other = judge_table(rows, config)["rows"]
-    assert (validated["judge"], validated["how"], validated["model"]) == ("tiny", "letter, both orders", "hf:x/y@z")
-    assert validated["cells"][0] == {"text": minus("-0.25"), "interval": minus("-0.50 to 0.10"), "n": "40"}
-    assert validated["cells"][1] is None
-    assert (other["benchmark"], other["tried"]) == ("late", False)
-    assert not judge_table([], config)["rows"][0]["tried"]
 
 
 def test_a_validation_goes_from_verdicts_to_the_table(tmp_path):

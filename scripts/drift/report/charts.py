@@ -1,20 +1,24 @@
-"""The report's charts: small static SVG curves over iterations, in colours that the page's style sheet sets.
+"""The report's charts: small static SVG curves over iterations, in the page's colours.
 
-Colours are CSS variables (--ink, --muted, --grid, --start, --series-1 ...), so that one picture serves light and dark pages.
-Every method has a colour and a shape of its own; the same ones in every chart.
+Colours are CSS variables (--ink, --muted, --grid, --start, --series-1 ...), so that one picture
+serves light and dark pages. Every method has a colour and a shape of its own, the same in every
+chart.
 """
 
 import io
+from dataclasses import dataclass
 
 import altair as alt
 import polars as pl
+
+from drift.report.reading import START
 
 SHAPES = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼", "cross": "✚"}
 SERIES = len(SHAPES)  # series colours in the style sheet
 SIZE = (300, 170)  # of the plot, pixels; narrow enough for a phone without shrinking the text
 DODGE = 0.05  # iterations between two methods' points, so that their intervals do not cover each other
-START = ("base", "warmup")
 
+# Columns of the points of a chart.
 POINTS = {
     "method": pl.String,
     "iteration": pl.Int32,
@@ -24,17 +28,32 @@ POINTS = {
 }
 
 
-def style(method: str, methods: list[str]) -> dict[str, str]:
-    """The colour, the shape and the shape's sign of a method; policies before the first iteration are grey circles."""
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn: its colour, its shape, and the sign of that shape in texts."""
+
+    colour: str
+    shape: str
+
+    @property
+    def sign(self) -> str:
+        """The shape as a character."""
+        return SHAPES[self.shape]
+
+
+def style(method: str, methods: list[str]) -> Style:
+    """The style of a method; policies before the first iteration are grey circles."""
     if method in START:
-        return {"colour": "var(--start)", "shape": "circle", "sign": "●"}
+        return Style("var(--start)", "circle")
     position = methods.index(method) % SERIES
-    shape = list(SHAPES)[position]
-    return {"colour": f"var(--series-{position + 1})", "shape": shape, "sign": SHAPES[shape]}
+    return Style(f"var(--series-{position + 1})", list(SHAPES)[position])
 
 
 def joined_to_start(points: pl.DataFrame, starts: dict[str, int]) -> pl.DataFrame:
-    """`points` and, for each method, the point of the policy that it started from (-1 base, 0 warm-up) as its first one."""
+    """`points` and, as the first point of each method, that of the policy that it started from.
+
+    `starts`: the iteration of that policy by method, -1 base, 0 warm-up.
+    """
     extra = [
         points.filter(pl.col("method").is_in(START) & (pl.col("iteration") == iteration)).with_columns(
             method=pl.lit(method), low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64)
@@ -45,28 +64,30 @@ def joined_to_start(points: pl.DataFrame, starts: dict[str, int]) -> pl.DataFram
 
 
 def placed(points: pl.DataFrame, methods: list[str]) -> pl.DataFrame:
-    """`points` with the x at which they are drawn: a method's own iterations stand a little beside the whole number."""
+    """`points` with the x at which they are drawn: a method's own iterations a little off the whole
+    number, so that the methods' points do not cover each other."""
     shift = {method: (position - (len(methods) - 1) / 2) * DODGE for position, method in enumerate(methods)}
     series = pl.when(pl.col("method").is_in(START)).then(pl.lit("start")).otherwise("method").alias("series")
-    own_round = pl.col("iteration") > 0
+    own = pl.col("iteration") > 0
     moved = pl.col("method").replace_strict(shift, default=0.0, return_dtype=pl.Float64)
-    return points.with_columns(series, x=pl.col("iteration") + pl.when(own_round).then(moved).otherwise(0.0))
+    return points.with_columns(series, x=pl.col("iteration") + pl.when(own).then(moved).otherwise(0.0))
 
 
 def curve(points: pl.DataFrame, methods: list[str], number: str, rule: float | None = None) -> str:
-    """An SVG curve of `points` (columns as POINTS) over iterations, one line a method, whiskers from low to high.
+    """An SVG curve of `points` (columns as POINTS) over iterations: a line a method, whiskers from
+    low to high.
 
-    `number` is a d3 format of the y axis; `rule` a value to compare with, drawn as a dashed line.
+    `number` is the d3 format of the y axis; `rule` a value to compare with, drawn as a dashed line.
     """
     shown = placed(points.drop_nulls("value"), methods).sort("series", "method", "iteration")
-    styles = {"start": style("base", methods)} | {method: style(method, methods) for method in methods}
+    styles = {"start": style(START[0], methods)} | {method: style(method, methods) for method in methods}
     names = list(styles)
     x = alt.X("x:Q", title=None, axis=_iteration_axis(points), scale=alt.Scale(domain=_ends(points), nice=False))
-    # Axis labels take the room of the plot: a fixed share for them keeps all charts of a row alike.
+    # Axis labels take room from the plot: a fixed width keeps all plots of a row the same size.
     axis = alt.Axis(format=number, tickCount=5, minExtent=36, maxExtent=36)
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=axis)
-    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[styles[name]["colour"] for name in names]), legend=None)
-    shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=[styles[name]["shape"] for name in names]), legend=None)
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[styles[name].colour for name in names]), legend=None)
+    shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=[styles[name].shape for name in names]), legend=None)
     base = alt.Chart(shown).encode(x=x, color=colour)
     own = (pl.col("series") == "start") | (pl.col("iteration") > 0)
     layers = [
@@ -83,7 +104,14 @@ def curve(points: pl.DataFrame, methods: list[str], number: str, rule: float | N
 def svg(chart: alt.LayerChart) -> str:
     """The chart as an SVG element without a background, its text and grid in the page's colours."""
     themed = (
-        chart.configure(background="transparent", padding=4, aria=False, font="system-ui, sans-serif")
+        chart.configure(
+            background="transparent",
+            # Fixed room for the labels: charts next to each other have their axes at one height.
+            autosize=alt.AutoSizeParams(type="none"),
+            padding={"left": 42, "right": 8, "top": 10, "bottom": 24},
+            aria=False,
+            font="system-ui, sans-serif",
+        )
         .configure_view(stroke=None)
         .configure_axis(
             labelColor="var(--muted)",

@@ -1,95 +1,124 @@
-"""What the report says of a run's usage records: what became of every row, and what the jobs cost."""
+"""The report's costs: tokens, steps and time of every policy, and time and memory of every rule."""
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-# A row's way through the programs, for the order of the lineages.
-STAGES = ("turns", "labels", "pools", "prompts", "pairs")
+from drift.config import Config
+from drift.report.reading import Catalog, Policy, configured
 
 
-def ledger_lineages(rows: list[dict]) -> list[dict]:
-    """Every lineage as stretches of one unit, the lineages from raw records to pairs."""
-    lineages: dict[str, list[dict]] = {}
-    for row in rows:
-        lineages.setdefault(row["lineage"], []).append(row)
+@dataclass(frozen=True)
+class PolicyCost:
+    """What went into a policy; None where it was not measured or does not apply."""
 
-    def place(name: str) -> tuple:
-        return STAGES.index(lineages[name][0]["stage"]), not name.endswith("/warmup"), name
-
-    return [ledger_flow(name, lineages[name]) for name in sorted(lineages, key=place)]
-
-
-def ledger_flow(name: str, steps: list[dict]) -> dict:
-    """One lineage: where it starts and ends, and its stretches."""
-    first, last = steps[0], steps[-1]
-    stretches = [new_stretch(first["rows_in"], first["unit_in"])]
-    for step in steps:
-        if step["event"] == "regroup":
-            stretches[-1]["regrouped"] = step["reason"]
-            stretches.append(new_stretch(step["rows_out"], step["unit_out"]))
-        elif step["dropped"] == 0:
-            stretches[-1]["clean"].append(step["reason"])
-        else:
-            whole_width = stretches[-1]["rows"] or 1
-            bar = {"kept": 100 * step["rows_out"] / whole_width, "lost": 100 * step["dropped"] / whole_width}
-            stretches[-1]["steps"].append({**step, **bar})
-    return {
-        "name": name,
-        "rows_in": first["rows_in"],
-        "unit_in": first["unit_in"],
-        "rows_out": last["rows_out"],
-        "unit_out": last["unit_out"],
-        "stretches": stretches,
-    }
+    policy: Policy
+    read: int | None = None  # tokens of prompts sampled for its pairs
+    written: int | None = None  # tokens of replies sampled for its pairs
+    pairs: int | None = None
+    trained: int | None = None  # tokens of its pairs: prompt and reply of both sides
+    steps_done: int | None = None
+    steps_planned: int | None = None
+    changed_share: float | None = None  # of the weights, 0 to 1
+    seconds: float | None = None  # of training
+    evaluated: int | None = None  # tokens read and written in its evaluation, the judges' included
 
 
-def new_stretch(rows: int, unit: str) -> dict:
-    """A stretch of a lineage that begins with `rows` of a unit."""
-    return {"rows": rows, "unit": unit, "steps": [], "clean": [], "regrouped": None}
+_POLICY_SUMS = (
+    "SELECT model, method, iteration, steps_done, steps_planned, changed_share, seconds FROM policies",
+    "SELECT model, method, iteration, count(*) AS pairs, "
+    "sum(2 * len(prompt_token_ids) + chosen_tokens + rejected_tokens) AS trained FROM pairs GROUP BY ALL",
+    "SELECT model, method, iteration, sum(prompt_tokens) FILTER (benchmark IS NULL) AS read, "
+    "sum(completion_tokens) FILTER (benchmark IS NULL) AS written, "
+    "sum(prompt_tokens + completion_tokens) FILTER (benchmark IS NOT NULL) AS evaluated FROM completions GROUP BY ALL",
+)
 
 
-def finite(value: object) -> float | None:
-    """A figure of a benchmark file; None where Snakemake wrote NA or nothing."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+def policy_costs(catalog: Catalog, config: Config) -> list[PolicyCost]:
+    """The cost of every configured policy, in their order."""
+    by_policy: dict[Policy, dict] = {}
+    for sql in _POLICY_SUMS:
+        for row in configured(catalog.query(sql), config):
+            sums = by_policy.setdefault(Policy.of(row), {})
+            sums |= {name: value for name, value in row.items() if name not in ("model", "method", "iteration")}
+    ordered = sorted(by_policy, key=lambda policy: policy.position(config))
+    return [PolicyCost(policy, **by_policy[policy]) for policy in ordered]
 
 
-def timing_rows(folder: Path) -> list[dict]:
-    """Every record of the benchmark files: rule (the folder's name), seconds, peak memory in MiB, CPU seconds."""
-    rows = []
+@dataclass(frozen=True)
+class Timing:
+    """What Snakemake measured of one job; None where it could not."""
+
+    rule: str
+    seconds: float | None
+    memory: float | None  # peak, MiB
+    cpu: float | None  # seconds
+
+
+@dataclass(frozen=True)
+class RuleCost:
+    """The cost of the jobs of one rule."""
+
+    rule: str
+    jobs: int
+    seconds: float
+    mean: float
+    longest: float
+    cpu: float
+    memory: float | None  # None: no job ran long enough to be measured
+
+    @classmethod
+    def of(cls, rule: str, timings: list[Timing]) -> "RuleCost":
+        """The sum of these jobs."""
+        seconds = [timing.seconds for timing in timings if timing.seconds is not None]
+        return cls(
+            rule=rule,
+            jobs=len(timings),
+            seconds=sum(seconds),
+            mean=fmean(seconds) if seconds else 0.0,
+            longest=max(seconds, default=0.0),
+            cpu=sum(timing.cpu for timing in timings if timing.cpu is not None),
+            memory=max((timing.memory for timing in timings if timing.memory is not None), default=None),
+        )
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs by rule, the most expensive first, and their sum; None where nothing was recorded."""
+
+    rules: list[RuleCost]
+    total: RuleCost | None
+
+
+def cost_table(timings: list[Timing]) -> CostTable:
+    """The costs of all rules."""
+    by_rule: dict[str, list[Timing]] = {}
+    for timing in timings:
+        by_rule.setdefault(timing.rule, []).append(timing)
+    costs = [RuleCost.of(rule, jobs) for rule, jobs in by_rule.items()]
+    costs.sort(key=lambda cost: (-cost.seconds, cost.rule))
+    return CostTable(costs, RuleCost.of("all", timings) if timings else None)
+
+
+def read_timings(folder: Path) -> list[Timing]:
+    """Every record in the timings of a run: files RULE/.../NAME.jsonl, an attempt a line."""
+    timings = []
     for file in sorted(folder.rglob("*.jsonl")):
         rule = file.relative_to(folder).parts[0].removesuffix(".jsonl")
         for line in file.read_text(encoding="utf-8").splitlines():
             try:
                 record = json.loads(line)
             except json.JSONDecodeError:
-                continue  # a job that was killed while its record was written; its next attempt has a record of its own
+                continue  # the job was killed while it wrote; its next attempt has a record of its own
             if isinstance(record, dict):
-                figures = {key: finite(record.get(key)) for key in ("s", "max_rss", "cpu_time")}
-                rows.append({"rule": rule, **figures})
-    return rows
+                measured = (_finite(record.get(key)) for key in ("s", "max_rss", "cpu_time"))
+                timings.append(Timing(rule, *measured))
+    return timings
 
 
-def cost_table(rows: list[dict]) -> dict:
-    """Per rule: jobs, total and longest time, CPU time, peak memory; the longest in total first, and the sum of all."""
-    rules: dict[str, list[dict]] = {}
-    for row in rows:
-        rules.setdefault(row["rule"], []).append(row)
-    listed = sorted((rule_cost(rule, jobs) for rule, jobs in rules.items()), key=lambda row: (-row["seconds"], row["rule"]))
-    return {"rules": listed, "total": rule_cost("all", rows) if rows else None}
-
-
-def rule_cost(rule: str, jobs: list[dict]) -> dict:
-    """The cost of the jobs of one rule; memory is None where nothing was measured (jobs shorter than a measurement)."""
-    of = {key: [job[key] for job in jobs if job[key] is not None] for key in ("s", "max_rss", "cpu_time")}
-    seconds = sum(of["s"])
-    return {
-        "rule": rule,
-        "jobs": len(jobs),
-        "seconds": seconds,
-        "mean": fmean(of["s"]) if of["s"] else 0.0,
-        "longest": max(of["s"], default=0.0),
-        "cpu": sum(of["cpu_time"]),
-        "memory": max(of["max_rss"], default=None),
-    }
+def _finite(value: object) -> float | None:
+    """A number of a timing; None where Snakemake wrote NA or nothing."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None

@@ -1,5 +1,8 @@
-"""What the report says of judges: who judged what and how, and how far each agrees with published figures."""
+"""The report's judges: who judged what and how, and how far each agrees with published verdicts."""
 
+from dataclasses import dataclass
+
+from drift.config import Config
 from drift.judging.protocols import judged, protocol_of, words
 from drift.report.metric_labels import Metric, minus, percent, whole
 
@@ -9,7 +12,7 @@ def coefficient(value: float) -> str:
 
 
 AGREEMENT = (
-    Metric("pearson", "Pearson", coefficient, help="correlation of the judge's figures with the published ones"),
+    Metric("pearson", "Pearson", coefficient, help="correlation of the judge's scores with the published ones"),
     Metric("spearman", "Spearman", coefficient, help="the same of their ranks"),
     Metric("kappa", "Kappa", coefficient, help="Cohen's kappa: agreement beyond chance; of scores with quadratic weights"),
     Metric("agreement", "Agreement", percent, help="share of items with the same verdict; of scores: within a point"),
@@ -21,29 +24,64 @@ AGREEMENT = (
 )
 
 
-def judge_table(validation: list[dict], config: dict) -> dict:
-    """One row per benchmark and judge: how it judges, and a cell per measure of agreement; None where it was not tried."""
-    found = {(row["judge"], row["benchmark"], row["metric"]): row for row in validation}
+@dataclass(frozen=True)
+class Measure:
+    """A measure of agreement as it is shown."""
+
+    text: str
+    interval: str | None
+    n: str
+
+
+@dataclass(frozen=True)
+class JudgeRow:
+    """A judge of a benchmark; a measure a metric, None where it is not defined."""
+
+    judge: str
+    benchmark: str
+    model: str
+    how: str
+    measures: list[Measure | None]
+    validated: bool  # whether it was compared with published verdicts
+
+
+@dataclass(frozen=True)
+class JudgeTable:
+    """Every judge of every benchmark."""
+
+    metrics: tuple[Metric, ...]
+    rows: list[JudgeRow]
+
+
+def judged_by(config: Config) -> list[tuple[str, str]]:
+    """Every benchmark with each of its judges, in the order of the configuration."""
+    return judged(config.model_dump(mode="json"))
+
+
+def judge_table(validation: list[dict], config: Config) -> JudgeTable:
+    """A row a benchmark and judge, from the rows of a Validation table."""
+    measured = {(row["judge"], row["benchmark"], row["metric"]): row for row in validation}
+    values = config.model_dump(mode="json")
     rows = []
-    for benchmark, judge in judged(config):
-        row = config["evaluation"]["judges"][judge]
-        measured = [found.get((judge, benchmark, metric.name)) for metric in AGREEMENT]
+    for benchmark, name in judged(values):
+        judge = config.evaluation.judges[name]
+        its_rows = [measured.get((name, benchmark, metric.name)) for metric in AGREEMENT]
         rows.append(
-            {
-                "judge": judge,
-                "benchmark": benchmark,
-                "model": row["endpoint"]["model"] if row["endpoint"] else row["path"],
-                "how": words(protocol_of(config, benchmark, judge)) + (", own template" if row["template"] else ""),
-                "cells": [cell(measure, metric) for measure, metric in zip(measured, AGREEMENT, strict=True)],
-                "tried": any(measured),
-            }
+            JudgeRow(
+                judge=name,
+                benchmark=benchmark,
+                model=judge.endpoint.model if judge.endpoint else judge.path,
+                how=words(protocol_of(values, benchmark, name)) + (", own template" if judge.template else ""),
+                measures=[measure(row, metric) for row, metric in zip(its_rows, AGREEMENT, strict=True)],
+                validated=any(its_rows),
+            )
         )
-    return {"metrics": AGREEMENT, "rows": rows}
+    return JudgeTable(AGREEMENT, rows)
 
 
-def cell(row: dict | None, metric: Metric) -> dict | None:
+def measure(row: dict | None, metric: Metric) -> Measure | None:
     """A measure as it is shown; None where it is not defined."""
     if row is None or row["value"] is None:
         return None
     ends = None if row["low"] is None else f"{metric.text(row['low']).rstrip('%')} to {metric.text(row['high']).rstrip('%')}"
-    return {"text": metric.text(row["value"]), "interval": ends, "n": whole(row["n"])}
+    return Measure(metric.text(row["value"]), ends, whole(row["n"]))

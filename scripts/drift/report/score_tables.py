@@ -1,168 +1,169 @@
-"""What the report shows of scores: a table per benchmark, comparisons of policies, and which scores it does not show together."""
+"""The report's scores: a table a benchmark, and the scores that are withheld."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
-from drift.names import HELDOUT_PAIRS
-from drift.report import charts
+from drift.config import Config
+from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.report.judge_tables import judged_by
-from drift.report.metric_labels import Metric, in_order, points, probability, signed
+from drift.report.metric_labels import Metric, in_order, points, signed
+from drift.report.reading import Policy
 
-SIGNIFICANT = 0.05
+Direction = Literal["", "up", "down"]
 
 
-def title_of(benchmark: str) -> str:
+def benchmark_title(benchmark: str) -> str:
+    """What the page calls a benchmark."""
     return "held-out corrections" if benchmark == HELDOUT_PAIRS else benchmark
 
 
-def refusals(asked: Iterable[dict]) -> dict[tuple[str, str], str]:
-    """Which judges' scores of which benchmarks are not shown, and why.
+def refusals(completions: Iterable[dict]) -> dict[tuple[str, str], str]:
+    """Why scores are withheld, by benchmark and judge: one judge's name stood for several models.
 
-    `asked`: benchmark, judge, and the model that answered as it (policy_hash), for every policy. One name may stand for several
-    models: an endpoint serves another one under it, or the configuration was changed between two policies.
+    An endpoint may serve another model under a name, or the configuration may have changed between
+    two policies. `completions`: benchmark, judge, policy (method, iteration) and the model that
+    answered as the judge (policy_hash).
     """
     models: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for row in asked:
+    for row in completions:
         policy = row["method"] if row["iteration"] < 1 else f"{row['method']} {row['iteration']}"
         models.setdefault((row["benchmark"], row["judge"]), {}).setdefault(row["policy_hash"], []).append(policy)
-    return {
-        place: f"{place[1]} was {len(found)} models when it judged {place[0]}: "
-        + "; ".join(f"{model[:40]} for {', '.join(policies)}" for model, policies in sorted(found.items()))
-        + ". Different judges' scores are no scale to put policies on, so they are not shown in one column. Delete the judge "
-        f"folders under */eval/{place[0]}/judge/{place[1]} and run again, so that one model judges all policies."
-        for place, found in models.items()
-        if len(found) > 1
-    }
-
-
-def judge_notices(scores: list[dict], refused: dict[tuple[str, str], str]) -> list[dict]:
-    """What a reader must know of the judges before any number."""
-    found = [{"title": "Scores withheld", "text": text, "kind": "failure"} for text in refused.values()]
-    judges: dict[str, set[str]] = {}
-    for score in scores:
-        if score["judge"]:
-            judges.setdefault(score["benchmark"], set()).add(score["judge"])
-    for benchmark, judge in sorted({(row["benchmark"], row["judge"]) for row in scores if "written_win_rate" in row["metric"]}):
-        text = (
-            f"{judge} gives no probabilities for {benchmark}, so the letters that it wrote count. Their share is another measure than "
-            "a win rate from probabilities; length control, which is made for those, is left out."
-        )
-        found.append({"title": "Letters without probabilities", "text": text, "kind": "note"})
-    for benchmark, names in judges.items():
-        if len(names) > 1:
-            text = (
-                f"{benchmark} was judged by {' and by '.join(sorted(names))}. Each has columns and curves of its own: two judges "
-                "of the same answers differ by more than the methods do, so their scores are not put in one column."
+    reasons = {}
+    for (benchmark, judge), by_model in models.items():
+        if len(by_model) > 1:
+            named = "; ".join(f"{model[:40]} for {', '.join(policies)}" for model, policies in sorted(by_model.items()))
+            reasons[benchmark, judge] = (
+                f"{judge} was {len(by_model)} models when it judged {benchmark}: {named}. Scores of different judges are not "
+                "on one scale, so they are not shown in one column. Delete the judge "
+                f"folders under */eval/{benchmark}/judge/{judge} and run again, so that one model judges all policies."
             )
-            found.append({"title": "Several judges", "text": text, "kind": "note"})
-    return found
+    return reasons
 
 
-def places(rows: list[dict], config: dict) -> list[tuple[str, str]]:
-    """Every benchmark and judge of the rows in the order of the configuration; in each benchmark last what nobody judged."""
-    order = [*judged_by(config), *((name, "") for name in config["evaluation"]["benchmarks"]), (HELDOUT_PAIRS, "")]
-    names = [*config["evaluation"]["benchmarks"], HELDOUT_PAIRS]
-    found = {(row["benchmark"], row["judge"]) for row in rows}
-    return sorted(found & set(order), key=lambda place: (names.index(place[0]), order.index(place)))
+def scored_benchmarks(rows: list[dict], config: Config) -> list[tuple[str, str]]:
+    """Every benchmark and judge of the rows, in the order of the configuration.
+
+    What no judge measured (UNJUDGED) comes last in each benchmark.
+    """
+    benchmarks = [*config.evaluation.benchmarks, HELDOUT_PAIRS]
+    order = [*judged_by(config), *((name, UNJUDGED) for name in benchmarks)]
+    scored = {(row["benchmark"], row["judge"]) for row in rows}
+    return sorted(scored & set(order), key=lambda pair: (benchmarks.index(pair[0]), order.index(pair)))
 
 
-def score_tables(scores: list[dict], config: dict) -> list[dict]:
-    """A table per benchmark, a row per policy, a column per judge and metric; details in a second table of the benchmark."""
-    found = []
-    listed = places(scores, config)
-    for benchmark in dict.fromkeys(benchmark for benchmark, _ in listed):
-        of_benchmark = [score for score in scores if score["benchmark"] == benchmark]
-        groups = []
-        for judge in (judge for name, judge in listed if name == benchmark):
-            names = {score["metric"] for score in of_benchmark if score["judge"] == judge}
-            title = f"judged by {judge}" if judge else "answers" if benchmark != HELDOUT_PAIRS else ""
-            groups.append({"judge": judge, "title": title, "metrics": in_order(names)})
-        found.append({"title": title_of(benchmark), **score_rows(of_benchmark, groups, config, False)})
-        if any(metric.detail for group in groups for metric in group["metrics"]):
-            found[-1]["more"] = score_rows(of_benchmark, groups, config, True)
-    return found
+@dataclass(frozen=True)
+class Cell:
+    """A score as it is shown; one without a value is not a statistic but a count."""
+
+    text: str
+    value: float | None = None
+    n: int | None = None
+    total: int | None = None
+    interval: str | None = None
+    spread: str | None = None  # over several samples of every answer
+    direction: Direction = ""
 
 
-def score_rows(scores: list[dict], groups: list[dict], config: dict, detail: bool) -> dict:
-    """The columns that are details, or those that are not, and a row per policy."""
-    kept = [{**group, "metrics": [m for m in group["metrics"] if m.detail == detail]} for group in groups]
-    kept = [{**group, "counted": bool(group["judge"]) and not detail} for group in kept if group["metrics"]]
-    policies: dict[tuple, dict] = {}
+@dataclass(frozen=True)
+class Group:
+    """Columns of one judge, or of what was measured without one."""
+
+    judge: str
+    title: str
+    metrics: list[Metric]
+    counted: bool  # whether a last column counts the items that were judged
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """The scores of a policy, a cell a column; None where a score is not defined."""
+
+    policy: Policy
+    cells: list[Cell | None]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores of a benchmark; `details` are shown on demand."""
+
+    title: str
+    groups: list[Group]
+    rows: list[ScoreRow]
+    details: "ScoreTable | None" = None
+
+
+def score_tables(scores: list[dict], config: Config) -> list[ScoreTable]:
+    """A table a benchmark, a row a policy, a column a judge and metric."""
+    judges: dict[str, list[str]] = {}
+    for benchmark, judge in scored_benchmarks(scores, config):
+        judges.setdefault(benchmark, []).append(judge)
+    return [
+        score_table(benchmark, names, [score for score in scores if score["benchmark"] == benchmark])
+        for benchmark, names in judges.items()
+    ]
+
+
+def score_table(benchmark: str, judges: list[str], scores: list[dict]) -> ScoreTable:
+    """The table of one benchmark's `scores`."""
+    title = benchmark_title(benchmark)
+    groups, details = [], []
+    for judge in judges:
+        metrics = in_order({score["metric"] for score in scores if score["judge"] == judge})
+        group_title = f"judged by {judge}" if judge else "answers" if benchmark != HELDOUT_PAIRS else ""
+        main, more = [m for m in metrics if not m.detail], [m for m in metrics if m.detail]
+        if main:
+            groups.append(Group(judge, group_title, main, counted=bool(judge)))
+        if more:
+            details.append(Group(judge, group_title, more, counted=False))
+    more_of_it = ScoreTable(title, details, score_rows(scores, details)) if details else None
+    return ScoreTable(title, groups, score_rows(scores, groups), more_of_it)
+
+
+def score_rows(scores: list[dict], groups: list[Group]) -> list[ScoreRow]:
+    """A row a policy, with the columns of `groups`."""
+    by_policy: dict[Policy, dict[tuple[str, str], dict]] = {}
     for score in scores:
-        of = policies.setdefault((score["model"], score["method"], score["iteration"]), {})
-        of[score["judge"], score["metric"]] = score
+        by_policy.setdefault(Policy.of(score), {})[score["judge"], score["metric"]] = score
     rows = []
-    for (model, method, iteration), of in policies.items():
+    for policy, its_scores in by_policy.items():
         cells = []
-        for group in kept:
-            of_group = [of.get((group["judge"], metric.name)) for metric in group["metrics"]]
-            cells += [score_cell(score, metric) for score, metric in zip(of_group, group["metrics"], strict=True)]
-            if group["counted"]:
-                cells.append(judged_cell(of_group))
-        rows.append(
-            {"model": model, "method": method, "iteration": iteration, "cells": cells} | charts.style(method, config["methods"])
-        )
-    return {"groups": kept, "rows": rows, "more": None}
+        for group in groups:
+            in_group = [its_scores.get((group.judge, metric.name)) for metric in group.metrics]
+            cells += [score_cell(score, metric) for score, metric in zip(in_group, group.metrics, strict=True)]
+            if group.counted:
+                cells.append(judged_cell(in_group))
+        rows.append(ScoreRow(policy, cells))
+    return rows
 
 
-def score_cell(score: dict | None, metric: Metric) -> dict | None:
+def score_cell(score: dict | None, metric: Metric) -> Cell | None:
     """A score as it is shown; None where it is not defined."""
     if score is None or score["value"] is None:
         return None
-    cell = {"value": score["value"], "text": metric.text(score["value"]), "n": score["n"], "total": score["total"]}
     spread = score["spread"]
-    cell["spread"] = None if spread is None else f"± {metric.text(spread)} in {score['samples']} samples"
-    return cell | {"interval": interval(score, metric.text), "sign": sign(score) if metric.text in (points, signed) else ""}
+    return Cell(
+        text=metric.text(score["value"]),
+        value=score["value"],
+        n=score["n"],
+        total=score["total"],
+        interval=interval(score, metric.text),
+        spread=None if spread is None else f"± {metric.text(spread)} in {score['samples']} samples",
+        direction=direction(score) if metric.text in (points, signed) else "",
+    )
 
 
-def interval(row: dict, text) -> str | None:
+def judged_cell(scores: list[dict | None]) -> Cell | None:
+    """How many items the first score of a judge is over."""
+    first = next((score for score in scores if score is not None), None)
+    return None if first is None else Cell(f"{first['n']:,} of {first['total']:,}")
+
+
+def interval(row: dict, text: Callable[[float], str]) -> str | None:
     """An interval as it is shown; None where there is none."""
     return None if row["low"] is None else f"{text(row['low']).rstrip('%')} to {text(row['high']).rstrip('%')}"
 
 
-def sign(row: dict) -> str:
-    """Whether an interval lies above or below 0."""
+def direction(row: dict) -> Direction:
+    """Whether an interval is above or below 0."""
     return "" if row["low"] is None else "up" if row["low"] > 0 else "down" if row["high"] < 0 else ""
-
-
-def judged_cell(of_group: list[dict | None]) -> dict | None:
-    """How many items the judge's main figure is of."""
-    first = next((score for score in of_group if score is not None), None)
-    return None if first is None else {"text": f"{first['n']:,} of {first['total']:,}", "value": None}
-
-
-def comparison_tables(comparisons: list[dict], config: dict) -> list[dict]:
-    """A table per benchmark, judge and metric: which policy is compared with which, by how much they differ, and how surely."""
-    found = []
-    for benchmark, judge in places(comparisons, config):
-        here = [row for row in comparisons if (row["benchmark"], row["judge"]) == (benchmark, judge)]
-        for metric in in_order({row["metric"] for row in here}):
-            by = f", judged by {judge}" if judge else ""
-            rows = [compared(row, metric, config) for row in here if row["metric"] == metric.name]
-            found.append(
-                {
-                    "title": f"{title_of(benchmark)}: {metric.label}{by}",
-                    "rows": rows,
-                    "found": sum(bool(row["sign"]) for row in rows),
-                }
-            )
-    return found
-
-
-def compared(row: dict, metric: Metric, config: dict) -> dict:
-    """A comparison as it is shown; coloured only where it stands after the correction."""
-    shown = {**row, **charts.style(row["method"], config["methods"]), "difference": None, "p": None, "p_holm": None}
-    shown |= {
-        "interval": None,
-        "sign": "",
-        "against": {"base": "base model", "previous": "iteration before", "method": "other method"}[row["against"]],
-    }
-    if row["difference"] is None:
-        return shown
-    stands = row["p_holm"] < SIGNIFICANT
-    return shown | {
-        "difference": metric.difference(row["difference"]),
-        "interval": interval(row, metric.difference),
-        "sign": ("up" if row["difference"] > 0 else "down") if stands else "",
-        "p": probability(row["p"]),
-        "p_holm": probability(row["p_holm"]),
-    }

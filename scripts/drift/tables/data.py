@@ -141,7 +141,7 @@ class Tasks(dy.Schema):
 
 
 class Ledger(dy.Schema):
-    """Where every row went, from raw records to trained pairs. Within a lineage, a step starts with what the last one left."""
+    """Where every row went, from raw records to trained pairs. A step of a lineage starts with what the one before left."""
 
     lineage = dy.String(primary_key=True, description="what is being followed: a source, a pool, or a policy's pairs")
     step = dy.Int32(primary_key=True, description="order within the lineage, from 0")

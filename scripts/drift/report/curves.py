@@ -1,0 +1,103 @@
+"""The report's curves over the iterations: which statistics are drawn, in which order."""
+
+from dataclasses import dataclass
+
+import markupsafe
+import polars as pl
+
+from drift.config import Config
+from drift.names import HELDOUT_PAIRS
+from drift.report import charts
+from drift.report.metric_labels import TRAINING_CURVES, Metric, in_order
+from drift.report.reading import START, Catalog, configured
+from drift.report.score_tables import scored_benchmarks
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with the sentence below it, which says how to read it."""
+
+    title: str
+    svg: markupsafe.Markup
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ModelCharts:
+    """The charts of one model."""
+
+    model: str
+    charts: list[Chart]
+
+
+def curve_charts(scores: list[dict], catalog: Catalog, config: Config) -> list[ModelCharts]:
+    """The curves of every model: of its scores, then of its training."""
+    margins = {metric.name: configured(margin_points(catalog, metric.name), config) for metric in TRAINING_CURVES}
+    return [
+        ModelCharts(
+            model,
+            [
+                *score_charts([row for row in scores if row["model"] == model], config),
+                *training_charts(model, margins, config),
+            ],
+        )
+        for model in config.models
+    ]
+
+
+def score_charts(scores: list[dict], config: Config) -> list[Chart]:
+    """The curves of one model's scores, the most telling metrics of each benchmark first."""
+    shown = []
+    scored = scored_benchmarks(scores, config)
+    several = len({benchmark for benchmark, _ in scored}) > 2
+    for benchmark, judge in scored:
+        rows = [row for row in scores if (row["benchmark"], row["judge"]) == (benchmark, judge)]
+        # With several benchmarks or judges a title must name those that the curve is about.
+        judges = [name for other, name in scored if other == benchmark and name]
+        names = [benchmark] * (several and benchmark != HELDOUT_PAIRS) + [judge] * (bool(judge) and len(judges) > 1)
+        for metric in in_order({row["metric"] for row in rows}):
+            if metric.curve:
+                points = [row for row in rows if row["metric"] == metric.name]
+                shown.append(chart(points, metric, " · ".join([metric.label, *names]), config, joined=True))
+    return [one for one in shown if one is not None]
+
+
+def training_charts(model: str, margins: dict[str, list[dict]], config: Config) -> list[Chart]:
+    """The curves of one model's training margins; `margins`: points by metric."""
+    shown = [
+        chart([row for row in margins[metric.name] if row["model"] == model], metric, metric.label, config, joined=False)
+        for metric in TRAINING_CURVES
+    ]
+    return [one for one in shown if one is not None]
+
+
+def margin_points(catalog: Catalog, column: str) -> list[dict]:
+    """Mean and middle half of a column of the margins, for every policy."""
+    return catalog.query(
+        f"SELECT model, method, iteration, avg({column}) AS value, quantile_cont({column}, 0.25) AS low, "
+        f"quantile_cont({column}, 0.75) AS high FROM margins GROUP BY ALL ORDER BY ALL"
+    )
+
+
+def chart(rows: list[dict], metric: Metric, title: str, config: Config, *, joined: bool) -> Chart | None:
+    """A chart of one model's `rows`; None where no row has a value.
+
+    `joined`: the line of each method begins at the policy that it started from.
+    """
+    points = pl.DataFrame([{name: row[name] for name in charts.POINTS} for row in rows], schema=charts.POINTS)
+    if points["value"].drop_nulls().is_empty():
+        return None
+    if joined:
+        drawn = set(points["method"])
+        starts = {name: config.recipes[name].start for name in config.methods if name in drawn}
+        iterations = {name: -1 if start == "base" else 0 for name, start in starts.items()}
+        points = charts.joined_to_start(points, iterations)
+    svg = charts.curve(points, config.methods, metric.axis, metric.rule)
+    # The one text that is not escaped: its only words are axis labels, which Vega escapes itself.
+    return Chart(title, markupsafe.Markup(svg), metric.curve)
+
+
+def legend(config: Config) -> list[tuple[str, charts.Style]]:
+    """What the colours and shapes stand for."""
+    methods = [(method, charts.style(method, config.methods)) for method in config.methods]
+    return [("base, warm-up", charts.style(START[0], config.methods)), *methods]

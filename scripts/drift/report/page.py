@@ -1,0 +1,83 @@
+"""The page: everything that it shows, and how it is rendered."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from drift.config import Config
+from drift.labelers.lexical import CHECKED
+from drift.report import charts, header, metric_labels
+from drift.report.comparison_tables import comparison_tables
+from drift.report.cost_tables import cost_table, policy_costs, read_timings
+from drift.report.curves import curve_charts, legend
+from drift.report.data_tables import agreement_table, contamination
+from drift.report.gate_tables import gate_summary
+from drift.report.judge_tables import judge_table
+from drift.report.ledger_tables import ledger_lineages
+from drift.report.pair_tables import dropped_table, sampled_pairs
+from drift.report.reading import START, Catalog, configured
+from drift.report.score_tables import refusals, score_tables
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates/report"
+FILTERS = (
+    metric_labels.duration,
+    metric_labels.iteration_name,
+    metric_labels.percent,
+    metric_labels.size,
+    metric_labels.whole,
+)
+
+# Who answered as a judge, for every policy.
+_JUDGE_MODELS = """
+    SELECT DISTINCT benchmark, judge, method, iteration, policy_hash
+    FROM completions
+    WHERE judge IS NOT NULL AND method IS NOT NULL AND error IS NULL
+    ORDER BY ALL
+"""
+
+
+def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
+    """What the templates show of a run, by the names that they use."""
+    refused = refusals(catalog.query(_JUDGE_MODELS))
+    scores, comparisons = (
+        [row for row in configured(catalog.query(sql), config) if (row["benchmark"], row["judge"]) not in refused]
+        for sql in ("SELECT * FROM scores", "SELECT * FROM comparisons")
+    )
+    gates = gate_summary(catalog, config)
+    return {
+        "run": config.run,
+        "several_models": len(config.models) > 1,
+        "catalog": catalog.path,
+        "styles": {method: charts.style(method, config.methods) for method in (*START, *config.methods)},
+        "notices": header.notices(config, gates) + header.judge_notices(scores, refused),
+        "facts": header.facts(config),
+        "versions": header.versions(catalog, config),
+        "scores": score_tables(scores, config),
+        "judges": judge_table(catalog.query("SELECT * FROM validation"), config),
+        "comparisons": comparison_tables(comparisons, config),
+        "charts": curve_charts(scores, catalog, config),
+        "legend": legend(config),
+        "ledger": ledger_lineages(catalog.query("SELECT * FROM ledger ORDER BY lineage, step")),
+        "agreement": agreement_table(catalog),
+        "heuristics": {name: CHECKED for name, row in config.data.labelers.items() if row.kind == "lexical"},
+        "contamination": contamination(catalog, config),
+        "gates": gates,
+        "pairs": sampled_pairs(catalog, config),
+        "dropped": dropped_table(catalog, config),
+        "policy_costs": policy_costs(catalog, config),
+        "cost": cost_table(read_timings(timings)),
+    }
+
+
+def render(**context: Any) -> str:
+    """The page. Every value is escaped; a name that a template misspells is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {function.__name__: function for function in FILTERS}
+    return environment.get_template("page.html.j2").render(context)

@@ -1,0 +1,107 @@
+"""The report's pairs: a sample of them to read, and why other prompts gave none."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from drift.config import Config
+from drift.report.excerpts import Excerpt, excerpt
+from drift.report.reading import Catalog, Policy, configured
+
+SAMPLED_PAIRS = 12
+
+# The last iteration's pairs of every method, in an order that their ids alone decide.
+_LAST_PAIRS = f"""
+    SELECT *, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
+    FROM pairs
+    WHERE
+        iteration > 0
+        AND (model, method, iteration) IN (SELECT (model, method, max(iteration)) FROM pairs GROUP BY model, method)
+    QUALIFY position <= {SAMPLED_PAIRS}
+    ORDER BY position
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The chosen or the rejected reply of a pair."""
+
+    text: Excerpt
+    origin: str
+    tokens: int
+
+    @classmethod
+    def of(cls, row: dict, side: str) -> "Side":
+        """That side of a row of the pairs."""
+        origin = "logged reply" if row[f"{side}_from"] == "logged" else "sampled"
+        return cls(excerpt(row[side]), origin, row[f"{side}_tokens"])
+
+
+@dataclass(frozen=True)
+class SampledPair:
+    """A pair as the page shows it."""
+
+    policy: Policy
+    pair_id: str
+    earlier: int  # messages before the one that was answered
+    asked: Excerpt
+    chosen: Side
+    rejected: Side
+    feedback: Excerpt | None  # the user's answer to the logged reply
+
+
+def sampled_pairs(catalog: Catalog, config: Config) -> list[SampledPair]:
+    """A dozen pairs of the methods' last iterations, evenly spread, the same ones every time."""
+    rows = configured(catalog.query(_LAST_PAIRS), config)
+    groups = len({(row["model"], row["method"]) for row in rows})
+    each = math.ceil(SAMPLED_PAIRS / groups) if groups else 0
+    picked = [row for row in rows if row["position"] <= each][:SAMPLED_PAIRS]
+    feedback = feedback_of(catalog, [row["pair_id"] for row in picked])
+    return [
+        SampledPair(
+            policy=Policy.of(row),
+            pair_id=row["pair_id"],
+            earlier=len(row["prompt"]) - 1,
+            asked=excerpt(row["prompt"][-1]["content"]),
+            chosen=Side.of(row, "chosen"),
+            rejected=Side.of(row, "rejected"),
+            feedback=feedback.get((config.recipes[row["method"]].prompts, row["pair_id"])),
+        )
+        for row in picked
+    ]
+
+
+def feedback_of(catalog: Catalog, ids: list[str]) -> dict[tuple[str, str], Excerpt]:
+    """What users answered to the logged replies of these prompts, by pool and prompt."""
+    feedback = {}
+    for pool in ("dsat", "sat", "corrections"):
+        sql = f"SELECT prompt_id, feedback FROM {pool} WHERE feedback IS NOT NULL AND prompt_id IN (SELECT unnest(?))"
+        for row in catalog.query(sql, ids):
+            feedback[pool, row["prompt_id"]] = excerpt(row["feedback"])
+    return feedback
+
+
+@dataclass(frozen=True)
+class DroppedTable:
+    """How many prompts became pairs, and why the others did not: a column a policy."""
+
+    policies: list[Policy]
+    kept: list[int]
+    reasons: list[tuple[str, list[int]]]  # the commonest first
+
+
+def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
+    """The pairs and the dropped prompts of every configured policy."""
+    made = configured(catalog.query("SELECT model, method, iteration, count(*) AS n FROM pairs GROUP BY ALL"), config)
+    lost = configured(catalog.query("SELECT model, method, iteration, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
+    kept = Counter({Policy.of(row): row["n"] for row in made})
+    reasons: dict[str, Counter[Policy]] = {}
+    for row in lost:
+        reasons.setdefault(row["reason"], Counter())[Policy.of(row)] = row["n"]
+    policies = sorted({Policy.of(row) for row in (*made, *lost)}, key=lambda policy: policy.position(config))
+    ordered = sorted(reasons.items(), key=lambda reason: (-reason[1].total(), reason[0]))
+    return DroppedTable(
+        policies,
+        [kept[policy] for policy in policies],
+        [(reason, [counts[policy] for policy in policies]) for reason, counts in ordered],
+    )

@@ -1,0 +1,79 @@
+"""Inputs of the rules that sum up a run: the ledger, the catalog and the report."""
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from drift import plugins
+from drift.judging import protocols
+from drift.layout import BASE
+
+
+class ReportInputs:
+    """What the tables of a run are, all models and policies together.
+
+    `policies`: MODEL/POLICY of every policy; `paths`: layout.paths of the run.
+    """
+
+    def __init__(self, config: dict, paths: SimpleNamespace, policies: list[str]):
+        self._config, self._paths = config, paths
+        self._policies = [policy.split("/", 1) for policy in policies]
+
+    def configuration(self, wildcards: Any) -> str:
+        """The whole configuration as JSON with sorted keys."""
+        return json.dumps(self._config, sort_keys=True)
+
+    def ledgers(self, wildcards: Any) -> list[str]:
+        """The ledgers of all stages."""
+        paths, config = self._paths, self._config
+        pools = {"dsat", "corrections", *(config["recipes"][method]["prompts"] for method in config["methods"])}
+        parts = [paths.stage_ledger.format(stage=stage) for stage in ("turns", "labels", "pools")]
+        for model in config["models"]:
+            parts += [paths.prompts_ledger.format(model=model, table=table) for table in sorted(pools)]
+            parts += [
+                paths.benchmark_prompts_ledger.format(model=model, benchmark=benchmark)
+                for benchmark in config["evaluation"]["benchmarks"]
+            ]
+        return parts + self._of_trained(paths.pairs_ledger)
+
+    def contamination(self, wildcards: Any) -> list[str]:
+        """What training rows hold of the benchmarks that are not kept out of them."""
+        benchmarks = self._config["evaluation"]["benchmarks"]
+        return [self._paths.contamination.format(benchmark=name) for name, row in benchmarks.items() if not row["keep_out"]]
+
+    def diagnostics(self, wildcards: Any) -> list[str]:
+        """The diagnostics of every trained policy."""
+        return self._of_trained(self._paths.diagnostics)
+
+    def validation(self, wildcards: Any) -> list[str]:
+        """The validation of the judges, where published verdicts are configured."""
+        return [self._paths.validation] if self._config["evaluation"]["validation"] else []
+
+    @property
+    def plugins(self) -> list[Path]:
+        """What report.py loads by name: benchmarks, for the labels of their metrics, and verdicts."""
+        rows = self._config["evaluation"]["benchmarks"].values()
+        verdicts = {
+            protocols.protocol_of(self._config, benchmark, judge).verdict for benchmark, judge in protocols.judged(self._config)
+        }
+        return [
+            *(plugins.source_of(plugins.BENCHMARKS, kind) for kind in sorted({row["kind"] for row in rows})),
+            *(plugins.source_of(plugins.VERDICTS, verdict) for verdict in sorted(verdicts)),
+        ]
+
+    def _of_trained(self, pattern: str) -> list[str]:
+        return [pattern.format(model=model, trained=policy) for model, policy in self._policies if policy != BASE]
+
+
+def table_comments(scripts: Path) -> str:
+    """A hash of the modules that declare the tables, descriptions and docstrings included.
+
+    The catalog shows those, but the fingerprint of its code leaves them out. Comments and
+    formatting do not count here either.
+    """
+    modules = sorted((scripts / "drift/tables").glob("*.py"))
+    trees = [ast.dump(ast.parse(module.read_text(encoding="utf-8"))) for module in modules]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:12]

@@ -1,0 +1,63 @@
+"""What a reader must know comes before any number."""
+
+from drift.report.gate_tables import Gate, GateSummary
+from drift.report.header import facts, judge_notices, notices, versions
+from drift.report.reading import Policy
+from tests.builders.run import CONFIG, evaluation
+from tests.unit.report.rows import score
+
+PASSED = GateSummary([])
+
+
+def test_label_noise_is_named():
+    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"label_noise": 0.25})})
+    (notice,) = (one for one in notices(config, PASSED) if one.title == "Label noise")
+    assert notice.text.startswith("25.0%")
+
+
+def test_trusted_judge_is_not_warned_about():
+    config = CONFIG.model_copy(update={"evaluation": evaluation(trusted=True)})
+    assert [notice.title for notice in notices(CONFIG, PASSED)] == ["Judge tiny", "Labels"]
+    assert [notice.title for notice in notices(config, PASSED)] == ["Labels"]
+
+
+def test_failed_gates_are_a_notice():
+    policy = Policy("m", "drift", 1)
+    gates = GateSummary([Gate(policy, "one_bos", False, "3 prompts"), Gate(policy, "finite", True, "")])
+    assert [gate.name for gate in gates.failed] == ["one_bos"]
+    (notice,) = (one for one in notices(CONFIG, gates) if one.kind == "failure")
+    assert notice.text.startswith("1 of 2 correctness gates failed")
+
+
+def test_gates_of_a_run_are_listed_by_policy(catalog):
+    from drift.report.gate_tables import gate_summary
+
+    gates = gate_summary(catalog, CONFIG)
+    assert (gates.total, gates.failed) == (5 * 4, [])
+    assert [(policy.method, policy.iteration) for policy in gates.by_policy][:2] == [("warmup", 0), ("drift", 1)]
+
+
+def test_several_judges_of_a_benchmark_are_named():
+    rows = [score("huge", value=0.7), score("tiny"), score("", "response_tokens", value=100)]
+    (notice,) = judge_notices(rows, {})
+    assert notice.title == "Several judges"
+    assert notice.text.startswith("heldout was judged by huge and by tiny.")
+
+
+def test_a_judge_without_probabilities_is_named():
+    (notice,) = judge_notices([score("tiny", "written_win_rate")], {})
+    assert notice.title == "Letters without probabilities"
+    assert notice.text.startswith("tiny gives no probabilities for heldout")
+
+
+def test_withheld_scores_are_a_failure():
+    (notice,) = judge_notices([], {("heldout", "tiny"): "why"})
+    assert (notice.title, notice.text, notice.kind) == ("Scores withheld", "why", "failure")
+
+
+def test_facts_and_versions_of_a_run(catalog):
+    shown = dict(facts(CONFIG))
+    assert shown["Sources"] == ["wildchat (wildchat)"]
+    assert shown["Labels"] == ["rules (lexical heuristic)"]
+    assert shown["Training"][:2] == ["beta 0.1", "learning_rate 5e-07"]
+    assert versions(catalog, CONFIG) == [("torch", "2.8.0"), ("trl", "0.24.0")]

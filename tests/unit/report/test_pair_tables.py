@@ -1,0 +1,33 @@
+"""Pairs to read, and prompts without one."""
+
+from drift.report.excerpts import LONGEST, OPEN_CHARACTERS, OPEN_LINES, Excerpt, excerpt
+from drift.report.pair_tables import dropped_table, sampled_pairs
+from tests.builders.run import CONFIG
+
+
+def test_sampled_pairs_are_of_the_last_iterations(catalog):
+    pairs = sampled_pairs(catalog, CONFIG)
+    assert len(pairs) == 12
+    assert {(pair.policy.method, pair.policy.iteration) for pair in pairs} == {("drift", 2), ("spin", 2)}
+    assert len({(pair.policy.method, pair.pair_id) for pair in pairs}) == 12
+    spin = next(pair for pair in pairs if pair.policy.method == "spin")
+    assert (spin.earlier, spin.chosen.origin, spin.rejected.origin) == (2, "logged reply", "sampled")
+    (row,) = catalog.query("SELECT feedback FROM sat WHERE prompt_id = ?", spin.pair_id)
+    assert spin.feedback == excerpt(row["feedback"]), "the feedback is of the method's own pool"
+
+
+def test_long_text_is_folded_then_cut():
+    shown = excerpt("a" * 6000)
+    assert (len(shown.head), len(shown.rest), shown.left_out) == (OPEN_CHARACTERS, LONGEST - OPEN_CHARACTERS, 1000)
+    assert excerpt("short") == Excerpt("short", "", 0)
+    moves = "".join(f"{n}.e4 e5\n" for n in range(30))
+    shown = excerpt(moves)
+    assert shown.head.count("\n") == OPEN_LINES
+    assert shown.head + shown.rest == moves
+
+
+def test_dropped_prompts_and_pairs_add_up(catalog):
+    dropped = dropped_table(catalog, CONFIG)
+    assert [(policy.method, policy.iteration) for policy in dropped.policies][:3] == [("warmup", 0), ("drift", 1), ("drift", 2)]
+    totals = [kept + sum(counts[i] for _, counts in dropped.reasons) for i, kept in enumerate(dropped.kept)]
+    assert totals == [18] * 5

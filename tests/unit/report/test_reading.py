@@ -1,0 +1,34 @@
+"""The catalog and the configuration as the report reads them."""
+
+import pytest
+
+from drift import cli
+from drift.report.reading import Catalog, configured, read_config
+from tests.builders.run import CONFIG
+
+
+def test_missing_table_is_named_with_its_cure(home, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(cli.StageError, match="Run from the folder where the catalog was made"):
+        Catalog(str(home / "results/demo/catalog.duckdb")).query("SELECT * FROM scores")
+
+
+def test_missing_catalog_is_named_with_its_cure(tmp_path):
+    with pytest.raises(cli.StageError, match=r"catalog\.py"):
+        Catalog(str(tmp_path / "none.duckdb"))
+
+
+def test_configuration_of_a_run_is_read_back(home, tmp_path):
+    assert read_config(home / "results/demo/config.resolved.yaml") == CONFIG
+    (tmp_path / "old.yaml").write_text("run: demo\nrounds: 3\n")
+    with pytest.raises(cli.StageError, match=r"(?s)old\.yaml: .*unknown key.*run the pipeline again"):
+        read_config(tmp_path / "old.yaml")
+
+
+def test_policies_of_earlier_runs_are_left_out_and_others_in_order():
+    rows = [
+        {"model": "qwen-0.5b", "method": method, "iteration": iteration}
+        for method, iteration in (("spin", 1), ("older", 1), ("drift", 2), ("drift", 1), ("warmup", 0), ("base", -1))
+    ] + [{"model": "older", "method": "base", "iteration": -1}]
+    kept = [(row["method"], row["iteration"]) for row in configured(rows, CONFIG)]
+    assert kept == [("base", -1), ("warmup", 0), ("drift", 1), ("drift", 2), ("spin", 1)]

@@ -1,0 +1,57 @@
+"""Scores and comparisons as the page shows them."""
+
+from drift import tables
+from drift.report import metric_labels
+from drift.report.comparison_tables import comparison_tables
+from drift.report.score_tables import score_tables
+from tests.builders.run import CONFIG, evaluation
+from tests.unit.report.rows import score
+
+
+def test_every_judge_has_columns_of_its_own():
+    both = evaluation(
+        judges={"huge": {"path": "hf:x/z@z"}},
+        benchmarks={"heldout": {"kind": "heldout", "judge": ["tiny", "huge"]}},
+    )
+    rows = [score("huge", value=0.7), score("tiny"), score("", "response_tokens", value=100)]
+    (table,) = score_tables(rows, CONFIG.model_copy(update={"evaluation": both}))
+    assert [group.title for group in table.groups] == ["judged by tiny", "judged by huge", "answers"]
+    assert [cell.text for cell in table.rows[0].cells] == ["50.0%", "5 of 6", "70.0%", "5 of 6", "100"]
+
+
+def test_spread_of_several_samples_is_shown():
+    (table,) = score_tables([score("tiny", samples=3, spread=0.02)], CONFIG)
+    assert table.rows[0].cells[0].spread == "± 2.0% in 3 samples"
+
+
+def test_score_that_is_not_defined_is_not_shown():
+    (table,) = score_tables([score("tiny", value=None)], CONFIG)
+    assert table.rows[0].cells[0] is None
+
+
+def test_groups_and_references_are_details():
+    rows = [score("tiny", "wb_score_task_macro", value=-3.14), score("tiny", "wb_score:Math & Data Analysis", value=20)]
+    (table,) = score_tables(rows, CONFIG)
+    assert [metric.label for metric in table.groups[0].metrics] == ["WB-Score, task-weighted"]
+    assert table.rows[0].cells[0].text == metric_labels.minus("-3.1")
+    assert [metric.label for metric in table.details.groups[0].metrics] == ["WB-Score: Math & Data Analysis"]
+    assert [cell.text for cell in table.details.rows[0].cells] == ["20.0"], "details count no judged items"
+
+
+def test_comparison_is_coloured_only_if_significant_after_the_correction():
+    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1}
+    row |= {"against": "base", "benchmark": "heldout", "judge": "tiny", "metric": "win_rate", "n": 6}
+    significant, not_after_holm = {"p": 0.0004, "p_holm": 0.004}, {"p": 0.02, "p_holm": 0.2}
+    rows = [row | {"difference": -0.031, "low": -0.05, "high": -0.01} | p for p in (significant, not_after_holm)]
+    (table,) = comparison_tables(rows, CONFIG)
+    assert [(shown.difference, shown.direction, shown.p) for shown in table.rows] == [
+        (metric_labels.minus("-3.1"), "down", "< 0.001"),
+        (metric_labels.minus("-3.1"), "", "0.020"),
+    ]
+    assert (table.significant, table.rows[0].interval) == (1, metric_labels.minus("-5.0 to -1.0"))
+
+
+def test_every_metric_of_the_scores_has_a_name_in_the_report(home):
+    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
+    assert {metric.name for metric in metric_labels.in_order(set(scores["metric"]))} == set(scores["metric"])
+    assert set(scores["metric"]) <= metric_labels.known().keys(), "each has a label"
