@@ -181,7 +181,7 @@ def test_a_mistyped_example_is_named(repository, config):
 
 
 def test_the_run_is_planned(repository, config):
-    done = snakemake(repository, "-n", "--quiet")
+    done = snakemake(repository, "-n")
     assert done.returncode == 0, done.stdout + done.stderr
     printed = done.stdout + done.stderr
     for rule in ("turns", "labels", "tasks", "rewards", "judge_requests", "scores", "report"):
@@ -215,7 +215,9 @@ def table(results: Path, pattern: str) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(file) for file in files], how="diagonal")
 
 
-slow = pytest.mark.slow
+def slow(test):
+    """A test of the whole run, which the first one waits for: minutes on two cores, more on a busy machine."""
+    return pytest.mark.slow(pytest.mark.timeout(2400)(test))
 
 
 @slow
