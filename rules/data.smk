@@ -10,6 +10,7 @@ sources = Sources(config, located)
 
 
 rule fetch:
+    """Bring a model or raw conversations here, once for all runs. Runs where snakemake runs: compute nodes may be offline."""
     output:
         directory("downloads/{address}"),
     params:

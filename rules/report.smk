@@ -2,6 +2,8 @@
 
 
 rule resolved_config:
+    """Keep the configuration that this run really used, defaults included."""
+    localrule: True
     output:
         config="<results>/config.resolved.yaml",
     params:
@@ -9,8 +11,6 @@ rule resolved_config:
         code=code("resolved_config"),
     log:
         "<logs>/resolved_config.log",
-    """Keep the configuration that this run really used, defaults included."""
-    localrule: True
     shell:
         "{CPU:q} {SCRIPTS:q}/resolved_config.py --settings {params.settings:q} --config {output.config:q} > {log:q} 2>&1"
 
@@ -23,9 +23,7 @@ rule ledger:
             *(
                 f"{RESULTS}/{model}/prompts/{table}.ledger.parquet"
                 for model in config["models"]
-                for table in sorted(
-                    {"dsat", "corrections"} | {config["recipes"][method]["prompts"] for method in config["methods"]}
-                )
+                for table in sorted({"dsat", "corrections"} | {config["recipes"][method]["prompts"] for method in config["methods"]})
             ),
             *(
                 f"{RESULTS}/{model}/eval/{benchmark}/prompts.ledger.parquet"
