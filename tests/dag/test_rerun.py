@@ -209,15 +209,6 @@ def test_comments_and_formatting_rerun_nothing(cloned):
     assert cloned.plan().running == NOTHING
 
 
-def test_a_changed_description_of_a_column_renews_the_catalog_that_shows_it(cloned):
-    declared = cloned.workflow / "scripts/drift/tables/data.py"
-    before = declared.read_text()
-    declared.write_text(before.replace("the user's message", "what the user wrote"))
-    assert declared.read_text() != before
-    assert cloned.plan().running_rules == {"catalog", "report"}
-    declared.write_text(before)
-
-
 @pytest.fixture
 def own_run(run, tmp_path):
     """A copy of the finished run, to be damaged."""
