@@ -80,8 +80,8 @@ def main() -> None:
     print(f"{len(judgments)} questions, {len(failed)} without a verdict" + "".join(f"; {n}: {why}" for why, n in reasons))
     if written_letters(judgments).height:
         print(
-            "the judge gives no probabilities: the letters that it wrote count, 0 or 1. Their share is called written_win_rate, as it "
-            "is another measure than a win_rate"
+            "the judge gives no probabilities: the letters that it wrote count, 0 or 1. Their share is called "
+            "written_win_rate, as it is another measure than a win_rate"
         )
     for name, text in completions.join(failed, on="request_id").select("request_id", "text").head(SHOWN).iter_rows():
         print(f"{name} was answered: {text[:EXCERPT]!r}")

@@ -8,6 +8,7 @@ import pytest
 
 from drift import layout
 from drift.config import ConfigError
+from drift.workflow.fingerprint import Code
 from drift.workflow.judges import Benchmarks, Judges
 from tests.builders.judging import configuration
 from tests.conftest import REPOSITORY
@@ -73,6 +74,16 @@ def test_questions_leave_room_for_the_verdict_and_the_engine_is_told_how_to_repl
     assert asked["schema"]["required"][-1] == "choice"
     assert asked["decoding"]["max_tokens"] == 1024
     assert judges.verdict_file(wildcards("heldout", "b")) == REPOSITORY / "scripts/drift/verdicts/choice.py"
+
+
+def test_how_a_verdict_is_read_shapes_the_judgments_and_not_the_questions():
+    """Else a change of the reading would ask every judge again."""
+    judges, code = judges_of({"heldout": HELDOUT}, {"a": {"path": "judge"}, "b": FAR}), Code(REPOSITORY / "scripts")
+    letter, choice = (
+        json.loads(code("judgments", judges.verdict_file)(wildcards("heldout", judge)))["code"] for judge in ("a", "b")
+    )
+    assert letter["read"] != choice["read"], "each verdict counts for its own judgments"
+    assert "read" not in json.loads(code("judge_requests")(wildcards("heldout", "a")))["code"]
 
 
 def test_whoever_ranks_candidates_scores_each_by_itself():

@@ -64,7 +64,8 @@ class Judgments(dy.Schema):
 
 
 class Published(dy.Schema):
-    """Answers whose figures somebody published, for judges to be tried on; of preference and score one is there."""
+    """Answers with published figures, by which judges are validated; exactly one of preference and
+    score is set."""
 
     prompt_id = dy.String(primary_key=True, description="id in the file")
     preference = dy.Float64(
