@@ -1,10 +1,10 @@
 """Turn what policies answered, how they were judged, and their log-probabilities into scores with
 intervals, and compare the policies.
 
-Reads:  the Tasks of every benchmark (--tasks) and the files that its metrics need (--file); of every
-        policy (--policy) its Responses to each benchmark (--responses), the Judgments of each judge
-        about these (--judgments), and its Logps of the held-out corrections (--logps). Further ones
-        are not read: the settings say which benchmarks and judges there are.
+Reads:  the Tasks of every benchmark (--tasks) and the files that its metrics need (--file); of
+        every policy (--policy) its Responses to each benchmark (--responses), the Judgments of each
+        judge about these (--judgments), and its Logps of the held-out corrections (--logps).
+        Further ones are not read: the settings say which benchmarks and judges there are.
 Writes: Scores (--scores) and Comparisons (--comparisons).
 """
 
@@ -66,10 +66,10 @@ class Run:
             by_judge = {UNJUDGED: by_sample(responses, answer_metrics.response_statistics)}
             for judge in row.judges:
                 judgments = self.judgments(name, benchmark, judge)
-                statistics = partial(benchmarks.statistics, row.kind, tasks=tasks, files=self._files.extra.get(benchmark, {}))
-                by_judge[judge] = by_sample(judgments, lambda rows, of=statistics: of(judgments=rows)) if len(judgments) else {}
-            for judge, found in by_judge.items():
-                for metric, (statistic, samples) in found.items():
+                measure = partial(benchmarks.statistics, row.kind, tasks=tasks, files=self._files.extra.get(benchmark, {}))
+                by_judge[judge] = by_sample(judgments, measure) if len(judgments) else {}
+            for judge, statistics in by_judge.items():
+                for metric, (statistic, samples) in statistics.items():
                     yield Measured(benchmark, judge, metric, statistic, len(tasks), samples)
         logps, base = (self._logps(policy) for policy in (name, self.base_of(name)))
         for metric, statistic in pair_metrics.pair_statistics(logps, base, self.settings.beta).items():
@@ -104,7 +104,8 @@ class Run:
 def by_sample(
     rows: pl.DataFrame, statistics: Callable[[pl.DataFrame], dict[str, resampling.Statistic]]
 ) -> dict[str, tuple[resampling.Statistic, Samples]]:
-    """Each statistic of `rows` together with its values for each sample of the answers by itself."""
+    """Each statistic of `rows` together with its values for each sample of the answers by
+    itself."""
     samples = rows["sample"].unique().sort()
     alone = [statistics(rows.filter(sample=sample)) for sample in samples] if len(samples) > 1 else []
     return {
@@ -114,8 +115,8 @@ def by_sample(
 
 
 def summarise(scored: Scored, total: int, samples: Samples) -> dict:
-    """A statistic's value with its interval, how many of `total` items are behind it, and its spread
-    over `samples`' values."""
+    """A statistic's value with its interval, how many of `total` items are behind it, and its
+    spread over `samples`' values."""
     value = scored.statistic.value() if len(scored.statistic.keys) else np.nan
     defined = not np.isnan(value)
     low, high = (resampling.interval(scored.replicates) if defined else None) or (None, None)
@@ -159,8 +160,8 @@ def run_rows(run: Run) -> Iterator[dict]:
         for judge in row.judges:
             judged = [run.judgments(name, benchmark, judge) for name in run.policies]
             tasks = run.tasks[benchmark]
-            found = benchmarks.run_statistics(row.kind, judged, tasks, settings.bootstrap, settings.seed)
-            for policy, estimates in zip(run.policies.values(), found, strict=True):
+            by_policy = benchmarks.run_statistics(row.kind, judged, tasks, settings.bootstrap, settings.seed)
+            for policy, estimates in zip(run.policies.values(), by_policy, strict=True):
                 for metric, estimate in estimates.items():
                     yield (
                         policy_columns(policy)

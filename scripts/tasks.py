@@ -1,9 +1,9 @@
 """Make a benchmark's tasks.
 
-Reads:  the benchmark's file or folder of files (--source; of a kind that is made from the run's own data:
-        dsat.parquet), files of other models' answers to its tasks (--baseline, --reference NAME=PATH)
-        and estimates of their difficulty (--difficulty). The modules of scripts/drift/benchmarks/
-        describe the files of each kind.
+Reads:  the benchmark's file or folder of files (--source; of a kind that is made from the run's own
+        data: dsat.parquet), files of other models' answers to its tasks (--baseline, --reference
+        NAME=PATH) and estimates of their difficulty (--difficulty). The modules of
+        scripts/drift/benchmarks/ describe the files of each kind.
 Writes: a Tasks table (--tasks).
 """
 
@@ -41,8 +41,8 @@ def collect(
     references: dict[str, Path] | None = None,
     difficulty: list[float] | None = None,
 ) -> pl.DataFrame:
-    """All tasks of `source` as a Tasks table, with the answers in the files `baseline` and `references`
-    (by model); `difficulty` is in the order of the task file."""
+    """All tasks of `source` as a Tasks table, with the answers in the files `baseline` and
+    `references` (by model); `difficulty` is in the order of the task file."""
     tasks = keyed(source, benchmark.key, benchmark.task)
     if difficulty is not None and len(difficulty) != len(tasks):
         raise StageError(

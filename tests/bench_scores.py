@@ -1,11 +1,12 @@
-"""Time the scoring of 10 policies on WildBench and AlpacaEval at full size, with 1,000 resamples each;
-fail past 30 s.
+"""Time the scoring of 10 policies on WildBench and AlpacaEval at full size, with 1,000 resamples
+each; fail past 30 s.
 
     python tests/bench_scores.py
 
-Verdicts are drawn: one judge's scores and another's comparisons with three references for 1,024 tasks,
-and preferences for 805. Length control is fitted with difficulties and regularising rows as the
-published one is. Times the stage as the pipeline runs it, reading and writing included, on two cores.
+Verdicts are drawn: one judge's scores and another's comparisons with three references for 1,024
+tasks, and preferences for 805. Length control is fitted with difficulties and regularising rows as
+the published one is. Times the stage as the pipeline runs it, reading and writing included, on two
+cores.
 """
 
 import os

@@ -1,17 +1,18 @@
-"""Recompute published AlpacaEval 2 and WildBench figures with this pipeline's metrics, and fail where one
-is not met.
+"""Recompute published AlpacaEval 2 and WildBench figures with this pipeline's metrics, and fail where
+one is not met.
 
     python tools/check_golden.py FOLDER [--difficulty FILE] [--gamed FILE]
 
 Reads:  FOLDER/alpacaeval: items.csv.gz (numbers per judged item), leaderboard.csv, lc_weights.csv
-        (published figures), and, unless given, instruction_difficulty*.csv and df_gamed*.csv; where it
-        has none, those of shared/golden/alpacaeval next to the repository.
-        FOLDER/wildbench: scores.csv.gz (judge scores per task), score.json, score_VERSION.json of other
-        versions, pairwise_REFERENCE_KLENGTH.json and all_stat_KLENGTH.json (published figures).
-        FOLDER may be either of the two itself. What needs a file or a figure that is not there is left
-        out.
-Prints: per metric, how many figures were recomputed and the largest difference; then what was left out,
-        how often, and why.
+        (published figures), and, unless given, instruction_difficulty*.csv and df_gamed*.csv; where
+        it has none, those of shared/golden/alpacaeval next to the repository.
+        FOLDER/wildbench: scores.csv.gz (judge scores per task), score.json, score_VERSION.json of
+        other versions, pairwise_REFERENCE_KLENGTH.json and all_stat_KLENGTH.json (published
+        figures).
+        FOLDER may be either of the two itself. What needs a file or a figure that is not there is
+        left out.
+Prints: per metric, how many figures were recomputed and the largest difference; then what was left
+        out, how often, and why.
 
 Items and counts become Judgments, from which the functions that score a run compute every figure.
 tests/golden/ is such a folder.
@@ -28,8 +29,8 @@ from golden.report import Report
 
 
 def part_of(folder: Path, name: str, hallmark: str) -> Path:
-    """Where a benchmark's files are: in a folder of its name, or, where there is none but its files, in
-    `folder` itself."""
+    """Where a benchmark's files are: in a folder of its name, or, where there is none but its
+    files, in `folder` itself."""
     return folder if not (folder / name).is_dir() and any(folder.glob(hallmark)) else folder / name
 
 

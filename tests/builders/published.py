@@ -1,4 +1,5 @@
-"""A small folder of published figures that are right by plain arithmetic, and ways to plant a fault."""
+"""A small folder of published figures that are right by plain arithmetic, and ways to plant a
+fault."""
 
 import contextlib
 import io

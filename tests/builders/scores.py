@@ -19,7 +19,8 @@ N = 12
 
 
 def build_run(root: Path) -> Path:
-    """Tasks, and of every policy answers, one judge's verdicts in both orders, and log-probabilities."""
+    """Tasks, and of every policy answers, one judge's verdicts in both orders, and
+    log-probabilities."""
     random = np.random.default_rng(7)
     items = [f"t{number:02}" for number in range(N)]
     rows = [{"prompt_id": item, "prompt": [{"role": "user", "content": "?"}], "baseline": "No."} for item in items]
@@ -48,7 +49,8 @@ def build_run(root: Path) -> Path:
 def score_arguments(
     root: Path, benchmarks: dict, folder: Path, policies=POLICIES, bootstrap: int = 200, extra: Mapping[str, Path] = {}
 ) -> list[str]:
-    """The options of scores.py for the results in `root`, laid out as a run's; it writes to `folder`.
+    """The options of scores.py for the results in `root`, laid out as a run's; it writes to
+    `folder`.
 
     benchmarks: the settings of the same name. extra: files by BENCHMARK/NAME.
     """

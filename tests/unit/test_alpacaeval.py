@@ -22,7 +22,7 @@ INSTRUCTIONS = SHARED / "prompts/alpacaeval_805.jsonl"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published AlpacaEval figures are not on this machine")
 
 
-# --------------------------------------------------------------------------------------------- orders
+# ------------------------------------------------------------------------------------------- orders
 
 
 @given(st.text(), st.integers(0, 1000))
@@ -46,7 +46,7 @@ def test_orders_are_the_published_ones():
     assert (orders[judged["instruction_index"].to_numpy()] == judged["switched"].cast(pl.Boolean).to_numpy()).all()
 
 
-# ------------------------------------------------------------------------------------------ win rates
+# ---------------------------------------------------------------------------------------- win rates
 
 
 def test_win_rates_of_a_few_items():
@@ -81,7 +81,7 @@ def test_length_control_takes_the_tasks_that_have_all_samples():
     assert (len(controlled.keys), [len(items.won) for items in controlled.samples]) == (15, [15, 15])
 
 
-# -------------------------------------------------------------------------------------- published items
+# ---------------------------------------------------------------------------------- published items
 
 
 def published(*rows: tuple[float | None, int]) -> pl.DataFrame:

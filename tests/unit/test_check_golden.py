@@ -1,4 +1,5 @@
-"""The recomputation of published figures passes on figures that are right, and counts what it leaves out."""
+"""The recomputation of published figures passes on figures that are right, and counts what it
+leaves out."""
 
 import json
 import re

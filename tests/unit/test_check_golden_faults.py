@@ -1,4 +1,5 @@
-"""The recomputation of published figures names every figure that is planted wrong, and every broken file."""
+"""The recomputation of published figures names every figure that is planted wrong, and every broken
+file."""
 
 import math
 import re

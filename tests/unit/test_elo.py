@@ -38,7 +38,8 @@ def test_policy_that_only_loses_keeps_a_finite_rating():
 
 
 def test_policies_are_rated_by_the_tasks_that_both_were_scored_on():
-    """Three tasks of which one policy has no score on the last: two votes, both won by the other one."""
+    """Three tasks of which one policy has no score on the last: two votes, both won by the other
+    one."""
     strong = frame([score_of(item, 9.0) for item in "abc"])
     weak = frame([score_of(item, 2.0) for item in "ab"])
     first, second = elo.ratings([strong, weak], tasks("a", "b", "c"), 50, 1)

@@ -13,7 +13,7 @@ from tests.builders.length_control import drawn, gamed_rows, items
 NAN = math.nan
 
 
-# ------------------------------------------------------------------------------------ features, files
+# ---------------------------------------------------------------------------------- features, files
 
 
 def test_length_feature_is_standardised_but_not_centred():
@@ -138,7 +138,7 @@ def test_subset_is_fitted_on_its_own():
     assert found.c in logistic_regression.C_GRID
 
 
-# ------------------------------------------------------------------------------------------------------------- interval
+# ----------------------------------------------------------------------------------------- interval
 
 
 def controlled(won: length_control.Items, gamed: Rows | None = None, c: float = 20.0) -> length_control.LengthControl:
@@ -163,7 +163,8 @@ def test_interval_is_repeatable_and_about_the_estimate():
 
 
 def test_interval_covers_the_truth():
-    """95% intervals of 40 samples: fewer than 34 that cover would have a probability of 0.002 were they right."""
+    """95% intervals of 40 samples: fewer than 34 that cover would have a probability of 0.002 were
+    they right."""
     beta = np.array([-1.0, 0.8, -0.5])
     many = length_control.with_weights(beta, drawn(100_000, 99)).win_rate
     covered, widths = 0, []
@@ -199,7 +200,8 @@ def test_samples_are_averaged():
 
 
 def test_exchanges_move_length_control_as_a_refit_would():
-    """The linearised difference that is tested against the one of two fits, for exchanges from none to all."""
+    """The linearised difference that is tested against the one of two fits, for exchanges from none
+    to all."""
     a, b = drawn(400, 1), drawn(400, 2, beta=(-1.0, 0.8, -0.1))
     b = length_control.Items(b.won, b.shorter_by, a.difficulty)
     swapped = np.vstack([np.zeros(400), np.ones(400), resampling.exchanges(400, 6, 3)])

@@ -1,5 +1,5 @@
-"""Published figures are met by the code that scores a run: WildBench's from this repository, AlpacaEval's
-where they are on this machine."""
+"""Published figures are met by the code that scores a run: WildBench's from this repository,
+AlpacaEval's where they are on this machine."""
 
 import shutil
 

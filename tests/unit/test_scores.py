@@ -55,7 +55,7 @@ def test_other_pairs_than_the_base_model_s_are_refused(policy_pairs):
         pair_metrics.pair_statistics(policy, base, 0.1)
 
 
-# ----------------------------------------------------------------------------------------------- run
+# ---------------------------------------------------------------------------------------------- run
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
-"""AlpacaEval 2's published figures, from its items, as scores.py would compute them from judgments."""
+"""AlpacaEval 2's published figures, from its items, as scores.py would compute them from
+judgments."""
 
 import math
 from pathlib import Path
@@ -73,7 +74,8 @@ def only_file(folder: Path, name: str, option: str) -> Path:
 def judgments_of(rows: pl.DataFrame) -> pl.DataFrame:
     """A model's published items as the Judgments table that the pipeline would have of them.
 
-    A preference is 1 (the baseline's answer is better) to 2 (the model's); old files write a draw as 0.
+    A preference is 1 (the baseline's answer is better) to 2 (the model's); old files write a draw
+    as 0.
     """
     share = pl.when(pl.col("preference") == 0).then(0.5).otherwise(pl.col("preference") - 1)
     if rows.filter((share < 0) | (share > 1)).height:
@@ -99,9 +101,9 @@ def judgments_of(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def tasks_of(rows: pl.DataFrame, difficulty: np.ndarray) -> pl.DataFrame:
-    """The Tasks of these items, as far as metrics read them. The published fit looked difficulties up by
-    the item's place in the annotation table: with an instruction missing, all items after it get a
-    neighbour's."""
+    """The Tasks of these items, as far as metrics read them. The published fit looked difficulties
+    up by the item's place in the annotation table: with an instruction missing, all items after it
+    get a neighbour's."""
     if len(rows) > len(difficulty):
         raise cli.StageError(
             f"{len(rows)} items of a model, but {len(difficulty)} difficulties: they are of other instructions."
@@ -193,8 +195,8 @@ def check_length_control(
 
 
 def nearest_fit(items: length_control.Items, gamed: Rows, beta: np.ndarray) -> length_control.Fit:
-    """The fit, over the grid of C, that predicts the items most like the published weights `beta`, (3,):
-    theirs was that C."""
+    """The fit, over the grid of C, that predicts the items most like the published weights `beta`,
+    (3,): theirs was that C."""
     target = length_control.predicted(beta, items)
     fits = [length_control.length_controlled(items, gamed, c) for c in C_GRID]
     return min(fits, key=lambda one: float(np.abs(length_control.predicted(one.beta, items) - target).mean()))

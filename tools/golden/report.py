@@ -1,5 +1,5 @@
-"""What a recomputation of published figures gives: differences by metric, what was left out, and what
-is past its tolerance."""
+"""What a recomputation of published figures gives: differences by metric, what was left out, and
+what is past its tolerance."""
 
 import math
 from collections import defaultdict
@@ -49,8 +49,8 @@ class Report:
         self.skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
 
     def compare(self, metric: str, case: str, computed: float | None, published: float) -> None:
-        """Record how far `computed` is from the `published` figure; a value that is not defined (None,
-        NaN) is infinitely far."""
+        """Record how far `computed` is from the `published` figure; a value that is not defined
+        (None, NaN) is infinitely far."""
         difference = math.nan if computed is None else abs(computed - published)
         self.differences[metric].append((math.inf if math.isnan(difference) else difference, case))
 

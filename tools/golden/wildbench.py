@@ -1,5 +1,5 @@
-"""WildBench's published figures: from items and from counts of outcomes as scores.py would compute them
-from judgments, and from each other."""
+"""WildBench's published figures: from items and from counts of outcomes as scores.py would compute
+them from judgments, and from each other."""
 
 import math
 import re
@@ -64,8 +64,8 @@ def penalty_of(path: Path) -> int:
 
 
 def figure_of(path: Path, entry: dict, *names: str) -> float:
-    """The number at `names`, one inside the other, in a model's published figures; AbsentError where
-    there is none."""
+    """The number at `names`, one inside the other, in a model's published figures; AbsentError
+    where there is none."""
     value = entry
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
@@ -74,7 +74,7 @@ def figure_of(path: Path, entry: dict, *names: str) -> float:
     return value
 
 
-# ---------------------------------------------------------------------------------------------- scores
+# ------------------------------------------------------------------------------------------- scores
 
 
 def check_scores(items_path: Path, files: dict[str, Path], boards: dict[str, dict], report: Report) -> None:
@@ -120,7 +120,8 @@ def from_items(rows: pl.DataFrame) -> dict[str, float]:
 
 
 def check_task_macro(version: str, board: dict, path: Path, report: Report) -> None:
-    """The task-weighted mean, from the published group means, and the adjusted score from the score."""
+    """The task-weighted mean, from the published group means, and the adjusted score from the
+    score."""
     if version not in WEIGHTS:
         report.skip("WB-Score task macro", f"no group weights are known for {version}", *board)
     for model, entry in board.items():
@@ -140,7 +141,7 @@ def macro(by_group: Sequence[float], weights: Mapping[str, float] = GROUP_WEIGHT
     return float(wildbench.macro(np.array(by_group), weights))
 
 
-# --------------------------------------------------------------------------------------------- rewards
+# ------------------------------------------------------------------------------------------ rewards
 
 
 def check_rewards(path: Path, board: dict, report: Report) -> None:
@@ -175,8 +176,8 @@ def reward(counts: Mapping[str, Mapping[str, int]], uncounted: int = 0) -> dict[
     length penalty, so the penalty is not applied again: both answers have one length.
     """
     outcomes, groups = [], []
-    for group, of_group in counts.items():
-        for name, count in of_group.items():
+    for group, group_counts in counts.items():
+        for name, count in group_counts.items():
             outcomes += [OUTCOMES[name]] * count
             groups += [group] * count
     lengths = [1] * len(outcomes) + [0] * uncounted
@@ -246,8 +247,8 @@ def check_scaled(
     names: dict[str, tuple[str, ...]],
     report: Report,
 ) -> None:
-    """The figures of an overview, by their name there, as `factor` times those of the file that they come
-    from."""
+    """The figures of an overview, by their name there, as `factor` times those of the file that
+    they come from."""
     (path, stats), (source_path, board) = overview, source
     report.skip(metric, f"not in {source_path.name}", *(f"{model} in {path.name}" for model in stats if model not in board))
     for model in stats.keys() & board.keys():
@@ -257,7 +258,7 @@ def check_scaled(
                 report.compare(metric, f"{model} in {path.name}, {figure}", scaled, figure_of(path, stats[model], figure))
 
 
-# ---------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 def judgments_of(**columns) -> pl.DataFrame:
@@ -270,7 +271,8 @@ def judgments_of(**columns) -> pl.DataFrame:
 
 
 def tasks_of(judgments: pl.DataFrame, groups: Sequence[str] | None = None) -> pl.DataFrame:
-    """The Tasks of these judgments, as far as metrics read them; each in one of `groups` ("": in none)."""
+    """The Tasks of these judgments, as far as metrics read them; each in one of `groups` ("": in
+    none)."""
     categories = [[group] if group else [] for group in groups or [""] * judgments.height]
     return pl.DataFrame(
         {"prompt_id": judgments["prompt_id"], "categories": categories}, schema_overrides={"categories": pl.List(pl.String)}

@@ -1,8 +1,9 @@
 """What policies are asked: one module a kind of benchmark, and what all of them share.
 
-A new kind of benchmark is one such module, and one line in BENCHMARKS of drift/plugins.py. It has what
-`Benchmark` lists, and may have what `Extras` lists: without these its answers get what answers to any
-benchmark get, which are win rates, mean scores, lengths, and how far the judge can be believed.
+A new kind of benchmark is one such module, and one line in BENCHMARKS of drift/plugins.py. It has
+what `Benchmark` lists, and may have what `Extras` lists: without these its answers get what answers
+to any benchmark get, which are win rates, mean scores, lengths, and how far the judge can be
+believed.
 
 Rules load these modules, so their top level imports neither polars nor numpy: functions that need
 them import them.
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 class Benchmark(Protocol):
     """What a module of this package has.
 
-    A record is a row of a JSON, JSON Lines or Parquet file, as a dict. `key` and `task` raise ValueError
-    (or KeyError for a field that is missing) with what is wrong; the caller names file and row.
+    A record is a row of a JSON, JSON Lines or Parquet file, as a dict. `key` and `task` raise
+    ValueError (or KeyError for a field that is missing) with what is wrong; the caller names file
+    and row.
     """
 
     # How its answers are judged, unless the configuration says otherwise.
@@ -41,8 +43,8 @@ class Benchmark(Protocol):
         """The id of the task that a record of the task file, or of a file of answers, is about."""
 
     def task(self, record: dict[str, Any]) -> dict[str, Any] | None:
-        """The task of a record of the task file, as columns of Tasks without prompt_id; None where it is
-        not a task of this benchmark."""
+        """The task of a record of the task file, as columns of Tasks without prompt_id; None where
+        it is not a task of this benchmark."""
 
 
 class Extras(Protocol):
@@ -55,7 +57,8 @@ class Extras(Protocol):
     SCORE_FILES: tuple[str, ...]
 
     def difficulties(self, path: Path) -> list[float]:
-        """The difficulty of each task, in the order of the task file (needs "difficulty" in FILES)."""
+        """The difficulty of each task, in the order of the task file (needs "difficulty" in
+        FILES)."""
 
     def metrics(self, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
         """Every metric of one judge's Judgments of one policy, in place of
@@ -64,8 +67,8 @@ class Extras(Protocol):
     def run_metrics(
         self, judged: "Sequence[pl.DataFrame]", tasks: "pl.DataFrame", resamples: int, seed: int
     ) -> "list[dict[str, Estimate]]":
-        """Metrics that take all policies of a run together: for each policy's Judgments by one judge, in
-        their order, its metrics."""
+        """Metrics that take all policies of a run together: for each policy's Judgments by one
+        judge, in their order, its metrics."""
 
 
 def load(kind: str) -> Benchmark:
@@ -86,25 +89,27 @@ def metrics_shown(kind: str) -> tuple[Metric, ...]:
 def statistics(
     kind: str, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]
 ) -> "dict[str, Statistic]":
-    """Every statistic, by metric, of one judge's Judgments of one policy on a benchmark of this kind.
+    """Every statistic, by metric, of one judge's Judgments of one policy on a benchmark of this
+    kind.
 
-    A metric that ends in :MODEL is against the answers of that reference, in :GROUP over the tasks of
-    that group. `files`: see Extras.SCORE_FILES.
+    A metric that ends in :MODEL is against the answers of that reference, in :GROUP over the tasks
+    of that group. `files`: see Extras.SCORE_FILES.
     """
     from drift.metrics import judge_metrics
 
     module = load(kind)
     if hasattr(module, "metrics"):
-        found = module.metrics(judgments, tasks, files)
+        measured = module.metrics(judgments, tasks, files)
     else:
-        found = judge_metrics.verdict_statistics(judgments)
-    return found | judge_metrics.reliability(judgments)
+        measured = judge_metrics.verdict_statistics(judgments)
+    return measured | judge_metrics.reliability(judgments)
 
 
 def run_statistics(
     kind: str, judged: "Sequence[pl.DataFrame]", tasks: "pl.DataFrame", resamples: int, seed: int
 ) -> "list[dict[str, Estimate]]":
-    """The metrics that take all policies of a run together, for each of them (see Extras.run_metrics)."""
+    """The metrics that take all policies of a run together, for each of them (see
+    Extras.run_metrics)."""
     module = load(kind)
     if hasattr(module, "run_metrics"):
         return module.run_metrics(judged, tasks, resamples, seed)

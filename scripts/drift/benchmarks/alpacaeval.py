@@ -1,8 +1,9 @@
-"""AlpacaEval 2 (Dubois et al. 2024, arXiv:2404.04475): 805 instructions, answered against a baseline.
+"""AlpacaEval 2 (Dubois et al. 2024, arXiv:2404.04475): 805 instructions, answered against a
+baseline.
 
-The task file is alpaca_eval_gpt4_baseline.json of the data set tatsu-lab/alpaca_eval, whose "output" is
-the baseline's answer, or any list of {"instruction", "output"}. Tasks go by their instruction, as files
-of answers name no id.
+The task file is alpaca_eval_gpt4_baseline.json of the data set tatsu-lab/alpaca_eval, whose
+"output" is the baseline's answer, or any list of {"instruction", "output"}. Tasks go by their
+instruction, as files of answers name no id.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from drift.metrics.resampling import Statistic
 
-# The published annotator calls the answers m and M and shows them in an order that is a coin per instruction.
+# The published annotator calls the answers m and M and shows them in an order that is a coin per
+# instruction.
 JUDGING = Judging("letter", order="alpacaeval", letters=("m", "M"))
 SIZE = 805
 FILES = ("path", "baseline", "references", "difficulty", "gamed")
@@ -61,7 +63,8 @@ def difficulties(path: Path) -> list[float]:
 
 
 def metrics(judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
-    """Win rates: as judged, discrete, and length-controlled; with `gamed` (df_gamed.csv) as published."""
+    """Win rates: as judged, discrete, and length-controlled; with `gamed` (df_gamed.csv) as
+    published."""
     from drift.metrics import alpacaeval, length_control
 
     gamed = length_control.read_gamed(files["gamed"]) if "gamed" in files else None

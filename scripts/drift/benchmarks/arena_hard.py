@@ -1,5 +1,5 @@
-"""Arena-Hard (Li et al. 2024, arXiv:2406.11939): prompts of Chatbot Arena, answered against a baseline,
-judged in both orders.
+"""Arena-Hard (Li et al. 2024, arXiv:2406.11939): prompts of Chatbot Arena, answered against a
+baseline, judged in both orders.
 
 The task file is question.jsonl of lmarena/arena-hard-auto, version 0.1 (500 prompts) or 2.0 (750);
 `baseline` is a model's file of answers from there. Verdicts have five levels.

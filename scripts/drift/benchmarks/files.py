@@ -13,8 +13,8 @@ SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
 def records(path: Path) -> Iterator[tuple[str, dict]]:
-    """Every record of a file, or of the files of a folder by name, with its place. StageError where there
-    is none."""
+    """Every record of a file, or of the files of a folder by name, with its place. StageError where
+    there is none."""
     hidden = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
     files = sorted(file for file in hidden if file.suffix in SUFFIXES) if path.is_dir() else [path]
     if not files or not files[0].is_file():
@@ -46,10 +46,11 @@ def read(file: Path) -> list:
 
 
 def keyed(path: Path, key: Callable[[dict], str], made: Callable[[dict], object]) -> dict:
-    """What `made` makes of each record of `path`, by `key`; a record of which it makes None is left out.
+    """What `made` makes of each record of `path`, by `key`; a record of which it makes None is left
+    out.
 
-    StageError names the place of a record that either refuses, and both places of two records with one
-    key.
+    StageError names the place of a record that either refuses, and both places of two records with
+    one key.
     """
     by_key, places = {}, {}
     for place, record in records(path):

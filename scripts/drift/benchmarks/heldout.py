@@ -1,5 +1,5 @@
-"""The run's own test split: prompts whose logged reply disappointed a real user, and that reply as the
-one to beat."""
+"""The run's own test split: prompts whose logged reply disappointed a real user, and that reply as
+the one to beat."""
 
 from drift.benchmarks.records import Judging, conversation, identity
 

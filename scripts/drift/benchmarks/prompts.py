@@ -1,10 +1,11 @@
 """Prompts of your own: JSON Lines, one task a line.
 
-    {"id": "1", "prompt": "Why is the sky blue?", "baseline": "Because air scatters blue light more than red."}
+{"id": "1", "prompt": "Why is the sky blue?", "baseline": "Because air scatters blue light more than
+red."}
 
-"messages" (a list of {"role", "content"} that ends with the user's) in place of "prompt" where there are
-several turns. Optional: "baseline" (the answer to compare with), "checklist" (a list of texts that judges
-are shown), "categories" (a list of texts).
+"messages" (a list of {"role", "content"} that ends with the user's) in place of "prompt" where
+there are several turns. Optional: "baseline" (the answer to compare with), "checklist" (a list of
+texts that judges are shown), "categories" (a list of texts).
 """
 
 from drift.benchmarks.records import Judging, clean, conversation, identity, single_turn, texts

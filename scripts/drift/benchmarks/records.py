@@ -9,8 +9,8 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Judging:
-    """How a benchmark was published to be judged: the verdict (drift.verdicts), which answer is shown
-    first, and what the two answers are called."""
+    """How a benchmark was published to be judged: the verdict (drift.verdicts), which answer is
+    shown first, and what the two answers are called."""
 
     verdict: str
     order: str = "both"
@@ -18,8 +18,8 @@ class Judging:
 
 
 def clean(text: object, field: str) -> str:
-    """`text`, which must be a string; lone surrogates, which no UTF-8 file can hold, become question
-    marks."""
+    """`text`, which must be a string; lone surrogates, which no UTF-8 file can hold, become
+    question marks."""
     if not isinstance(text, str):
         raise ValueError(f"{field} is not a string")
     return text.encode("utf-8", "replace").decode()
@@ -35,8 +35,8 @@ def identity(record: dict, *fields: str) -> str:
 
 
 def conversation(messages: object, field: str) -> Messages:
-    """`messages` with role and content alone. They end with the user's; a system message may only be the
-    first."""
+    """`messages` with role and content alone. They end with the user's; a system message may only
+    be the first."""
     if not isinstance(messages, Iterable) or isinstance(messages, str | dict):
         raise ValueError(f"{field} is not a list of messages")
     if not all(isinstance(message, dict) for message in messages):
@@ -68,8 +68,8 @@ def texts(values: object, field: str) -> list[str] | None:
 def answer_text(record: dict) -> str:
     """The answer in a record of a file of answers, in any of the layouts that published files have.
 
-    "response" or "output" (a text, or a list whose first item is the answer), "messages" whose last one
-    is the answer, or FastChat's "choices".
+    "response" or "output" (a text, or a list whose first item is the answer), "messages" whose last
+    one is the answer, or FastChat's "choices".
     """
     value = next((record[field] for field in ("response", "output") if record.get(field) is not None), None)
     if value is None and record.get("messages"):

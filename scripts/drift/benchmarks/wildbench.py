@@ -1,9 +1,10 @@
-"""WildBench v2 (Lin et al. 2024, arXiv:2406.04770): 1,024 tasks from real conversations, each with a
-checklist.
+"""WildBench v2 (Lin et al. 2024, arXiv:2406.04770): 1,024 tasks from real conversations, each with
+a checklist.
 
 The task file is the data set allenai/WildBench, config v2; files of answers are those of
-allenai/WildBench-V2-Model-Outputs. Answers are scored 1 to 10 (WB-Score), and compared with those of
-`references` by judges whose verdict is a choice (WB-Reward). Scores also rate the run's policies.
+allenai/WildBench-V2-Model-Outputs. Answers are scored 1 to 10 (WB-Score), and compared with those
+of `references` by judges whose verdict is a choice (WB-Reward). Scores also rate the run's
+policies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,8 @@ def task(record: dict) -> dict:
 
 
 def metrics(judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
-    """WB-Score and WB-Reward; win rates, which WildBench does not report, have no place among them."""
+    """WB-Score and WB-Reward; win rates, which WildBench does not report, have no place among
+    them."""
     from drift.metrics import wildbench
 
     return wildbench.statistics(judgments, tasks)

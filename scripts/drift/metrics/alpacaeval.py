@@ -14,23 +14,23 @@ from drift.metrics import judge_metrics, length_control, logistic_regression, re
 def statistics(
     judgments: pl.DataFrame, tasks: pl.DataFrame, gamed: length_control.Rows | None
 ) -> dict[str, resampling.Statistic]:
-    """Everything that one judge's `judgments` (a Judgments table) of one policy give: what they give
-    on any benchmark, and for each opponent the discrete and the length-controlled win rate.
+    """Everything that one judge's `judgments` (a Judgments table) of one policy give: what they
+    give on any benchmark, and for each opponent the discrete and the length-controlled win rate.
 
     `tasks` (a Tasks table) has the instructions' difficulty. `gamed`: the rows that regularise the
     length control, where there are any. Written letters are no probabilities: they have neither.
     """
-    found = judge_metrics.verdict_statistics(judgments)
+    measured = judge_metrics.verdict_statistics(judgments)
     if len(judge_metrics.written_letters(judgments)):
-        return found
+        return measured
     for suffix, answers in judge_metrics.by_opponent(judgments):
         keys, won = answers["prompt_id"], judge_metrics.shares(answers)
-        found[f"discrete_win_rate{suffix}"] = resampling.mean(keys, discrete(won))
-        found[f"standard_error{suffix}"] = standard_error(keys, won)
+        measured[f"discrete_win_rate{suffix}"] = resampling.mean(keys, discrete(won))
+        measured[f"standard_error{suffix}"] = standard_error(keys, won)
         controlled = length_control_of(answers, tasks, gamed)
         if controlled is not None:
-            found[f"length_controlled_win_rate{suffix}"] = controlled
-    return found
+            measured[f"length_controlled_win_rate{suffix}"] = controlled
+    return measured
 
 
 def discrete(won: np.ndarray) -> np.ndarray:
@@ -53,8 +53,8 @@ def _standard_error(sums: np.ndarray) -> np.ndarray:
 def length_control_of(
     answers: pl.DataFrame, tasks: pl.DataFrame, gamed: length_control.Rows | None
 ) -> length_control.LengthControl | None:
-    """The length-controlled win rate of `answers` (judge_metrics.comparisons with one opponent); None
-    where a sample has too few verdicts to fit it to."""
+    """The length-controlled win rate of `answers` (judge_metrics.comparisons with one opponent);
+    None where a sample has too few verdicts to fit it to."""
     samples = list(items_by_sample(answers, tasks))
     if any(np.count_nonzero(~np.isnan(items.won)) < logistic_regression.FOLDS for _, items in samples):
         return None
@@ -64,7 +64,8 @@ def length_control_of(
 
 
 def items_by_sample(answers: pl.DataFrame, tasks: pl.DataFrame) -> Iterator[tuple[np.ndarray, length_control.Items]]:
-    """Keys and items of each sample of the answers: of the tasks that have all samples, judged or not.
+    """Keys and items of each sample of the answers: of the tasks that have all samples, judged or
+    not.
 
     Where a task has no difficulty, none of them is used: the fit is then the variant without it.
     """

@@ -43,8 +43,8 @@ def pairs(policies: list[Policy]) -> Iterator[tuple[str, Policy, Policy]]:
 
 
 def contrast(a: Scored, b: Scored, resamples: int, seed: int) -> dict:
-    """The difference of two policies' statistics over the items that both have: its interval and its
-    p-value."""
+    """The difference of two policies' statistics over the items that both have: its interval and
+    its p-value."""
     mine, other = resampling.shared(a.statistic, b.statistic)
     n = len(mine.keys)
     if not n:

@@ -1,5 +1,5 @@
-"""How far two raters of the same items agree. All arrays are of shape (n,); NaN where a statistic is
-not defined."""
+"""How far two raters of the same items agree. All arrays are of shape (n,); NaN where a statistic
+is not defined."""
 
 import numpy as np
 import polars as pl
@@ -18,8 +18,8 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def kendall(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau-b, -1 to 1: pairs in the same order less those in the opposite one, of the pairs
-    that neither rater ties."""
+    """Kendall's tau-b, -1 to 1: pairs in the same order less those in the opposite one, of the
+    pairs that neither rater ties."""
     # Every pair of items once: the entries above the diagonal of the (n, n) matrix of differences.
     pairs = np.triu_indices(len(x), 1)
     order_x, order_y = (np.sign(np.subtract.outer(values, values)[pairs]) for values in (x, y))
@@ -28,8 +28,8 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def kappa(x: np.ndarray, y: np.ndarray, *, quadratic: bool = False) -> float:
-    """Cohen's kappa of whole numbers, at most 1: agreement beyond chance; `quadratic`: a miss weighs
-    by its square (Cohen 1968)."""
+    """Cohen's kappa of whole numbers, at most 1: agreement beyond chance; `quadratic`: a miss
+    weighs by its square (Cohen 1968)."""
     if not len(x):
         return np.nan
     miss = (lambda a, b: (a - b) ** 2) if quadratic else (lambda a, b: (a != b).astype(np.float64))

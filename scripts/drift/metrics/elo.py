@@ -52,21 +52,21 @@ def ratings(judged: Sequence[pl.DataFrame], tasks: pl.DataFrame, resamples: int,
     counts = resampling.resampled(int(voted.sum()), resamples, seed)
     value = bradley_terry(earned[voted], np.ones((1, counts.shape[1])))[0]
     replicates = bradley_terry(earned[voted], counts)
-    found = []
+    rated = []
     for number in range(len(judged)):
         low, high = resampling.interval(replicates[:, number]) or (None, None)
         n = int((~np.isnan(earned[:, number])).any(axis=1).sum())
         elo = Estimate(float(sequential_ratings[number]), None, None, n)
-        found.append({"elo": elo, "elo_bradley_terry": Estimate(float(value[number]), low, high, n)})
-    return found
+        rated.append({"elo": elo, "elo_bradley_terry": Estimate(float(value[number]), low, high, n)})
+    return rated
 
 
 def votes(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """What each policy earns of each other one per task, (n, policies, policies): 1 won, 0.5 drawn, 0
-    lost, NaN no vote.
+    """What each policy earns of each other one per task, (n, policies, policies): 1 won, 0.5 drawn,
+    0 lost, NaN no vote.
 
-    `scores`, (n, policies): 1 to 10, NaN without a verdict. `lengths`, (n, policies): characters; an
-    empty answer has no vote.
+    `scores`, (n, policies): 1 to 10, NaN without a verdict. `lengths`, (n, policies): characters;
+    an empty answer has no vote.
     """
     scores = np.where(np.asarray(lengths) > 0, scores, np.nan)
     # [task, a, b]: by how much a's score is above b's, and how far apart their lengths are.
@@ -82,8 +82,8 @@ def votes(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def sequential(earned: np.ndarray, seed: int) -> np.ndarray:
-    """Elo after all votes, one after the other: (ORDERS, policies), each row after a random order of
-    its own.
+    """Elo after all votes, one after the other: (ORDERS, policies), each row after a random order
+    of its own.
 
     The spread over rows is that of the order, not of the sample of tasks.
     """
@@ -92,7 +92,8 @@ def sequential(earned: np.ndarray, seed: int) -> np.ndarray:
     task, pair = np.nonzero(~np.isnan(earned[:, first, second]))
     won = earned[task, first[pair], second[pair]]
     generator, rows = np.random.default_rng(seed), np.arange(ORDERS)
-    # (votes, ORDERS): all orders take their t-th vote at once, so that the loop is over votes alone.
+    # (votes, ORDERS): all orders take their t-th vote at once, so that the loop is over votes
+    # alone.
     schedule = np.argsort(generator.random((ORDERS, len(pair))), axis=1).T
     ratings = np.full((ORDERS, earned.shape[1]), START)
     for vote in schedule:
@@ -105,8 +106,8 @@ def sequential(earned: np.ndarray, seed: int) -> np.ndarray:
 
 
 def bradley_terry(earned: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Ratings by maximum likelihood, (resamples, policies), if each task occurred as often as `counts`,
-    (resamples, n), says.
+    """Ratings by maximum likelihood, (resamples, policies), if each task occurred as often as
+    `counts`, (resamples, n), says.
 
     A draw is half a win for either (Bradley and Terry 1952; Hunter 2004). One more draw is added to
     every pair, so that a policy that only loses keeps a finite rating. Newton's method, for all

@@ -97,8 +97,8 @@ def by_opponent(judgments: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def comparisons(compared: pl.DataFrame) -> pl.DataFrame:
-    """One row per answer and opponent: the policy's share of the win, 0 to 1, over votes and orders,
-    whether the verdict flips (1, 0), and both lengths in characters.
+    """One row per answer and opponent: the policy's share of the win, 0 to 1, over votes and
+    orders, whether the verdict flips (1, 0), and both lengths in characters.
 
     share is null where one of the orders asked has no verdict: the other order alone would hold the
     judge's position bias. A verdict flips where the judge is for one side in one order and for the

@@ -1,14 +1,14 @@
-"""The length-controlled win rate of AlpacaEval 2: what the win rate would be if both answers had one
-length.
+"""The length-controlled win rate of AlpacaEval 2: what the win rate would be if both answers had
+one length.
 
-Source of the idea: Dubois et al. 2024, "Length-Controlled AlpacaEval" (arXiv:2404.04475). A logistic
-regression explains each win by the difference in length, the difficulty of the instruction and the
-model itself; the rate is its mean prediction with the length term left out. Where the paper leaves a
-choice open, this is what the published leaderboard does; tools/check_golden.py recomputes that
-leaderboard with the functions here.
+Source of the idea: Dubois et al. 2024, "Length-Controlled AlpacaEval" (arXiv:2404.04475). A
+logistic regression explains each win by the difference in length, the difficulty of the instruction
+and the model itself; the rate is its mean prediction with the length term left out. Where the paper
+leaves a choice open, this is what the published leaderboard does; tools/check_golden.py recomputes
+that leaderboard with the functions here.
 
-Shares and rates are 0 to 1. The features of every row, (n, 3), are length, difficulty, and 1 for a row
-of the model, 0 for a gamed one.
+Shares and rates are 0 to 1. The features of every row, (n, 3), are length, difficulty, and 1 for a
+row of the model, 0 for a gamed one.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,13 @@ GAMED_WEIGHT = 0.1
 _RESAMPLED_TOLERANCE = 1e-6
 
 
-# ---------------------------------------------------------------------------------------------- inputs
+# ------------------------------------------------------------------------------------------- inputs
 
 
 @dataclass(frozen=True)
 class Items:
-    """A model's answers, one item per instruction, in a fixed order. All arrays are of shape (n,)."""
+    """A model's answers, one item per instruction, in a fixed order. All arrays are of shape
+    (n,)."""
 
     # The model's share of the win, 0 to 1; NaN without a verdict.
     won: np.ndarray
@@ -72,12 +73,12 @@ def read_gamed(path: Path) -> Rows:
     return Rows(features, won, np.full(len(won), GAMED_WEIGHT))
 
 
-# ------------------------------------------------------------------------------------------------- fit
+# ---------------------------------------------------------------------------------------------- fit
 
 
 def length_feature(shorter_by: np.ndarray) -> np.ndarray:
-    """tanh of the differences in length over their sample standard deviation (over all of them, of any
-    shape), not centred; 0 where all differ alike."""
+    """tanh of the differences in length over their sample standard deviation (over all of them, of
+    any shape), not centred; 0 where all differ alike."""
     spread = np.std(shorter_by, ddof=1) if np.size(shorter_by) > 1 else 0.0
     return np.tanh(shorter_by / spread) if spread > 0 else np.zeros(np.shape(shorter_by))
 
@@ -103,7 +104,7 @@ def _difficulty(items: Items) -> np.ndarray:
     return np.zeros(len(items.won)) if items.difficulty is None else items.difficulty
 
 
-# --------------------------------------------------------------------------------------------- predict
+# ------------------------------------------------------------------------------------------ predict
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def with_weights(beta: np.ndarray, items: Items, c: float | None = None) -> Fit:
 def length_controlled(items: Items, gamed: Rows | None, c: float | None = None) -> Fit:
     """The fit to `items` and `gamed`; `c` None: chosen by cross-validation.
 
-    For prompts other than AlpacaEval's, whose difficulty nobody has estimated, leave items.difficulty
-    or `gamed` out (None), or both. A model whose every answer draws and is as long as the baseline's is
-    the baseline: 0.5 by definition. StageError where nothing was judged.
+    For prompts other than AlpacaEval's, whose difficulty nobody has estimated, leave
+    items.difficulty or `gamed` out (None), or both. A model whose every answer draws and is as long
+    as the baseline's is the baseline: 0.5 by definition. StageError where nothing was judged.
     """
     judged = items.won[~np.isnan(items.won)]
     if not len(judged):
@@ -145,13 +146,13 @@ def length_controlled(items: Items, gamed: Rows | None, c: float | None = None) 
     return with_weights(fit(rows, c), items, c)
 
 
-# ------------------------------------------------------------------------------------------- statistic
+# ---------------------------------------------------------------------------------------- statistic
 
 
 @dataclass(frozen=True)
 class LengthControl:
-    """The length-controlled win rate as a statistic (drift.metrics.resampling): the mean over samples
-    of the answers of their fits' win rates."""
+    """The length-controlled win rate as a statistic (drift.metrics.resampling): the mean over
+    samples of the answers of their fits' win rates."""
 
     keys: np.ndarray  # (n,), of the items
     samples: tuple[Items, ...]  # one per sample of the answers, each in the order of `keys`
@@ -167,15 +168,16 @@ class LengthControl:
         return float(np.mean([fitted.win_rate for fitted in self.fits]))
 
     def replicates(self, counts: np.ndarray) -> np.ndarray:
-        """The fit is repeated on every resample of the items, at its C and with all of `gamed`, which
-        are no sample of anything."""
+        """The fit is repeated on every resample of the items, at its C and with all of `gamed`,
+        which are no sample of anything."""
         everything = np.arange(len(self.keys))
         rows = [np.repeat(everything, times) for times in counts.astype(np.int64)]
         # (samples, resamples), averaged over samples.
         return np.mean([[self._refitted(number, drawn) for drawn in rows] for number in range(len(self.fits))], axis=0)
 
     def _refitted(self, number: int, drawn: np.ndarray) -> float:
-        """The win rate of sample `number` on the items at `drawn`; NaN where none of them is judged."""
+        """The win rate of sample `number` on the items at `drawn`; NaN where none of them is
+        judged."""
         items, fitted = self.samples[number].take(drawn), self.fits[number]
         if fitted.c is None:  # the baseline itself
             return fitted.win_rate
@@ -205,8 +207,8 @@ class LengthControl:
         mine = own[0].sum(axis=0) + swapped @ (own[1] - own[0])
         others = own.sum(axis=(0, 1)) - mine
         steps = [newton_steps(sums + fixed, beta, c) for sums in (mine, others)]
-        # The win rate is the mean over items of p = sigmoid(beta_1 difficulty + beta_2): its gradient
-        # in beta, (3,), turns the difference of steps into one of win rates.
+        # The win rate is the mean over items of p = sigmoid(beta_1 difficulty + beta_2): its
+        # gradient in beta, (3,), turns the difference of steps into one of win rates.
         p = sigmoid(beta[1] * both.difficulty + beta[2])
         gradient = np.array([0.0, np.mean(p * (1 - p) * both.difficulty), np.mean(p * (1 - p))])
         return (steps[0] - steps[1]) @ gradient
@@ -214,7 +216,8 @@ class LengthControl:
 
 @dataclass(frozen=True)
 class _Both:
-    """The items of two policies as one regression sees them: axis 0 is the side, then sample and item."""
+    """The items of two policies as one regression sees them: axis 0 is the side, then sample and
+    item."""
 
     x: np.ndarray  # (2, samples, n, 3)
     won: np.ndarray  # (2, samples, n), NaN without a verdict
@@ -224,8 +227,8 @@ class _Both:
 
     @classmethod
     def of(cls, one: LengthControl, other: LengthControl) -> "_Both":
-        """The items of both; length is standardised over both sides, so that an exchange leaves every
-        row's features as they are."""
+        """The items of both; length is standardised over both sides, so that an exchange leaves
+        every row's features as they are."""
         won, shorter_by = (
             np.stack([np.stack([getattr(items, name) for items in side.samples]) for side in (one, other)])
             for name in ("won", "shorter_by")
@@ -237,7 +240,8 @@ class _Both:
         return cls(x, won, weights, difficulty, _gamed_for(one.samples[0], one.gamed))
 
     def pooled(self) -> Rows:
-        """All judged rows, each side with half a weight: together they weigh as much as one policy."""
+        """All judged rows, each side with half a weight: together they weigh as much as one
+        policy."""
         judged = ~np.isnan(self.won)
         return Rows(self.x[judged], self.won[judged], self.weights[judged] / 2)
 

@@ -43,13 +43,14 @@ class Rows:
 
 
 def fit(rows: Rows, c: float, start: np.ndarray | None = None, tolerance: float = _STEP_TOLERANCE) -> np.ndarray:
-    """beta, (k,), that minimises |beta|_1 + c sum_i w_i [log(1 + e^z_i) - y_i z_i], z = features @ beta.
+    """beta, (k,), that minimises |beta|_1 + c sum_i w_i [log(1 + e^z_i) - y_i z_i], z = features @
+    beta.
 
-    liblinear's L1-regularised logistic regression (Fan et al. 2008) without intercept, where a share y
-    of a win stands for a won row of weight y w and a lost one of (1 - y) w. Solved by proximal Newton
-    steps: the quadratic model plus the L1 norm by coordinate descent, then a backtracking line search
-    (Lee, Sun and Saunders 2014), until a step is below `tolerance`. ArithmeticError where that never
-    happens.
+    liblinear's L1-regularised logistic regression (Fan et al. 2008) without intercept, where a
+    share y of a win stands for a won row of weight y w and a lost one of (1 - y) w. Solved by
+    proximal Newton steps: the quadratic model plus the L1 norm by coordinate descent, then a
+    backtracking line search (Lee, Sun and Saunders 2014), until a step is below `tolerance`.
+    ArithmeticError where that never happens.
     """
     x, y, w = rows.features, rows.won, rows.weights
     beta = np.zeros(x.shape[1]) if start is None else np.asarray(start, dtype=np.float64)
@@ -88,8 +89,8 @@ def fit(rows: Rows, c: float, start: np.ndarray | None = None, tolerance: float 
 def _newton_step(beta: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
     """d that minimises gradient d + d hessian d / 2 + |beta + d|_1, (k,).
 
-    Where no weight is 0 or would change its sign the norm is linear, and d solves a linear system; else
-    by coordinate descent.
+    Where no weight is 0 or would change its sign the norm is linear, and d solves a linear system;
+    else by coordinate descent.
     """
     if beta.all():
         d = np.linalg.solve(hessian + _RIDGE * np.eye(len(beta)), -gradient - np.sign(beta))
@@ -121,11 +122,11 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 
 
 def choose_c(rows: Rows) -> float:
-    """The C of `C_GRID` with the best mean over folds of the weighted mean log-likelihood of the fold
-    left out.
+    """The C of `C_GRID` with the best mean over folds of the weighted mean log-likelihood of the
+    fold left out.
 
-    Row i is in fold i mod 5. Of equally good C the smallest is taken. StageError with fewer rows than
-    folds.
+    Row i is in fold i mod 5. Of equally good C the smallest is taken. StageError with fewer rows
+    than folds.
     """
     n = len(rows.won)
     if n < FOLDS:
@@ -145,8 +146,8 @@ def choose_c(rows: Rows) -> float:
 
 
 def slopes(rows: Rows, beta: np.ndarray) -> np.ndarray:
-    """What each row adds to the gradient of the loss at `beta`, (k,), and to its Hessian, (k, k) laid
-    out flat: (n, k + k*k)."""
+    """What each row adds to the gradient of the loss at `beta`, (k,), and to its Hessian, (k, k)
+    laid out flat: (n, k + k*k)."""
     x = rows.features
     k = x.shape[1]
     p = sigmoid(x @ beta)
@@ -157,8 +158,8 @@ def slopes(rows: Rows, beta: np.ndarray) -> np.ndarray:
 def newton_steps(sums: np.ndarray, beta: np.ndarray, c: float) -> np.ndarray:
     """The Newton step, (p, k), from `beta` for each of the sums, (p, k + k*k), of `slopes`.
 
-    A weight that the L1 norm holds at 0 stays there; of the others the norm's slope is their sign. The
-    objective is divided by c, so that the sums need no factor.
+    A weight that the L1 norm holds at 0 stays there; of the others the norm's slope is their sign.
+    The objective is divided by c, so that the sums need no factor.
     """
     k = len(beta)
     free, steps = beta != 0, np.zeros((len(sums), k))

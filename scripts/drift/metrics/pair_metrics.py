@@ -1,4 +1,5 @@
-"""How a policy ranks held-out corrections: the reply that satisfied over the one that disappointed."""
+"""How a policy ranks held-out corrections: the reply that satisfied over the one that
+disappointed."""
 
 import polars as pl
 
@@ -54,8 +55,8 @@ def pair_statistics(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dic
     """The margin s = beta [(lc - lc_base) - (lr - lr_base)] of each pair (Rafailov et al. 2023,
     section 4), and its parts.
 
-    `logps` and `base`: Logps tables (nats, summed over tokens) of the same pairs under the policy and
-    under the base model. StageError where the pairs differ.
+    `logps` and `base`: Logps tables (nats, summed over tokens) of the same pairs under the policy
+    and under the base model. StageError where the pairs differ.
     """
     both = logps.join(base, on="pair_id", how="inner", suffix="_base", maintain_order="left")
     if len(both) != len(logps) or len(both) != len(base):

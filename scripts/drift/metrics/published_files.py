@@ -36,12 +36,12 @@ def read_json(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise missing(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        figures = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise unreadable(path, str(error)) from error
-    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+    if not isinstance(figures, dict) or not all(isinstance(entry, dict) for entry in figures.values()):
         raise unreadable(path, "figures by model are needed, an object of objects")
-    return found
+    return figures
 
 
 def missing(path: Path) -> StageError:

@@ -15,7 +15,8 @@ import numpy as np
 
 # Percentiles: a 95% interval.
 LEVEL = (2.5, 97.5)
-# The smallest p-value is about their inverse, which Holm's correction multiplies by the number of tests.
+# The smallest p-value is about their inverse, which Holm's correction multiplies by the number of
+# tests.
 PERMUTATIONS = 10_000
 # Permuted differences this close to the observed one are equal but for rounding.
 _SAME = 1e-9
@@ -30,7 +31,8 @@ class Statistic(Protocol):
         """The number; NaN where it is not defined."""
 
     def replicates(self, counts: np.ndarray) -> np.ndarray:
-        """The number, (resamples,), if each item occurred as often as `counts`, (resamples, n), says."""
+        """The number, (resamples,), if each item occurred as often as `counts`, (resamples, n),
+        says."""
 
     def take(self, positions: np.ndarray) -> "Statistic":
         """The same statistic of the items at `positions`."""
@@ -92,10 +94,11 @@ def mean(keys: Sequence[str], values: Sequence[float]) -> Sums:
 
 
 def by_item(keys: Sequence[str], parts: np.ndarray, follows: Callable[[np.ndarray], np.ndarray]) -> Sums:
-    """The statistic of rows, several of which (an item's samples) may have one key: an item adds the
-    mean of its rows.
+    """The statistic of rows, several of which (an item's samples) may have one key: an item adds
+    the mean of its rows.
 
-    `keys`: (rows,). `parts`: (rows, k). Rows with a part that is NaN have no verdict, and are left out.
+    `keys`: (rows,). `parts`: (rows, k). Rows with a part that is NaN have no verdict, and are left
+    out.
     """
     judged = ~np.isnan(parts).any(axis=1)
     items, item_of_row, rows_of_item = np.unique(np.asarray(keys)[judged], return_inverse=True, return_counts=True)
@@ -126,8 +129,8 @@ def exchanges(n: int, permutations: int, seed: int) -> np.ndarray:
 
 
 def interval(replicates: np.ndarray) -> tuple[float, float] | None:
-    """The 95% percentile interval (Efron and Tibshirani 1993, chapter 13) of the replicates that are
-    defined; None where none is."""
+    """The 95% percentile interval (Efron and Tibshirani 1993, chapter 13) of the replicates that
+    are defined; None where none is."""
     replicates = replicates[~np.isnan(replicates)]
     return tuple(float(end) for end in np.percentile(replicates, LEVEL)) if len(replicates) else None
 
@@ -148,15 +151,16 @@ def shared(a: Statistic, b: Statistic) -> tuple[Statistic, Statistic]:
 
 
 def permutation_p(a: Statistic, b: Statistic, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
-    """The two-sided p-value of a difference between `a` and `b`, statistics of the same items: could
-    either side's results be the other's?
+    """The two-sided p-value of a difference between `a` and `b`, statistics of the same items:
+    could either side's results be the other's?
 
-    Under the null hypothesis every item's two results are exchangeable (a paired randomisation test;
-    Phipson and Smyth 2010 for the added 1, which keeps p above 0).
+    Under the null hypothesis every item's two results are exchangeable (a paired randomisation
+    test; Phipson and Smyth 2010 for the added 1, which keeps p above 0).
     """
     n = len(a.keys)
     observed = abs(a.permuted(b, np.zeros((1, n)))[0])
-    # Equal items are equal however they are exchanged; without a defined difference nothing is shown.
+    # Equal items are equal however they are exchanged; without a defined difference nothing is
+    # shown.
     if not observed > 0:
         return 1.0
     # A permuted difference that is not defined counts as extreme: that errs on the side of caution.

@@ -1,13 +1,13 @@
-"""WildBench v2: WB-Score from a judge's scores of single answers, WB-Reward from its comparisons with
-a reference model's.
+"""WildBench v2: WB-Score from a judge's scores of single answers, WB-Reward from its comparisons
+with a reference model's.
 
 Source of the idea: Lin et al. 2024, "WildBench" (arXiv:2406.04770). Where the paper leaves a choice
 open, this is what the published leaderboard does; tools/check_golden.py recomputes that leaderboard
 with the functions here.
 
 A task counts in every group that one of its tags belongs to. Judge scores are 1 to 10. Statistics
-are on the scales of the leaderboard; NaN stands for one that is not defined, and for a group in which
-a subset of the benchmark has no task.
+are on the scales of the leaderboard; NaN stands for one that is not defined, and for a group in
+which a subset of the benchmark has no task.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -49,21 +49,21 @@ def statistics(judgments: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, resamp
 
     NAME:X is NAME over the group X, or against the reference X.
     """
-    found: dict[str, resampling.Statistic] = {}
+    measured: dict[str, resampling.Statistic] = {}
     scored, compared = (judgments.filter(kind=kind) for kind in ("score", "pairwise"))
     if len(scored):
         answers = judge_metrics.mean_scores(scored)
         scores, lengths = (answers[name].to_numpy() for name in ("score", "policy_chars"))
-        found |= score_statistics(answers["prompt_id"], scores, lengths, member_of(answers, tasks))
+        measured |= score_statistics(answers["prompt_id"], scores, lengths, member_of(answers, tasks))
     # Only a judge whose verdicts have five levels (outcomes) gives a reward.
     compared = compared.filter(pl.col("preference").is_null())
     if compared["outcome"].count():
         for suffix, k in (("", None), (f"_k{PENALTY}", PENALTY)):
-            found |= rewards_against_references(compared, tasks, suffix, k)
-    return found
+            measured |= rewards_against_references(compared, tasks, suffix, k)
+    return measured
 
 
-# ---------------------------------------------------------------------------------------------- groups
+# ------------------------------------------------------------------------------------------- groups
 
 
 def groups_of(tags: Iterable[str]) -> frozenset[str]:
@@ -91,8 +91,8 @@ def member_of(rows: pl.DataFrame, tasks: pl.DataFrame) -> np.ndarray:
 def macro(values: np.ndarray, weights: Mapping[str, float] = GROUP_WEIGHTS) -> np.ndarray:
     """The weighted mean, (...), of values by group, (..., 5) in the order of GROUPS.
 
-    A group that is NaN is not there: the others are divided by their weights alone. NaN where none is
-    there.
+    A group that is NaN is not there: the others are divided by their weights alone. NaN where none
+    is there.
     """
     present = np.where(np.isnan(values), 0.0, [weights[group] for group in GROUPS])
     total = present.sum(axis=-1)
@@ -101,13 +101,13 @@ def macro(values: np.ndarray, weights: Mapping[str, float] = GROUP_WEIGHTS) -> n
 
 
 def group_means(sums: np.ndarray) -> np.ndarray:
-    """Means by group, (..., 5), of the sums of values by group followed by counts by group, (..., 10);
-    NaN where nothing counts."""
+    """Means by group, (..., 5), of the sums of values by group followed by counts by group, (...,
+    10); NaN where nothing counts."""
     values, counts = sums[..., : len(GROUPS)], sums[..., len(GROUPS) :]
     return np.divide(values, counts, out=np.full(values.shape, np.nan), where=counts > 0)
 
 
-# -------------------------------------------------------------------------------------------- WB-Score
+# ----------------------------------------------------------------------------------------- WB-Score
 
 
 def adjusted(score: float | np.ndarray) -> float | np.ndarray:
@@ -118,11 +118,12 @@ def adjusted(score: float | np.ndarray) -> float | np.ndarray:
 def score_statistics(
     keys: Sequence[str], scores: np.ndarray, lengths: np.ndarray, member: np.ndarray
 ) -> dict[str, resampling.Statistic]:
-    """A policy's statistics from its judge scores, (n,), NaN without one; `lengths`, (n,) characters;
-    `member` as `membership`.
+    """A policy's statistics from its judge scores, (n,), NaN without one; `lengths`, (n,)
+    characters; `member` as `membership`.
 
-    wb_score_raw is on 1 to 10, wb_score_adjusted on -8 to 10; the others are ten times the latter, as
-    the leaderboard shows them. An empty answer counts in the overall means and not in its groups.
+    wb_score_raw is on 1 to 10, wb_score_adjusted on -8 to 10; the others are ten times the latter,
+    as the leaderboard shows them. An empty answer counts in the overall means and not in its
+    groups.
     """
     scores = np.asarray(scores, dtype=np.float64)
     counted = (np.asarray(lengths) > 0)[:, None] * member
@@ -131,7 +132,7 @@ def score_statistics(
     # (n, 10): the same in each group, as `group_means` reads it.
     grouped = np.hstack([scores[:, None] * counted, counted])
 
-    def of_group(column: int) -> Callable[[np.ndarray], np.ndarray]:
+    def score_of_group(column: int) -> Callable[[np.ndarray], np.ndarray]:
         # A function of its own: a lambda in the loop below would see the last column in all groups.
         return lambda sums: 10 * adjusted(group_means(sums)[..., column])
 
@@ -140,18 +141,22 @@ def score_statistics(
         "wb_score": resampling.by_item(keys, overall, lambda sums: 10 * adjusted(resampling.ratio(sums))),
         "wb_score_raw": resampling.by_item(keys, overall, resampling.ratio),
         "wb_score_adjusted": resampling.by_item(keys, overall, lambda sums: adjusted(resampling.ratio(sums))),
-        **{f"wb_score:{group}": resampling.by_item(keys, grouped, of_group(column)) for column, group in enumerate(GROUPS)},
+        **{
+            f"wb_score:{group}": resampling.by_item(keys, grouped, score_of_group(column))
+            for column, group in enumerate(GROUPS)
+        },
     }
 
 
-# ------------------------------------------------------------------------------------------- WB-Reward
+# ---------------------------------------------------------------------------------------- WB-Reward
 
 
 def penalised(outcomes: np.ndarray, lengths: np.ndarray, reference_lengths: np.ndarray, k: int | None) -> np.ndarray:
-    """Outcomes, (n,) of -2 to 2, under length penalty `k`: a slight win by more than k characters more
-    is a tie. None: no penalty.
+    """Outcomes, (n,) of -2 to 2, under length penalty `k`: a slight win by more than k characters
+    more is a tie. None: no penalty.
 
-    Lengths, (n,), in characters. It holds for either side; what was much better or much worse stays so.
+    Lengths, (n,), in characters. It holds for either side; what was much better or much worse stays
+    so.
     """
     if k is None:
         return outcomes
@@ -183,7 +188,8 @@ def rewards_against_references(
             pl.col("usable").first().cast(pl.Float64),
         )
     )
-    # One row per answer, one column per reference: (n, references) of rewards, and of whether they count.
+    # One row per answer, one column per reference: (n, references) of rewards, and of whether they
+    # count.
     references = compared["opponent"].unique().sort().to_list()
     rewards, usable = (
         by_reference.pivot("opponent", index=answer, values=name, sort_columns=True).sort(*answer)
@@ -195,11 +201,11 @@ def rewards_against_references(
     columns = {"": slice(None)}
     if len(references) > 1:
         columns |= {f":{reference}": slice(number, number + 1) for number, reference in enumerate(references)}
-    found: dict[str, resampling.Statistic] = {}
+    measured: dict[str, resampling.Statistic] = {}
     for part, chosen in columns.items():
         names = (f"wb_reward{suffix}{part}", f"wb_reward_task_macro{suffix}{part}")
-        found |= zip(names, reward_statistics(keys, earned[:, chosen], counts[:, chosen], member), strict=True)
-    return found
+        measured |= zip(names, reward_statistics(keys, earned[:, chosen], counts[:, chosen], member), strict=True)
+    return measured
 
 
 def reward_statistics(
@@ -207,14 +213,15 @@ def reward_statistics(
 ) -> tuple[resampling.Statistic, resampling.Statistic]:
     """Reward, overall and task-weighted, times 100: the plain mean of those against each reference.
 
-    `rewards`, (n, references): -1 to 1, NaN without a verdict. `counts`, (n, references): both answers
-    are usable. `member` as `membership`. An item that does not count earns nothing and stays in the
-    overall denominator, and is left out of its groups, as published.
+    `rewards`, (n, references): -1 to 1, NaN without a verdict. `counts`, (n, references): both
+    answers are usable. `member` as `membership`. An item that does not count earns nothing and
+    stays in the overall denominator, and is left out of its groups, as published.
     """
     judged = ~np.isnan(rewards)
     earned, counted = np.nan_to_num(rewards) * counts, (judged & counts).astype(np.float64)
     references = rewards.shape[1]
-    # (n, 2 * references): what a task adds to each reference's sum of rewards, then to each's number.
+    # (n, 2 * references): what a task adds to each reference's sum of rewards, then to each's
+    # number.
     overall = np.hstack([earned, judged])
     # (n, 10 * references): for each reference the two halves that `group_means` reads.
     grouped = np.hstack(

@@ -53,8 +53,9 @@ def iteration_name(iteration: int) -> str:
 
 @cache
 def known() -> dict[str, Metric]:
-    """Every metric that says how it is shown, by name, the most telling first: those of any benchmark,
-    what kinds of benchmarks add, then what describes the judge, the answers and held-out pairs."""
+    """Every metric that says how it is shown, by name, the most telling first: those of any
+    benchmark, what kinds of benchmarks add, then what describes the judge, the answers and held-out
+    pairs."""
     added = [metric for kind in plugins.BENCHMARKS for metric in benchmarks.metrics_shown(kind)]
     metrics = [
         *judge_metrics.METRICS,

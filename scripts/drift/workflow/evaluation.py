@@ -23,7 +23,7 @@ class Evaluation:
         iterations = Iterations(config, paths)
         self._policies = [policy for model in config["models"] for policy in iterations.policies(model)]
 
-    # ---------------------------------------------------------------------------------------- tables
+    # --------------------------------------------------------------------------------------- tables
 
     @property
     def tasks(self) -> list[str]:
@@ -56,8 +56,8 @@ class Evaluation:
         return [self._rows[benchmark][name] for benchmark, name in self._files()]
 
     def options(self, wildcards: Any, input: Any) -> list[str]:
-        """The options of scores.py for the policies and for its inputs, which are what rule `scores`
-        declares: `tasks`, `files`, `responses`, `judgments` and `logps`, as above."""
+        """The options of scores.py for the policies and for its inputs, which are what rule
+        `scores` declares: `tasks`, `files`, `responses`, `judgments` and `logps`, as above."""
         named = [("--policy", policy, policy.split("/")[0], *method_and_iteration(policy)) for policy in self._policies]
         for option, keys, paths in (
             ("--tasks", [(benchmark,) for benchmark in self._rows], input.tasks),
@@ -86,14 +86,15 @@ class Evaluation:
                 if row[name]:
                     yield benchmark, name
 
-    # -------------------------------------------------------------------------------------- settings
+    # ------------------------------------------------------------------------------------- settings
 
     def task_settings(self, wildcards: Any) -> str:
         """Settings of tasks.py."""
         return TasksSettings.of(self._rows[wildcards.benchmark], seed=self._config["seed"]).canonical()
 
     def score_settings(self, prompts_of: Callable[[str], dict[str, str]]) -> str:
-        """Settings of scores.py; `prompts_of`: a benchmark's judges, each with the SHA-256 of its prompt."""
+        """Settings of scores.py; `prompts_of`: a benchmark's judges, each with the SHA-256 of its
+        prompt."""
         return ScoresSettings.of(
             self._config["evaluation"],
             seed=self._config["seed"],
@@ -101,7 +102,7 @@ class Evaluation:
             benchmarks={name: JudgedBenchmark(kind=row["kind"], judges=prompts_of(name)) for name, row in self._rows.items()},
         ).canonical()
 
-    # ------------------------------------------------------------------------------------------ code
+    # ----------------------------------------------------------------------------------------- code
 
     def module(self, wildcards: Any):
         """The file of a benchmark's kind: part of the fingerprint of tasks.py."""
@@ -109,7 +110,8 @@ class Evaluation:
 
     @property
     def modules(self) -> list:
-        """The files of the kinds of benchmarks that there are: part of the fingerprint of scores.py."""
+        """The files of the kinds of benchmarks that there are: part of the fingerprint of
+        scores.py."""
         return [plugins.source_of(plugins.BENCHMARKS, kind) for kind in sorted({row["kind"] for row in self._rows.values()})]
 
 
