@@ -163,7 +163,7 @@ rule train:
         mem_mb=grows(16000),
         runtime="8h",
     priority: 10
-    # tee outlives a SIGTERM: what the training prints and finishes after it would be lost.
+    # tee ignores SIGTERM: without it, training could neither print nor write its last checkpoint.
     shell:
         r"""
         {GPU:q} {SCRIPTS:q}/train.py \

@@ -33,7 +33,7 @@ def add_settings(command: argparse.ArgumentParser, option: str, settings: type[B
     command.epilog = f"{command.epilog}\n\n{listed}" if command.epilog else listed
 
 
-def settings_help(settings: type[BaseModel], title: str) -> str:
+def settings_help(settings: type[BaseModel], title: str = "settings") -> str:
     """What --help prints about an option's keys: a line a key, the keys of a section below it."""
     return f"{title}:\n" + "\n".join(_described(settings, 2))
 
