@@ -11,6 +11,7 @@ label_files = LabelFiles(config)
 # The model that a labeler asks, as inputs of the rules that ask it.
 labeler_model = generation.model(labelers.row, paths.labeler_policy, paths.labeler_manifest)
 
+
 use rule register as register_labeler with:
     """Register the model that a labeler asks."""
     input:
