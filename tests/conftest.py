@@ -180,7 +180,7 @@ def tiny_config(model: Path, logs: Path) -> dict:
             "judges": {"tiny": {"path": str(model), "context": 1024, "trusted": False}},
             "bootstrap": 200,
         },
-        "engine": {"cpu_cache_gib": 1},
+        "engine": {"backend": "transformers"},
         "environments": {"cpu": str(STAGE_PYTHON), "gpu": str(STAGE_PYTHON)},
     }
 
