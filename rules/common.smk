@@ -14,7 +14,7 @@ from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import Inputs, located
-from drift.workflow.iterations import Iterations, method_and_iteration
+from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks, Judges
 from drift.workflow.preflight import Preflight
 from drift.workflow.resources import gpus, grows, placement
@@ -40,10 +40,6 @@ evaluation = Evaluation(config, paths)
 # The model of a judge, as inputs of the rules that ask it.
 judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
-
-# Names under which rules know these until they say inputs.NAME.
-ADDRESSES, KEPT_OUT = inputs.addresses, inputs.kept_out
-file_at, task_files, task_options = inputs.file, inputs.task_files, inputs.task_options
 
 
 def settings(**values):

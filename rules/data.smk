@@ -22,7 +22,7 @@ rule fetch:
         r"""
         {CPU:q} {SCRIPTS:q}/fetch.py \
             --address {params.address:q} \
-            --folder {output:q} >{log:q} 2>&1
+            --folder {output:q} > {log:q} 2>&1
         """
 
 
@@ -55,7 +55,7 @@ rule turns:
             --conversations {params.conversations:q} \
             --settings {params.settings:q} \
             --turns {output.turns:q} \
-            --ledger {output.ledger:q} >{log:q} 2>&1
+            --ledger {output.ledger:q} > {log:q} 2>&1
         """
 
 
@@ -64,7 +64,7 @@ rule pools:
     input:
         turns=paths.turns,
         labels=paths.labels,
-        benchmarks=list(KEPT_OUT.values()),
+        benchmarks=list(inputs.kept_out.values()),
     output:
         dsat=paths.dsat,
         sat=paths.sat,
@@ -74,7 +74,7 @@ rule pools:
     params:
         settings=pools.settings,
         code=code("pools", "sql/*.sql"),
-        benchmarks=named(KEPT_OUT),
+        benchmarks=named(inputs.kept_out),
     log:
         "<logs>/pools.log",
     benchmark:
@@ -94,7 +94,7 @@ rule pools:
             --sat {output.sat:q} \
             --corrections {output.corrections:q} \
             --quarantine {output.quarantine:q} \
-            --ledger {output.ledger:q} >{log:q} 2>&1
+            --ledger {output.ledger:q} > {log:q} 2>&1
         """
 
 
@@ -125,20 +125,20 @@ rule contamination:
             --corrections {input.corrections:q} \
             --benchmark {wildcards.benchmark:q}={input.tasks:q} \
             --settings {params.settings:q} \
-            --contamination {output.contamination:q} >{log:q} 2>&1
+            --contamination {output.contamination:q} > {log:q} 2>&1
         """
 
 
 rule tasks:
     """Make a benchmark's tasks: from its files, or of DSAT prompts kept for testing."""
     input:
-        unpack(task_files),
+        unpack(inputs.task_files),
     output:
         tasks=paths.tasks,
     params:
         settings=evaluation.task_settings,
         code=code("tasks", evaluation.module),
-        options=lambda wildcards, input: task_options(wildcards.benchmark, input),
+        options=lambda wildcards, input: inputs.task_options(wildcards.benchmark, input),
     log:
         "<logs>/tasks/{benchmark}.log",
     benchmark:
@@ -152,5 +152,5 @@ rule tasks:
             --source {input.source:q} \
             {params.options:q} \
             --settings {params.settings:q} \
-            --tasks {output.tasks:q} >{log:q} 2>&1
+            --tasks {output.tasks:q} > {log:q} 2>&1
         """

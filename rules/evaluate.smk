@@ -151,7 +151,7 @@ rule judgments:
 rule published_answers:
     """Read answers with published figures, the validation set for judges."""
     input:
-        source=lambda wildcards: file_at(config["evaluation"]["validation"]),
+        source=lambda wildcards: inputs.file(config["evaluation"]["validation"]),
     output:
         tasks=paths.published_tasks,
         responses=paths.published_responses,

@@ -50,7 +50,7 @@ rule label_requests:
             --turns {input.turns:q} \
             --model {input.policy:q} \
             --settings {params.settings:q} \
-            --requests {output.requests:q} >{log:q} 2>&1
+            --requests {output.requests:q} > {log:q} 2>&1
         """
 
 
@@ -98,7 +98,7 @@ rule labels:
             --completions {params.completions:q} \
             --settings {params.settings:q} \
             --labels {output.labels:q} \
-            --ledger {output.ledger:q} >{log:q} 2>&1
+            --ledger {output.ledger:q} > {log:q} 2>&1
         """
 
 
@@ -130,5 +130,5 @@ rule agreement:
             --file {params.files:q} \
             --strata {params.strata:q} \
             --settings {params.settings:q} \
-            --agreement {output.agreement:q} >{log:q} 2>&1
+            --agreement {output.agreement:q} > {log:q} 2>&1
         """
