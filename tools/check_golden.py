@@ -4,8 +4,7 @@ one is not met.
     python tools/check_golden.py FOLDER [--difficulty FILE] [--gamed FILE]
 
 Reads:  FOLDER/alpacaeval: items.csv.gz (numbers per judged item), leaderboard.csv, lc_weights.csv
-        (published figures), and, unless given, instruction_difficulty*.csv and df_gamed*.csv; where
-        it has none, those of shared/golden/alpacaeval next to the repository.
+        (published figures), and, unless given, instruction_difficulty*.csv and df_gamed*.csv.
         FOLDER/wildbench: scores.csv.gz (judge scores per task), score.json, score_VERSION.json of
         other versions, pairwise_REFERENCE_KLENGTH.json and all_stat_KLENGTH.json (published
         figures).

@@ -187,7 +187,7 @@ KEYS = {
         {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
     ),
     "evaluation.bootstrap": (300, {"scores"}),
-    "engine.backend": ("transformers", {"sample", "respond", "judge", "annotate"}),
+    "engine.backend": ("vllm", {"sample", "respond", "judge", "annotate"}),
     "engine.tensor_parallel": (2, NOTHING),
     "engine.prefix_caching": (False, NOTHING),
     "engine.gpu_memory": (0.5, NOTHING),

@@ -1,4 +1,8 @@
-"""The whole DAG with real vLLM and real TRL on a tiny model: what a user relies on after a run."""
+"""The whole DAG with real engines and real TRL on a tiny model: what a user relies on after a run.
+
+Replies come from transformers, which starts in a third of vLLM's time; vLLM itself is in test_vllm.py,
+in the tests on Slurm and in the demo.
+"""
 
 import json
 import os
@@ -224,7 +228,7 @@ def test_a_changed_learning_rate_trains_again_without_new_labels_or_first_sample
 
 def test_where_an_engine_runs_reruns_nothing(run):
     folder, config = run
-    outputs = planned(folder, config | {"engine": {"cpu_cache_gib": 2}})
+    outputs = planned(folder, config | {"engine": config["engine"] | {"cpu_cache_gib": 2}})
     assert outputs <= {"results/tiny/config.resolved.yaml", "results/tiny/report.html"}
 
 

@@ -168,6 +168,7 @@ def reference(cluster, tiny_model, logs_file, tmp_path_factory):
     showed each second."""
     folder = tmp_path_factory.mktemp("reference")
     config = tiny_config(tiny_model, logs_file) | {"methods": ["drift"], "iterations": 1}
+    config["engine"] = {"backend": "vllm", "cpu_cache_gib": 1}
     config["sampling"] |= {"shards": 2}
     # Steps enough for a training to be hit several times; and no more gradients than it takes to see that they are measured.
     config["training"] |= {"warmup_epochs": 2, "diagnostics": {"pairs": 2, "prompts": 2}}

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from drift.metrics.wildbench import CODING
-from golden import alpacaeval
 from golden.report import LC_CV, LC_ERROR, LC_OWN, LC_WEIGHTS, TOLERANCES
 from tests.builders.published import GROUPS, N, check, edit_csv, edit_json, planted, row_of, write_alpacaeval, write_wildbench
 from tests.conftest import REPOSITORY
@@ -97,12 +96,9 @@ def test_model_compared_with_one_reference_has_no_mix(folder):
     assert "1  WB-Reward mix: not compared with every reference (m in all_stat_K500.json)" in done.stdout
 
 
-def test_files_elsewhere_are_taken_by_option_or_by_default(folder, tmp_path, monkeypatch):
+def test_files_elsewhere_are_taken_by_option(folder, tmp_path):
     for name in ("instruction_difficulty.csv", "df_gamed.csv"):
         shutil.move(folder / "alpacaeval" / name, tmp_path / name)
-    monkeypatch.setattr(alpacaeval, "DEFAULTS", tmp_path)
-    assert check(folder).returncode == 0
-    monkeypatch.setattr(alpacaeval, "DEFAULTS", tmp_path / "nowhere")
     without = check(folder)
     assert without.returncode == 1
     assert re.search(r"error: .*instruction_difficulty\*\.csv: 0 such files.*--difficulty FILE", without.stderr)

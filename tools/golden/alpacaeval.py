@@ -15,7 +15,6 @@ from drift.verdicts import Reply, letter
 from golden.report import COUNT_FIGURES, LC_CV, LC_ERROR, LC_OWN, LC_WEIGHTS, RATE_FIGURES, Report, present
 
 LC_FIGURES = ("length_controlled_winrate", "lc_standard_error")
-DEFAULTS = Path(__file__).resolve().parents[3] / "shared/golden/alpacaeval"
 WEIGHT_COLUMNS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_baseline.astype(float)")
 # Weights on the published list that are not those of the published win rate: they come from another
 # run of the fit.
@@ -64,8 +63,8 @@ def by_model(path: Path, columns: tuple[str, ...], nullable: tuple[str, ...] = (
 
 
 def only_file(folder: Path, name: str, option: str) -> Path:
-    """The one file NAME*.csv of `folder`, else of DEFAULTS."""
-    files = sorted(folder.glob(f"{name}*.csv")) or sorted(DEFAULTS.glob(f"{name}*.csv"))
+    """The one file NAME*.csv of `folder`."""
+    files = sorted(folder.glob(f"{name}*.csv"))
     if len(files) != 1:
         raise cli.StageError(f"{folder / name}*.csv: {len(files)} such files, where one is needed. Name it with {option} FILE.")
     return files[0]

@@ -50,7 +50,7 @@ class Inputs:
         return {
             name: self._paths.tasks.format(benchmark=name)
             for name, row in self._benchmarks.items()
-            if row["kind"] != "heldout" and row["keep_out"]
+            if row["keep_out"] and row["path"] is not None
         }
 
     def address(self, wildcards: SimpleNamespace) -> str:
