@@ -41,7 +41,8 @@ include: "rules/report.smk"
 include: "rules/preflight.smk"
 
 
-# After the includes: a block before them does not reach wildcards that come into a rule by a pathvar.
+# After the includes: a block before them does not reach wildcards that come into a rule by a
+# pathvar.
 wildcard_constraints:
     model=layout.one_of(config["models"]),
     judge=layout.one_of(config["evaluation"]["judges"]),

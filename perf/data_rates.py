@@ -1,9 +1,12 @@
-"""How long raw conversations take to become pools, and how much memory: `make bench-data` or `python perf/data_rates.py --help`.
+"""How long raw conversations take to become pools, and how much memory: `make bench-data` or
+`python perf/data_rates.py --help`.
 
-Builds shards in WildChat-1M's schema from real ShareGPT text (windows of consecutive exchanges, as many to a conversation as
-WildChat has, and a number in front so that none is a copy of another), then has the pipeline make the pools of them, near-duplicates
-and a benchmark of 1,000 ShareGPT prompts kept out. On a smaller number of conversations the same programs run side by side with
-the same clauses as `datasets` map and filter (perf/stock_data.py, one process), and the rows are compared.
+Builds shards in WildChat-1M's schema from real ShareGPT text (windows of consecutive exchanges, as
+many to a conversation as WildChat has, and a number in front so that none is a copy of another),
+then has the pipeline make the pools of them, near-duplicates and a benchmark of 1,000 ShareGPT
+prompts kept out. On a smaller number of conversations the same programs run side by side with the
+same clauses as `datasets` map and filter (perf/stock_data.py, one process), and the rows are
+compared.
 """
 
 import argparse
@@ -95,7 +98,8 @@ def build(folder: Path, conversations: int) -> None:
 
 
 def write_prompts(file: Path) -> None:
-    """A benchmark of PROMPTS of ShareGPT's own opening messages: some of the conversations hold one."""
+    """A benchmark of PROMPTS of ShareGPT's own opening messages: some of the conversations hold
+    one."""
     said = sharegpt_exchanges()
     openings = said.unique("conversation", keep="first", maintain_order=True)["user"].unique(maintain_order=True)
     chosen = openings.filter(openings.str.len_chars() > 20).sample(PROMPTS, seed=0)
@@ -159,7 +163,8 @@ def whole(folder: Path, conversations: int) -> None:
 
 
 def side_by_side(folder: Path, conversations: int) -> None:
-    """Our three programs against the stock way, one after the other on the same shards; print the ratio, and compare the rows."""
+    """Our three programs against the stock way, one after the other on the same shards; print the
+    ratio, and compare the rows."""
     shards, ours, stock = shards_of(folder, conversations), folder / "ours", folder / "stock"
     tasks, settings = ours / "tasks.parquet", json.dumps(POOL_SETTINGS)
     configuration(folder, shards)

@@ -1,8 +1,10 @@
-"""Tokens written per second: our `sample` rule against the released code's way, on the same prompts and this machine.
+"""Tokens written per second: our `sample` rule against the released code's way, on the same prompts
+and this machine.
 
-Half of the prompts go to the released way, all to ours, the other half to the released way again: a machine whose speed drifts
-treats both alike. `make bench-generate` runs it on every fourth of 256 prompts, up to 128 tokens each, in some ten minutes on two
-cores; `SHARD="1 1"` takes all of them, and some forty.
+Half of the prompts go to the released way, all to ours, the other half to the released way again: a
+machine whose speed drifts treats both alike. `make bench-generate` runs it on every fourth of 256
+prompts, up to 128 tokens each, in some ten minutes on two cores; `SHARD="1 1"` takes all of them,
+and some forty.
 """
 
 import argparse

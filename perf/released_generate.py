@@ -1,8 +1,10 @@
-"""What the released code samples with: Hugging Face generate, batches of 16 in the table's order, padded on the left.
+"""What the released code samples with: Hugging Face generate, batches of 16 in the table's order,
+padded on the left.
 
-Reads a Requests table and a policy; writes nothing and prints, as one line of JSON, what it took. Settings: decoding. The
-prompts are those of the requests, so that both programs read and write the same; the released code's own text, its cut at
-2048 tokens and its parsing are left out, since none of them makes it faster.
+Reads a Requests table and a policy; writes nothing and prints, as one line of JSON, what it took.
+Settings: decoding. The prompts are those of the requests, so that both programs read and write the
+same; the released code's own text, its cut at 2048 tokens and its parsing are left out, since none
+of them makes it faster.
 """
 
 import json
@@ -21,13 +23,15 @@ BATCH = 16
 
 @torch.no_grad()
 def answer(model, tokenizer, prompts: list[list[int]], decoding: dict) -> int:
-    """Answer one batch of prompts (token ids); returns the number of tokens written, ends of turns included."""
+    """Answer one batch of prompts (token ids); returns the number of tokens written, ends of turns
+    included."""
     batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(model.device)
     chosen = {name: decoding[name] for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
     output = model.generate(**batch, do_sample=True, max_new_tokens=decoding["max_tokens"], **chosen)
     replies = output[:, batch["input_ids"].shape[1] :]
     ended = (replies == tokenizer.eos_token_id).int()
-    # Tokens up to and with the first end of turn: those before it, where the running count of ends is 0, and the end itself.
+    # Tokens up to and with the first end of turn: those before it, where the running count of ends
+    # is 0, and the end itself.
     return int((ended.cumsum(1) - ended == 0).sum())
 
 

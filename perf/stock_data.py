@@ -1,9 +1,12 @@
-"""The clauses of turns, labels and pools as one would first write them: `datasets` map and filter, a function a row, one process.
+"""The clauses of turns, labels and pools as one would first write them: `datasets` map and filter,
+a function a row, one process.
 
-Reads WildChat shards (--shards) and the Tasks table of a benchmark (--benchmark), and writes dsat, sat and corrections (--folder) with the
-columns that make a row what it is, to be compared with the pipeline's own. It knows WildChat, the lexical labeler and the default
-filters; near-duplicates and decontamination have the same hashes, and the same library for MinHash, called text by text.
-Settings: as those of scripts/pools.py. Ledger, quarantine and masking, which the pipeline does besides, are left out.
+Reads WildChat shards (--shards) and the Tasks table of a benchmark (--benchmark), and writes dsat,
+sat and corrections (--folder) with the columns that make a row what it is, to be compared with the
+pipeline's own. It knows WildChat, the lexical labeler and the default filters; near-duplicates and
+decontamination have the same hashes, and the same library for MinHash, called text by text.
+Settings: as those of scripts/pools.py. Ledger, quarantine and masking, which the pipeline does
+besides, are left out.
 """
 
 import hashlib
@@ -49,7 +52,7 @@ CANDIDATE |= {
     "score": datasets.Value("float64"),
 }
 
-# ------------------------------------------------------------------------------------------------ conversations, labels
+# ---------------------------------------------------------------------------- conversations, labels
 
 
 def to_exchanges(row: dict) -> dict:
@@ -113,7 +116,7 @@ def normalised(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-# ------------------------------------------------------------------------------------------------------------- clauses
+# ------------------------------------------------------------------------------------------ clauses
 
 
 def candidates(batch: dict, filters: dict) -> dict:
@@ -195,7 +198,7 @@ def md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
 
 
-# ------------------------------------------------------------------------------------------- the same words, or nearly
+# ------------------------------------------------------------------------ the same words, or nearly
 
 
 def words(text: str) -> list[str]:
@@ -280,7 +283,7 @@ class Benchmark:
         return any(alike(signed, other, self.similarity) for band in bands(signed) for other in self.buckets.get(band, ()))
 
 
-# --------------------------------------------------------------------------------------------------------------- caps
+# --------------------------------------------------------------------------------------------- caps
 
 
 def few_of_each(rows: datasets.Dataset, column: str, most: int | None) -> datasets.Dataset:

@@ -1,4 +1,5 @@
-"""What all rules share: the validated configuration, the layout of the results, and the helpers that both are bound to."""
+"""What all rules share: the validated configuration, the layout of the results, and the helpers
+that both are bound to."""
 
 import json
 import sys

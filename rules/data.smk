@@ -1,6 +1,7 @@
 """Raw conversations to preference pools.
 
-Reads the sources of the configuration; writes data/{turns,dsat,sat,corrections}.parquet, the tasks of the benchmarks, and ledgers.
+Reads the sources of the configuration; writes data/{turns,dsat,sat,corrections}.parquet, the tasks
+of the benchmarks, and ledgers.
 """
 
 from drift.workflow.data import Pools, Sources, named
@@ -10,7 +11,7 @@ pools = Pools(config)
 
 
 rule fetch:
-    """Fetch a model or raw conversations, once for all runs, on the machine where snakemake runs."""
+    """Fetch a model or raw conversations, once for all runs, where snakemake runs."""
     output:
         directory("downloads/{address}"),  # not by a job: compute nodes may be offline
     params:

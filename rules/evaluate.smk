@@ -1,7 +1,7 @@
 """What every policy is worth: answers to benchmarks, verdicts on them, held-out preferences, and
 scores with intervals; and what the judges are worth, by answers with published figures."""
 
-# -------------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------ answers
 
 
 use rule prompts as benchmark_prompts with:
@@ -63,7 +63,7 @@ rule responses:
         """
 
 
-# ------------------------------------------------------------------------------------------- verdicts
+# ----------------------------------------------------------------------------------------- verdicts
 
 
 use rule register as register_judge with:
@@ -145,7 +145,7 @@ rule judgments:
         """
 
 
-# -------------------------------------------------------------------------------- validation of judges
+# ----------------------------------------------------------------------------- validation of judges
 
 
 rule published_answers:
@@ -208,7 +208,7 @@ use rule judgments as published_judgments with:
 
 
 rule validation:
-    """Measure how far each judge agrees with published figures, when it judges as it does a benchmark."""
+    """Measure how far each judge agrees with published figures."""
     input:
         judgments=[one.judgments for one in judges.validations()],
         published=[one.published for one in judges.validations()],
@@ -233,7 +233,7 @@ rule validation:
         """
 
 
-# --------------------------------------------------------------------------------------------- scores
+# ------------------------------------------------------------------------------------------- scores
 
 
 rule logps:
@@ -264,7 +264,7 @@ rule logps:
 
 
 rule scores:
-    """Put every policy's scores into one table, with bootstrap intervals, and compare the policies in another."""
+    """Score every policy, with bootstrap intervals, and compare the policies."""
     input:
         tasks=evaluation.tasks,
         files=[inputs.file(address) for address in evaluation.file_addresses],

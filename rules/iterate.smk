@@ -1,7 +1,7 @@
 """From pools to policies: the warm-up and the iterations.
 
-Iteration k samples from policy k-1, pairs what it sampled with what users logged, and trains policy k.
-The warm-up is iteration 0: the same rules with the corrections and the base model.
+Iteration k samples from policy k-1, pairs what it sampled with what users logged, and trains policy
+k. The warm-up is iteration 0: the same rules with the corrections and the base model.
 """
 
 
@@ -95,7 +95,7 @@ rule requests:
 
 
 rule pairs:
-    """Put each prompt's chosen and rejected reply together, and drop what would teach the wrong thing."""
+    """Pair each prompt's chosen and rejected reply; drop what would teach the wrong thing."""
     input:
         unpack(iterations.sampled),
         ranks=iterations.ranks,
@@ -187,7 +187,7 @@ rule train:
 
 
 rule diagnostics:
-    """Measure what an iteration did: margins, gradients, likelihoods, and how far the policy moved."""
+    """Measure what an iteration did: margins, gradients, likelihoods, distance moved."""
     input:
         pairs=paths.pairs,
         reference_logps=paths.reference_logps,

@@ -1,6 +1,8 @@
-"""`snakemake --profile slurm preflight`: what would otherwise fail after hours, checked in a minute.
+"""`snakemake --profile slurm preflight`: what would otherwise fail after hours, checked in a
+minute.
 
-Included last, as it looks at the resources of the other rules. It checks again each time, and no check is retried.
+Included last, as it looks at the resources of the other rules. It checks again each time, and no
+check is retried.
 """
 
 import time
@@ -81,7 +83,7 @@ rule preflight_cpu:
 
 
 use rule preflight_cpu as preflight_generate with:
-    """Check a node on which models are sampled: what `preflight_cpu` does, and the GPUs of `sample`."""
+    """Check a node that samples: as `preflight_cpu`, and the GPUs of `sample`."""
     output:
         checks=paths.preflight.format(place="generate"),
     params:
@@ -99,7 +101,7 @@ use rule preflight_cpu as preflight_generate with:
 
 
 use rule preflight_generate as preflight_train with:
-    """Check a node on which models are trained: what `preflight_cpu` does, and the GPUs of `train`."""
+    """Check a node that trains: as `preflight_cpu`, and the GPUs of `train`."""
     output:
         checks=paths.preflight.format(place="train"),
     log:

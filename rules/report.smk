@@ -1,4 +1,5 @@
-"""What a reader opens: the resolved configuration, the ledger, the catalog of all tables, and the report."""
+"""What a reader opens: the resolved configuration, the ledger, the catalog of all tables, and the
+report."""
 
 from drift.workflow.report import ReportInputs, table_comments
 

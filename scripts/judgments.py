@@ -1,7 +1,7 @@
 """Read a judge's verdicts.
 
-Reads:  a benchmark's Tasks, a policy's Responses, and the judge's Requests and Completions about them
-        (--tasks, --responses, --requests, --completions).
+Reads:  a benchmark's Tasks, a policy's Responses, and the judge's Requests and Completions about
+        them (--tasks, --responses, --requests, --completions).
 Writes: Judgments (--judgments): one row per question, asked or not, with its verdict or the reason
         why there is none.
 
@@ -31,14 +31,16 @@ def judge(
     completions: pl.DataFrame,
     settings: JudgmentSettings,
 ) -> list[dict[str, Any]]:
-    """A row of Judgments for every question about the answers. StageError where a request was not answered."""
+    """A row of Judgments for every question about the answers. StageError where a request was not
+    answered."""
     replies = {row["request_id"]: row for row in completions.iter_rows(named=True)}
     unanswered = [name for name in requests["request_id"] if name not in replies]
     if unanswered:
         raise cli.StageError(
             f"{len(unanswered)} requests have no reply, {unanswered[0]} the first: delete completions/ to ask again"
         )
-    # A letter and a probability are two measures: one without the other counts only where no reply has probabilities.
+    # A letter and a probability are two measures: one without the other counts only where no reply
+    # has probabilities.
     written = not any(reply["choice_logprobs"] for reply in replies.values())
     return [
         columns_of(question) | parsing.read(question, replies.get(question.request_id), settings.judging, written=written)

@@ -43,7 +43,8 @@ print(json.dumps({"python": sys.version.split()[0], "versions": versions, "cuda"
 
 
 def check(name: str, fault: str | None, detail: str, *, warning: bool = False) -> dict:
-    """One line of the report: `fault` says what is wrong and how to fix it, None that all is well."""
+    """One line of the report: `fault` says what is wrong and how to fix it, None that all is
+    well."""
     state = "ok" if fault is None else "warn" if warning else "FAIL"
     return {"name": name, "state": state, "text": detail if fault is None else fault}
 
@@ -115,7 +116,8 @@ def disk(weights: dict[str, tuple[int | None, int]], folder: Path) -> dict:
 
 
 def environment(python: str, kind: str, lock: Path) -> tuple[list[dict], dict | None]:
-    """Whether a stage's interpreter runs and has the locked packages, and what PROBE prints in it."""
+    """Whether a stage's interpreter runs and has the locked packages, and what PROBE prints in
+    it."""
     name = f"{kind} environment"
     try:
         done = subprocess.run([python, "-c", PROBE, kind], capture_output=True, text=True, check=True, timeout=300)

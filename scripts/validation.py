@@ -1,7 +1,7 @@
 """Measure how far each judge agrees with published figures.
 
-Reads:  per --judge JUDGE BENCHMARK JUDGMENTS PUBLISHED, the Judgments of a judge that judged published
-        answers as it judges that benchmark, and the Published table of their figures (see
+Reads:  per --judge JUDGE BENCHMARK JUDGMENTS PUBLISHED, the Judgments of a judge that judged
+        published answers as it judges that benchmark, and the Published table of their figures (see
         validation_tasks.py).
 Writes: a Validation table (--validation): one row per judge, benchmark and measure.
 """
@@ -25,8 +25,8 @@ def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
     """Per item with a verdict in every order it was asked in: the judge's figure, and whether the
     preferred answer depends on the order of presentation (`flips`).
 
-    The figure is a score, or a preference (an outcome of -2 to 2 as 0 to 1), averaged over votes and
-    then over orders.
+    The figure is a score, or a preference (an outcome of -2 to 2 as 0 to 1), averaged over votes
+    and then over orders.
     """
     figure = pl.coalesce("score", "preference", (pl.col("outcome") + 2) / 4)
     by_order = judgments.group_by("prompt_id", "order").agg(figure=figure.mean())
@@ -104,8 +104,9 @@ def validate(judgments: pl.DataFrame, published: pl.DataFrame, settings: Validat
 
 
 def row(metric: str, value: float, n: int, draws: list[float] | None = None) -> dict:
-    """A row of Validation: `value`, its interval over the resamples' values (`draws`), and the number of
-    items or models. NaN is null; the interval is over those of `draws` that are defined."""
+    """A row of Validation: `value`, its interval over the resamples' values (`draws`), and the
+    number of items or models. NaN is null; the interval is over those of `draws` that are
+    defined."""
     defined = [draw for draw in draws or [] if np.isfinite(draw)]
     low, high = np.percentile(defined, LEVEL).tolist() if defined and np.isfinite(value) else (None, None)
     return {"metric": metric, "value": float(value) if np.isfinite(value) else None, "low": low, "high": high, "n": n}

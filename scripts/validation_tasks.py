@@ -9,7 +9,8 @@ Reads:  --source, a JSON Lines file (or JSON list, or Parquet) with one item a l
         "messages" instead of "prompt" where there are several turns. Optional: "checklist" (a list
         of strings), and "model" (of a pair "model_a" and "model_b"), by which models are ranked.
 Writes: of the items of one --kind (pairwise or score) what judges are asked from, a Tasks (--tasks)
-        and a Responses table (--responses), and what was published, a Published table (--published).
+        and a Responses table (--responses), and what was published, a Published table
+        (--published).
 """
 
 from pathlib import Path

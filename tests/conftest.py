@@ -1,4 +1,5 @@
-"""What the tests share: a real tokenizer, a tiny model that can end a turn, small chat logs, and the driver."""
+"""What the tests share: a real tokenizer, a tiny model that can end a turn, small chat logs, and
+the driver."""
 
 import json
 import os
@@ -17,7 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SNAKEMAKE = REPOSITORY / ".venv/snakemake/bin/snakemake"
 STAGE_PYTHON = REPOSITORY / ".venv/cpu/bin/python"
 
-# Short exchanges for the tiny model to learn from: enough for it to end its turns, in words that vary.
+# Short exchanges for the tiny model to learn from: enough for it to end its turns, in words that
+# vary.
 _SUBJECTS = ("rivers", "bridges", "trains", "bread", "glass", "maps", "clocks", "paper", "salt", "wool")
 _ANSWERS = ("They are old.", "Many people use them.", "It depends on the place.", "That is a long story.", "They cost little.")
 
@@ -51,7 +53,8 @@ def tokenizer(demo_tokenizer):
 
 @pytest.fixture(scope="session")
 def tiny_model(demo_tokenizer, tokenizer, tmp_path_factory):
-    """Folder of a randomly initialised Llama of 6.4 M parameters, taught for some seconds to answer briefly and end its turn."""
+    """Folder of a randomly initialised Llama of 6.4 M parameters, taught for some seconds to answer
+    briefly and end its turn."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -117,7 +120,8 @@ def reward_model(tmp_path_factory, tokenizer):
 
 
 def chat_logs(conversations: int) -> list[dict]:
-    """Logs as a deployment leaves them: a disappointing reply, the complaint, a better reply, thanks, and a neutral exchange."""
+    """Logs as a deployment leaves them: a disappointing reply, the complaint, a better reply,
+    thanks, and a neutral exchange."""
     complaints = ("No, that is wrong.", "That's not what I asked for.", "This is incorrect.", "You ignored my question.")
     logs = []
     for number in range(conversations):
@@ -186,7 +190,8 @@ def tiny_config(model: Path, logs: Path) -> dict:
 
 
 def snakemake_command(folder: Path, config: dict, *arguments: str) -> list[str]:
-    """The command that runs the pipeline with `config` in `folder`, as a user does from the repository."""
+    """The command that runs the pipeline with `config` in `folder`, as a user does from the
+    repository."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return [

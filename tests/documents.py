@@ -25,7 +25,8 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    # Odd parts are blocks, with the info string on their first line; even ones are the prose between.
+    # Odd parts are blocks, with the info string on their first line; even ones are the prose
+    # between.
     parts = re.split(r"^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found = []
     for place in range(1, len(parts) - 1, 2):

@@ -1,7 +1,8 @@
-"""Shards of WildChat-1M and of WildFeedback's annotations as the hub has them, filled with other text.
+"""Shards of WildChat-1M and of WildFeedback's annotations as the hub has them, filled with other
+text.
 
-The real data sets cannot be had everywhere; their schemas are known. Columns that hold personal data hold the word SECRET here, so
-that a test can look for it in whatever is written.
+The real data sets cannot be had everywhere; their schemas are known. Columns that hold personal
+data hold the word SECRET here, so that a test can look for it in whatever is written.
 """
 
 import hashlib
@@ -69,9 +70,11 @@ _TIME = datetime(2023, 4, 9, 0, 2, 53)
 
 
 def wildchat_1m(texts: pa.Array, lengths: np.ndarray, first: int = 0) -> pa.Table:
-    """A shard of conversations: `lengths` of them in messages (user and assistant in turn), which hold `texts` in order.
+    """A shard of conversations: `lengths` of them in messages (user and assistant in turn), which
+    hold `texts` in order.
 
-    `first` is the number of the first conversation: hashes, turn identifiers and users follow from it.
+    `first` is the number of the first conversation: hashes, turn identifiers and users follow from
+    it.
     """
     rows, messages = len(lengths), len(texts)
     numbers = np.arange(first, first + rows)

@@ -1,5 +1,5 @@
-"""Recompute published AlpacaEval 2 and WildBench figures with this pipeline's metrics, and fail where
-one is not met.
+"""Recompute published AlpacaEval 2 and WildBench figures with this pipeline's metrics, and fail
+where one is not met.
 
     python tools/check_golden.py FOLDER [--difficulty FILE] [--gamed FILE]
 

@@ -48,7 +48,8 @@ def own_reasons(job: Job) -> list[str]:
 
 
 def _param_changes(text: str) -> list[str]:
-    """What differs between the params that snakemake prints as `before: REPR,REPR now: REPR,REPR`."""
+    """What differs between the params that snakemake prints as `before: REPR,REPR now:
+    REPR,REPR`."""
     before, now = _split(text)
     changes = []
     for kind in (dict, str, list):

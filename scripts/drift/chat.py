@@ -1,7 +1,8 @@
-"""Chats as token ids: one rendering for sampling, training and judging, and the rule for chats that do not fit.
+"""Chats as token ids: one rendering for sampling, training and judging, and the rule for chats that
+do not fit.
 
-The model's own chat template renders everything. What is sampled from and what is trained on come from the same call, so a
-difference between the two cannot arise.
+The model's own chat template renders everything. What is sampled from and what is trained on come
+from the same call, so a difference between the two cannot arise.
 """
 
 import bisect
@@ -13,7 +14,8 @@ from drift.cli import StageError
 
 Messages = list[dict[str, str]]
 
-# Control tokens by their look (ChatML, Llama, Gemma, Mistral): for a model whose tokenizer is not here.
+# Control tokens by their look (ChatML, Llama, Gemma, Mistral): for a model whose tokenizer is not
+# here.
 COMMON_MARKERS = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
 # English has about four characters a token, code and other languages fewer. An estimate for a model
 # whose tokenizer is not here: a chat that is too long all the same is refused by its endpoint.
@@ -21,7 +23,8 @@ CHARS_PER_TOKEN = 3
 
 
 def load_tokenizer(folder: Path):
-    """The tokenizer of a policy folder. Raises StageError where it has no chat template or no end-of-turn token."""
+    """The tokenizer of a policy folder. Raises StageError where it has no chat template or no
+    end-of-turn token."""
     from transformers import AutoTokenizer
 
     try:
@@ -44,7 +47,8 @@ def pad_token_id(tokenizer) -> int:
 
 
 def markers(tokenizer) -> list[str]:
-    """The words that a chat template speaks in (<|im_end|>, ...). In a message they would become control tokens."""
+    """The words that a chat template speaks in (<|im_end|>, ...). In a message they would become
+    control tokens."""
     return [token for token in tokenizer.all_special_tokens if token.strip()]
 
 
@@ -66,16 +70,18 @@ def count_tokens(tokenizer, messages: Messages) -> int:
 
 
 def render(tokenizer, messages: Messages) -> list[int]:
-    """Token ids of `messages`, ready for the assistant's reply. Nothing may be added before or after them."""
+    """Token ids of `messages`, ready for the assistant's reply. Nothing may be added before or
+    after them."""
     return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
 
 
 def render_reply(tokenizer, messages: Messages, reply: str) -> list[int] | None:
-    """Token ids that training sees after the prompt: `reply` and whatever the template closes a turn with.
+    """Token ids that training sees after the prompt: `reply` and whatever the template closes a
+    turn with.
 
-    None where the rendered prompt is not a prefix of prompt and reply, be it that a token spans the two (a reply that begins
-    with a line break) or that the template renders a prompt differently once a reply follows: the model would be trained on
-    another context than it is sampled from.
+    None where the rendered prompt is not a prefix of prompt and reply, be it that a token spans the
+    two (a reply that begins with a line break) or that the template renders a prompt differently
+    once a reply follows: the model would be trained on another context than it is sampled from.
     """
     prompt = render(tokenizer, messages)
     whole = list(tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], return_dict=False))
@@ -83,8 +89,8 @@ def render_reply(tokenizer, messages: Messages, reply: str) -> list[int] | None:
 
 
 def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> Messages:
-    """The prompt that asks for a better reply: the conversation, the reply that disappointed, what the user said of it, and
-    the request to improve. It is sampled from, never trained on."""
+    """The prompt that asks for a better reply: the conversation, the reply that disappointed, what
+    the user said of it, and the request to improve. It is sampled from, never trained on."""
     return [
         *prompt,
         {"role": "assistant", "content": rejected},
@@ -97,8 +103,8 @@ TRANSCRIPT_STOPS = ["\nUser:", "\nAssistant:", "\nSystem:"]
 
 
 def transcript(prompt: Messages, rejected: str, feedback: str, instruction: str) -> str:
-    """The same as plain text, after the manner of DRIFT's released code: the system message first, a line for each turn, the
-    request as a System line, and the beginning of the assistant's."""
+    """The same as plain text, after the manner of DRIFT's released code: the system message first,
+    a line for each turn, the request as a System line, and the beginning of the assistant's."""
     turns = [*prompt, {"role": "assistant", "content": rejected}, {"role": "user", "content": feedback}]
     head = f"{turns.pop(0)['content']}\n\n" if turns[0]["role"] == "system" else ""
     lines = [f"{turn['role'].capitalize()}: {turn['content']}" for turn in turns]
@@ -108,8 +114,8 @@ def transcript(prompt: Messages, rejected: str, feedback: str, instruction: str)
 def render_guided(
     tokenizer, prompt: Messages, rejected: str, feedback: str, style: str, instruction: str
 ) -> tuple[Messages, list[int]]:
-    """What a guided sample is drawn from: messages, and their token ids. style "chat" is `guided` in the model's template,
-    "paper" is `transcript` as the tokenizer takes plain text."""
+    """What a guided sample is drawn from: messages, and their token ids. style "chat" is `guided`
+    in the model's template, "paper" is `transcript` as the tokenizer takes plain text."""
     if style == "chat":
         messages = guided(prompt, rejected, feedback, instruction)
         return messages, render(tokenizer, messages)

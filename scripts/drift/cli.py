@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 
 class StageError(Exception):
-    """Something a user can fix: the message names the cause and the cure, and is shown without a traceback."""
+    """Something a user can fix: the message names the cause and the cure, and is shown without a
+    traceback."""
 
 
 def parser(description: str | None, settings: type[BaseModel] | None = None) -> argparse.ArgumentParser:
@@ -57,7 +58,8 @@ def _parsed(settings: type[BaseModel], option: str, text: str) -> BaseModel:
 
 
 def named_path(text: str) -> tuple[str, Path]:
-    """NAME=PATH of the command line, for `type=`; dict() of a list of them is what a program wants."""
+    """NAME=PATH of the command line, for `type=`; dict() of a list of them is what a program
+    wants."""
     name, separator, path = text.partition("=")
     if not separator or not name or not path:
         raise argparse.ArgumentTypeError(f"{text}: NAME=PATH is needed")
@@ -65,7 +67,8 @@ def named_path(text: str) -> tuple[str, Path]:
 
 
 class Settings(dict):
-    """What --settings holds. A key that a program needs and that is not there is a mistake of whoever called it by hand."""
+    """What --settings holds. A key that a program needs and that is not there is a mistake of
+    whoever called it by hand."""
 
     def __missing__(self, key: str):
         raise StageError(f"--settings has no '{key}', which this program needs; --help says what each setting is")
@@ -82,7 +85,8 @@ def _json_object(text: str) -> dict:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Call `main()` and end the program; errors that a user can fix are printed as one line, others with a traceback."""
+    """Call `main()` and end the program; errors that a user can fix are printed as one line, others
+    with a traceback."""
     from drift.tables import TableError
 
     try:
@@ -90,8 +94,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     except (StageError, TableError) as error:
         sys.exit(f"error: {error}")
     except Exception as error:
-        # Python, polars and safetensors each raise an error of their own for it, with the system's words inside; torch.save
-        # finds itself at another place in its file than it should be.
+        # Python, polars and safetensors each raise an error of their own for it, with the system's
+        # words inside; torch.save finds itself at another place in its file than it should be.
         full = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing", "unexpected pos ")
         if any(words in str(error) for words in full):
             sys.exit(f"error: the disk is full ({error}): free some space and run again; nothing half-written is kept")

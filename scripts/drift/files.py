@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 class atomic_path:
-    """`with atomic_path(path) as temporary:` write to `temporary`; it becomes `path` if the block ends well, else it goes."""
+    """`with atomic_path(path) as temporary:` write to `temporary`; it becomes `path` if the block
+    ends well, else it goes."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -24,7 +25,8 @@ class atomic_path:
             return
         with open(self.temporary, "rb") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files private to the user; results are shared like any other file the user writes.
+        # mkstemp makes files private to the user; results are shared like any other file the user
+        # writes.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(self.temporary, 0o666 & ~umask)

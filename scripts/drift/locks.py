@@ -1,9 +1,9 @@
 """A lock file on shared storage: who works on something, and whether that process is alive.
 
 Not every cluster's file system has working fcntl locks between nodes, so a lock is a file that is
-created exclusively and into which its holder writes a higher number every few seconds. On the holder's
-own machine the process table tells whether it is alive; elsewhere the file is watched, so that
-clocks need not agree.
+created exclusively and into which its holder writes a higher number every few seconds. On the
+holder's own machine the process table tells whether it is alive; elsewhere the file is watched, so
+that clocks need not agree.
 """
 
 import atexit

@@ -6,7 +6,8 @@ from tqdm import tqdm
 
 
 class Progress(tqdm):
-    """A tqdm bar that prints whole lines, at most one in five seconds: logs stay readable, and two jobs can share a terminal."""
+    """A tqdm bar that prints whole lines, at most one in five seconds: logs stay readable, and two
+    jobs can share a terminal."""
 
     def __init__(self, *args, **options):
         options |= {"file": sys.stderr, "mininterval": 5.0, "ascii": " #", "ncols": 110, "dynamic_ncols": False}

@@ -5,14 +5,17 @@ import random
 
 
 def completion_seed(*parts: str | int) -> int:
-    """A 63-bit seed from what the completion is: the same parts give the same seed anywhere, other parts another one."""
+    """A 63-bit seed from what the completion is: the same parts give the same seed anywhere, other
+    parts another one."""
     digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def is_switched(instruction: str, seed: int = 0) -> bool:
-    """Whether AlpacaEval's published annotator shows the model's answer first, as m, and the baseline's as M.
+    """Whether AlpacaEval's published annotator shows the model's answer first, as m, and the
+    baseline's as M.
 
-    A coin that `instruction` (the exact text) and `seed` determine, so that all models are judged in the same orders.
+    A coin that `instruction` (the exact text) and `seed` determine, so that all models are judged
+    in the same orders.
     """
     return random.Random(f"is_switched_outputs{instruction}{seed}").choices([False, True], k=1)[0]

@@ -60,7 +60,8 @@ class Corpus:
         tables.write_table(labels_table, tables.Labels, self.folder / "labels.parquet")
 
     def choose(self, **changed):
-        """The pools and their ledger, after a change of settings or filters; keeps the quarantine."""
+        """The pools and their ledger, after a change of settings or filters; keeps the
+        quarantine."""
         self.write()
         paths = [self.folder / f"{name}.parquet" for name in ("turns", "labels")]
         written = {pool: self.folder / f"{pool}.parquet" for pool in pools.SCHEMAS}
@@ -70,7 +71,8 @@ class Corpus:
 
 
 def add_many(corpus: Corpus, conversations: int = 30) -> Corpus:
-    """Conversations with a complaint, a correction and thanks; every third opens as the one before."""
+    """Conversations with a complaint, a correction and thanks; every third opens as the one
+    before."""
     for number in range(conversations):
         opening = f"Question {number - number % 3 // 2}?"
         corpus.add(

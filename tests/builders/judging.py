@@ -101,7 +101,8 @@ def requests_of(
     template: str | None = None,
     **settings,
 ) -> tuple[pl.DataFrame, Counter]:
-    """Requests about answers, and the counts of questions; `template` is the text of a judge prompt."""
+    """Requests about answers, and the counts of questions; `template` is the text of a judge
+    prompt."""
     chat = prompts.read_template(template or TEMPLATES[protocol.verdict], protocol, source="judge.txt")
     return judge_requests.build(tasks, responses, chat, tokenizer, question_settings(protocol, **settings))
 
@@ -150,7 +151,8 @@ def judged(
     *responses: str,
     tokenizer=None,
 ) -> list[dict]:
-    """Judgments of answers, where `reply(request)` gives the columns of the completion that matter."""
+    """Judgments of answers, where `reply(request)` gives the columns of the completion that
+    matter."""
     given = answers(*(responses or ("Answer 0.", "Answer 1.", "Answer 2.")))
     tasks = tasks_of(*[QUESTION] * len(given))
     requests, _ = requests_of(protocol, tasks, given, tokenizer=tokenizer, context=8192)

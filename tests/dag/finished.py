@@ -43,7 +43,8 @@ class Plan:
 
     @property
     def changed_rules(self) -> set[str]:
-        """Rules of jobs that differ from what was recorded of them, or whose outputs are not there."""
+        """Rules of jobs that differ from what was recorded of them, or whose outputs are not
+        there."""
         return {job["rule"] for job in self.jobs if job["changed"] or job["missing"]}
 
     @property
@@ -104,8 +105,8 @@ class FinishedRun:
         return plan
 
     def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan | str]:
-        """What would run in each case, or what snakemake printed where it refused. Cases that edit a
-        file wait for each other."""
+        """What would run in each case, or what snakemake printed where it refused. Cases that edit
+        a file wait for each other."""
         asked = [
             {"arguments": self.arguments(config, f"case{number}"), "edit": edit and [str(edit[0]), edit[1]]}
             for number, (config, edit) in enumerate(cases)

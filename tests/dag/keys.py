@@ -1,4 +1,5 @@
-"""What runs again after a key of the configuration changes: every key, and the rules whose own settings or inputs change with it.
+"""What runs again after a key of the configuration changes: every key, and the rules whose own
+settings or inputs change with it.
 
 What follows from these rules follows.
 """

@@ -1,11 +1,13 @@
-"""Plans of one workflow under many changes: snakemake is imported once, and each plan is made in a fork.
+"""Plans of one workflow under many changes: snakemake is imported once, and each plan is made in a
+fork.
 
 Reads a JSON list of cases from stdin: {"arguments": [...], "edit": [FILE, TEXT] or null, "modules":
-[FILE, ...] or null}. The file of `edit` holds the text while the case is planned. Writes a JSON list
-with the jobs of each: rule, outputs, inputs (ancient ones left out, as they never make a job run),
-whether its params or its set of inputs differ from what was recorded, outputs that are missing, and
-whether it would run; for a case with `modules` instead of jobs the rules whose code is another one
-after each of these modules did something more, by module. Runs with the driver's Python.
+[FILE, ...] or null}. The file of `edit` holds the text while the case is planned. Writes a JSON
+list with the jobs of each: rule, outputs, inputs (ancient ones left out, as they never make a job
+run), whether its params or its set of inputs differ from what was recorded, outputs that are
+missing, and whether it would run; for a case with `modules` instead of jobs the rules whose code is
+another one after each of these modules did something more, by module. Runs with the driver's
+Python.
 """
 
 import gc

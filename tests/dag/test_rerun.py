@@ -170,7 +170,8 @@ def test_a_changed_module_changes_the_code_of_the_rules_that_load_it(changed_cod
         assert changes[module] == expected_code[name].get(module, NOTHING), name
 
 
-# A program, a module of many programs, one of which definitions count, a plug-in, and one that shapes no result.
+# A program, a module of many programs, one of which definitions count, a plug-in, and one that
+# shapes no result.
 @pytest.mark.parametrize(
     "module", ["turns.py", "drift/tables/io.py", "drift/chat.py", "drift/verdicts/choice.py", "drift/cli.py"]
 )

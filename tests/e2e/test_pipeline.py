@@ -1,7 +1,7 @@
 """The whole DAG with real engines and real TRL on a tiny model: what a user relies on after a run.
 
-Replies come from transformers, which starts in a third of vLLM's time; vLLM itself is in test_vllm.py,
-in the tests on Slurm and in the demo.
+Replies come from transformers, which starts in a third of vLLM's time; vLLM itself is in
+test_vllm.py, in the tests on Slurm and in the demo.
 """
 
 import json

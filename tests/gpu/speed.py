@@ -1,6 +1,8 @@
-"""How fast the pipeline generates and trains on this machine: a randomly initialised model of a given shape through its rules.
+"""How fast the pipeline generates and trains on this machine: a randomly initialised model of a
+given shape through its rules.
 
-Weights do not matter for speed, so nothing is downloaded but the demo's tokenizer. Works on a CPU as well, for small shapes.
+Weights do not matter for speed, so nothing is downloaded but the demo's tokenizer. Works on a CPU
+as well, for small shapes.
 """
 
 import contextlib
@@ -51,7 +53,8 @@ def random_model(shape: Shape, tokenizer, folder: Path) -> Path:
 
 
 def long_logs(conversations: int, words: int, file: Path) -> Path:
-    """Logs of users who complain, get a better reply of about `words` words, and are pleased: one correction each."""
+    """Logs of users who complain, get a better reply of about `words` words, and are pleased: one
+    correction each."""
     chance = random.Random(0)
     vocabulary = [
         "river",
@@ -95,7 +98,8 @@ def long_logs(conversations: int, words: int, file: Path) -> Path:
 
 
 def run_config(model: Path, logs: Path, tokens: int, training: dict) -> dict:
-    """A run of one warm-up and one iteration of sampling from the base model, in chats of up to `tokens` tokens."""
+    """A run of one warm-up and one iteration of sampling from the base model, in chats of up to
+    `tokens` tokens."""
     config = tiny_config(model, logs) | {"run": "speed", "iterations": 1, "methods": ["drift"]}
     config["recipes"]["drift"]["start"] = "base"
     config["data"] |= {"test_conversations": 2, "test_correction_conversations": 2}
@@ -108,7 +112,8 @@ def run_config(model: Path, logs: Path, tokens: int, training: dict) -> dict:
 
 @contextlib.contextmanager
 def watch_memory():
-    """Yields a list that holds at the end the most memory, in GiB, that was in use on all GPUs together; empty without one."""
+    """Yields a list that holds at the end the most memory, in GiB, that was in use on all GPUs
+    together; empty without one."""
     peak, done = [], threading.Event()
 
     def watch():
@@ -127,7 +132,8 @@ def watch_memory():
 
 
 def peak_tflops() -> float | None:
-    """bf16 TFLOP/s of this machine's GPU by its data sheet; None without one, or for an unknown one."""
+    """bf16 TFLOP/s of this machine's GPU by its data sheet; None without one, or for an unknown
+    one."""
     if not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name().lower().replace(" ", "")
@@ -135,7 +141,8 @@ def peak_tflops() -> float | None:
 
 
 def generate(folder: Path, config: dict) -> dict:
-    """Sample from the base model; tokens written and read per second, seconds of engine start, peak memory."""
+    """Sample from the base model; tokens written and read per second, seconds of engine start, peak
+    memory."""
     shard = Path("results/speed/tiny/drift/iter1/completions/1-of-1.parquet")
     with watch_memory() as memory:
         snakemake(folder, config, "--", str(shard))
@@ -150,7 +157,8 @@ def generate(folder: Path, config: dict) -> dict:
 
 
 def train(folder: Path, config: dict, shape: Shape) -> dict:
-    """Train the warm-up; pairs per second of the steps, model FLOPs per second and their share of the peak, peak memory."""
+    """Train the warm-up; pairs per second of the steps, model FLOPs per second and their share of
+    the peak, peak memory."""
     results = folder / "results/speed/tiny/warmup"
     with watch_memory() as memory:
         snakemake(folder, config, "--", str(results.relative_to(folder) / "policy.json"))

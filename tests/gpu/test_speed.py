@@ -1,4 +1,5 @@
-"""Generate and train on a GPU, with models of Qwen2.5's shapes and random weights: `make test-gpu` prints what they reach."""
+"""Generate and train on a GPU, with models of Qwen2.5's shapes and random weights: `make test-gpu`
+prints what they reach."""
 
 import pytest
 import torch

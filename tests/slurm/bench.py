@@ -1,4 +1,5 @@
-"""What the machinery costs: 100 one-second jobs on a test Slurm, and the plan of a large run. `make bench-slurm` prints it."""
+"""What the machinery costs: 100 one-second jobs on a test Slurm, and the plan of a large run. `make
+bench-slurm` prints it."""
 
 import os
 import subprocess

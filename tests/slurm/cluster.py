@@ -1,9 +1,11 @@
-"""A private Slurm on the loopback: munge, a controller, several nodes with declared GPUs, and accounting if asked for.
+"""A private Slurm on the loopback: munge, a controller, several nodes with declared GPUs, and
+accounting if asked for.
 
-Runs as root, without systemd, from Debian's packages, and touches nothing under /etc, /var or /run. `Cluster` starts this file
-as a process of its own, the supervisor, whose children all daemons are. As a subreaper it inherits what leaves slurmd's process
-tree (steps, jobs), so that it can end all of it: when it is told to, and also when the test process is killed, as its standard
-input closes then.
+Runs as root, without systemd, from Debian's packages, and touches nothing under /etc, /var or /run.
+`Cluster` starts this file as a process of its own, the supervisor, whose children all daemons are.
+As a subreaper it inherits what leaves slurmd's process tree (steps, jobs), so that it can end all
+of it: when it is told to, and also when the test process is killed, as its standard input closes
+then.
 """
 
 import contextlib
@@ -23,8 +25,8 @@ from pathlib import Path
 CLIENTS = ("sbatch", "squeue", "srun", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare")
 NODES = ("c1", "c2", "g1", "g2")
 
-# Several nodes on one host with more CPUs, memory and GPUs than it has. Partition gpu-high preempts what runs in gpu (which
-# is requeued) and in gpu-spot (which is cancelled).
+# Several nodes on one host with more CPUs, memory and GPUs than it has. Partition gpu-high preempts
+# what runs in gpu (which is requeued) and in gpu-spot (which is cancelled).
 SLURM_CONF = """\
 ClusterName=drift
 SlurmctldHost=localhost(127.0.0.1)
@@ -94,7 +96,8 @@ StorageLoc=slurm_acct
 
 
 def missing_packages(*, accounting: bool) -> list[str]:
-    """Debian packages without which the cluster cannot start here; none where all daemons are installed."""
+    """Debian packages without which the cluster cannot start here; none where all daemons are
+    installed."""
     programs = {"munge": "munged", "slurmctld": "slurmctld", "slurmd": "slurmd", "slurm-client": "squeue"}
     if accounting:
         programs |= {"slurmdbd": "slurmdbd", "mariadb-server": "mariadbd"}
@@ -103,7 +106,8 @@ def missing_packages(*, accounting: bool) -> list[str]:
 
 
 class Cluster:
-    """A running cluster, as a context manager. `env` is the environment in which Slurm's commands reach it."""
+    """A running cluster, as a context manager. `env` is the environment in which Slurm's commands
+    reach it."""
 
     def __init__(self, *, accounting: bool = False, min_job_age: int = 300):
         self.options = {"accounting": accounting, "min_job_age": min_job_age}
@@ -172,7 +176,8 @@ class Supervisor:
         (folder / "munge.key").chmod(0o400)
         folder.chmod(0o755)  # munged refuses a socket in a folder that others cannot enter
         (folder / "state").mkdir()
-        # A GPU that is no device file is counted, but CUDA_VISIBLE_DEVICES is not set for it; a link to a device is enough.
+        # A GPU that is no device file is counted, but CUDA_VISIBLE_DEVICES is not set for it; a
+        # link to a device is enough.
         (folder / "dev").mkdir()
         for number in (0, 1):
             (folder / f"dev/nvidia{number}").symlink_to("/dev/null")

@@ -55,7 +55,8 @@ def accounting_cluster():
 
 @pytest.fixture
 def survived(record_property):
-    """Say of a fault how many seconds passed until work had gone on past it, and what was lost; printed at the end."""
+    """Say of a fault how many seconds passed until work had gone on past it, and what was lost;
+    printed at the end."""
     return lambda fault, seconds, lost: record_property("fault", f"{fault:<45} {seconds:>4.0f} s   {lost}")
 
 
@@ -69,7 +70,8 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def wait_for(condition, seconds: float = 60, what: str = "it", look: float = 0.2):
-    """The first true value of `condition()`, asked each `look` seconds; fails where none comes in time."""
+    """The first true value of `condition()`, asked each `look` seconds; fails where none comes in
+    time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
@@ -90,7 +92,8 @@ class Driver:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                # A shell starts what it puts into the background with Ctrl-C ignored, which every child inherits.
+                # A shell starts what it puts into the background with Ctrl-C ignored, which every
+                # child inherits.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         _DRIVERS.append(self)
@@ -100,7 +103,8 @@ class Driver:
         return self.log.read_text()
 
     def wait(self, seconds: float = 120) -> int:
-        """Its exit status, once it has ended. Fails, and kills it, where it does not end in time."""
+        """Its exit status, once it has ended. Fails, and kills it, where it does not end in
+        time."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -164,13 +168,14 @@ def site(tmp_path: Path, edit) -> str:
 
 @pytest.fixture(scope="session")
 def reference(cluster, tiny_model, logs_file, tmp_path_factory):
-    """An undisturbed run of the whole DAG through the shipped profile: its folder, its configuration, and what the queue
-    showed each second."""
+    """An undisturbed run of the whole DAG through the shipped profile: its folder, its
+    configuration, and what the queue showed each second."""
     folder = tmp_path_factory.mktemp("reference")
     config = tiny_config(tiny_model, logs_file) | {"methods": ["drift"], "iterations": 1}
     config["engine"] = {"backend": "vllm", "cpu_cache_gib": 1}
     config["sampling"] |= {"shards": 2}
-    # Steps enough for a training to be hit several times; and no more gradients than it takes to see that they are measured.
+    # Steps enough for a training to be hit several times; and no more gradients than it takes to
+    # see that they are measured.
     config["training"] |= {"warmup_epochs": 2, "diagnostics": {"pairs": 2, "prompts": 2}}
     driver = profile_run(cluster, folder, config)
     looks = []

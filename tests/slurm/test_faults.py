@@ -1,7 +1,8 @@
-"""Faults in the middle of real work: what is lost, what it takes to go on, and that the result is that of an undisturbed run.
+"""Faults in the middle of real work: what is lost, what it takes to go on, and that the result is
+that of an undisturbed run.
 
-Each test starts from the undisturbed run without its warm-up policy, or without its samples, and makes them again through a
-fault.
+Each test starts from the undisturbed run without its warm-up policy, or without its samples, and
+makes them again through a fault.
 """
 
 import json
@@ -52,7 +53,8 @@ def assert_same(reference, folder):
 
 
 def process(folder: Path, program: str, *shard: str) -> int | None:
-    """Id of the process that runs a stage's program in this folder, on the shard `I`, `N` if given."""
+    """Id of the process that runs a stage's program in this folder, on the shard `I`, `N` if
+    given."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_text().split("\0")
@@ -71,16 +73,19 @@ def checkpoint(folder: Path) -> int:
 
 
 def began_at(folder: Path) -> int | None:
-    """The step from which the last training of the warm-up went on, as its log says; None where it has not come to that."""
+    """The step from which the last training of the warm-up went on, as its log says; None where it
+    has not come to that."""
     log = folder / "results/tiny/logs/train/tiny/warmup.log"
     found = re.search(r"train: .*?\| (\d+)/\d+", log.read_text() if log.exists() else "")
     return found and int(found[1])
 
 
 def frozen(folder: Path, before: int | None = None) -> int:
-    """Wait until a training, another one than the process `before`, has added a checkpoint, and freeze it there; its id.
+    """Wait until a training, another one than the process `before`, has added a checkpoint, and
+    freeze it there; its id.
 
-    Slurm sends SIGCONT before it ends a job, so that only what is to go on undisturbed has to be woken.
+    Slurm sends SIGCONT before it ends a job, so that only what is to go on undisturbed has to be
+    woken.
     """
 
     def another():
@@ -97,7 +102,8 @@ def frozen(folder: Path, before: int | None = None) -> int:
 
 
 def strike(folder: Path, fault: str, survived, pid: int, action) -> int:
-    """Let a fault hit the frozen training `pid`, and freeze the next one once it has added a checkpoint; its id."""
+    """Let a fault hit the frozen training `pid`, and freeze the next one once it has added a
+    checkpoint; its id."""
     reached, began = checkpoint(folder), time.monotonic()
     action(pid)
     pid = frozen(folder, pid)
@@ -114,7 +120,8 @@ def this_job(cluster) -> dict:
 
 
 def test_a_training_goes_on_in_another_job(cluster, reference, run, tmp_path, survived):
-    """Too little memory, SIGKILL, scancel, Slurm's time limit: the profile's retries submit it again."""
+    """Too little memory, SIGKILL, scancel, Slurm's time limit: the profile's retries submit it
+    again."""
     folder, config = run
     without_policy(folder)
     # More attempts than the profile has; and a first one without enough memory.
@@ -142,7 +149,8 @@ def test_a_training_goes_on_in_another_job(cluster, reference, run, tmp_path, su
 
 
 def requeued(cluster, reference, folder: Path, survived) -> None:
-    """A preemption and a lost node: the same job starts anew, once its old credential has expired."""
+    """A preemption and a lost node: the same job starts anew, once its old credential has
+    expired."""
     run, config = copy_of(reference, folder / "run")
     without_policy(run)
     driver = profile_run(cluster, run, config, POLICY)
@@ -164,7 +172,8 @@ def requeued(cluster, reference, folder: Path, survived) -> None:
 
 
 def stopped_by_itself(cluster, reference, folder: Path, survived) -> None:
-    """A training whose profile gives it a minute ends before that, with a checkpoint, and goes on in the next job."""
+    """A training whose profile gives it a minute ends before that, with a checkpoint, and goes on
+    in the next job."""
     run, config = copy_of(reference, folder / "run")
     without_policy(run)
     short = site(folder, lambda text: text.replace("runtime: 480 ", "runtime: 1 "))
@@ -184,7 +193,8 @@ def stopped_by_itself(cluster, reference, folder: Path, survived) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def beside(reference, tmp_path_factory):
-    """Faults that mostly wait, on a Slurm of their own beside the other tests: what came of them, by name."""
+    """Faults that mostly wait, on a Slurm of their own beside the other tests: what came of them,
+    by name."""
 
     def outcome(cluster, scenario):
         rows = []
@@ -214,7 +224,8 @@ def test_a_driver_that_is_interrupted_or_killed_goes_on_with_the_same_command(cl
     job = this_job(cluster)["id"]
     printed = profile_run(cluster, folder, config, POLICY).fails()
     assert f"{job}  RUNNING  rule_train_wildcards_tiny_warmup" in printed
-    # Nor may a twin that is no driver's: Slurm requeues a job whose node's slurmd died, while its old step still runs.
+    # Nor may a twin that is no driver's: Slurm requeues a job whose node's slurmd died, while its
+    # old step still runs.
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
     twin = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert twin.returncode != 0

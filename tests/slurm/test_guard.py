@@ -1,4 +1,5 @@
-"""The cases in which the Slurm plugin by itself waits for ever: each ends, with the right result or with an error."""
+"""The cases in which the Slurm plugin by itself waits for ever: each ends, with the right result or
+with an error."""
 
 import signal
 import time
@@ -33,7 +34,8 @@ def forget_jobs(cluster):
 
 @pytest.fixture(scope="module", autouse=True)
 def outage(cluster, tmp_path_factory):
-    """A minute without a controller, on a Slurm of its own, beside the other tests: what came of it."""
+    """A minute without a controller, on a Slurm of its own, beside the other tests: what came of
+    it."""
 
     def happens(private, folder):
         driver = work(private, folder, seconds=75)

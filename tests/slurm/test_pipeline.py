@@ -1,4 +1,5 @@
-"""The whole DAG through the shipped profile, on a real Slurm, with real vLLM and TRL: where and as what its jobs run."""
+"""The whole DAG through the shipped profile, on a real Slurm, with real vLLM and TRL: where and as
+what its jobs run."""
 
 import json
 import re
@@ -49,7 +50,8 @@ def small(tmp_path):
 
 
 def with_gres(text: str) -> str:
-    """The profile with the other block of GPU stages: the one in use goes, the one in comments comes."""
+    """The profile with the other block of GPU stages: the one in use goes, the one in comments
+    comes."""
     text = re.sub(r"  gpu: &gpu .*\n(    .*\n)+", "", text, count=1)
     return re.sub(r"^  # (gpu: &gpu|  \S)", r"  \1", text, flags=re.MULTILINE)
 

@@ -1,4 +1,5 @@
-"""What is sampled from and what is trained on are the same tokens, and long chats lose their oldest turns only."""
+"""What is sampled from and what is trained on are the same tokens, and long chats lose their oldest
+turns only."""
 
 import pytest
 from hypothesis import given

@@ -59,7 +59,8 @@ def test_ranks_ignore_the_scale_and_share_ties():
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason="the published WildBench scores are not on this machine")
 def test_two_published_judges_agree_as_far_as_was_measured_of_them():
-    """gpt-4o and gpt-4-turbo on the same WildBench answers: Pearson 0.76 to 0.89, quadratic kappa 0.69 to 0.85."""
+    """gpt-4o and gpt-4-turbo on the same WildBench answers: Pearson 0.76 to 0.89, quadratic kappa
+    0.69 to 0.85."""
     rows = pl.read_csv(GOLDEN / "scores.csv.gz").filter(version="v2.0522").drop_nulls("score")
     both = rows.filter(pl.col("judge").str.starts_with("gpt-4o")).join(
         rows.filter(pl.col("judge").str.starts_with("gpt-4-turbo")), on=["model", "session_id"]

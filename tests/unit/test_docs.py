@@ -1,4 +1,5 @@
-"""The documentation holds: links, paths, targets and commands exist, and generated pages are current."""
+"""The documentation holds: links, paths, targets and commands exist, and generated pages are
+current."""
 
 import re
 import shlex

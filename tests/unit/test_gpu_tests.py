@@ -1,4 +1,5 @@
-"""What `make test-gpu` runs on a GPU, on a CPU with a small shape: so that it works when a GPU is at hand."""
+"""What `make test-gpu` runs on a GPU, on a CPU with a small shape: so that it works when a GPU is
+at hand."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""What a judge is shown: others' text stays text, whatever it holds, and templates of others can be used."""
+"""What a judge is shown: others' text stays text, whatever it holds, and templates of others can be
+used."""
 
 import re
 

@@ -1,4 +1,5 @@
-"""What a judge is asked: every answer in the orders, against the opponents and as often as it has to be."""
+"""What a judge is asked: every answer in the orders, against the opponents and as often as it has
+to be."""
 
 import json
 import random

@@ -47,7 +47,8 @@ def test_a_request_without_a_reply_is_an_error_and_no_draw():
 
 @pytest.fixture
 def judged_answers(tmp_path):
-    """A folder with two scored answers, of which the judge gave one a verdict; returns the program to call."""
+    """A folder with two scored answers, of which the judge gave one a verdict; returns the program
+    to call."""
     tasks, given = tasks_of(QUESTION, QUESTION), answers("One.", "Two.")
     requests, _ = requests_of(SCORE, tasks, given, context=4096)
     texts = {"s:0/0": '{"score": 5}', "s:1/0": "I would rather not say."}

@@ -14,7 +14,8 @@ from tests.builders.length_control import drawn, gamed_rows
 @settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([*logistic_regression.C_GRID.tolist(), 0.3, 21.5]), st.booleans())
 def test_fit_is_the_optimum(seed, c, with_gamed):
-    """The objective is convex, so its optimality conditions prove the solution, whatever found it."""
+    """The objective is convex, so its optimality conditions prove the solution, whatever found
+    it."""
     generator = np.random.default_rng(seed)
     n = int(generator.integers(5, 60))
     rows = length_control.training_rows(drawn(n, seed, won=lambda g, k: g.random(k)), gamed_rows() if with_gamed else None)
@@ -67,7 +68,8 @@ def test_true_coefficients_are_found():
 
 
 def test_c_is_what_predicts_the_rows_left_out_best():
-    """Of noise nothing can be learnt, so the smallest C is chosen; of plenty of clear data everything, so a large one is."""
+    """Of noise nothing can be learnt, so the smallest C is chosen; of plenty of clear data
+    everything, so a large one is."""
     noise = length_control.training_rows(drawn(100, 8, won=lambda g, n: np.tile([0.0, 1.0], n // 2)), None)
     clear = length_control.training_rows(drawn(3000, 8, beta=(-3.0, 2.0, 1.0)), None)
     assert logistic_regression.choose_c(noise) < 0.01

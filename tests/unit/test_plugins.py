@@ -1,4 +1,5 @@
-"""A new kind of anything is a module and a line: the examples of the pages, in a copy of the repository.
+"""A new kind of anything is a module and a line: the examples of the pages, in a copy of the
+repository.
 
 The blocks of docs/adding-a-*.md with a title are written where the title says, the lines go into
 plugins.py, and nothing else is touched. Then the configuration, the plan and the stages know them.
@@ -198,7 +199,8 @@ def test_the_plan_counts_every_example(repository, config):
 
 @pytest.fixture(scope="module")
 def results(repository, config, tiny_model) -> Path:
-    """The folder of the run. What could be made is there, so that each kind's test says what failed."""
+    """The folder of the run. What could be made is there, so that each kind's test says what
+    failed."""
     (repository / MODEL).rmdir()
     (repository / MODEL).symlink_to(tiny_model)
     done = snakemake(repository, "--keep-going")
@@ -216,7 +218,8 @@ def table(results: Path, pattern: str) -> pl.DataFrame:
 
 
 def slow(test):
-    """A test of the whole run, which the first one waits for: minutes on two cores, more on a busy machine."""
+    """A test of the whole run, which the first one waits for: minutes on two cores, more on a busy
+    machine."""
     return pytest.mark.slow(pytest.mark.timeout(2400)(test))
 
 
@@ -256,7 +259,8 @@ def test_the_ranker_chooses_the_shortest_candidate(results):
     shortest = candidates.group_by("prompt_id").agg(pl.col("text").str.len_chars().min().alias("shortest"))
     chosen = pairs.join(shortest, left_on="pair_id", right_on="prompt_id")
     assert chosen.height == pairs.height > 0
-    # A shorter one may have been passed over for a reason of `pairs`; the chosen one is never longer than all others.
+    # A shorter one may have been passed over for a reason of `pairs`; the chosen one is never
+    # longer than all others.
     assert (chosen["chosen"].str.len_chars() >= chosen["shortest"]).all()
     assert (chosen["chosen"].str.len_chars() == chosen["shortest"]).mean() > 0.5
 

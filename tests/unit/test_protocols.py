@@ -1,4 +1,5 @@
-"""How a judge judges is resolved in one place: its row, then the benchmark's, then what was published."""
+"""How a judge judges is resolved in one place: its row, then the benchmark's, then what was
+published."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""Intervals cover what they claim to, tests find what is there and nothing else, and all of it is the same every time."""
+"""Intervals cover what they claim to, tests find what is there and nothing else, and all of it is
+the same every time."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""A judge's agreement with published figures is the agreement that is there, and a file that cannot serve says why."""
+"""A judge's agreement with published figures is the agreement that is there, and a file that cannot
+serve says why."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
-"""A verdict is the policy's, whichever answer was shown first, and the judge's own words, or none."""
+"""A verdict is the policy's, whichever answer was shown first, and the judge's own words, or
+none."""
 
 import json
 import math

@@ -10,7 +10,7 @@ from drift.metrics import wildbench
 from drift.metrics.wildbench import CODING, CREATIVE, INFORMATION, MATH, PLANNING
 from golden import wildbench as golden
 
-# --------------------------------------------------------------------------------------------------------------- groups
+# ------------------------------------------------------------------------------------------- groups
 
 
 def test_task_is_in_the_groups_of_all_its_tags_once():
@@ -51,7 +51,7 @@ def test_macro_of_equal_groups_is_their_value(value, groups):
     assert macro(dict.fromkeys(groups, value)) == pytest.approx(value)
 
 
-# ------------------------------------------------------------------------------------------------------------- WB-Score
+# ----------------------------------------------------------------------------------------- WB-Score
 
 
 def test_ends_of_the_scale():
@@ -76,7 +76,7 @@ def test_resampling_takes_tasks_so_that_one_stays_in_all_its_groups():
     assert replicates == pytest.approx([80.0, 0.0, (1 * 40 + 1.25 * 80) / 2.25])
 
 
-# ------------------------------------------------------------------------------------------------------------ WB-Reward
+# ---------------------------------------------------------------------------------------- WB-Reward
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,8 @@ def test_length_penalty_makes_a_slight_win_of_a_longer_answer_a_tie(outcome, mod
 
 
 def test_rewards_from_outcomes():
-    """Five tasks, of which one has an answer that does not count: it stays in the overall total, and in no group."""
+    """Five tasks, of which one has an answer that does not count: it stays in the overall total,
+    and in no group."""
     rewards = np.array([[1.0], [0.5], [-0.5], [0.0], [1.0]])
     counts = np.array([[True], [True], [True], [True], [False]])
     member = wildbench.membership([{MATH}, {MATH, CODING}, {CODING}, {CREATIVE}, {PLANNING}])

@@ -1,7 +1,7 @@
 """What a run may set: every key, its type, its default and its meaning.
 
-The defaults are the paper's values where it gives them. The JSON schema that editors use (config.schema.json) is generated
-from these classes: `make schema`.
+The defaults are the paper's values where it gives them. The JSON schema that editors use
+(config.schema.json) is generated from these classes: `make schema`.
 """
 
 from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of

@@ -92,14 +92,14 @@ class Verdict(Greedy):
 
 
 def _read_off(verdict: str | None) -> bool:
-    """Whether a verdict is read off the probabilities of its allowed replies; one that the benchmark
-    decides may not be."""
+    """Whether a verdict is read off the probabilities of its allowed replies; one that the
+    benchmark decides may not be."""
     return verdict is not None and plugins.load(plugins.VERDICTS, verdict).choices(("A", "B")) is not None
 
 
 class Judge(Section):
-    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where that differs
-    from the benchmark."""
+    """Who judges: a model here (`path`) or behind an endpoint, and how it is asked where that
+    differs from the benchmark."""
 
     path: str | None = Field(None, description="as models.NAME.path")
     endpoint: Endpoint | None = Field(None, description="instead of path: a model behind an OpenAI-compatible endpoint")

@@ -10,10 +10,11 @@ from drift.settings.judging import Protocol
 
 
 def read(question: Question, completion: dict[str, Any] | None, protocol: Protocol, *, written: bool) -> dict[str, Any]:
-    """The verdict columns of Judgments for a question; `error`, with the reason, where there is none.
+    """The verdict columns of Judgments for a question; `error`, with the reason, where there is
+    none.
 
-    completion: the row of Completions that answers it; None where it was not asked.
-    written: the judge gives no probabilities for any question, so that letters that it writes count.
+    completion: the row of Completions that answers it; None where it was not asked. written: the
+    judge gives no probabilities for any question, so that letters that it writes count.
     """
     verdict = verdicts.load(protocol.verdict)
     if completion is None:

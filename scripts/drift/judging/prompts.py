@@ -1,8 +1,8 @@
 """Judging answers: the questions that a judge is asked, and what it is shown.
 
-The conversation and the answers are others' text. They are put into the judge prompt in one pass, so
-that braces in them stay text; whatever in them would end the judge's turn, or a part of the prompt,
-is broken by a space.
+The conversation and the answers are others' text. They are put into the judge prompt in one pass,
+so that braces in them stay text; whatever in them would end the judge's turn, or a part of the
+prompt, is broken by a space.
 """
 
 import re
@@ -62,8 +62,8 @@ class Question:
 def questions(row: dict[str, Any], protocol: Protocol, seed: int) -> Iterator[Question]:
     """All questions about an answer; none where there is no other answer to compare it with.
 
-    row: a row of Responses with the columns of its task. White space around an answer does not count
-    for its quality, so it is not shown.
+    row: a row of Responses with the columns of its task. White space around an answer does not
+    count for its quality, so it is not shown.
     """
     prompt_id, sample, answer = row["prompt_id"], row["sample"], row["response"].strip()
     if protocol.pairwise:
@@ -98,14 +98,15 @@ def orders(row: dict[str, Any], order: str, seed: int) -> tuple[str, ...]:
     return ("AB",) if first else ("BA",)
 
 
-# ------------------------------------------------------------------------------------- judge prompts
+# ------------------------------------------------------------------------------------ judge prompts
 
 
 def read_template(text: str, protocol: Protocol, source: str) -> Messages:
     """A judge prompt as chat messages: one user message, or several messages where it is written in
     ChatML, as AlpacaEval's are.
 
-    source: its file, for the message. Raises StageError where it does not show what is to be judged.
+    source: its file, for the message. Raises StageError where it does not show what is to be
+    judged.
     """
     named = set(_PLACEHOLDER.findall(text))
     for shown in ("reply_a", "reply_b") if protocol.pairwise else ("reply",):
@@ -146,7 +147,8 @@ def judge_chat(
     checklist: list[str] | None,
     letters: tuple[str, str],
 ) -> Messages:
-    """The judge's chat for a question about an answer to `prompt`. All texts have gone through a `breaker`."""
+    """The judge's chat for a question about an answer to `prompt`. All texts have gone through a
+    `breaker`."""
     turns = [f"{message['role'].upper()}: {message['content']}" for message in prompt]
     values = {
         "conversation": "\n\n".join(turns),
@@ -172,7 +174,8 @@ def fitting_chat(
     letters: tuple[str, str],
     fits: Callable[[Messages], bool],
 ) -> Messages | None:
-    """The judge's chat with the longest tail of `prompt` with which it fits; None where none does."""
+    """The judge's chat with the longest tail of `prompt` with which it fits; None where none
+    does."""
 
     def shown(tail: Messages) -> Messages:
         return judge_chat(template, question, tail, checklist, letters)

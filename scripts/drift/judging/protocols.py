@@ -47,8 +47,8 @@ def ranking_protocol(votes: int) -> Protocol:
 
 
 def generation(protocol: Protocol, decoding: dict[str, Any]) -> dict[str, Any]:
-    """What `generate` is told of a judge's questions: the allowed replies (choices), or the schema of
-    the reply and its `decoding` (evaluation.judges.NAME.decoding)."""
+    """What `generate` is told of a judge's questions: the allowed replies (choices), or the schema
+    of the reply and its `decoding` (evaluation.judges.NAME.decoding)."""
     verdict = verdicts.load(protocol.verdict)
     choices = verdict.choices(protocol.letters)
     return {"choices": choices, "schema": verdict.SCHEMA, "decoding": None if choices else decoding}

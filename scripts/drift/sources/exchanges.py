@@ -134,7 +134,8 @@ def _runs(messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _run_of_each() -> pl.Expr:
-    """The run of every message; an empty one is in the next run of its conversation, or the last."""
+    """The run of every message; an empty one is in the next run of its conversation, or the
+    last."""
     of_run = pl.when(pl.col("run").is_not_null()).then("number")
     return pl.coalesce(
         "run",

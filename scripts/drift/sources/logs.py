@@ -14,10 +14,10 @@ content is text, or the API's list of parts where all are text. Optional fields 
 and of a reply (role assistant) "feedback", what the user thought of it, with any of
 
     thumbs     "up" or "down"
-    rating     a number, with scale, its [worst, best] values: the lowest quarter is DSAT, the highest
-               SAT, the rest NEUTRAL
-    comment    what the user wrote about the reply outside of the chat; it is the feedback in place of
-               the user's next message
+    rating     a number, with scale, its [worst, best] values: the lowest quarter is DSAT, the
+               highest SAT, the rest NEUTRAL
+    comment    what the user wrote about the reply outside of the chat; it is the feedback in place
+               of the user's next message
 
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """

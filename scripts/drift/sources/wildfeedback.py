@@ -185,7 +185,8 @@ def _digest(texts: Iterable[str | None]) -> bytes:
 
 
 def labelled(conversation: dict, judgments: list[Judgment]) -> dict:
-    """The conversation, with the n-th judgment on the reply to the n-th user message that has text."""
+    """The conversation, with the n-th judgment on the reply to the n-th user message that has
+    text."""
     messages, asked = [], -1
     for message in conversation["messages"]:
         asked += message["role"] == "user" and message["content"].strip() != ""

@@ -1,7 +1,8 @@
 """Every table of the pipeline: its columns, what they mean, and how it is written.
 
-A table is declared once, here. Writing checks it against its schema and sorts it by its key, so that the same rows always
-give the same bytes; the descriptions become the column comments of the catalog.
+A table is declared once, here. Writing checks it against its schema and sorts it by its key, so
+that the same rows always give the same bytes; the descriptions become the column comments of the
+catalog.
 """
 
 from drift.tables.columns import LABELS, ROLES, SPLITS

@@ -7,7 +7,8 @@ from drift.tables.columns import LABELS, SPLITS, messages, one_of
 
 
 class Turns(dy.Schema):
-    """One row per exchange: what a user asked, what the deployment answered, what the user said next."""
+    """One row per exchange: what a user asked, what the deployment answered, what the user said
+    next."""
 
     conversation_id = dy.String(primary_key=True, description="the conversation; unique over all sources: SOURCE:ID")
     turn = dy.Int32(primary_key=True, description="number of the exchange in its conversation, from 0")
@@ -48,7 +49,8 @@ class Labels(dy.Schema):
 
 
 class Agreement(dy.Schema):
-    """How far a labeler agrees with a reference: another labeler, or labels made elsewhere (data.label_files)."""
+    """How far a labeler agrees with a reference: another labeler, or labels made elsewhere
+    (data.label_files)."""
 
     labeler = dy.String(primary_key=True, description="name of the labeler in the configuration")
     reference = dy.String(primary_key=True, description="labeler or label file that is taken for the truth")
@@ -97,7 +99,8 @@ class Sat(_Pool):
 
 
 class Corrections(_Pool):
-    """Corrections in the wild: a reply that disappointed, and the revised reply that then satisfied (the warm-up's pairs)."""
+    """Corrections in the wild: a reply that disappointed, and the revised reply that then satisfied
+    (the warm-up's pairs)."""
 
     rejected = dy.String(description="the reply that the user was unhappy with")
     feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
@@ -141,7 +144,8 @@ class Tasks(dy.Schema):
 
 
 class Ledger(dy.Schema):
-    """Where every row went, from raw records to trained pairs. A step of a lineage starts with what the one before left."""
+    """Where every row went, from raw records to trained pairs. A step of a lineage starts with what
+    the one before left."""
 
     lineage = dy.String(primary_key=True, description="what is being followed: a source, a pool, or a policy's pairs")
     step = dy.Int32(primary_key=True, description="order within the lineage, from 0")

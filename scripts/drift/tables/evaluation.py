@@ -17,10 +17,11 @@ class Responses(dy.Schema):
 
 
 class Judgments(dy.Schema):
-    """A judge's verdict on an answer, by itself or against another one; a question without a verdict says why.
+    """A judge's verdict on an answer, by itself or against another one; a question without a
+    verdict says why.
 
-    One row per question: a question is a sample, an opponent, an order of presentation and a vote. Of preference, outcome, score
-    and error exactly one is there.
+    One row per question: a question is a sample, an opponent, an order of presentation and a vote.
+    Of preference, outcome, score and error exactly one is there.
     """
 
     request_id = dy.String(primary_key=True, description="requests.request_id, where the judge was asked")
@@ -105,7 +106,8 @@ class Logps(dy.Schema):
 
 
 class Scores(dy.Schema):
-    """One row per model, method, iteration, benchmark, judge and metric. Scores of different judges are different scores."""
+    """One row per model, method, iteration, benchmark, judge and metric. Scores of different judges
+    are different scores."""
 
     model = dy.String(primary_key=True, description="name of the base model in the configuration")
     method = dy.String(primary_key=True, description="the method's name; base and warmup before the first iteration")

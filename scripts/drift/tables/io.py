@@ -11,14 +11,16 @@ from drift.files import atomic_path
 
 
 class TableError(Exception):
-    """A table is not what its schema says; the message names the file, the rule and the number of rows."""
+    """A table is not what its schema says; the message names the file, the rule and the number of
+    rows."""
 
 
 def write_table(rows: pl.DataFrame, schema: type[dy.Schema], path: str | Path) -> None:
-    """Check `rows` against `schema`, sort them by key and write them to `path` as zstd Parquet, whole or not at all.
+    """Check `rows` against `schema`, sort them by key and write them to `path` as zstd Parquet,
+    whole or not at all.
 
-    Columns that the schema does not name are left out. Raises TableError where a rule of the schema is broken; nothing is
-    written then.
+    Columns that the schema does not name are left out. Raises TableError where a rule of the schema
+    is broken; nothing is written then.
     """
     rows = _valid(rows, schema, path).sort(schema.primary_key())
     with atomic_path(path) as temporary:
@@ -30,10 +32,12 @@ ROW_GROUP = 20_000
 
 
 def write_batches(batches: Iterable[pl.DataFrame], schema: type[dy.Schema], path: str | Path) -> int:
-    """As `write_table`, for rows that come sorted by key, in batches of any size, and need not fit in memory. Returns their number.
+    """As `write_table`, for rows that come sorted by key, in batches of any size, and need not fit
+    in memory. Returns their number.
 
-    The bytes depend on the rows alone, not on how they are cut into batches or on the number of threads. The next batch is made
-    by another thread while one is compressed, column by column, by all. Raises what `batches` raises, and TableError.
+    The bytes depend on the rows alone, not on how they are cut into batches or on the number of
+    threads. The next batch is made by another thread while one is compressed, column by column, by
+    all. Raises what `batches` raises, and TableError.
     """
     written = 0
 
@@ -45,13 +49,15 @@ def write_batches(batches: Iterable[pl.DataFrame], schema: type[dy.Schema], path
 
     rows = register_io_source(checked, schema=schema.create_empty().schema)
     with atomic_path(path) as temporary:
-        # The first level takes two thirds of the time of the third, which is the default, and a tenth more space.
+        # The first level takes two thirds of the time of the third, which is the default, and a
+        # tenth more space.
         rows.sink_parquet(temporary, compression="zstd", compression_level=1, statistics=True, row_group_size=ROW_GROUP)
     return written
 
 
 def _valid(rows: pl.DataFrame, schema: type[dy.Schema], path: str | Path) -> pl.DataFrame:
-    """The schema's columns of `rows`, cast to their types. Raises TableError where a rule of the schema is broken."""
+    """The schema's columns of `rows`, cast to their types. Raises TableError where a rule of the
+    schema is broken."""
     try:
         return schema.validate(rows.select(schema.column_names()), cast=True)
     except (dy.exc.ValidationError, dy.exc.SchemaError, pl.exceptions.PolarsError) as error:
@@ -59,7 +65,8 @@ def _valid(rows: pl.DataFrame, schema: type[dy.Schema], path: str | Path) -> pl.
 
 
 def _checked(batches: Iterable[pl.DataFrame], schema: type[dy.Schema], path: str | Path) -> Iterator[pl.DataFrame]:
-    """The batches, each with the schema's columns and valid, and sorted by key from the first to the last. Raises TableError."""
+    """The batches, each with the schema's columns and valid, and sorted by key from the first to
+    the last. Raises TableError."""
     last = None
     for rows in batches:
         rows = _valid(rows, schema, path)
@@ -72,7 +79,8 @@ def _checked(batches: Iterable[pl.DataFrame], schema: type[dy.Schema], path: str
 
 
 def read_table(schema: type[dy.Schema], *paths: str | Path) -> pl.DataFrame:
-    """The rows of all `paths` (shards of one table), sorted by key. Raises TableError for a missing column or a broken rule."""
+    """The rows of all `paths` (shards of one table), sorted by key. Raises TableError for a missing
+    column or a broken rule."""
     frames = []
     for path in paths:
         try:

@@ -1,4 +1,5 @@
-"""Verdicts that are a field of a JSON object: the schema of the reply, and how the field is read."""
+"""Verdicts that are a field of a JSON object: the schema of the reply, and how the field is
+read."""
 
 import json
 import re
@@ -18,7 +19,8 @@ def schema(**properties: dict) -> dict[str, Any]:
 
 
 def field(text: str, name: str) -> str | None:
-    """The value of `name` in a JSON object; in a reply that is not JSON, the last value written like one.
+    """The value of `name` in a JSON object; in a reply that is not JSON, the last value written
+    like one.
 
     A value inside a quoted text (`\\"score\\": 10`) is somebody else's words, not the judge's.
     """

@@ -1,4 +1,5 @@
-"""Which of two answers is better, from the probabilities of two letters as the judge's first token."""
+"""Which of two answers is better, from the probabilities of two letters as the judge's first
+token."""
 
 from typing import Any
 

@@ -31,8 +31,8 @@ NO_RESULT = (
 # A function or class with a decorator other than these may be reached through what the decorator
 # did (a registry), and not only by its name.
 _HARMLESS = {"cache", "contextmanager", "dataclass", "lru_cache"}
-# Names with underscores that change nothing when a module is imported: __all__ matters to `import *`
-# alone, for which everything counts.
+# Names with underscores that change nothing when a module is imported: __all__ matters to `import
+# *` alone, for which everything counts.
 _HARMLESS_NAMES = {"__all__", "__version__"}
 _ALL = "*"
 # Keyword arguments that say what something is, and change nothing.
@@ -59,8 +59,8 @@ class Code:
         """A param: the fingerprint of `program` (without .py) and of the files that it loads by
         name.
 
-        `others` are patterns in the folder, paths, or functions of the wildcards that return a path or
-        several.
+        `others` are patterns in the folder, paths, or functions of the wildcards that return a path
+        or several.
         """
 
         def of_job(wildcards) -> str:

@@ -58,7 +58,8 @@ class Inputs:
         return self.addresses[wildcards.address]
 
     def file(self, address: str) -> str:
-        """A file as an input: what is fetched is pinned by its address, what is local may change."""
+        """A file as an input: what is fetched is pinned by its address, what is local may
+        change."""
         return self._pinned(located(address)) if is_remote(address) else address
 
     def task_files(self, wildcards: SimpleNamespace) -> dict[str, str | list[str]]:

@@ -194,8 +194,9 @@ class Judges:
         return self.assignment(wildcards).verdict_file
 
     def min_verdicts(self, wildcards, resources) -> float:
-        """Share of a judge's questions that must get a verdict, 0 to 1. It decides whether there is a
-        table, not what the table holds: Snakemake does not compare params that depend on resources."""
+        """Share of a judge's questions that must get a verdict, 0 to 1. It decides whether there is
+        a table, not what the table holds: Snakemake does not compare params that depend on
+        resources."""
         return self.row(wildcards)["min_verdicts"]
 
     # The validation of judges

@@ -1,4 +1,5 @@
-"""What the preflight checks, read from the configuration and from what the profile gives the rules."""
+"""What the preflight checks, read from the configuration and from what the profile gives the
+rules."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

@@ -54,7 +54,8 @@ class ReportInputs:
 
     @property
     def plugins(self) -> list[Path]:
-        """What report.py loads by name: benchmarks, for the labels of their metrics, and verdicts."""
+        """What report.py loads by name: benchmarks, for the labels of their metrics, and
+        verdicts."""
         rows = self._config["evaluation"]["benchmarks"].values()
         verdicts = {
             protocols.protocol_of(self._config, benchmark, judge).verdict for benchmark, judge in protocols.judged(self._config)

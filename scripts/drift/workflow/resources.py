@@ -24,5 +24,6 @@ def gpus(resources: Mapping[str, Any]) -> int | None:
 
 
 def placement(resources: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the jobs of a rule run, of all its `resources` (snakemake's, as the profile has them)."""
+    """Where the jobs of a rule run, of all its `resources` (snakemake's, as the profile has
+    them)."""
     return {name: resources[name].raw for name in PLACEMENT if name in resources}

@@ -5,10 +5,12 @@ cancelled job as sacct prints it, a preempted one that is not requeued, a contro
 that is away for half a minute, records that Slurm has forgotten, accounting that is switched off.
 So three of its methods are replaced here:
 
-check_active_jobs  asks squeue, and sacct about jobs that squeue no longer knows; ignores an empty answer
-cancel_jobs        cancels by the run's name, so that a job that is just being submitted is cancelled as well
-__post_init__      refuses, before anything is submitted, where another driver works on these results, or
-                   one that died left jobs in the queue
+check_active_jobs  asks squeue, and sacct about jobs that squeue no longer knows; ignores an empty
+                   answer
+cancel_jobs        cancels by the run's name, so that a job that is just being submitted is
+                   cancelled as well
+__post_init__      refuses, before anything is submitted, where another driver works on these
+                   results, or one that died left jobs in the queue
 
 The plugin's version is pinned, as these lean on its internals.
 """

@@ -1,4 +1,5 @@
-"""What a run takes on a machine: hours, tokens and money of its stages, memory, disk, and what does not fit."""
+"""What a run takes on a machine: hours, tokens and money of its stages, memory, disk, and what does
+not fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -43,7 +43,8 @@ def training_knobs(shape: Shape, setup: TrainingSetup, machine: Machine) -> list
 
 
 def _training_steps(setup: TrainingSetup, gpus: int) -> list[dict[str, Any]]:
-    """Changes to try, the mildest first: less at once, then shards, then adapters, then more GPUs."""
+    """Changes to try, the mildest first: less at once, then shards, then adapters, then more
+    GPUs."""
     batch = setup.device_batch
     smaller = [{"device_batch": size} for size in (batch // 2, batch // 4, 1) if 0 < size < batch]
     steps = [{"gradient_checkpointing": True}, *smaller]
@@ -86,7 +87,8 @@ def engine_knobs(shape: Shape, context: int, machine: Machine, tensor_parallel: 
 
 
 def excess(memory: dict[str, float], room: float) -> str:
-    """What is needed and what is there, with the largest parts. `memory` in bytes, `room` in GiB."""
+    """What is needed and what is there, with the largest parts. `memory` in bytes, `room` in
+    GiB."""
     largest = sorted(memory, key=memory.get, reverse=True)[:3]
     parts = ", ".join(f"{part} {memory[part] / GIB:.1f}" for part in largest)
     return f"{sum(memory.values()) / GIB:.1f} GiB a GPU are needed and {room:.1f} are there ({parts})"

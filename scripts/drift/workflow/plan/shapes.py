@@ -12,8 +12,9 @@ from drift.workflow.inputs import located
 def shape_finder(folder: Path, parameters: float | None) -> Callable[[str], Shape]:
     """A function from a model's address to its shape.
 
-    From its config.json, if it is local or was fetched (downloads/ is in `folder`), else by the name
-    in the address, else by `parameters` alone. Raises StageError where nothing says how large it is.
+    From its config.json, if it is local or was fetched (downloads/ is in `folder`), else by the
+    name in the address, else by `parameters` alone. Raises StageError where nothing says how large
+    it is.
     """
 
     def find(address: str) -> Shape:

@@ -8,7 +8,8 @@ from drift.workflow.plan.work import Lengths
 
 
 def show(run: str, budget: Budget, rows: dict[str, float], lengths: Lengths, jobs: dict[str, int] | None) -> str:
-    """The plan of a run; `rows` and `lengths` are what it assumes, `jobs` counts the jobs of each rule."""
+    """The plan of a run; `rows` and `lengths` are what it assumes, `jobs` counts the jobs of each
+    rule."""
     machine = budget.machine
     assumed = f"rows {pairs(rows)}; mean tokens {pairs(asdict(lengths))}; shares reached {pairs(machine.shares)}"
     lines = [
