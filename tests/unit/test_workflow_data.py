@@ -24,7 +24,7 @@ def located(address: str) -> str:
 
 
 def labelers(**rows: dict) -> Labelers:
-    return Labelers(config(labelers={"lexical": {"kind": "lexical"}} | rows), PATHS, lambda path, folder: f"{path} or {folder}")
+    return Labelers(config(labelers={"lexical": {"kind": "lexical"}} | rows), PATHS)
 
 
 def about(labeler: str) -> SimpleNamespace:
@@ -72,9 +72,7 @@ def test_what_a_labeler_asks_depends_on_its_row_and_on_the_languages():
         "languages": None,
         "seed": 3,
     }
-    assert asking.policy_folder(about("near")) == "p or data/labelers/near"
     assert asking.asked(about("near"))["schema"]["required"] == ["category", "quote", "rightly_declined"]
-    assert (asking.endpoint(about("near")), asking.endpoint(about("far"))["model"]) == (None, "m")
 
 
 def test_label_files_are_compared_with_all_labelers():
