@@ -5,8 +5,7 @@ Reads WildChat shards (--shards) and the Tasks table of a benchmark (--benchmark
 sat and corrections (--folder) with the columns that make a row what it is, to be compared with the
 pipeline's own. It knows WildChat, the lexical labeler and the default filters; near-duplicates and
 decontamination have the same hashes, and the same library for MinHash, called text by text.
-Settings: as those of scripts/pools.py. Ledger, quarantine and masking, which the pipeline does
-besides, are left out.
+Settings: as those of scripts/pools.py. Ledger, quarantine and masking are left out.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """What all rules share: the validated configuration, the layout of the results, and the helpers
 that both are bound to."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from drift.workflow.inputs import Inputs, located
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks, Judges
 from drift.workflow.preflight import Preflight
-from drift.workflow.resources import gpus, grows, placement
+from drift.workflow.resources import grows, placement
 
 try:
     config = load(config)
@@ -41,8 +40,3 @@ evaluation = Evaluation(config, paths)
 # The model of a judge, as inputs of the rules that ask it.
 judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]
-
-
-def settings(**values):
-    """The settings of a job as one canonical string: for stages that have no settings type."""
-    return json.dumps(values, sort_keys=True)

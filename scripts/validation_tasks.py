@@ -2,8 +2,8 @@
 
 Reads:  --source, a JSON Lines file (or JSON list, or Parquet) with one item a line, of either kind:
 
-            {"id": "1", "prompt": "...", "response": "...", "score": 7}
-            {"id": "2", "prompt": "...", "response_a": "...", "response_b": "...", "preference": 0.8}
+        {"id": "1", "prompt": "...", "response": "...", "score": 7}
+        {"id": "2", "prompt": "...", "response_a": "...", "response_b": "...", "preference": 0.8}
 
         score: 1 to 10; preference: how far the first answer is the better one, 0 to 1, 0.5 a tie.
         "messages" instead of "prompt" where there are several turns. Optional: "checklist" (a list

@@ -166,8 +166,11 @@ def expected_code(run, ranking_run):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_changed_module_changes_the_code_of_the_rules_that_load_it(changed_code, expected_code, module):
-    for name, changes in changed_code.items():
-        assert changes[module] == expected_code[name].get(module, NOTHING), name
+    every, ranking = (expected_code[name].get(module, NOTHING) for name in ("every part", "ranking"))
+    assert changed_code["every part"][module] == every
+    # What a function imports counts where the function is used, which a smaller run may not do.
+    assert changed_code["ranking"][module] <= ranking
+    assert every or changed_code["ranking"][module] == ranking
 
 
 # A program, a module of many programs, one of which definitions count, a plug-in, and one that

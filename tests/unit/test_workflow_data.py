@@ -7,7 +7,7 @@ import pytest
 
 from drift import layout, plugins
 from drift.config import Data
-from drift.workflow.data import Labelers, LabelFiles, Pools, Sources, named, plugin_files
+from drift.workflow.data import Labelers, LabelFiles, Sources, named, plugin_files
 
 PATHS = layout.paths("results/run")
 ENDPOINT = {"url": "http://localhost:1/v1", "model": "m"}
@@ -73,7 +73,6 @@ def test_what_a_labeler_asks_depends_on_its_row_and_on_the_languages():
         "seed": 3,
     }
     assert asking.asked(about("near"))["schema"]["required"] == ["category", "quote", "rightly_declined"]
-    assert (asking.asked(about("near"))["endpoint"], asking.asked(about("far"))["endpoint"]["model"]) == (None, "m")
 
 
 def test_label_files_are_compared_with_all_labelers():
@@ -90,14 +89,6 @@ def test_label_files_are_compared_with_all_labelers():
         "files": {"people": {"source": "logs"}, "model": {"source": "logs"}},
         "seed": 3,
     }
-
-
-def test_the_settings_of_the_pools_are_named_one_by_one():
-    pools = Pools(config(label_noise=0.1))
-    told = json.loads(pools.settings)
-    assert (told["label_noise"], told["seed"], told["filters"]["min_chars"]) == (0.1, 3, 1)
-    assert told.keys().isdisjoint(("sources", "labelers", "label_files"))
-    assert json.loads(pools.contamination_settings) == told["decontamination"]
 
 
 @pytest.mark.parametrize("registry", [plugins.SOURCES, plugins.LABELERS], ids=["sources", "labelers"])
