@@ -20,7 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
-from drift import cli
+from drift import cli, plugins
 from drift.chat import load_tokenizer, markers, render, render_reply
 from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.ledger import LedgerBook
@@ -48,6 +48,11 @@ _ALLUSION = re.compile(
     r"|.{0,60}\b(revised|improved|updated|corrected|refined|rewritten|better) (\w+ ){0,2}(version|answer|response|reply|explanation|code|list|draft)\b)",
     re.IGNORECASE,
 )
+
+
+def shows_feedback(kind: str) -> bool:
+    """Whether requests of a kind (a sampled side) show the user's feedback to the policy."""
+    return "feedback" in plugins.load(plugins.SIDES, kind).NEEDS.shown
 
 
 def alludes(text: str) -> bool:
@@ -110,7 +115,7 @@ def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple
         return EMPTY, ""
     if marker := next((word for word in words if word in side["text"]), None):
         return MARKER, marker
-    if settings.allusions == "drop" and side["reply"]["kind"] == "guided" and alludes(side["text"]):
+    if settings.allusions == "drop" and shows_feedback(side["reply"]["kind"]) and alludes(side["text"]):
         return ALLUSION, side["text"][:80]
     return None
 
@@ -173,10 +178,13 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
     """Print what the tables do not show: every sample that was passed over, and how many guided
     replies mention the feedback."""
     print(f"{pairs.height} pairs; {failed.total()} candidates failed a check: {dict(failed)}")
-    guided = pairs.filter(pl.col("chosen_from").str.contains(r"#guided-\d+$"))["chosen"]
-    if len(guided):
-        allusions = sum(map(alludes, guided))
-        print(f"{allusions} of {len(guided)} guided replies open with words on the feedback, which their prompt does not show")
+    sampled = pairs.with_columns(kind=pl.col("chosen_from").str.extract(r"#(.+)-\d+$")).drop_nulls("kind")
+    for (kind,), rows in sampled.group_by("kind", maintain_order=True):
+        if shows_feedback(kind):
+            allusions = sum(map(alludes, rows["chosen"]))
+            print(
+                f"{allusions} of {rows.height} {kind} replies open with words on the feedback, which their prompt does not show"
+            )
 
 
 def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:

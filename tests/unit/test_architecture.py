@@ -34,7 +34,7 @@ LAYERS = (
     {"workflow"},
 )
 # Kinds of plug-ins whose modules rules import: what they compute with is imported where it is used.
-LIGHT = {"SIDES": plugins.SIDES, "BENCHMARKS": plugins.BENCHMARKS, "VERDICTS": plugins.VERDICTS}
+LIGHT = {"SIDES": plugins.SIDES, "RANKERS": plugins.RANKERS, "BENCHMARKS": plugins.BENCHMARKS, "VERDICTS": plugins.VERDICTS}
 
 MAX_FILE, MAX_FUNCTION, MAX_TOP_MODULES = 400, 60, 12
 

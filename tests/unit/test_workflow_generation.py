@@ -66,7 +66,7 @@ def test_samples_end_at_the_next_turn_only_where_a_transcript_is_shown(style, tr
     generation = generation_of(configuration(prompting={"style": style}))
     param = generation.settings(generation.samples)(Wildcards(model="tiny", trained=trained))
     settings = GenerationSettings.model_validate_json(param)
-    assert (settings.backend, settings.context, settings.endpoint) == ("vllm", 512, None)
+    assert (settings.backend, settings.context, settings.endpoint) == ("transformers", 512, None)
     assert settings.decoding.stop == stop
     assert settings.max_tokens == 48
 
@@ -81,7 +81,7 @@ def test_the_settings_are_what_shapes_a_reply_and_the_runtime_is_the_rest():
     assert (settings["backend"], settings["context"]) == ("openai", None), "an endpoint knows its own context"
     assert settings["endpoint"] == {"url": ENDPOINT["url"], "model": "x"}
     runtime = EngineRuntime.model_validate_json(generation.runtime(asked)(JOB, Resources()))
-    assert (runtime.cpu_cache_gib, runtime.endpoint.concurrency) == (1, 3)
+    assert (runtime.cpu_cache_gib, runtime.endpoint.concurrency) == (2, 3)
     assert set(settings["decoding"]) == set(DECODING) - {"shards"} | {"stop"}
 
 
