@@ -62,6 +62,7 @@ rule catalog:
     params:
         code=code("catalog"),
         comments=lambda wildcards: table_comments(SCRIPTS),
+        results=subpath(output.catalog, parent=True),
     log:
         "<logs>/catalog.log",
     benchmark:
@@ -72,7 +73,7 @@ rule catalog:
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/catalog.py \
-            --results {RESULTS:q} \
+            --results {params.results:q} \
             --catalog {output.catalog:q} > {log:q} 2>&1
         """
 
@@ -89,6 +90,8 @@ rule report:
         report=paths.report,
     params:
         code=code("report", "templates/report/*", *report_inputs.plugins),
+        results=subpath(output.report, parent=True),
+        timings=paths.timings,
     log:
         "<logs>/report.log",
     benchmark:
@@ -99,9 +102,9 @@ rule report:
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/report.py \
-            --results {RESULTS:q} \
+            --results {params.results:q} \
             --config {input.config:q} \
             --catalog {input.catalog:q} \
-            --timings {paths.timings:q} \
+            --timings {params.timings:q} \
             --report {output.report:q} > {log:q} 2>&1
         """

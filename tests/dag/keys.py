@@ -146,8 +146,8 @@ KEYS = {
     "training.checkpoint_steps": (3, NOTHING),
     "evaluation.benchmarks.*.kind": (
         "arena-hard",
-        {"tasks", "scores", "judge_requests", "judge", "judgments"},
-    ),  # other verdicts, too
+        {"tasks", "scores", "judge_requests", "judge", "judgments", "report"},
+    ),  # other verdicts and metrics, which the report names
     "evaluation.benchmarks.*.path": ("other.jsonl", {"tasks"}),
     "evaluation.benchmarks.*.baseline": ("other.jsonl", {"tasks"}),
     "evaluation.benchmarks.*.references": ({"gpt": "other.jsonl"}, {"tasks"}),
@@ -169,7 +169,7 @@ KEYS = {
     "evaluation.judges.*.path": ("other", {"register_judge", "judge_requests", "judge"}),
     "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
     "evaluation.judges.*.trusted": (True, NOTHING),
-    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores"}),
+    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores", "report"}),
     # The judge prompt stands beside its scores.
     "evaluation.judges.*.template": ("template.txt", {"judge_requests", "scores"}),
     "evaluation.judges.*.order": ("random", {"judge_requests", "judgments"}),

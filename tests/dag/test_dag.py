@@ -52,17 +52,17 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     assert jobs["pairs"] == jobs["diagnostics"] == policies - 1
     assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"
     assert jobs["respond"] == jobs["responses"] == jobs["judge"] == jobs["judgments"] == jobs["logps"] == policies
-    once = ("turns", "labels", "pools", "base", "register_judge", "scores", "catalog", "report")
+    once = ("turns", "labels", "pools", "register", "register_judge", "scores", "catalog", "report")
     assert [jobs[rule] for rule in once] == [1] * len(once)
     assert jobs["prompts"] == 3, "dsat, sat and corrections"
     assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", ".snakemake"}
 
 
-def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_laid_out_once(plan):
+def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_registered_once(plan):
     jobs = plan()
     assert "fetch" not in jobs
     assert "register_judge" not in jobs
-    assert jobs["base"] == 1
+    assert jobs["register"] == 1
 
 
 def test_a_second_method_adds_its_own_jobs_only(plan):
@@ -174,8 +174,11 @@ def test_a_guided_reply_to_the_papers_transcript_ends_where_it_begins_another_tu
     (tmp_path / "logs.jsonl").write_text("")
     config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl") | {"prompting": {"style": "paper"}, "iterations": 1}
     done = snakemake(tmp_path, config, "-np", "policies_all")
-    commands = [line for line in done.stdout.splitlines() if "scripts/generate.py" in line]
-    assert {("drift/iter1" in line, '"stop": ["\\nUser:"' in line) for line in commands} == {(True, True), (False, False)}
+    commands = re.findall(r"scripts/generate\.py .+?(?=\n\s*\n|\Z)", done.stdout, re.DOTALL)
+    assert {("drift/iter1" in command, '"stop": ["\\nUser:"' in command) for command in commands} == {
+        (True, True),
+        (False, False),
+    }
 
 
 @pytest.mark.parametrize(

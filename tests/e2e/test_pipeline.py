@@ -78,7 +78,7 @@ def test_every_gate_was_recorded_and_held(catalog):
     assert {"sampling prompt = training prompt", "end of turn", "all steps ran", "weights changed"} <= set(gates["gate"])
 
 
-def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_before(catalog):
+def test_drift_keeps_the_logged_reply_and_samples_the_other_from_the_policy_before(catalog):
     pairs = catalog.sql("""
         select p.iteration, p.rejected_from, p.rejected = d.rejected as same, c.policy_hash = parent.weights_sha256 as from_parent,
                trim(c.text, e' \n\t') = p.chosen as sampled
@@ -89,7 +89,7 @@ def test_drift_keeps_the_users_reply_and_samples_the_other_from_the_policy_befor
     """).pl()
     assert pairs.height > 10
     assert set(pairs["iteration"]) == {1, 2}
-    assert set(pairs["rejected_from"]) == {"user"}
+    assert set(pairs["rejected_from"]) == {"logged"}
     assert pairs["same"].all()
     assert pairs["from_parent"].all()
     assert pairs["sampled"].all()
