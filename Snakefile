@@ -27,8 +27,8 @@ slurm_guard.install(RESULTS)
 
 pathvars:
     results=RESULTS,
-    logs=f"{RESULTS}/logs",
-    timings=f"{RESULTS}/timings",
+    logs=paths.logs,
+    timings=paths.timings,
 
 
 include: "rules/data.smk"
@@ -77,5 +77,5 @@ rule pairs_all:
 rule policies_all:
     """Every policy, without its evaluation."""
     input:
-        [f"{RESULTS}/{policy}/policy.json" for policy in POLICIES],
+        [paths.manifest.replace("{model}/{policy}", policy) for policy in POLICIES],
     localrule: True

@@ -8,8 +8,8 @@ use rule prompts as benchmark_prompts with:
     """Fit a benchmark's prompts to the model, as those of the pools are."""
     input:
         pool=paths.tasks,
-        manifest="<results>/{model}/base/policy.json",
-        policy=ancient("<results>/{model}/base/policy"),
+        manifest=paths.base_manifest,
+        policy=ancient(paths.base_policy),
     output:
         prompts=paths.benchmark_prompts,
         ledger=paths.benchmark_prompts_ledger,
@@ -26,7 +26,7 @@ use rule requests as benchmark_requests with:
     """Ask a benchmark's prompts, the same of every policy of a model."""
     input:
         prompts=paths.benchmark_prompts,
-        policy=ancient("<results>/{model}/base/policy"),
+        policy=ancient(paths.base_policy),
     output:
         requests=paths.benchmark_requests,
     params:
@@ -198,7 +198,7 @@ use rule judgments as published_judgments with:
         tasks=judges.published_tasks,
         responses=judges.published_responses,
         requests=paths.judge_validation_requests,
-        completions="<results>/judges/{judge}/validation/{benchmark}/completions/1-of-1.parquet",
+        completions=paths.judge_validation_completions.replace("{i}-of-{n}", "1-of-1"),
     output:
         judgments=paths.published_judgments,
     log:
@@ -239,7 +239,7 @@ rule validation:
 rule logps:
     """Score the held-out corrections: does the policy prefer what users preferred?"""
     input:
-        prompts="<results>/{model}/prompts/corrections.parquet",
+        prompts=paths.prompts.replace("{table}", "corrections"),
         manifest=paths.manifest,
         policy=ancient(paths.policy),
     output:

@@ -10,8 +10,8 @@ rule register:
     input:
         model=ancient(iterations.base_model),
     output:
-        policy=directory("<results>/{model}/base/policy"),
-        manifest="<results>/{model}/base/policy.json",
+        policy=directory(paths.base_policy),
+        manifest=paths.base_manifest,
     params:
         settings=iterations.register_settings,
         code=code("register"),
@@ -37,8 +37,8 @@ rule prompts:
     """Fit a pool's prompts to the model: the oldest turns go where a conversation is too long."""
     input:
         pool=paths.pool,
-        manifest="<results>/{model}/base/policy.json",
-        policy=ancient("<results>/{model}/base/policy"),
+        manifest=paths.base_manifest,
+        policy=ancient(paths.base_policy),
     output:
         prompts=paths.prompts,
         ledger=paths.prompts_ledger,
@@ -71,7 +71,7 @@ rule requests:
     """Write down what the previous policy is asked: plain prompts, guided prompts, or both."""
     input:
         prompts=iterations.prompts,
-        policy=ancient("<results>/{model}/base/policy"),
+        policy=ancient(paths.base_policy),
     output:
         requests=paths.sampling_requests,
     params:
@@ -100,7 +100,7 @@ rule pairs:
         unpack(iterations.sampled),
         ranks=iterations.ranks,
         prompts=iterations.prompts,
-        policy=ancient("<results>/{model}/base/policy"),
+        policy=ancient(paths.base_policy),
         benchmarks=list(inputs.kept_out.values()),
     output:
         pairs=paths.pairs,

@@ -163,7 +163,8 @@ def _indented(lines) -> str:
 
 def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
-        sys.exit(__doc__)
+        print(__doc__)
+        return
     try:
         printed = dry_run(*sys.argv[1:])
     except DryRunError as error:

@@ -57,6 +57,8 @@ PATTERNS = {
     "benchmark_prompts_ledger": "{model}/eval/{benchmark}/prompts.ledger.parquet",
     "benchmark_requests": "{model}/eval/{benchmark}/requests.parquet",
     # a policy, and what it was made of
+    "base_policy": "{model}/base/policy",
+    "base_manifest": "{model}/base/policy.json",
     "policy": "{model}/{policy}/policy",
     "manifest": "{model}/{policy}/policy.json",
     "trained_policy": "{model}/{trained}/policy",
