@@ -139,14 +139,18 @@ def test_the_configuration_page_has_every_key():
 
 def test_make_targets_write_the_generated_files():
     for target, file in (("docs", "docs/configuration.md"), ("schema", "config.schema.json")):
-        planned = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        planned = subprocess.run(
+            ["make", "--no-print-directory", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
         assert f"> {file}" in planned.stdout
 
 
 @pytest.mark.parametrize("arguments", ['plan MACHINE=h100-80 PLAN_OPTIONS="--gpus 8"', "why PROFILE=demo"])
 def test_what_make_calls_runs(arguments):
     # Not `make` itself: it would build the environments where they are older than their locks.
-    printed = subprocess.run(["make", "--dry-run", *shlex.split(arguments)], cwd=REPOSITORY, capture_output=True, text=True)
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", *shlex.split(arguments)], cwd=REPOSITORY, capture_output=True, text=True
+    )
     called = printed.stdout.splitlines()[-1]
     assert "tools/" in called
     done = subprocess.run(shlex.split(called), cwd=REPOSITORY, capture_output=True, text=True, check=False)
