@@ -16,6 +16,7 @@ benchmark's stops the run: the pools leave these out.
 
 import re
 from collections import Counter
+from functools import cache, partial
 from pathlib import Path
 
 import polars as pl
@@ -133,7 +134,7 @@ def make_pairs(
     `replies` as `sampled_replies` returns them; `scores` of ranked replies by request_id. Raises
     StageError where a prompt renders to other tokens than it was fitted with.
     """
-    words = markers(tokenizer)
+    words, recipe = markers(tokenizer), settings.recipe.model_dump()
     pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
         if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
@@ -141,9 +142,11 @@ def make_pairs(
                 f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with: the chat template "
                 "or the tokenizer changed since; rerun the rule prompts"
             )
+        # A reply is in several candidates where both sides are sampled.
+        token_ids_of = cache(partial(render_reply, tokenizer, prompt["prompt"]))
         reasons = []
-        for sides in candidates(prompt, replies, settings.recipe.model_dump(), scores or {}):
-            token_ids = {side: render_reply(tokenizer, prompt["prompt"], sides[side]["text"]) for side in sides}
+        for sides in candidates(prompt, replies, recipe, scores or {}):
+            token_ids = {side: token_ids_of(sides[side]["text"]) for side in sides}
             reason = fault(prompt, sides, token_ids, words, settings)
             if reason is None:
                 pairs.append(pair(prompt, sides, token_ids))

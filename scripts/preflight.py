@@ -230,14 +230,8 @@ def print_report(paths: list[Path]) -> None:
 
 def add_checks(modes: argparse._SubParsersAction, name: str, settings: type[Settings], summary: str) -> None:
     """A mode that checks, with its settings."""
-    mode = modes.add_parser(
-        name,
-        help=summary,
-        parents=[cli.parser(None, settings)],
-        conflict_handler="resolve",
-        epilog=cli.settings_help(settings),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    mode = modes.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_settings(mode, "--settings", settings, "JSON object of what is checked")
     mode.add_argument("--checks", required=True, type=Path, help="JSON to write")
 
 

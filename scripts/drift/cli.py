@@ -1,7 +1,6 @@
 """How every stage is called: named inputs and outputs, and one JSON string of settings."""
 
 import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -22,21 +21,15 @@ def parser(description: str | None, settings: type[BaseModel] | None = None) -> 
     command = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if settings is not None:
         add_settings(command, "--settings", settings, "JSON object of what shapes the result")
-    else:
-        command.add_argument("--settings", type=_json_object, default={}, help=argparse.SUPPRESS)
     return command
 
 
 def add_settings(command: argparse.ArgumentParser, option: str, settings: type[BaseModel], text: str) -> None:
     """Add an option that takes `settings` as a JSON object; --help lists its keys."""
     command.add_argument(option, required=True, type=partial(_parsed, settings, option), help=text)
-    listed = settings_help(settings, option.removeprefix("--"))
+    # A line a key, the keys of a section below it.
+    listed = "\n".join([f"{option.removeprefix('--')}:", *_described(settings, 2)])
     command.epilog = f"{command.epilog}\n\n{listed}" if command.epilog else listed
-
-
-def settings_help(settings: type[BaseModel], title: str = "settings") -> str:
-    """What --help prints about an option's keys: a line a key, the keys of a section below it."""
-    return f"{title}:\n" + "\n".join(_described(settings, 2))
 
 
 def _described(settings: type[BaseModel], indent: int) -> Iterator[str]:
@@ -64,24 +57,6 @@ def named_path(text: str) -> tuple[str, Path]:
     if not separator or not name or not path:
         raise argparse.ArgumentTypeError(f"{text}: NAME=PATH is needed")
     return name, Path(path)
-
-
-class Settings(dict):
-    """What --settings holds. A key that a program needs and that is not there is a mistake of
-    whoever called it by hand."""
-
-    def __missing__(self, key: str):
-        raise StageError(f"--settings has no '{key}', which this program needs; --help says what each setting is")
-
-
-def _json_object(text: str) -> dict:
-    try:
-        value = json.loads(text, object_hook=Settings)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"a JSON object is needed, not {type(value).__name__}")
-    return value
 
 
 def run(main: Callable[[], None]) -> NoReturn:

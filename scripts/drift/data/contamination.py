@@ -27,10 +27,9 @@ class BenchmarkTexts:
         ids = (table.select(benchmark=pl.lit(name), task="prompt_id") for name, table in tasks)
         self._ids = pl.concat([pl.DataFrame(schema=names), *ids])
         frames = [
-            table.select(benchmark=pl.lit(name), prompt_id="prompt_id", message=_user_messages("prompt"))
-            .with_columns(place=pl.int_ranges(0, pl.col("message").list.len()))
-            .explode("message", "place", empty_as_null=False)
-            .rename({"message": "text"})
+            user_messages(table.select("prompt_id", "prompt", benchmark=pl.lit(name))).select(
+                "benchmark", "prompt_id", text="content", place=pl.int_range(pl.len()).over("prompt_id")
+            )
             for name, table in tasks
         ]
         schema = {"benchmark": pl.String, "prompt_id": pl.String, "text": pl.String, "place": pl.Int64}
@@ -127,8 +126,3 @@ def _places(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def user_messages(rows: pl.DataFrame) -> pl.DataFrame:
     """The users' messages in the prompts of `rows`, a row each: the other columns, and content."""
     return rows.explode("prompt", empty_as_null=False).unnest("prompt").filter(role="user").drop("role")
-
-
-def _user_messages(column: str) -> pl.Expr:
-    message = pl.element()
-    return pl.col(column).list.eval(message.filter(message.struct["role"] == "user").struct["content"])

@@ -63,7 +63,7 @@ def stops(kinds: Iterable[str], style: str) -> list[str]:
     """Texts at which sampled replies of these kinds end."""
     sampled = [plugins.load(plugins.SIDES, kind) for kind in kinds]
     texts = [text for side in sampled if hasattr(side, "stops") for text in side.stops(style)]
-    return sorted(set(texts), key=texts.index)
+    return list(dict.fromkeys(texts))
 
 
 def candidates(
