@@ -17,7 +17,10 @@ def measured(*command: object) -> dict:
     """Run a program to its end: seconds, the peak memory of its largest process in GiB, and the
     JSON object of its last line."""
     started = time.monotonic()
-    child = subprocess.Popen([str(word) for word in command], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    # A program of perf/ imports drift, whether `make` or a person started this one.
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "scripts")}
+    words = [str(word) for word in command]
+    child = subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
     output = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)

@@ -28,20 +28,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from common import measured
+from tests.conftest import snakemake, tiny_config
+from tests.shards import wildchat_1m
+
+from drift.config import Decontamination, Filters
+from drift.downloads import fetch, folder_name
+from drift.sources import sharegpt
+from drift.sources.conversations import frames
+from drift.sources.exchanges import exchanges
+from pools import REPLIES
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-# What follows is found in these folders, so it cannot stand above with the other imports (E402).
-sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY)]
-
-from common import measured  # noqa: E402
-from tests.conftest import snakemake, tiny_config  # noqa: E402
-from tests.shards import wildchat_1m  # noqa: E402
-
-from drift.config import Decontamination, Filters  # noqa: E402
-from drift.downloads import fetch, folder_name  # noqa: E402
-from drift.sources import sharegpt  # noqa: E402
-from drift.sources.conversations import frames  # noqa: E402
-from drift.sources.exchanges import exchanges  # noqa: E402
-from pools import REPLIES  # noqa: E402
 
 SHARD = 50_000
 MEAN_TURNS = 2.5
@@ -150,7 +151,7 @@ def whole(folder: Path, conversations: int) -> None:
     snakemake(folder, config, "--forceall", "pairs_all")
     seconds, peak = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     data = folder / "results" / config["run"]
-    for record in sorted(data.glob("benchmarks/**/*.jsonl"), key=lambda path: path.stat().st_mtime):
+    for record in sorted(data.glob("timings/**/*.jsonl"), key=lambda path: path.stat().st_mtime):
         took = json.loads(record.read_text().splitlines()[-1])
         print(f"{record.parent.name:8} {took['s']:7.1f} s, {took['max_rss'] / 1e3:.2f} GB")
     less = " (or less: building took as much)" if peak == before else ""

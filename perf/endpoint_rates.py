@@ -12,16 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-# The imports below need these folders, so that they cannot be among those above (E402).
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "scripts")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from tests.endpoints import FaultyEndpoint  # noqa: E402
+from tests.endpoints import FaultyEndpoint
 
-from drift.config import Endpoint, Engine  # noqa: E402
-from drift.engines import load_engine  # noqa: E402
-from drift.settings.sampling import EndpointRuntime, EngineRuntime  # noqa: E402
-from drift.workflow.generation import generation_settings  # noqa: E402
+from drift.config import Endpoint, Engine
+from drift.engines import load_engine
+from drift.settings.sampling import EndpointRuntime, EngineRuntime
+from drift.workflow.generation import generation_settings
 
 REQUESTS, IN_FLIGHT, DELAY = 2000, 64, 0.2
 

@@ -322,7 +322,7 @@ def split(rows: datasets.Dataset, group_of: dict[str, str], settings: dict) -> d
         fitting = {
             group for of, group in zip(rows["pool"], rows["group"], strict=True) if of == pool and sizes[group] <= wanted
         }
-        test |= set(sorted(fitting, key=lambda group: md5(f"{settings['corrections']}/{group}"))[:wanted])
+        test |= set(sorted(fitting, key=lambda group: md5(f"{settings['seed']}/{group}"))[:wanted])
     rows = rows.map(lambda row: {"split": "test" if row["group"] in test else "train"})
     taken = Counter()
 
@@ -385,7 +385,7 @@ def main() -> None:
                     row["pool"] != pool or cluster_of[row["prompt_id"]] == row["prompt_id"]
                 )
             )
-        chosen = chosen.map(lambda row: {"place": md5(f"{settings['corrections']}/{row['prompt_id']}")}).sort("place")
+        chosen = chosen.map(lambda row: {"place": md5(f"{settings['seed']}/{row['prompt_id']}")}).sort("place")
         for column, most in (("conversation_id", "conversation"), ("user_id", "user"), ("template", "template")):
             chosen = few_of_each(chosen, column, filters[f"max_per_{most}"])
         chosen = split(chosen, group_of, settings)

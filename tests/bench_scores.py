@@ -19,14 +19,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from drift import tables
+from drift.metrics import wildbench
+from tests.builders.scores import score_arguments
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "scripts"
-# The imports below need these folders, so they cannot stand above with the others (E402).
-sys.path[:0] = [str(SCRIPTS), str(REPOSITORY)]
-
-from drift import tables  # noqa: E402
-from drift.metrics import wildbench  # noqa: E402
-from tests.builders.scores import score_arguments  # noqa: E402
 
 LIMIT = 30.0  # seconds
 SIZES = {"wildbench": 1024, "alpacaeval": 805}
