@@ -24,7 +24,7 @@ def released(shard: list[str], half: int) -> dict:
     decoding = {"temperature": 0.7, "top_p": 0.9} | {
         key: sampling[key] for key in ("top_k", "repetition_penalty", "max_tokens")
     }
-    options = ("--requests", REQUESTS, "--policy", FOLDER / "base/policy", "--settings", json.dumps({"decoding": decoding}))
+    options = ("--requests", REQUESTS, "--policy", FOLDER / "base/policy", "--settings", json.dumps(decoding))
     return measured(sys.executable, "perf/released_generate.py", *options, "--shard", *shard, "--half", half)
 
 

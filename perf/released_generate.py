@@ -2,7 +2,7 @@
 padded on the left.
 
 Reads a Requests table and a policy; writes nothing and prints, as one line of JSON, what it took.
-Settings: decoding. The prompts are those of the requests, so that both programs read and write the
+The prompts are those of the requests, so that both programs read and write the
 same; the released code's own text, its cut at 2048 tokens and its parsing are left out, since none
 of them makes it faster.
 """
@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from drift import cli
+from drift.settings.sampling import DecodingSettings
 from drift.tables import Requests, read_table
 from generate import shard
 
@@ -22,12 +23,12 @@ BATCH = 16
 
 
 @torch.no_grad()
-def answer(model, tokenizer, prompts: list[list[int]], decoding: dict) -> int:
+def answer(model, tokenizer, prompts: list[list[int]], decoding: DecodingSettings) -> int:
     """Answer one batch of prompts (token ids); returns the number of tokens written, ends of turns
     included."""
     batch = tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(model.device)
-    chosen = {name: decoding[name] for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
-    output = model.generate(**batch, do_sample=True, max_new_tokens=decoding["max_tokens"], **chosen)
+    chosen = decoding.model_dump(include={"temperature", "top_p", "top_k", "repetition_penalty"})
+    output = model.generate(**batch, do_sample=True, max_new_tokens=decoding.max_tokens, **chosen)
     replies = output[:, batch["input_ids"].shape[1] :]
     ended = (replies == tokenizer.eos_token_id).int()
     # Tokens up to and with the first end of turn: those before it, where the running count of ends
@@ -36,7 +37,7 @@ def answer(model, tokenizer, prompts: list[list[int]], decoding: dict) -> int:
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, DecodingSettings)
     command.add_argument("--requests", required=True)
     command.add_argument("--policy", required=True, type=Path)
     command.add_argument("--shard", required=True, nargs=2, type=int, metavar=("I", "N"), help="as generate.py has it")
@@ -54,8 +55,7 @@ def main() -> None:
     )
     ready = time.monotonic()
     written = sum(
-        answer(model, tokenizer, prompts[row : row + BATCH], arguments.settings["decoding"])
-        for row in range(0, len(prompts), BATCH)
+        answer(model, tokenizer, prompts[row : row + BATCH], arguments.settings) for row in range(0, len(prompts), BATCH)
     )
     print(json.dumps({"tokens": written, "start": ready - started, "generating": time.monotonic() - ready}))
 

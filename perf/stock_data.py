@@ -24,6 +24,7 @@ import rensa
 from drift import cli
 from drift.data import similarity
 from drift.labelers import lexical
+from drift.settings.data import PoolsSettings
 
 ROLES = {"user": "user", "assistant": "assistant"}
 WORD = regex.compile(similarity.WORDS, regex.V1)
@@ -337,14 +338,13 @@ def split(rows: datasets.Dataset, group_of: dict[str, str], settings: dict) -> d
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, PoolsSettings)
     command.add_argument("--shards", required=True, type=Path, help="folder of WildChat shards")
     command.add_argument("--benchmark", required=True, help="Tasks table to keep out")
-    command.add_argument(
-        "--folder", required=True, type=Path, help="where dsat.parquet, sat.parquet and corrections.parquet go"
-    )
+    command.add_argument("--folder", required=True, type=Path, help="where the tables of the pools go")
     arguments = command.parse_args()
-    settings, filters = arguments.settings, arguments.settings["filters"]
+    settings = arguments.settings.model_dump()
+    filters = settings["filters"]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
