@@ -157,10 +157,11 @@ def run_rows(run: Run) -> Iterator[dict]:
     """Rows of the metrics that take all policies together."""
     settings = run.settings
     for benchmark, row in settings.benchmarks.items():
-        for judge in row.judges:
+        together = benchmarks.run_metrics(row.kind)
+        for judge in row.judges if together else ():
             judged = [run.judgments(name, benchmark, judge) for name in run.policies]
             tasks = run.tasks[benchmark]
-            by_policy = benchmarks.run_statistics(row.kind, judged, tasks, settings.bootstrap, settings.seed)
+            by_policy = together(judged, tasks, settings.bootstrap, settings.seed)
             for policy, estimates in zip(run.policies.values(), by_policy, strict=True):
                 for metric, estimate in estimates.items():
                     yield (

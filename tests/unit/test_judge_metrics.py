@@ -128,7 +128,7 @@ def test_benchmark_of_one_s_own_brings_its_metrics(monkeypatch):
     try:
         assert values(statistics(frame([judgment("a", preference=1.0)]), "own"))["longest"] == 10.0
         assert metric_labels.metric_named("longest").label == "Longest"
-        assert benchmarks.run_statistics("own", [frame([])], tasks("a"), 100, 1) == [{}]
+        assert benchmarks.run_metrics("own") is None
     finally:
         metric_labels.known.cache_clear()
 

@@ -9,7 +9,7 @@ Rules load these modules, so their top level imports neither polars nor numpy: f
 them import them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -105,12 +105,7 @@ def statistics(
     return measured | judge_metrics.reliability(judgments)
 
 
-def run_statistics(
-    kind: str, judged: "Sequence[pl.DataFrame]", tasks: "pl.DataFrame", resamples: int, seed: int
-) -> "list[dict[str, Estimate]]":
-    """The metrics that take all policies of a run together, for each of them (see
-    Extras.run_metrics)."""
-    module = load(kind)
-    if hasattr(module, "run_metrics"):
-        return module.run_metrics(judged, tasks, resamples, seed)
-    return [{} for _ in judged]
+def run_metrics(kind: str) -> "Callable[..., list[dict[str, Estimate]]] | None":
+    """What measures all policies of a run together (see Extras.run_metrics); None where nothing
+    does."""
+    return getattr(load(kind), "run_metrics", None)

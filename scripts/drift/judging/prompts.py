@@ -13,6 +13,7 @@ from typing import Any
 from drift import chat
 from drift.chat import Messages
 from drift.cli import StageError
+from drift.names import BASELINE
 from drift.seeds import completion_seed, is_switched
 from drift.settings.judging import Protocol
 
@@ -80,7 +81,7 @@ def questions(row: dict[str, Any], protocol: Protocol, seed: int) -> Iterator[Qu
 
 def opponents(row: dict[str, Any]) -> dict[str, str]:
     """The answers to compare an answer to a task with, by who gave them."""
-    baseline = {} if row["baseline"] is None else {"baseline": row["baseline"]}
+    baseline = {} if row["baseline"] is None else {BASELINE: row["baseline"]}
     return baseline | {reference["model"]: reference["response"] for reference in row["references"] or []}
 
 

@@ -207,9 +207,9 @@ class LengthControl:
         mine = own[0].sum(axis=0) + swapped @ (own[1] - own[0])
         others = own.sum(axis=(0, 1)) - mine
         steps = [newton_steps(sums + fixed, beta, c) for sums in (mine, others)]
-        # The win rate is the mean over items of p = sigmoid(beta_1 difficulty + beta_2): its
-        # gradient in beta, (3,), turns the difference of steps into one of win rates.
-        p = sigmoid(beta[1] * both.difficulty + beta[2])
+        # The win rate is the mean over items of p: its gradient in beta, (3,), turns the difference
+        # of steps into one of win rates.
+        p = predicted(beta, self.samples[0])
         gradient = np.array([0.0, np.mean(p * (1 - p) * both.difficulty), np.mean(p * (1 - p))])
         return (steps[0] - steps[1]) @ gradient
 

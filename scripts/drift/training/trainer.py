@@ -226,10 +226,9 @@ def _keep_products():
 
 def tracker(name: str) -> str:
     """`report_to` for `training.tracker`. Raises StageError where its package is missing."""
-    package = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}.get(name)
-    if package and importlib.util.find_spec(package) is None:
+    if name != "none" and importlib.util.find_spec(name) is None:
         raise StageError(
-            f"training.tracker: {name}, but its package is not installed; {sys.executable} -m pip install {package}, or set it to none"
+            f"training.tracker: {name}, but its package is not installed; {sys.executable} -m pip install {name}, or set it to none"
         )
     return name
 
