@@ -275,7 +275,8 @@ rule scores:
         scores=paths.scores,
         comparisons=paths.comparisons,
     params:
-        settings=evaluation.score_settings(judges.prompts_of),
+        # Read when the job is looked at: it hashes every judge prompt.
+        settings=lambda wildcards: evaluation.score_settings(judges.prompts_of),
         code=code("scores", *evaluation.modules),
         tables=evaluation.options,
     log:

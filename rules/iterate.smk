@@ -8,12 +8,12 @@ k. The warm-up is iteration 0: the same rules with the corrections and the base 
 rule register:
     """Make a model to improve the base policy."""
     input:
-        model=ancient(iterations.base_model),
+        model=generation.source(iterations.model_row),
     output:
         policy=directory(paths.base_policy),
         manifest=paths.base_manifest,
     params:
-        settings=iterations.register_settings,
+        settings=generation.registration(iterations.model_row, "{model}/base"),
         code=code("register"),
     log:
         "<logs>/register/{model}.log",
@@ -109,7 +109,7 @@ rule pairs:
     params:
         settings=iterations.pairs_settings,
         code=code("pairs", iterations.paired_sides),
-        benchmarks=[f"{name}={path}" for name, path in inputs.kept_out.items()],
+        benchmarks=named(inputs.kept_out),
     log:
         "<logs>/pairs/{model}/{trained}.log",
     benchmark:

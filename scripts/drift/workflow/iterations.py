@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
+from drift.config import Recipe
 from drift.config.training import accumulation_steps
-from drift.layout import shards
-from drift.settings.sampling import RegisterSettings, RequestsSettings
+from drift.layout import BASE, WARMUP, shards
+from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
     MeasuredTraining,
@@ -24,10 +25,10 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
-from drift.workflow.inputs import located
 from drift.workflow.resources import gpus
 
-WARMUP = "warmup"
+# The warm-up's pairs are logged on both sides.
+_WARMUP_RECIPE = Recipe(prompts="corrections", chosen="logged", rejected="logged", start=BASE).model_dump(mode="json")
 
 
 def method_and_iteration(name: str) -> tuple[str, int]:
@@ -36,7 +37,7 @@ def method_and_iteration(name: str) -> tuple[str, int]:
     *_, last = name.split("/")
     if match := re.fullmatch(r"iter(\d+)", last):
         return name.split("/")[-2], int(match[1])
-    return last, {"base": -1, WARMUP: 0}[last]
+    return last, {BASE: -1, WARMUP: 0}[last]
 
 
 class Iterations:
@@ -51,20 +52,12 @@ class Iterations:
         """The policies of a model in the order of their making, with the model's name in front."""
         numbers = range(1, self.config["iterations"] + 1)
         trained = [f"{method}/iter{k}" for method in self.config["methods"] for k in numbers]
-        return [f"{model}/{policy}" for policy in ("base", WARMUP, *trained)]
+        return [f"{model}/{policy}" for policy in (BASE, WARMUP, *trained)]
 
     def recipe(self, trained: str) -> dict[str, Any]:
         """The row of `recipes` behind a policy; the warm-up's pairs are logged on both sides."""
         if trained == WARMUP:
-            return {
-                "prompts": "corrections",
-                "chosen": "logged",
-                "rejected": "logged",
-                "candidates": [],
-                "rank": None,
-                "start": "base",
-                "replay": 0,
-            }
+            return _WARMUP_RECIPE
         return self.config["recipes"][method_and_iteration(trained)[0]]
 
     def initial(self, trained: str) -> str:
@@ -87,9 +80,9 @@ class Iterations:
 
     # Sampling
 
-    def base_model(self, wildcards) -> str:
-        """The folder of a model to improve."""
-        return located(self.config["models"][wildcards.model]["path"])
+    def model_row(self, wildcards) -> dict[str, Any]:
+        """The row of a model to improve."""
+        return self.config["models"][wildcards.model]
 
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
@@ -179,11 +172,6 @@ class Iterations:
         return self.paths.manifest.format(model=model, policy=policy)
 
     # Settings of the stages, as the rules pass them on
-
-    def register_settings(self, wildcards) -> str:
-        """Of rule register."""
-        path = self.config["models"][wildcards.model]["path"]
-        return RegisterSettings(name=f"{wildcards.model}/base", path=path).canonical()
 
     def prompts_settings(self, wildcards) -> str:
         """Of rule prompts."""

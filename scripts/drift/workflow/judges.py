@@ -124,7 +124,46 @@ class Validation(NamedTuple):
     published: str
 
 
-class Judges:
+class Asking:
+    """Params of rules that ask a judge; a subclass says who is asked, and how."""
+
+    def row(self, wildcards) -> dict[str, Any]:
+        """The judge, as a row of evaluation.judges."""
+        raise NotImplementedError
+
+    def assignment(self, wildcards) -> Assignment:
+        """The judge, and how it judges."""
+        raise NotImplementedError
+
+    def template(self, wildcards, resources) -> Path:
+        """The file with the judge prompt. The settings hold its hash, so that its place changes
+        nothing: Snakemake does not compare params that depend on resources."""
+        return self.assignment(wildcards).template
+
+    def question_settings(self, wildcards) -> str:
+        """Of judge_requests.py."""
+        return self.assignment(wildcards).question_settings
+
+    def asked(self, wildcards) -> dict[str, Any]:
+        """What is asked for the verdicts: arguments of `generation_settings`."""
+        return self.assignment(wildcards).asked
+
+    def judgment_settings(self, wildcards) -> str:
+        """Of judgments.py."""
+        return self.assignment(wildcards).judgment_settings
+
+    def verdict_file(self, wildcards) -> Path:
+        """The plug-in that judgments.py loads."""
+        return self.assignment(wildcards).verdict_file
+
+    def min_verdicts(self, wildcards, resources) -> float:
+        """Share of the questions that must get a verdict, 0 to 1. It decides whether there is a
+        table, not what the table holds: Snakemake does not compare params that depend on
+        resources."""
+        return self.row(wildcards)["min_verdicts"]
+
+
+class Judges(Asking):
     """Who judges a benchmark and how, by the configuration and its `paths`."""
 
     def __init__(self, config: dict[str, Any], paths: SimpleNamespace, templates: Path):
@@ -164,40 +203,11 @@ class Judges:
         names = protocols.judges_of(self._config, benchmark)
         return {judge: self._assignment(benchmark, judge).template_sha256 for judge in names}
 
-    # Rules judge_requests and judgments
-
-    def template(self, wildcards, resources) -> Path:
-        """The file with the judge prompt. The settings hold its hash, so that its place changes
-        nothing: Snakemake does not compare params that depend on resources."""
-        return self.assignment(wildcards).template
-
-    def question_settings(self, wildcards) -> str:
-        """Of rule judge_requests."""
-        return self.assignment(wildcards).question_settings
-
-    def asked(self, wildcards) -> dict[str, Any]:
-        """What is asked for a judge's verdicts: arguments of `generation_settings`."""
-        return self.assignment(wildcards).asked
-
     def completions(self, wildcards) -> list[str]:
         """A judge's replies to the questions about a policy's answers, by shard."""
         names = {name: getattr(wildcards, name) for name in ("model", "policy", "benchmark", "judge")}
         count = self._config["evaluation"]["benchmarks"][wildcards.benchmark]["shards"]
         return shards(self._paths.verdicts_completions, count, **names)
-
-    def judgment_settings(self, wildcards) -> str:
-        """Of rule judgments."""
-        return self.assignment(wildcards).judgment_settings
-
-    def verdict_file(self, wildcards) -> Path:
-        """The plug-in that judgments.py loads."""
-        return self.assignment(wildcards).verdict_file
-
-    def min_verdicts(self, wildcards, resources) -> float:
-        """Share of a judge's questions that must get a verdict, 0 to 1. It decides whether there is
-        a table, not what the table holds: Snakemake does not compare params that depend on
-        resources."""
-        return self.row(wildcards)["min_verdicts"]
 
     # The validation of judges
 

@@ -13,14 +13,14 @@ from drift.settings.sampling import RewardSettings
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
-from drift.workflow.judges import Assignment, Judges
+from drift.workflow.judges import Asking, Assignment, Judges
 
 # A score of the policy itself is greedy and short, and a policy that gives no score makes no pair,
 # so that no share of verdicts is required of it.
 _BY_ITSELF = {"decoding": Verdict(max_tokens=256), "min_verdicts": 0.0}
 
 
-class Ranking:
+class Ranking(Asking):
     """The ranking of candidates, for rules with the wildcards {model} and {trained}.
 
     `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
@@ -50,7 +50,8 @@ class Ranking:
         ranker = self._ranker(wildcards)
         return self._by_itself if ranker == SELF else self._judges.rows[ranker]
 
-    def _assignment(self, wildcards) -> Assignment:
+    def assignment(self, wildcards) -> Assignment:
+        """The judge, which scores each candidate by itself."""
         return self._judges.ranking(self.row(wildcards))
 
     def model(self, wildcards) -> dict[str, str | list]:
@@ -63,36 +64,10 @@ class Ranking:
         policy, manifest = (pattern.format(judge=ranker) for pattern in (self._paths.judge_policy, self._paths.judge_manifest))
         return self._generation.model_of(self.row(wildcards), policy, manifest)
 
-    def question_settings(self, wildcards) -> str:
-        """Of rule rank_requests."""
-        return self._assignment(wildcards).question_settings
-
-    def template(self, wildcards, resources) -> Path:
-        """The file with the judge's prompt. The settings hold its hash, so that its place changes
-        nothing: Snakemake does not compare params that depend on resources."""
-        return self._assignment(wildcards).template
-
-    def asked(self, wildcards) -> dict[str, Any]:
-        """What is asked for the judge's scores."""
-        return self._assignment(wildcards).asked
-
     def completions(self, wildcards) -> list[str]:
         """The judge's replies about the candidates, by shard."""
         count = self._config["sampling"]["shards"]
         return shards(self._paths.ranking_completions, count, model=wildcards.model, trained=wildcards.trained)
-
-    def judgment_settings(self, wildcards) -> str:
-        """Of rule rank_judgments."""
-        return self._assignment(wildcards).judgment_settings
-
-    def verdict_file(self, wildcards) -> Path:
-        """The plug-in that judgments.py loads."""
-        return self._assignment(wildcards).verdict_file
-
-    def min_verdicts(self, wildcards, resources) -> float:
-        """Share of the questions that must get a verdict. It decides whether there is a table, not
-        what the table holds: Snakemake does not compare params that depend on resources."""
-        return self.row(wildcards)["min_verdicts"]
 
     # By a ranker
 
