@@ -71,9 +71,10 @@ class Report:
         """The report as it is printed."""
         width = max(map(len, TOLERANCES))
         yield f"{'metric':{width}}  cases  largest difference  tolerance"
+        failed = self.failed()
         for metric, differences in self.differences.items():
             worst = f"{max(differences)[0]:18.2g}" if differences else f"{'-':>18}"
-            verdict = "FAILED" if metric in self.failed() else "ok" if differences else "not checked"
+            verdict = "FAILED" if metric in failed else "ok" if differences else "not checked"
             yield f"{metric:{width}}  {len(differences):5}  {worst}  {TOLERANCES[metric]:9g}  {verdict}"
         yield "left out:" if self.skipped else "left out: nothing"
         for (what, reason), cases in self.skipped.items():

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from drift.config import Config
-from drift.report.metric_labels import Metric, in_order, probability
+from drift.metrics.display import Metric
+from drift.report.metric_labels import in_order, interval, probability
 from drift.report.reading import Policy
-from drift.report.score_tables import Direction, benchmark_title, interval, scored_benchmarks
+from drift.report.score_tables import Direction, benchmark_title, scored_benchmarks
 
 SIGNIFICANT = 0.05
 # What a policy is compared with, by the value of comparisons.against.

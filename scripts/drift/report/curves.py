@@ -6,9 +6,10 @@ import markupsafe
 import polars as pl
 
 from drift.config import Config
+from drift.metrics.display import Metric
 from drift.names import HELDOUT_PAIRS
 from drift.report import charts
-from drift.report.metric_labels import TRAINING_CURVES, Metric, in_order
+from drift.report.metric_labels import TRAINING_CURVES, in_order
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import scored_benchmarks
 

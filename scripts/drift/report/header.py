@@ -6,9 +6,9 @@ from typing import Literal
 
 from drift.config import Config, Section
 from drift.labelers.lexical import CHECKED
+from drift.metrics.display import percent
 from drift.report.gate_tables import GateSummary
 from drift.report.judge_tables import judged_by
-from drift.report.metric_labels import percent
 from drift.report.reading import Catalog, configured
 
 

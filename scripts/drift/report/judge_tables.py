@@ -4,19 +4,15 @@ from dataclasses import dataclass
 
 from drift.config import Config
 from drift.judging.protocols import judged, protocol_of, words
-from drift.report.metric_labels import Metric, minus, percent, whole
-
-
-def coefficient(value: float) -> str:
-    return minus(f"{value:.2f}")
-
+from drift.metrics.display import Metric, hundredths, percent, whole
+from drift.report.metric_labels import interval
 
 AGREEMENT = (
-    Metric("pearson", "Pearson", coefficient, help="correlation of the judge's scores with the published ones"),
-    Metric("spearman", "Spearman", coefficient, help="the same of their ranks"),
-    Metric("kappa", "Kappa", coefficient, help="Cohen's kappa: agreement beyond chance; of scores with quadratic weights"),
+    Metric("pearson", "Pearson", hundredths, help="correlation of the judge's scores with the published ones"),
+    Metric("spearman", "Spearman", hundredths, help="the same of their ranks"),
+    Metric("kappa", "Kappa", hundredths, help="Cohen's kappa: agreement beyond chance; of scores with quadratic weights"),
     Metric("agreement", "Agreement", percent, help="share of items with the same verdict; of scores: within a point"),
-    Metric("rank_agreement", "Ranks of models", coefficient, help="Kendall's tau between the models' means"),
+    Metric("rank_agreement", "Ranks of models", hundredths, help="Kendall's tau between the models' means"),
     Metric(
         "position_flip_rate", "Verdict flips", percent, help="share of items whose verdict changes with the order of answers"
     ),
@@ -83,5 +79,4 @@ def measure(row: dict | None, metric: Metric) -> Measure | None:
     """A measure as it is shown; None where it is not defined."""
     if row is None or row["value"] is None:
         return None
-    ends = None if row["low"] is None else f"{metric.text(row['low']).rstrip('%')} to {metric.text(row['high']).rstrip('%')}"
-    return Measure(metric.text(row["value"]), ends, whole(row["n"]))
+    return Measure(metric.text(row["value"]), interval(row, metric.text), whole(row["n"]))

@@ -1,29 +1,12 @@
 """The registry of metrics: what the report shows of each score, the most telling first."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 
 from drift import benchmarks, plugins
 from drift.metrics import answer_metrics, judge_metrics, pair_metrics
-from drift.metrics.display import Metric, minus, percent, plain, points, signed, whole
-
-__all__ = [
-    "TRAINING_CURVES",
-    "Metric",
-    "duration",
-    "in_order",
-    "iteration_name",
-    "metric_named",
-    "minus",
-    "percent",
-    "plain",
-    "points",
-    "probability",
-    "signed",
-    "size",
-    "whole",
-]
+from drift.metrics.display import Metric, percent, signed
 
 FIRST = {-1: "base", 0: "warm-up"}
 
@@ -31,6 +14,11 @@ FIRST = {-1: "base", 0: "warm-up"}
 def probability(value: float) -> str:
     """A p-value."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def interval(row: dict, text: Callable[[float], str]) -> str | None:
+    """An interval as it is shown; None where there is none."""
+    return None if row["low"] is None else f"{text(row['low']).rstrip('%')} to {text(row['high']).rstrip('%')}"
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ import jinja2
 
 from drift.config import Config
 from drift.labelers.lexical import CHECKED
+from drift.metrics import display
 from drift.report import charts, header, metric_labels
 from drift.report.comparison_tables import comparison_tables
 from drift.report.cost_tables import cost_table, policy_costs, read_timings
@@ -23,9 +24,9 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "templates/report"
 FILTERS = (
     metric_labels.duration,
     metric_labels.iteration_name,
-    metric_labels.percent,
+    display.percent,
     metric_labels.size,
-    metric_labels.whole,
+    display.whole,
 )
 
 # Who answered as a judge, for every policy.

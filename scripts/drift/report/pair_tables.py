@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from drift.config import Config
+from drift.config.recipes import POOLS
 from drift.report.excerpts import Excerpt, excerpt
 from drift.report.reading import Catalog, Policy, configured
 
@@ -74,7 +75,7 @@ def sampled_pairs(catalog: Catalog, config: Config) -> list[SampledPair]:
 def feedback_of(catalog: Catalog, ids: list[str]) -> dict[tuple[str, str], Excerpt]:
     """What users answered to the logged replies of these prompts, by pool and prompt."""
     feedback = {}
-    for pool in ("dsat", "sat", "corrections"):
+    for pool in POOLS:
         sql = f"SELECT prompt_id, feedback FROM {pool} WHERE feedback IS NOT NULL AND prompt_id IN (SELECT unnest(?))"
         for row in catalog.query(sql, ids):
             feedback[pool, row["prompt_id"]] = excerpt(row["feedback"])

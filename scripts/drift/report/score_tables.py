@@ -1,13 +1,14 @@
 """The report's scores: a table a benchmark, and the scores that are withheld."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from drift.config import Config
+from drift.metrics.display import Metric, points, signed
 from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.report.judge_tables import judged_by
-from drift.report.metric_labels import Metric, in_order, points, signed
+from drift.report.metric_labels import in_order, interval
 from drift.report.reading import Policy
 
 Direction = Literal["", "up", "down"]
@@ -157,11 +158,6 @@ def judged_cell(scores: list[dict | None]) -> Cell | None:
     """How many items the first score of a judge is over."""
     first = next((score for score in scores if score is not None), None)
     return None if first is None else Cell(f"{first['n']:,} of {first['total']:,}")
-
-
-def interval(row: dict, text: Callable[[float], str]) -> str | None:
-    """An interval as it is shown; None where there is none."""
-    return None if row["low"] is None else f"{text(row['low']).rstrip('%')} to {text(row['high']).rstrip('%')}"
 
 
 def direction(row: dict) -> Direction:

@@ -1,7 +1,7 @@
 """Judges as the page shows them."""
 
+from drift.metrics.display import minus
 from drift.report.judge_tables import Measure, judge_table, judged_by
-from drift.report.metric_labels import minus
 from tests.builders.run import CONFIG, evaluation
 
 

@@ -1,6 +1,7 @@
 """Scores and comparisons as the page shows them."""
 
 from drift import tables
+from drift.metrics import display
 from drift.report import metric_labels
 from drift.report.comparison_tables import comparison_tables
 from drift.report.score_tables import score_tables
@@ -33,7 +34,7 @@ def test_groups_and_references_are_details():
     rows = [score("tiny", "wb_score_task_macro", value=-3.14), score("tiny", "wb_score:Math & Data Analysis", value=20)]
     (table,) = score_tables(rows, CONFIG)
     assert [metric.label for metric in table.groups[0].metrics] == ["WB-Score, task-weighted"]
-    assert table.rows[0].cells[0].text == metric_labels.minus("-3.1")
+    assert table.rows[0].cells[0].text == display.minus("-3.1")
     assert [metric.label for metric in table.details.groups[0].metrics] == ["WB-Score: Math & Data Analysis"]
     assert [cell.text for cell in table.details.rows[0].cells] == ["20.0"], "details count no judged items"
 
@@ -45,10 +46,10 @@ def test_comparison_is_coloured_only_if_significant_after_the_correction():
     rows = [row | {"difference": -0.031, "low": -0.05, "high": -0.01} | p for p in (significant, not_after_holm)]
     (table,) = comparison_tables(rows, CONFIG)
     assert [(shown.difference, shown.direction, shown.p) for shown in table.rows] == [
-        (metric_labels.minus("-3.1"), "down", "< 0.001"),
-        (metric_labels.minus("-3.1"), "", "0.020"),
+        (display.minus("-3.1"), "down", "< 0.001"),
+        (display.minus("-3.1"), "", "0.020"),
     ]
-    assert (table.significant, table.rows[0].interval) == (1, metric_labels.minus("-5.0 to -1.0"))
+    assert (table.significant, table.rows[0].interval) == (1, display.minus("-5.0 to -1.0"))
 
 
 def test_every_metric_of_the_scores_has_a_name_in_the_report(home):
