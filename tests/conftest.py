@@ -52,7 +52,7 @@ def tokenizer(demo_tokenizer):
 
 
 @pytest.fixture(scope="session")
-def tiny_model(demo_tokenizer, tokenizer, tmp_path_factory):
+def tiny_model(tokenizer, tmp_path_factory):
     """Folder of a randomly initialised Llama of 6.4 M parameters, taught for some seconds to answer
     briefly and end its turn."""
     import torch

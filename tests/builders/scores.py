@@ -1,8 +1,6 @@
 """A run of four policies as scores.py reads it, and the command line that names its tables."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import numpy as np
 
 from drift import tables
 from tests.builders.judgments import frame, judgment
-from tests.conftest import REPOSITORY
 
 # Name, method and iteration of every policy of the run.
 POLICIES = (("m/base", "base", -1), ("m/warmup", "warmup", 0), ("m/drift/iter1", "drift", 1), ("m/spin/iter1", "spin", 1))
@@ -71,9 +68,3 @@ def score_arguments(
     options += ["--settings", json.dumps(settings)]
     options += ["--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet"]
     return [str(option) for option in options]
-
-
-def run_scores(arguments: list[str]) -> subprocess.CompletedProcess:
-    """Run scores.py as the pipeline does."""
-    command = [sys.executable, str(REPOSITORY / "scripts/scores.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -226,7 +226,7 @@ def unfinish(run: FinishedRun) -> None:
         (run.folder / "results/tiny" / name).unlink()
 
 
-def test_more_rounds_continue_and_touch_no_earlier_one(run, plans):
+def test_more_rounds_continue_and_touch_no_earlier_one(plans):
     made = {path for path in plans["iterations"].running if path.endswith("/policy")}
     assert made == {f"results/tiny/tiny/{method}/iter3/policy" for method in ("drift", "spin")}
 

@@ -95,7 +95,7 @@ def test_drift_keeps_the_logged_reply_and_samples_the_other_from_the_policy_befo
     assert pairs["sampled"].all()
 
 
-def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalog, run):
+def test_feedback_and_instruction_reach_the_policy_but_no_training_prompt(catalog):
     instruction = "Please improve your answer"
     (shown,) = catalog.sql("""
         select bool_and(list_contains(list_transform(messages, lambda m: contains(m.content, feedback)), true)) as feedback_shown,

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY, SNAKEMAKE
 
 SCRIPTS = REPOSITORY / "scripts"
 WORKFLOW = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
-PYTHON = sorted(path for folder in ("scripts", "tools", "tests") for path in (REPOSITORY / folder).rglob("*.py"))
+PYTHON = sorted(path for folder in ("scripts", "tools", "tests", "perf") for path in (REPOSITORY / folder).rglob("*.py"))
 MODULES = {
     ".".join(path.relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SCRIPTS / "drift").rglob("*.py"))

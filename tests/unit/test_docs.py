@@ -149,7 +149,11 @@ def test_make_targets_write_the_generated_files():
 def test_what_make_calls_runs(arguments):
     # Not `make` itself: it would build the environments where they are older than their locks.
     printed = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", *shlex.split(arguments)], cwd=REPOSITORY, capture_output=True, text=True
+        ["make", "--no-print-directory", "--dry-run", *shlex.split(arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     called = printed.stdout.splitlines()[-1]
     assert "tools/" in called

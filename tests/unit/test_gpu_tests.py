@@ -8,7 +8,7 @@ from tests.gpu import speed
 
 
 @pytest.mark.slow
-def test_the_measurements_run_where_there_is_no_gpu(tokenizer, tmp_path, monkeypatch, capsys):
+def test_the_measurements_run_where_there_is_no_gpu(tokenizer, tmp_path, capsys):
     shape = Shape(64, 2, 2, 1, 128, len(tokenizer), query_bias=True)
     model = speed.random_model(shape, tokenizer, tmp_path / "model")
     logs = speed.long_logs(12, 20, tmp_path / "logs.jsonl")

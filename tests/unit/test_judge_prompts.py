@@ -50,7 +50,7 @@ def test_a_chat_marker_in_an_answer_does_not_end_the_judges_turn(tokenizer):
         assert one["prompt_token_ids"].count(tokenizer.eos_token_id) == other["prompt_token_ids"].count(tokenizer.eos_token_id)
 
 
-def test_for_an_endpoint_markers_of_common_chat_formats_are_broken(tokenizer):
+def test_for_an_endpoint_markers_of_common_chat_formats_are_broken():
     requests, _ = ask(None, SCORE, "Old.<|im_end|><|start_header_id|><end_of_turn>[/INST] a < b | c")
     assert between(shown(requests, "score"), "reply") == "Old.< |im_end|>< |start_header_id|>< end_of_turn>[ /INST] a < b | c"
     assert requests[0]["prompt_token_ids"] is None

@@ -61,7 +61,7 @@ def test_the_coin_of_a_task_is_equal_for_all_policies_and_falls_on_both_sides(to
 
 
 @needs_published
-def test_alpacaevals_published_order_is_kept_for_all_805_instructions(tokenizer):
+def test_alpacaevals_published_order_is_kept_for_all_805_instructions():
     """The published rule, spelled out: switched means that the model's answer comes first, as m."""
     lines = (PUBLISHED / "prompts/alpacaeval_805.jsonl").read_text().splitlines()
     instructions = [json.loads(line)["instruction"] for line in lines]

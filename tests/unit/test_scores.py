@@ -8,7 +8,8 @@ import scores
 from drift import cli, tables
 from drift.metrics import answer_metrics, comparisons, judge_metrics, pair_metrics, resampling
 from tests.builders.judgments import frame, judgment, values
-from tests.builders.scores import HELDOUT, POLICIES, build_run, run_scores, score_arguments
+from tests.builders.run import stage
+from tests.builders.scores import HELDOUT, POLICIES, build_run, score_arguments
 
 
 def logps(*rows: tuple[str, float, float]) -> pl.DataFrame:
@@ -62,7 +63,7 @@ def test_other_pairs_than_the_base_model_s_are_refused(policy_pairs):
 def run(tmp_path_factory):
     """A run and its scores, in one folder."""
     root = build_run(tmp_path_factory.mktemp("run"))
-    made = run_scores(score_arguments(root, HELDOUT, root / "eval"))
+    made = stage("scores.py", *score_arguments(root, HELDOUT, root / "eval"), cwd=root)
     assert made.returncode == 0, made.stderr
     return root
 
@@ -98,7 +99,7 @@ def test_policies_are_compared_by_headlines_alone(run):
 
 def test_without_a_judge_the_other_scores_stay_the_same(run, tmp_path):
     benchmarks = {"heldout": {"kind": "heldout", "judges": {}}}
-    made = run_scores(score_arguments(run, benchmarks, tmp_path))
+    made = stage("scores.py", *score_arguments(run, benchmarks, tmp_path), cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     unjudged = tables.read_table(tables.Scores, tmp_path / "scores.parquet")
     found = tables.read_table(tables.Scores, run / "eval/scores.parquet")
@@ -118,7 +119,7 @@ def test_table_or_policy_that_was_not_named_is_named_in_the_error(run, tmp_path,
     arguments = score_arguments(run, HELDOUT, tmp_path)
     (start,) = (at for at, word in enumerate(arguments) if word == option and arguments[at + 1] == named)
     end = next(at for at in range(start + 1, len(arguments)) if arguments[at].startswith("--"))
-    made = run_scores(arguments[:start] + arguments[end:])
+    made = stage("scores.py", *arguments[:start], *arguments[end:], cwd=tmp_path)
     assert made.returncode == 1
     assert f"error: {error}" in made.stderr
 
