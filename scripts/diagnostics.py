@@ -46,16 +46,13 @@ from drift import cli
 from drift.chat import load_tokenizer, pad_token_id, render_reply
 from drift.progress import Progress
 from drift.settings.training import DiagnosticsSettings
-from drift.tables import Diagnostics, Gradients, Logps, Margins, Pairs, Prompts, read_table, write_table
-from drift.training.logps import PairTokens, load, pair_logps, token_rows
+from drift.tables import Diagnostics, Gradients, Margins, Pairs, Prompts, read_table, write_table
+from drift.training.logps import PairLogps, PairTokens, load, pair_logps, read_logps, token_rows
 from drift.training.reference_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
 # Suffix of the columns of Margins by moment.
 MOMENTS = {"before": "_before", "after": ""}
-
-# pair_id -> log-probabilities of the chosen and of the rejected reply.
-PairLogps = dict[str, tuple[float, float]]
 
 
 class ReplyTokens(TypedDict):
@@ -238,7 +235,7 @@ def main() -> None:
 
     pairs, tokenizer = read_table(Pairs, arguments.pairs), load_tokenizer(trained)
     rows, pad = token_rows(pairs), pad_token_id(tokenizer)
-    reference = {row[0]: row[1:] for row in read_table(Logps, arguments.reference_logps).iter_rows()}
+    reference = read_logps(arguments.reference_logps)
     after = score_pairs(trained, rows, training, pad, "after the iteration")
     before = reference
     if settings.reference == "initial" and start != initial:

@@ -10,7 +10,6 @@ A shard is every n-th request of the table, so its composition depends on the ta
 shard that is made again is the same.
 """
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ import polars as pl
 
 from drift import cli, policies
 from drift.engines import load_engine
-from drift.files import atomic_path
+from drift.files import sha256, write_text
 from drift.settings.sampling import EngineRuntime, GenerationSettings
 from drift.tables import Completions, Requests, read_table, write_table
 
@@ -77,12 +76,11 @@ def main() -> None:
         "shards": arguments.shard[1],
         "settings": settings.model_dump(mode="json"),
         "models": sorted(completions["policy_hash"].unique()),
-        "requests_sha256": hashlib.sha256(Path(arguments.requests).read_bytes()).hexdigest(),
-        "completions_sha256": hashlib.sha256(Path(arguments.completions).read_bytes()).hexdigest(),
+        "requests_sha256": sha256(arguments.requests),
+        "completions_sha256": sha256(arguments.completions),
         "versions": policies.versions(),
     }
-    with atomic_path(arguments.usage) as temporary:
-        temporary.write_text(json.dumps(done, indent=2, sort_keys=True) + "\n")
+    write_text(arguments.usage, json.dumps(done, indent=2, sort_keys=True) + "\n")
     print(
         f"{done['requests']} requests, {done['prompt_tokens']} tokens read, {done['completion_tokens']} written in "
         f"{seconds:.1f} s ({done['completion_tokens'] / seconds:.0f} tokens/s) after {ready - started:.1f} s of engine "

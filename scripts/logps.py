@@ -9,15 +9,14 @@ preferred.
 
 from pathlib import Path
 
-import polars as pl
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer
 from drift.progress import Progress
-from drift.tables import Logps, Prompts, read_table, write_table
-from drift.training.logps import load, pair_logps, rendered_rows
+from drift.tables import Prompts, read_table
+from drift.training.logps import load, pair_logps, rendered_rows, write_logps
 
 
 def main() -> None:
@@ -34,15 +33,11 @@ def main() -> None:
     rows = rendered_rows(prompts, load_tokenizer(arguments.policy))
     policy = load(arguments.policy)
     with torch.no_grad():
-        logps = [[logp.item() for logp in pair_logps(policy, row)] for row in Progress(rows, desc="held-out pairs")]
-    table = pl.DataFrame(
-        {
-            "pair_id": [row["pair_id"] for row in rows],
-            "chosen_logp": [chosen for chosen, _ in logps],
-            "rejected_logp": [rejected for _, rejected in logps],
+        logps = {
+            row["pair_id"]: tuple(logp.item() for logp in pair_logps(policy, row))
+            for row in Progress(rows, desc="held-out pairs")
         }
-    )
-    write_table(table, Logps, arguments.logps)
+    write_logps(logps, arguments.logps)
 
 
 if __name__ == "__main__":

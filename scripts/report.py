@@ -26,8 +26,7 @@ def main() -> None:
     shown = contents(read_config(arguments.config), Catalog(arguments.catalog), arguments.timings)
     settings = arguments.config.read_text(encoding="utf-8")
     page = render(results=arguments.results, settings=settings, **shown)
-    with files.atomic_path(arguments.report) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    files.write_text(arguments.report, page)
 
 
 if __name__ == "__main__":

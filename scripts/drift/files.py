@@ -1,5 +1,6 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and their hashes."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -31,3 +32,15 @@ class atomic_path:
         os.umask(umask)
         os.chmod(self.temporary, 0o666 & ~umask)
         os.replace(self.temporary, self.path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

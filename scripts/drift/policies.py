@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 
 from drift.cli import StageError
-from drift.files import atomic_path
+from drift.files import write_text
 
 
 def weights_sha256(folder: Path) -> str:
@@ -43,8 +43,7 @@ def _version(package: str) -> str | None:
 def write_manifest(path: Path, manifest: dict) -> None:
     """Write policy.json, whole or not at all: its presence means that the folder next to it is
     complete."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
 def read_manifest(path: Path) -> dict:

@@ -7,10 +7,11 @@ import dataframely as dy
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from drift.cli import StageError
 from drift.files import atomic_path
 
 
-class TableError(Exception):
+class TableError(StageError):
     """A table is not what its schema says; the message names the file, the rule and the number of
     rows."""
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from drift.cli import StageError
-from drift.files import atomic_path
+from drift.files import write_text
 
 
 class Gates:
@@ -26,5 +26,4 @@ class Gates:
 
     def write(self, path: Path) -> None:
         """Write gates.json."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps({"gates": self.results}, indent=2) + "\n")
+        write_text(path, json.dumps({"gates": self.results}, indent=2) + "\n")

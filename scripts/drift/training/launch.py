@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from drift.cli import StageError
-from drift.files import atomic_path
+from drift.files import write_text
 from drift.settings.training import TrainingRun
 
 _TYPES = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
@@ -88,8 +88,7 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
 def relaunch(launcher: str, count: int, precision: str, config: Path) -> None:
     """Replace this process by `accelerate launch` of the same command; its configuration is written
     to `config`. Does not return."""
-    with atomic_path(config) as temporary:
-        temporary.write_text(yaml.safe_dump(accelerate_config(launcher, count, precision)))
+    write_text(config, yaml.safe_dump(accelerate_config(launcher, count, precision)))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *sys.argv]
     # A worker that waits for another must not spin on the cores that the other needs.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // count)))

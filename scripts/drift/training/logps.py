@@ -11,8 +11,12 @@ from transformers import AutoModelForCausalLM
 
 from drift.chat import render_reply
 from drift.cli import StageError
+from drift.tables import Logps, read_table, write_table
 from drift.training import cpu_packing
 from drift.training.cpu_lm_head import TokenScores
+
+# pair_id -> log-probabilities of the chosen and of the rejected reply.
+PairLogps = dict[str, tuple[float, float]]
 
 
 class PairTokens(TypedDict):
@@ -22,6 +26,17 @@ class PairTokens(TypedDict):
     prompt_ids: list[int]
     chosen_ids: list[int]
     rejected_ids: list[int]
+
+
+def read_logps(path: str | Path) -> PairLogps:
+    """The rows of a Logps table."""
+    return {pair_id: (chosen, rejected) for pair_id, chosen, rejected in read_table(Logps, path).iter_rows()}
+
+
+def write_logps(logps: PairLogps, path: str | Path) -> None:
+    """Write a Logps table."""
+    rows = [(pair_id, *sides) for pair_id, sides in logps.items()]
+    write_table(pl.DataFrame(rows, schema=Logps.create_empty().schema, orient="row"), Logps, path)
 
 
 def token_rows(pairs: pl.DataFrame) -> list[PairTokens]:

@@ -13,7 +13,7 @@ from drift.progress import Progress
 from drift.settings.training import ScoringSettings
 from drift.training import launch
 from drift.training.cpu_lm_head import score_replies_only
-from drift.training.logps import PairTokens
+from drift.training.logps import PairLogps, PairTokens
 
 
 def base_dtype(training: ScoringSettings) -> torch.dtype:
@@ -26,9 +26,7 @@ def base_dtype(training: ScoringSettings) -> torch.dtype:
 
 
 @torch.no_grad()
-def score_pairs(
-    folder: Path, rows: list[PairTokens], training: ScoringSettings, pad_token_id: int, what: str
-) -> dict[str, tuple[float, float]]:
+def score_pairs(folder: Path, rows: list[PairTokens], training: ScoringSettings, pad_token_id: int, what: str) -> PairLogps:
     """pair_id -> (log pi(chosen | prompt), log pi(rejected | prompt)) in nats, under the policy in
     `folder`.
 

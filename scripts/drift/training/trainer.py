@@ -31,6 +31,7 @@ from drift.settings.training import LoraSettings, TrainingRun, TrainSettings
 from drift.training import launch
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.deadline import Deadline
+from drift.training.logps import PairLogps
 
 # Global batches that are sorted by length together: the more, the less padding, and the less random
 # which pairs share a step.
@@ -126,7 +127,7 @@ class Trainer(DPOTrainer):
     (drift.training.cpu_lm_head): the same loss in less time.
     """
 
-    def __init__(self, model, args: DPOConfig, reference: dict[str, tuple[float, float]], **options):
+    def __init__(self, model, args: DPOConfig, reference: PairLogps, **options):
         self.reference = reference
         # TRL would hash every weight to look up log-probabilities that it computed in an earlier
         # run.

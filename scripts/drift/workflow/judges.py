@@ -3,7 +3,6 @@
 Methods that take `wildcards` are input functions, params or settings of rules.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from drift import plugins, verdicts
 from drift.config import ConfigError
+from drift.files import sha256
 from drift.judging import protocols
 from drift.layout import shards
 from drift.settings.judging import JudgmentSettings, Protocol, QuestionSettings, ValidationSettings
@@ -85,7 +85,7 @@ class Assignment:
     @property
     def template_sha256(self) -> str:
         """The hash of the judge prompt."""
-        return hashlib.sha256(self.template.read_bytes()).hexdigest()
+        return sha256(self.template)
 
     @property
     def verdict_file(self) -> Path:
