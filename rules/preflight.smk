@@ -88,8 +88,6 @@ use rule preflight_cpu as preflight_generate with:
         checks=paths.preflight.format(place="generate"),
     params:
         settings=preflight_checks.node("gpu"),
-        now=lambda wildcards: time.time(),
-        python=sys.executable,
     log:
         "<logs>/preflight/generate.log",
     benchmark:

@@ -51,8 +51,8 @@ from drift.training.logps import PairLogps, PairTokens, load, pair_logps, read_l
 from drift.training.reference_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
-# Suffix of the columns of Margins by moment.
-MOMENTS = {"before": "_before", "after": ""}
+# By moment: which policy it is in the columns of Margins, and the suffix of its other columns.
+MOMENTS = {"before": ("start", "_before"), "after": ("policy", "")}
 
 
 class ReplyTokens(TypedDict):
@@ -79,11 +79,11 @@ def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: flo
             },
         }
     )
-    for moment, name in (("_before", "start"), ("", "policy")):
+    for name, suffix in MOMENTS.values():
         chosen = pl.col(f"{name}_chosen_logp") - pl.col("reference_chosen_logp")
         rejected = pl.col(f"{name}_rejected_logp") - pl.col("reference_rejected_logp")
-        table = table.with_columns((beta * (chosen - rejected)).alias(f"s{moment}"))
-        table = table.with_columns((1 / (1 + pl.col(f"s{moment}").exp())).alias(f"sigma_minus_s{moment}"))
+        table = table.with_columns((beta * (chosen - rejected)).alias(f"s{suffix}"))
+        table = table.with_columns((1 / (1 + pl.col(f"s{suffix}").exp())).alias(f"sigma_minus_s{suffix}"))
     return table
 
 
@@ -160,7 +160,8 @@ def gradient_norms(
     `table` is their Margins. Both are empty without rows."""
     norms, means = [], {}
     for moment, folder in folders.items() if rows else ():
-        sigma = dict(table.select("pair_id", f"sigma_minus_s{MOMENTS[moment]}").iter_rows())
+        _, suffix = MOMENTS[moment]
+        sigma = dict(table.select("pair_id", f"sigma_minus_s{suffix}").iter_rows())
         by_pair, means[moment] = gradients(load(folder), rows, sigma, beta)
         norms += [(pair_id, moment, norm, beta * sigma[pair_id] * norm) for pair_id, norm in by_pair.items()]
     return pl.DataFrame(norms, schema=Gradients.create_empty().schema, orient="row"), means
@@ -194,8 +195,7 @@ def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means
     def add(metric: str, moment: str, value: float, n: int) -> None:
         rows.append({"metric": metric, "moment": moment, "value": value, "n": n})
 
-    for moment, suffix in MOMENTS.items():
-        name = "start" if moment == "before" else "policy"
+    for moment, (name, suffix) in MOMENTS.items():
         sigma = table[f"sigma_minus_s{suffix}"]
         sampled = norms.filter(moment=moment).join(table.select("pair_id", sigma=f"sigma_minus_s{suffix}"), on="pair_id")
         for tau in THRESHOLDS:

@@ -17,6 +17,7 @@ Items and counts become Judgments, from which the functions that score a run com
 tests/golden/ is such a folder.
 """
 
+from functools import partial
 from pathlib import Path
 
 import _path  # noqa: F401 - must come before drift
@@ -40,15 +41,18 @@ def main() -> None:
     command.add_argument("--gamed", type=Path, help="AlpacaEval's regularising rows")
     arguments = command.parse_args()
     report = Report()
-    parts = {
-        part_of(arguments.folder, "alpacaeval", "items.csv.gz"): lambda folder: alpacaeval.check(
-            folder, arguments.difficulty, arguments.gamed, report
+    parts = (
+        (
+            "alpacaeval",
+            "items.csv.gz",
+            partial(alpacaeval.check, difficulty_file=arguments.difficulty, gamed_file=arguments.gamed),
         ),
-        part_of(arguments.folder, "wildbench", "*score*"): lambda folder: wildbench.check(folder, report),
-    }
-    for folder, check in parts.items():
+        ("wildbench", "*score*", wildbench.check),
+    )
+    for name, hallmark, check in parts:
+        folder = part_of(arguments.folder, name, hallmark)
         if folder.is_dir():
-            check(folder)
+            check(folder, report=report)
         else:
             report.skip(folder.name, "no such folder", str(folder))
     for line in report.lines():

@@ -45,12 +45,12 @@ def read_conversations(kind: str, path: Path) -> pl.DataFrame:
     return rows.unique(["conversation_id", "turn"], keep="first", maintain_order=True)
 
 
-def default_conversations() -> str:
-    """What the demo has fetched. Raises StageError where it is not there."""
+def default_conversations() -> tuple[str, Path]:
+    """Kind and path of what the demo has fetched. Raises StageError where it is not there."""
     found = sorted((Path(__file__).parents[1] / "downloads").glob(FETCHED))
     if not found:
         raise cli.StageError("say where the labelled conversations are: --conversations KIND=PATH, or --turns of a run")
-    return f"sharegpt={found[0]}"
+    return "sharegpt", found[0]
 
 
 def main() -> None:
@@ -58,7 +58,9 @@ def main() -> None:
     command.add_argument("file", help="JSON Lines file of labels")
     command.add_argument("--labeler", required=True, help="lexical, or a labeler of the Labels table")
     command.add_argument("--strata", help="default: FILE_strata.jsonl, where it is there")
-    command.add_argument("--conversations", metavar="KIND=PATH", help="where the labelled conversations are")
+    command.add_argument(
+        "--conversations", metavar="KIND=PATH", type=cli.named_path, help="where the labelled conversations are"
+    )
     command.add_argument("--turns", help="Turns table of a run, instead of --conversations")
     command.add_argument("--source", help="with --turns: the source that the labelled conversations come from")
     command.add_argument("--labels", help="Labels table of the same run; without it the lexical rules are applied again")
@@ -73,8 +75,7 @@ def main() -> None:
         if source is None:
             raise cli.StageError("--turns needs --source: the name of the source that the labelled conversations come from")
     else:
-        kind, _, path = (arguments.conversations or default_conversations()).partition("=")
-        turns, source = read_conversations(kind, Path(path)).lazy(), SOURCE
+        turns, source = read_conversations(*(arguments.conversations or default_conversations())).lazy(), SOURCE
     found = agreement.locate(gold, source, turns)
     if found.is_empty():
         raise cli.StageError(f"{file}: none of its {gold.height} labels is about these conversations")

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, STAGE_PYTHON, chat_logs
+from tests.conftest import REPOSITORY, chat_logs, tiny_config
 from tests.documents import blocks
 
 KINDS = ("source", "labeler", "side", "ranker", "verdict", "benchmark")
@@ -93,10 +93,11 @@ def config(repository) -> dict:
                 (repository / title.removeprefix("data: ")).write_text(text)
     # Only what is run needs a model there.
     (repository / MODEL).mkdir(parents=True)
-    small = {
+    tiny = tiny_config(Path(MODEL), Path("chats.tsv"))
+    shared = ("models", "sampling", "training", "engine", "environments")
+    small = {key: tiny[key] for key in shared} | {
         "run": "plugins",
         "iterations": 1,
-        "models": {"tiny": {"path": MODEL}},
         "methods": [],
         "data": {
             "labelers": {"lexical": {"kind": "lexical"}},
@@ -104,20 +105,9 @@ def config(repository) -> dict:
             "test_conversations": 4,
             "test_correction_conversations": 4,
         },
-        "sampling": {"max_tokens": 48, "context": 512, "shards": 1},
-        "training": {
-            "learning_rate": 1e-4,
-            "global_batch": 4,
-            "device_batch": 2,
-            "max_length": 256,
-            "warmup_epochs": 1,
-            "gradient_checkpointing": False,
-            "diagnostics": {"pairs": 0, "prompts": 0},
-        },
         "evaluation": {"bootstrap": 100},
-        "engine": {"backend": "transformers"},
-        "environments": {"cpu": str(STAGE_PYTHON), "gpu": str(STAGE_PYTHON)},
     }
+    small["training"]["diagnostics"] = {"pairs": 0, "prompts": 0}
     pages = [yaml.safe_load(examples(kind)["configuration"]) for kind in KINDS]
     whole = merged(small, *pages)
     whole["evaluation"]["judges"]["tiny"] |= {"path": MODEL, "trusted": False}

@@ -24,9 +24,9 @@ def task(record: dict) -> dict:
     """A line as a task."""
     if (record.get("prompt") is None) == (record.get("messages") is None):
         raise ValueError("give either prompt (a text) or messages (a list)")
-    asked = (record["prompt"], "prompt") if record.get("messages") is None else (record["messages"], "messages")
+    alone = record.get("messages") is None
     return {
-        "prompt": (single_turn if asked[1] == "prompt" else conversation)(*asked),
+        "prompt": single_turn(record["prompt"], "prompt") if alone else conversation(record["messages"], "messages"),
         "baseline": clean(record["baseline"], "baseline") if record.get("baseline") is not None else None,
         "checklist": texts(record.get("checklist"), "checklist"),
         "categories": texts(record.get("categories"), "categories"),

@@ -31,7 +31,6 @@ class Lengths:
 class Training:
     """A training of one model."""
 
-    name: str
     iteration: int  # the warm-up is 0
     pairs: float
     epochs: int
@@ -64,9 +63,9 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
     epochs, warmup_epochs = config["training"]["epochs"], config["training"]["warmup_epochs"]
     return [
-        Training("warmup", 0, rows["corrections"], warmup_epochs),
+        Training(0, rows["corrections"], warmup_epochs),
         *(
-            Training(f"{method}/iter{k}", k, rows[config["recipes"][method]["prompts"]], epochs)
+            Training(k, rows[config["recipes"][method]["prompts"]], epochs)
             for method in config["methods"]
             for k in range(1, config["iterations"] + 1)
         ),
