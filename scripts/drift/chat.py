@@ -6,6 +6,7 @@ from the same call, so a difference between the two cannot arise.
 """
 
 import bisect
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,10 +26,8 @@ CHARS_PER_TOKEN = 3
 def load_tokenizer(folder: Path):
     """The tokenizer of a policy folder. Raises StageError where it has no chat template or no
     end-of-turn token."""
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = _tokenizer_class(folder).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise StageError(f"{folder}: no tokenizer can be loaded ({error})") from error
     if not tokenizer.chat_template:
@@ -38,6 +37,20 @@ def load_tokenizer(folder: Path):
     if tokenizer.eos_token_id is None:
         raise StageError(f"{folder}: the tokenizer has no end-of-turn token; set eos_token in tokenizer_config.json")
     return tokenizer
+
+
+def _tokenizer_class(folder: Path):
+    """AutoTokenizer; or at once what it would come to, where the tokenizer names no class of its
+    own: AutoTokenizer imports torch, which takes a stage that only renders chats three seconds."""
+    config = folder / "tokenizer_config.json"
+    named = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class") if config.is_file() else None
+    if named in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 def pad_token_id(tokenizer) -> int:

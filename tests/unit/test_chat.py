@@ -1,9 +1,13 @@
 """What is sampled from and what is trained on are the same tokens, and long chats lose their oldest
 turns only."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from drift.chat import (
     CHARS_PER_TOKEN,
@@ -19,6 +23,7 @@ from drift.chat import (
     trim,
 )
 from drift.cli import StageError
+from tests.conftest import REPOSITORY
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -74,6 +79,20 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(StageError, match="no tokenizer can be loaded") as error:
         load_tokenizer(tmp_path / "absent")
     assert str(tmp_path / "absent") in str(error.value)
+
+
+def test_stages_that_only_render_chats_import_no_torch(demo_tokenizer):
+    program = f"import sys, drift.chat as c; c.load_tokenizer(c.Path({str(demo_tokenizer)!r})); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY / "scripts", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_a_tokenizer_is_the_one_that_auto_tokenizer_loads(tokenizer):
+    automatic = AutoTokenizer.from_pretrained(tokenizer.name_or_path)
+    assert type(automatic) is type(tokenizer)
+    assert render(automatic, CHAT) == render(tokenizer, CHAT)
 
 
 def test_a_tokenizer_without_chat_template_is_refused(own_tokenizer, tmp_path):
