@@ -79,7 +79,7 @@ SHARD ?= 1 4
 bench-generate bench-train bench-data: export PYTHONPATH = scripts
 
 bench-generate: envs
-	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
+	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/seed42/iter1/requests.parquet
 	$(STAGE_PYTHON) perf/generate_rates.py --shard $(SHARD)
 
 bench-train: envs

@@ -42,14 +42,14 @@ ENDPOINT_HERE = {
 # Key: another value, and the rules whose own settings or inputs change with it. What follows from
 # these follows.
 KEYS = {
-    "seed": (
+    "seeds": ([7, 42], ITERATION | {"ledger", "scores", "catalog"}),
+    "data.seed": (
         7,
         {
             "pools",
             "tasks",
             "label_requests",
             "agreement",
-            "requests",
             "benchmark_requests",
             "judge_requests",
             "judgments",

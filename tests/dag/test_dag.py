@@ -175,7 +175,7 @@ def test_a_guided_reply_to_the_papers_transcript_ends_where_it_begins_another_tu
     config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl") | {"prompting": {"style": "paper"}, "iterations": 1}
     done = snakemake(tmp_path, config, "-np", "policies_all")
     commands = re.findall(r"scripts/generate\.py .+?(?=\n\s*\n|\Z)", done.stdout, re.DOTALL)
-    assert {("drift/iter1" in command, '"stop": ["\\nUser:"' in command) for command in commands} == {
+    assert {("drift/seed42/iter1" in command, '"stop": ["\\nUser:"' in command) for command in commands} == {
         (True, True),
         (False, False),
     }

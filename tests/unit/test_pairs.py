@@ -21,7 +21,7 @@ SPIN = {"chosen": "logged", "rejected": "plain"}
 def pairs_settings(**changed) -> PairsSettings:
     """Settings of a recipe; DRIFT's where no other is named."""
     values = {
-        "lineage": "tiny/drift/iter1",
+        "lineage": "tiny/drift/seed42/iter1",
         "recipe": DRIFT,
         "max_length": 200,
         "instruction": INSTRUCTION,

@@ -17,7 +17,7 @@ from drift.workflow.machines import read_machine
 from drift.workflow.plan.budget import Budget, plan
 from drift.workflow.plan.fit import training_knobs
 from drift.workflow.plan.shapes import shape_finder
-from drift.workflow.plan.work import ROWS, Lengths, generations
+from drift.workflow.plan.work import ROWS, Lengths, generations, trainings
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
 DRIVER_PYTHON = SNAKEMAKE.parent / "python"
@@ -214,6 +214,24 @@ def test_a_judge_too_large_for_its_gpu_is_refused_with_a_knob():
 def test_too_small_a_disk_is_refused():
     assert not any("disk" in problem for problem in planned(config(), disk=10_000).problems)
     assert any("disk: " in problem and "200 are there" in problem for problem in planned(config(), disk=200).problems)
+
+
+def test_every_seed_costs_its_iterations_and_shares_the_warm_up():
+    alone, three = config(), config()
+    three["seeds"] = [1, 2, 3]
+    methods, iterations = len(alone["methods"]), alone["iterations"]
+    assert [len(trainings(run, ROWS)) for run in (alone, three)] == [1 + methods * iterations, 1 + 3 * methods * iterations]
+    repeats = [
+        {(work.rule, work.answerer): work.repeats for work in generations(run, ROWS, Lengths())} for run in (alone, three)
+    ]
+    sampled, answered = ("sample", None), ("respond", None)
+    assert [each[sampled] for each in repeats] == [iterations, 3 * iterations]
+    assert [each[answered] for each in repeats] == [2 + methods * iterations, 2 + 3 * methods * iterations]
+    once, thrice = planned(alone), planned(three)
+    assert 2.5 * once.gpu_hours < thrice.gpu_hours < 3 * once.gpu_hours
+    assert thrice.longest == pytest.approx(once.longest), "seeds run side by side"
+    more = sum(thrice.disk.values()) - sum(once.disk.values())
+    assert more == 2 * methods * iterations * once.disk["qwen2.5-7b: base model"]
 
 
 def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_budget():

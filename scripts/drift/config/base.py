@@ -7,6 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+# The largest seed: it fits the libraries that draw with it, and a 32-bit column.
+MAX_SEED = 2**31 - 1
+
 # A name becomes a folder and a wildcard.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 

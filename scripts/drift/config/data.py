@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from drift import plugins
-from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
+from drift.config.base import MAX_SEED, Endpoint, Name, Section, kind_of, one_answerer, unknown
 
 
 class Source(Section):
@@ -109,6 +109,13 @@ class LabelFile(Section):
 class Data(Section):
     """From raw conversations to pools."""
 
+    seed: int = Field(
+        42,
+        ge=0,
+        le=MAX_SEED,
+        description="of all that no seed of training changes: labels that are asked for, noise, split, picked rows and tasks, order "
+        "of judged answers, requests of benchmarks, the warm-up, resampling; the seeds of each are a hash of it and of what it is for",
+    )
     sources: dict[Name, Source] = Field(min_length=1, description="where conversations come from")
     labelers: dict[Name, Labeler] = Field({"lexical": Labeler(kind="lexical")}, min_length=1, description="who labels them")
     labeler: str = Field("lexical", description="whose labels make the pairs")

@@ -3,12 +3,12 @@
 import re
 from fnmatch import fnmatchcase
 from types import UnionType
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drift import layout
-from drift.config.base import ConfigError, Model, Name, Section, unknown
+from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
 from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
@@ -20,6 +20,11 @@ RENAMED_KEYS = {
     "data.test_seed_conversations": "test_correction_conversations",
     "data.filters.drop_pagers": "drop_continuations",
     "reward_models": "rankers",
+}
+# Keys that are several now, with what to write instead.
+DIVIDED_KEYS = {
+    "seed": "this key is two now: 'data.seed' (of the data, the split, the picks, the judging and the resampling) and 'seeds', "
+    "a list (of sampling and training); instead of seed: 42 write seeds: [42] and data: {seed: 42}",
 }
 RENAMED_VALUES = {
     "recipes.*.prompts": {"seed": "corrections"},
@@ -51,7 +56,13 @@ class Config(Section):
     """A run."""
 
     run: Name = Field(description="results go to results/RUN")
-    seed: int = Field(42, ge=0, description="every other seed is a hash of this one and of what it is for")
+    seeds: list[int] = Field(
+        [42],
+        min_length=1,
+        json_schema_extra={"items": {"type": "integer", "minimum": 1, "maximum": MAX_SEED}, "uniqueItems": True},
+        description="repeats of sampling and training, each over all iterations of every method; data, base model, warm-up and "
+        "what is asked of benchmarks are shared, so that one more seed reruns nothing of the others; their order means nothing",
+    )
     iterations: int = Field(2, ge=1, description="K: iterations of sampling and training")
     models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
     methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
@@ -64,6 +75,19 @@ class Config(Section):
     evaluation: Evaluation
     engine: Engine = Engine()
     environments: Environments = Environments()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_are_distinct(cls, seeds: Any) -> list[int]:
+        wanted = f"list whole numbers from 1 to {MAX_SEED:,}, each once, as in seeds: [42] or seeds: [1, 2, 3]"
+        if not isinstance(seeds, list) or not seeds:
+            raise ValueError(f"{seeds!r} is not a list of seeds; {wanted}")
+        for seed in seeds:
+            if type(seed) is not int or not 1 <= seed <= MAX_SEED:
+                raise ValueError(f"{seed!r} is not a seed; {wanted} (0 stands for policies that all seeds share)")
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f"{twice[0]} is listed twice, and would make the same policy twice; {wanted}")
+        return sorted(seeds)
 
     @model_validator(mode="after")
     def _methods_are_rows(self) -> "Config":
@@ -151,6 +175,8 @@ def _unknown_key(key: str, parts: tuple) -> str:
     for old, new in RENAMED_KEYS.items():
         if fnmatchcase(key, old):
             return f"this key is called '{new}' now"
+    if key in DIVIDED_KEYS:
+        return DIVIDED_KEYS[key]
     return "unknown key: " + unknown(str(parts[-1]), section_of(*parts[:-1]).model_fields)
 
 

@@ -75,7 +75,7 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
         ("Judges", judges(config)),
         ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "context")),
         ("Training", values(config.training, "beta", "learning_rate", "epochs", "global_batch", "max_length")),
-        ("Seed", [str(config.seed)]),
+        ("Seeds", [*map(str, config.seeds), f"of the data {config.data.seed}"]),
     ]
 
 
@@ -92,7 +92,7 @@ def values(section: Section, *keys: str) -> list[str]:
 def versions(catalog: Catalog, config: Config) -> list[tuple[str, str]]:
     """Library versions of all trained policies; several where these differ."""
     by_library: dict[str, set[str]] = {}
-    for policy in configured(catalog.query("SELECT model, method, iteration, versions FROM policies"), config):
+    for policy in configured(catalog.query("SELECT model, method, iteration, seed, versions FROM policies"), config):
         for library, version in json.loads(policy["versions"] or "{}").items():
             by_library.setdefault(library, set()).add(str(version))
     return [(library, ", ".join(sorted(used))) for library, used in sorted(by_library.items())]

@@ -31,7 +31,7 @@ FILTERS = (
 
 # Who answered as a judge, for every policy.
 _JUDGE_MODELS = """
-    SELECT DISTINCT benchmark, judge, method, iteration, policy_hash
+    SELECT DISTINCT benchmark, judge, method, iteration, seed, policy_hash
     FROM completions
     WHERE judge IS NOT NULL AND method IS NOT NULL AND error IS NULL
     ORDER BY ALL
@@ -49,6 +49,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
     return {
         "run": config.run,
         "several_models": len(config.models) > 1,
+        "several_seeds": len(config.seeds) > 1,
         "catalog": catalog.path,
         "styles": {method: charts.style(method, config.methods) for method in (*START, *config.methods)},
         "notices": header.notices(config, gates) + header.judge_notices(scores, refused),

@@ -11,13 +11,11 @@ from drift.report.reading import Catalog, Policy, configured
 
 SAMPLED_PAIRS = 12
 
-# The last iteration's pairs of every method, in an order that their ids alone decide.
+# The last iteration's pairs of every method and one seed, in an order that their ids alone decide.
 _LAST_PAIRS = f"""
     SELECT *, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
-    FROM pairs
-    WHERE
-        iteration > 0
-        AND (model, method, iteration) IN (SELECT (model, method, max(iteration)) FROM pairs GROUP BY model, method)
+    FROM (FROM pairs WHERE iteration > 0 AND seed = ?) AS made
+    WHERE iteration = (SELECT max(iteration) FROM pairs WHERE (model, method, seed) = (made.model, made.method, made.seed))
     QUALIFY position <= {SAMPLED_PAIRS}
     ORDER BY position
 """
@@ -52,8 +50,9 @@ class SampledPair:
 
 
 def sampled_pairs(catalog: Catalog, config: Config) -> list[SampledPair]:
-    """A dozen pairs of the methods' last iterations, evenly spread, the same ones every time."""
-    rows = configured(catalog.query(_LAST_PAIRS), config)
+    """A dozen pairs of the methods' last iterations with the first seed, evenly spread, the same
+    ones every time."""
+    rows = configured(catalog.query(_LAST_PAIRS, config.seeds[0]), config)
     groups = len({(row["model"], row["method"]) for row in rows})
     each = math.ceil(SAMPLED_PAIRS / groups) if groups else 0
     picked = [row for row in rows if row["position"] <= each][:SAMPLED_PAIRS]
@@ -93,8 +92,9 @@ class DroppedTable:
 
 def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
     """The pairs and the dropped prompts of every configured policy."""
-    made = configured(catalog.query("SELECT model, method, iteration, count(*) AS n FROM pairs GROUP BY ALL"), config)
-    lost = configured(catalog.query("SELECT model, method, iteration, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
+    policy = "model, method, iteration, seed"
+    made = configured(catalog.query(f"SELECT {policy}, count(*) AS n FROM pairs GROUP BY ALL"), config)
+    lost = configured(catalog.query(f"SELECT {policy}, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
     kept = Counter({Policy.of(row): row["n"] for row in made})
     reasons: dict[str, Counter[Policy]] = {}
     for row in lost:

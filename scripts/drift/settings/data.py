@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from drift.config import Config, Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config import Data, Decontamination, Filters, Labeler, LabelFile, Source
 from drift.settings.base import Settings, like
 
 
@@ -27,7 +27,7 @@ class LabelRequestsSettings(Settings):
     max_tokens: int = Field(description="tokens of the context that are left for the answer")
     max_replies: int | None = like(Labeler, "max_replies")
     languages: list[str] | None = like(Filters, "languages")
-    seed: int = like(Config, "seed")
+    seed: int = like(Data, "seed")
 
 
 class LabelerSettings(Settings):
@@ -53,7 +53,7 @@ class AgreementSettings(Settings):
 
     labelers: list[str] = Field(description="names of the labelers, in the order of the comparison")
     files: dict[str, LabelFileSettings] = like(Data, "label_files")
-    seed: int = like(Config, "seed")
+    seed: int = like(Data, "seed")
 
 
 class FilterSettings(Settings):
@@ -94,4 +94,4 @@ class PoolsSettings(Settings):
     max_dsat: int | None = like(Data, "max_dsat")
     max_sat: int | None = like(Data, "max_sat")
     max_corrections: int | None = like(Data, "max_corrections")
-    seed: int = like(Config, "seed")
+    seed: int = like(Data, "seed")

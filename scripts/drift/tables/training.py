@@ -33,7 +33,9 @@ class Requests(dy.Schema):
         nullable=True,
         description="the same, rendered: what the engine gets; null for an endpoint, which renders by itself",
     )
-    seed = dy.Int64(description="of this completion: a hash of run seed, unit, prompt, kind and sample")
+    seed = dy.Int64(
+        description="of this completion: a hash of the policy's or the data's seed, and of unit, prompt, kind, sample"
+    )
 
 
 class Completions(dy.Schema):

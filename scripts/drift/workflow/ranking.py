@@ -51,8 +51,9 @@ class Ranking(Asking):
         return self._by_itself if ranker == SELF else self._judges.rows[ranker]
 
     def assignment(self, wildcards) -> Assignment:
-        """The judge, which scores each candidate by itself."""
-        return self._judges.ranking(self.row(wildcards))
+        """The judge, which scores each candidate by itself. Ranking is a part of training, so that
+        its requests are repeated with each seed."""
+        return self._judges.ranking(self.row(wildcards), self._iterations.seed(wildcards.trained))
 
     def model(self, wildcards) -> dict[str, str | list]:
         """The model that is asked, as `policy` and `manifest`: of a policy that ranks by itself,

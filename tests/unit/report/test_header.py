@@ -22,7 +22,7 @@ def test_trusted_judge_is_not_warned_about():
 
 
 def test_failed_gates_are_a_notice():
-    policy = Policy("m", "drift", 1)
+    policy = Policy("m", "drift", 1, 42)
     gates = GateSummary([Gate(policy, "one_bos", False, "3 prompts"), Gate(policy, "finite", True, "")])
     assert [gate.name for gate in gates.failed] == ["one_bos"]
     (notice,) = (one for one in notices(CONFIG, gates) if one.kind == "failure")

@@ -55,8 +55,8 @@ class Budget:
 
     @property
     def wall_hours(self) -> float:
-        """At least: the GPUs are never idle, or one method's iterations follow each other without a
-        pause."""
+        """At least: the GPUs are never idle, or one method's iterations of a seed follow each other
+        without a pause."""
         return max(self.gpu_hours / self.machine.gpus, self.longest)
 
     def book(self, rule: str, who: str, *, requests: float, read: float, written: float, **spent: float) -> None:
@@ -118,8 +118,9 @@ class _Planner:
         self.budget.keep(f"{name}: base model", size)
         self.budget.keep(f"{name}: {len(every)} policies, bf16", len(every) * size)
         # A new checkpoint is whole before the oldest of the two that are kept goes; of each method
-        # one training at a time.
-        at_once = min(len(self.config["methods"]), max(1, self.machine.gpus // self.setup.gpus))
+        # and seed one training at a time.
+        chains = len(self.config["methods"]) * len(self.config["seeds"])
+        at_once = min(chains, max(1, self.machine.gpus // self.setup.gpus))
         checkpoints = 3 * at_once
         self.budget.keep(
             f"{name}: {checkpoints} checkpoints while trainings run",

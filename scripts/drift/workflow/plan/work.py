@@ -50,7 +50,7 @@ class Generation:
     """What an engine or an endpoint is asked in a rule, for one model to improve."""
 
     rule: str
-    repeats: int  # iterations or policies that it is done for; the rest is of one of them
+    repeats: int  # iterations, with every seed, or policies that it is done for; the rest is of one of them
     requests: float
     read: float  # tokens of a request
     written: float  # tokens of a reply
@@ -67,6 +67,7 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
         *(
             Training(k, rows[config["recipes"][method]["prompts"]], epochs)
             for method in config["methods"]
+            for _ in config["seeds"]
             for k in range(1, config["iterations"] + 1)
         ),
     ]
@@ -112,6 +113,11 @@ def _prompt_and_reply(config: dict, lengths: Lengths) -> tuple[float, float]:
     )
 
 
+def _iterations(config: dict) -> int:
+    """Iterations of a method, with every seed."""
+    return config["iterations"] * len(config["seeds"])
+
+
 def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
     sampling, recipe = config["sampling"], config["recipes"][method]
     prompt, reply = _prompt_and_reply(config, lengths)
@@ -120,7 +126,7 @@ def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths
         shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
         yield Generation(
             rule="sample",
-            repeats=config["iterations"],
+            repeats=_iterations(config),
             requests=samples * rows[recipe["prompts"]],
             read=min(prompt + shown, sampling["context"] - sampling["max_tokens"]),
             written=reply,
@@ -141,7 +147,7 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
     protocol = ranking_protocol(judge["votes"] if judge else 1)
     yield Generation(
         rule="rank",
-        repeats=config["iterations"],
+        repeats=_iterations(config),
         requests=protocol.votes * len(recipe["candidates"]) * rows[recipe["prompts"]],
         read=min(prompt + reply + JUDGE_READS, context),
         written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
@@ -153,7 +159,7 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
 
 def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Generation]:
     row = config["evaluation"]["benchmarks"][benchmark]
-    policies = 2 + len(config["methods"]) * config["iterations"]
+    policies = 2 + len(config["methods"]) * _iterations(config)
     answers = _tasks(config, row) * row["samples"]
     prompt, _ = _prompt_and_reply(config, lengths)
     answer = min(lengths.reply, row["decoding"]["max_tokens"])
