@@ -98,7 +98,11 @@ def _one_type(part: dict, definitions: dict) -> str:
     if part.get("type") == "object":
         return f"table of {_type(_rows(part), definitions)}s" if _rows(part) else "table"
     name = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
-    limits = [f"{sign} {part[limit]:g}" for limit, sign in _LIMITS.items() if limit in part]
+    limits = [
+        f"{sign} {part[limit]:{',' if isinstance(part[limit], int) else 'g'}}"
+        for limit, sign in _LIMITS.items()
+        if limit in part
+    ]
     return " ".join([name.get(part.get("type"), part.get("type", "any")), ", ".join(limits)]).strip()
 
 
