@@ -8,6 +8,7 @@ from types import UnionType
 from typing import get_args, get_origin
 
 from drift.config import Section
+from drift.config.overrides import Overrides
 
 NOTHING: set[str] = set()
 # The rule of the last argument runs whatever the key: it keeps all of them.
@@ -70,6 +71,9 @@ KEYS = {
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
     "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
     "recipes.*.replay": (1, {"train"}),
+    # Any key of these sections; tests/unit/test_config_overrides.py has them all.
+    "recipes.*.training": ({"epochs": 2}, {"train"}),
+    "recipes.*.sampling": ({"temperature": 0.5}, {"sample"}),
     "data.sources.*.kind": ("sharegpt", {"turns"}),
     "data.sources.*.path": ("other.jsonl", {"turns"}),
     "data.sources.*.conversations": ("other.jsonl", {"turns"}),
@@ -200,6 +204,12 @@ KEYS = {
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
+    "recipes.*.self_ranking.votes": (2, {"rank_requests", "rank_judgments"}),
+    "recipes.*.self_ranking.decoding.temperature": (0.5, {"rank"}),
+    "recipes.*.self_ranking.decoding.top_p": (0.5, {"rank"}),
+    "recipes.*.self_ranking.decoding.top_k": (5, {"rank"}),
+    "recipes.*.self_ranking.decoding.repetition_penalty": (1.2, {"rank"}),
+    "recipes.*.self_ranking.decoding.max_tokens": (40, {"rank_requests", "rank"}),
     "rankers.*.kind": (None, {"rewards"}),  # there is one kind
     "rankers.*.path": ("model", {"rewards"}),
     "rankers.*.max_length": (99, {"rewards"}),
@@ -217,6 +227,8 @@ def keys_of(section: type[Section], prefix: str = "") -> set[str]:
 
 
 def _keys_of_type(kind, key: str) -> set[str]:
+    if isinstance(kind, type) and issubclass(kind, Overrides):
+        return {key}
     if isinstance(kind, type) and issubclass(kind, Section):
         return keys_of(kind, f"{key}.")
     if get_origin(kind) is dict and isinstance(get_args(kind)[1], type) and issubclass(get_args(kind)[1], Section):

@@ -71,7 +71,8 @@ def changed(run: FinishedRun, key: str, value) -> dict:
 
 @pytest.fixture(scope="module")
 def ranking_run(tmp_path_factory):
-    """A finished run of two methods that rank, by themselves and by a ranker."""
+    """A finished run of methods that rank: by themselves, with one vote and with several, and by a
+    ranker."""
     folder = tmp_path_factory.mktemp("ranking")
     for name in ("model", "rewards", "judge"):
         (folder / name).mkdir()
@@ -79,6 +80,8 @@ def ranking_run(tmp_path_factory):
     config = tiny_config(folder / "model", folder / "logs.jsonl") | {"iterations": 1}
     ranked = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
     config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
+    votes = {"votes": 3, "decoding": {"temperature": 1.0}}
+    config["recipes"]["voting"] = ranked | {"rank": "self", "self_ranking": votes}
     config["methods"] = list(config["recipes"])
     config["rankers"] = {"rewards": {"path": str(folder / "rewards")}}
     config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
@@ -242,6 +245,12 @@ def test_a_seed_that_is_added_makes_what_is_its_own_and_what_sums_up(plans):
 def test_a_method_that_is_added_trains_nothing_else(plans):
     made = {path for path in plans["methods"].running if path.endswith("/policy")}
     assert made == {f"results/tiny/tiny/drift-unguided/seed42/iter{k}/policy" for k in (1, 2)}
+
+
+@pytest.mark.parametrize("section", ["training", "sampling"])
+def test_a_key_that_one_method_has_of_its_own_makes_that_method_again_alone(plans, section):
+    made = {path for path in plans[f"recipes.*.{section}"].running if path.endswith("/policy")}
+    assert made == {f"results/tiny/tiny/drift/iter{k}/policy" for k in (1, 2)}
 
 
 def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):

@@ -264,9 +264,8 @@ def test_a_score_reads_one_answer_once():
 
 
 def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_every_candidate():
-    run = config(methods=["iterated"])
     row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "guided"]}
-    run["recipes"] = {"iterated": row | {"rank": "self", "start": "warmup", "replay": 0}}
+    run = config(methods=["iterated"], recipes__iterated=row | {"rank": "self"})
     work = [work for work in generations(run, ROWS, Lengths()) if work.rule in ("sample", "rank")]
     read = {(part.rule, part.requests): part.read for part in work}
     assert read == {
@@ -275,6 +274,36 @@ def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_eve
         ("rank", 3 * ROWS["dsat"]): 1200 + 400 + 250,
     }
     assert all(part.answerer is None for part in work), "the policy ranks its own samples"
+
+
+def test_the_votes_of_a_policy_that_ranks_are_planned():
+    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain"] * 4, "rank": "self"}
+    votes = {"votes": 3, "decoding": {"temperature": 0.7}}
+    run = config(methods=["iterated"], recipes__iterated=row | {"self_ranking": votes})
+    (ranked,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "rank"]
+    assert ranked.requests == 3 * 4 * ROWS["dsat"]
+
+
+def test_a_method_with_epochs_samples_and_earlier_pairs_of_its_own_is_planned_with_them():
+    usual, own = (
+        planned(config(methods=["mine"], recipes__mine={"prompts": "sat", "chosen": "logged", "rejected": "plain"} | row))
+        for row in ({}, {"replay": 1, "training": {"epochs": 2}, "sampling": {"n": 3}})
+    )
+    requests = {name: own.stages[name, "qwen2.5-7b"].requests for name in ("train", "sample")}
+    warmup = 3 * ROWS["corrections"]
+    assert usual.stages["train", "qwen2.5-7b"].requests == warmup + 2 * ROWS["sat"]
+    assert requests["train"] == warmup + 2 * (1 + 2) * ROWS["sat"], "the second iteration has the pairs of both"
+    assert requests["sample"] == 2 * 3 * ROWS["sat"]
+
+
+def test_a_method_that_alone_does_not_fit_is_named():
+    row = {"prompts": "sat", "chosen": "logged", "rejected": "plain", "training": {"device_batch": 32}}
+    run = config(methods=["drift", "mine"], recipes__mine=row)
+    problems = planned(run, gpus=1).problems
+    assert [problem.split(" (")[0] for problem in problems if problem.startswith("train")] == [
+        "train qwen2.5-7b",
+        "train qwen2.5-7b mine",
+    ]
 
 
 def test_a_7b_samples_as_fast_as_is_published():

@@ -7,6 +7,7 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
 from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
+from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe
 from drift.config.run import Config, Engine, load
 from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampling, Training
@@ -36,6 +37,7 @@ __all__ = [
     "Section",
     "Source",
     "Training",
+    "effective",
     "kind_of",
     "load",
 ]

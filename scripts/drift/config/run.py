@@ -11,6 +11,7 @@ from drift import layout
 from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
+from drift.config.overrides import REFUSED, effective
 from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
 
@@ -129,12 +130,28 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _sections_of_methods_hold(self) -> "Config":
+        values = self.model_dump()
+        for name, recipe in values["recipes"].items():
+            for key in (key for key in REFUSED if recipe[key]):
+                try:
+                    type(getattr(self, key)).model_validate(effective(values, key, recipe))
+                except ValidationError as error:
+                    faults = "; ".join(_fault(fault) for fault in error.errors())
+                    raise ValueError(f"recipes.{name}.{key}, with the run's {key}: {faults}") from None
+        return self
+
+    @model_validator(mode="after")
     def _replies_fit(self) -> "Config":
         replies = {"sampling": (self.sampling.max_tokens, "sampling", self.sampling.context)}
         for name, row in self.evaluation.benchmarks.items():
             key = f"evaluation.benchmarks.{name}"
             context = (key, row.context) if row.context else ("sampling", self.sampling.context)
             replies[f"{key}.decoding"] = (row.decoding.max_tokens, *context)
+        for name, recipe in self.recipes.items():
+            if recipe.self_ranking:
+                verdict = recipe.self_ranking.decoding.max_tokens
+                replies[f"recipes.{name}.self_ranking.decoding"] = (verdict, "sampling", self.sampling.context)
         for key, (tokens, section, context) in replies.items():
             if tokens >= context:
                 raise ValueError(f"{key}.max_tokens {tokens} leaves no room for a prompt in {section}.context {context}")
@@ -147,12 +164,21 @@ class Config(Section):
 
 def load(values: dict) -> dict:
     """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists
-    every fault."""
+    every fault.
+
+    A method that sets keys of a section itself has all of that section's keys in its row: what is
+    in effect for it.
+    """
     try:
-        return Config.model_validate(values).model_dump(mode="json")
+        config = Config.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
         faults = [_fault(fault) for fault in error.errors()]
         raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults)) from None
+    for recipe in config["recipes"].values():
+        for key, refused in REFUSED.items():
+            if recipe[key]:
+                recipe[key] = {name: value for name, value in effective(config, key, recipe).items() if name not in refused}
+    return config
 
 
 def _fault(fault: dict) -> str:

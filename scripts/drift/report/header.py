@@ -75,8 +75,23 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
         ("Judges", judges(config)),
         ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "context")),
         ("Training", values(config.training, "beta", "learning_rate", "epochs", "global_batch", "max_length")),
+        *own_values(config),
         ("Seeds", [*map(str, config.seeds), f"of the data {config.data.seed}"]),
     ]
+
+
+def own_values(config: Config) -> list[tuple[str, list[str]]]:
+    """What methods have of their own in training and sampling: a name and its values, a method
+    each."""
+    found = []
+    for method in config.methods:
+        recipe, own = config.recipes[method], []
+        for overrides, section in ((recipe.sampling, config.sampling), (recipe.training, config.training)):
+            keys = [key for key in type(overrides).model_fields if key in overrides.model_fields_set]
+            own += [key for key in values(overrides, *keys) if key not in values(section, *keys)]
+        if own:
+            found.append((f"Of {method} alone", own))
+    return found
 
 
 def judges(config: Config) -> list[str]:

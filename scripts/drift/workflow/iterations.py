@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import Recipe
+from drift.config import Recipe, effective
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, WARMUP, PolicyName, shards
 from drift.settings.sampling import RequestsSettings
@@ -59,6 +59,14 @@ class Iterations:
             return _WARMUP_RECIPE
         return self.config["recipes"][PolicyName.parse(trained).method]
 
+    def training(self, trained: str) -> dict[str, Any]:
+        """Section `training` as it is for a policy's method; of the warm-up the run's."""
+        return effective(self.config, "training", self.recipe(trained))
+
+    def sampling(self, trained: str) -> dict[str, Any]:
+        """Section `sampling`, likewise."""
+        return effective(self.config, "sampling", self.recipe(trained))
+
     def initial(self, trained: str) -> str:
         """The policy that the method starts from; of the warm-up the base model."""
         return self.recipe(trained)["start"]
@@ -70,7 +78,7 @@ class Iterations:
 
     def reference(self, trained: str) -> str:
         """The policy that is the reference in training."""
-        return {"previous": self.previous, "initial": self.initial}[self.config["training"]["reference"]](trained)
+        return {"previous": self.previous, "initial": self.initial}[self.training(trained)["reference"]](trained)
 
     def ancestors(self, trained: str) -> list[str]:
         """A policy, the one that its iteration started from, and the one that its method started
@@ -86,7 +94,7 @@ class Iterations:
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
-        return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
+        return sides.samples(self.recipe(trained), self.sampling(trained)["n"])
 
     def sampled_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
@@ -196,29 +204,30 @@ class Iterations:
         """Of rule pairs."""
         return PairsSettings.of(
             self.config["prompting"],
-            self.config["training"],
+            self.training(wildcards.trained),
             lineage=f"{wildcards.model}/{wildcards.trained}",
             recipe=Sides.of(self.recipe(wildcards.trained)),
         ).canonical()
 
     def train_settings(self, wildcards) -> str:
         """Of rule train."""
-        epochs = "warmup_epochs" if wildcards.trained == WARMUP else "epochs"
+        training = self.training(wildcards.trained)
         return TrainSettings.of(
             self.config["prompting"],
             name=f"{wildcards.model}/{wildcards.trained}",
             seed=self.seed(wildcards.trained),
-            epochs=self.config["training"][epochs],
-            training=PolicyTraining.of(self.config["training"]),
+            epochs=training["warmup_epochs" if wildcards.trained == WARMUP else "epochs"],
+            training=PolicyTraining.of(training),
         ).canonical()
 
     def diagnostics_settings(self, wildcards) -> str:
         """Of rule diagnostics."""
+        training = self.training(wildcards.trained)
         return DiagnosticsSettings.of(
-            self.config["training"]["diagnostics"],
+            training["diagnostics"],
             seed=self.config["data"]["seed"],
-            reference=self.config["training"]["reference"],
-            training=MeasuredTraining.of(self.config["training"]),
+            reference=training["reference"],
+            training=MeasuredTraining.of(training),
         ).canonical()
 
     def training_run(self, wildcards, resources) -> str:
@@ -227,7 +236,7 @@ class Iterations:
 
         Raises ValueError where the job's GPUs cannot share a step's pairs.
         """
-        training = self.config["training"]
+        training = self.training(wildcards.trained)
         processes = training["processes"] or gpus(resources)
         accumulation_steps(training["global_batch"], training["device_batch"], processes or 1)
         return TrainingRun.of(training, processes=processes, deadline=resources.get("runtime")).canonical()

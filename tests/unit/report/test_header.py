@@ -1,5 +1,6 @@
 """What a reader must know comes before any number."""
 
+from drift.config import Config, load
 from drift.report.gate_tables import Gate, GateSummary
 from drift.report.header import facts, judge_notices, notices, versions
 from drift.report.reading import Policy
@@ -53,6 +54,17 @@ def test_a_judge_without_probabilities_is_named():
 def test_withheld_scores_are_a_failure():
     (notice,) = judge_notices([], {("heldout", "tiny"): "why"})
     assert (notice.title, notice.text, notice.kind) == ("Scores withheld", "why", "failure")
+
+
+def test_what_one_method_has_of_its_own_is_a_fact():
+    assert not [name for name, _ in facts(CONFIG) if name.endswith("alone")]
+    own = {"sampling": {"temperature": 1.0}, "training": {"losses": {"sigmoid": 1.0}, "epochs": 2}}
+    values = CONFIG.model_dump(mode="json")
+    values["recipes"]["spin"] |= own
+    resolved = Config.model_validate(load(values))
+    assert resolved.recipes["spin"].training.beta == 0.1, "the resolved row has every key"
+    for config in (Config.model_validate(values), resolved):
+        assert dict(facts(config))["Of spin alone"] == ["temperature 1.0", "losses {'sigmoid': 1.0}", "epochs 2"]
 
 
 def test_facts_and_versions_of_a_run(catalog):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drift import plugins, sides, verdicts
-from drift.judging.protocols import judges_of, protocol_of, questions_per_answer, ranking_protocol
+from drift.config import SELF, effective
+from drift.judging.protocols import judges_of, protocol_of, questions_per_answer, ranking_judge, ranking_protocol
 from drift.settings.judging import Protocol
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
@@ -32,6 +33,7 @@ class Training:
     """A training of one model."""
 
     iteration: int  # the warm-up is 0
+    method: str | None  # None: the warm-up
     pairs: float
     epochs: int
 
@@ -61,16 +63,15 @@ class Generation:
 
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
-    epochs, warmup_epochs = config["training"]["epochs"], config["training"]["warmup_epochs"]
-    return [
-        Training(0, rows["corrections"], warmup_epochs),
-        *(
-            Training(k, rows[config["recipes"][method]["prompts"]], epochs)
-            for method in config["methods"]
-            for _ in config["seeds"]
-            for k in range(1, config["iterations"] + 1)
-        ),
-    ]
+    found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])]
+    for method in config["methods"]:
+        recipe = config["recipes"][method]
+        epochs = effective(config, "training", recipe)["epochs"]
+        for k in range(1, config["iterations"] + 1):
+            # Earlier iterations' pairs are trained on again.
+            iterations = 1 + min(recipe["replay"], k - 1)
+            found += [Training(k, method, iterations * rows[recipe["prompts"]], epochs)] * len(config["seeds"])
+    return found
 
 
 def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
@@ -121,7 +122,7 @@ def _iterations(config: dict) -> int:
 def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
     sampling, recipe = config["sampling"], config["recipes"][method]
     prompt, reply = _prompt_and_reply(config, lengths)
-    for kind, samples in sides.samples(recipe, sampling["n"]).items():
+    for kind, samples in sides.samples(recipe, effective(config, "sampling", recipe)["n"]).items():
         # The disappointing reply and the feedback on it, where they are shown.
         shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
         yield Generation(
@@ -141,19 +142,18 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
     recipe, ranker = config["recipes"][method], config["recipes"][method]["rank"]
     if ranker is None or ranker in config["rankers"]:
         return
-    judge = config["evaluation"]["judges"].get(ranker)
-    context = judge["context"] if judge else config["sampling"]["context"]
+    judge = ranking_judge(config, recipe)
     prompt, reply = _prompt_and_reply(config, lengths)
-    protocol = ranking_protocol(judge["votes"] if judge else 1)
+    protocol = ranking_protocol(judge["votes"])
     yield Generation(
         rule="rank",
         repeats=_iterations(config),
         requests=protocol.votes * len(recipe["candidates"]) * rows[recipe["prompts"]],
-        read=min(prompt + reply + JUDGE_READS, context),
+        read=min(prompt + reply + JUDGE_READS, judge["context"]),
         written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
-        context=context,
+        context=judge["context"],
         shards=config["sampling"]["shards"],
-        answerer=Answerer(ranker, judge["path"], judge["endpoint"]) if judge else None,
+        answerer=None if ranker == SELF else Answerer(ranker, judge["path"], judge["endpoint"]),
     )
 
 
