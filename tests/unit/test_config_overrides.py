@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from drift import layout
 from drift.config import Sampling, Training, effective, load
@@ -13,7 +14,7 @@ from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
 from drift.workflow.generation import Generation
 from drift.workflow.iterations import Iterations
 from tests.builders.configurations import minimal, refusal
-from tests.conftest import tiny_config
+from tests.conftest import REPOSITORY, tiny_config
 from tests.dag.keys import KEYS
 
 SECTIONS = {"training": (Training, TrainingOverrides), "sampling": (Sampling, SamplingOverrides)}
@@ -127,6 +128,16 @@ def test_a_key_of_a_row_reaches_the_stages_of_its_method_and_no_other(section, k
     assert {trained.split("/")[0] for _, trained in changed} == {"spin"}
     rules = KEYS[f"{section}.{key}"][1] if f"{section}.{key}" in KEYS else {"train", "diagnostics"}
     assert {rule for rule, _ in changed} == rules & {rule for rule, _ in before}
+
+
+def test_the_published_baselines_are_rows_of_the_shipped_configuration():
+    config = load(yaml.safe_load((REPOSITORY / "config.yaml").read_text()))
+    spin, rewarding = config["recipes"]["spin-published"], config["recipes"]["self-rewarding"]
+    assert (spin["replay"], spin["start"], effective(config, "training", spin)["epochs"]) == (1, "base", 2)
+    sampled = effective(config, "sampling", spin)
+    assert [sampled[key] for key in ("temperature", "top_p", "top_k", "repetition_penalty")] == [1.0, 1.0, 0, 1.0]
+    assert (rewarding["self_ranking"]["votes"], rewarding["self_ranking"]["decoding"]["temperature"]) == (3, 0.7)
+    assert config["recipes"]["drift"]["training"] == config["recipes"]["drift"]["sampling"] == {}
 
 
 def test_a_vote_without_sampling_or_without_a_ranking_by_itself_is_refused():

@@ -110,7 +110,11 @@ class Judge(Section):
     path: str | None = Field(None, description="as models.NAME.path")
     endpoint: Endpoint | None = Field(None, description="instead of path: a model behind an OpenAI-compatible endpoint")
     context: int = Field(8192, ge=64, description="prompt and verdict together, tokens")
-    trusted: bool = Field(True, description="false: the report says that its verdicts mean nothing by themselves")
+    trusted: bool = Field(
+        True,
+        description="false: the report says that its verdicts mean nothing by themselves; true vouches for nothing: what the "
+        "judge's behaviour says of it is said in any case",
+    )
     verdict: kind_of(plugins.VERDICTS) | None = Field(
         None,
         description="letter: which of two answers, from the probabilities of two letters; choice: the "

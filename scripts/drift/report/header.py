@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drift.config import Config, Section
+from drift.judging.families import kinships
 from drift.labelers.lexical import CHECKED
 from drift.metrics.display import percent
 from drift.report.gate_tables import GateSummary
+from drift.report.judge_behaviour import Behaviour
 from drift.report.judge_tables import judged_by
 from drift.report.reading import Catalog, configured
 
@@ -22,12 +24,19 @@ class Notice:
 
 
 def notices(config: Config, gates: GateSummary) -> list[Notice]:
-    """Judges that are not trusted, labels from a heuristic, label noise, and failed gates."""
+    """Judges that are not trusted or are related to what they judge, labels from a heuristic, label
+    noise, and failed gates."""
     shown = []
     for judge in judges(config):
         if not config.evaluation.judges[judge].trusted:
-            text = "The verdicts of this judge mean nothing by themselves: they show that the machinery works."
+            text = (
+                "By the configuration (trusted: false) the verdicts of this judge mean nothing by themselves: they show that the "
+                "machinery works."
+            )
             shown.append(Notice(f"Judge {judge}", text, "warning"))
+    shown += [
+        Notice("A judge of the same family", f"{one.text}.", "warning") for one in kinships(config.model_dump(mode="json"))
+    ]
     if config.data.labelers[config.data.labeler].kind == "lexical":
         text = f"Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model. {CHECKED}"
         shown.append(Notice("Labels", text, "note"))
@@ -37,6 +46,21 @@ def notices(config: Config, gates: GateSummary) -> list[Notice]:
     if gates.failed:
         text = f"{len(gates.failed)} of {gates.total} correctness gates failed; do not trust the policies below."
         shown.append(Notice("Gates", text, "failure"))
+    return shown
+
+
+def behaviour_notices(judged: list[Behaviour], config: Config) -> list[Notice]:
+    """What the judges' behaviour leaves of their verdicts, whatever the configuration says of
+    them."""
+    shown = []
+    for one in judged:
+        title = f"Judge {one.judge} on {one.benchmark}"
+        if one.nothing:
+            trusted = " (trusted: true in the configuration)" if config.evaluation.judges[one.judge].trusted else ""
+            text = f"Its verdicts mean nothing here{trusted}: {'; '.join([*one.nothing, *one.caution])}."
+            shown.append(Notice(title, text, "failure"))
+        elif one.caution:
+            shown.append(Notice(title, f"Read its verdicts with caution: {'; '.join(one.caution)}.", "warning"))
     return shown
 
 

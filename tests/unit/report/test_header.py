@@ -22,6 +22,12 @@ def test_trusted_judge_is_not_warned_about():
     assert [notice.title for notice in notices(config, PASSED)] == ["Labels"]
 
 
+def test_a_judge_of_the_models_family_is_warned_about():
+    related = CONFIG.model_copy(update={"evaluation": evaluation(trusted=True, path="hf:Qwen/Qwen2.5-72B-Instruct@main")})
+    (notice,) = (one for one in notices(related, PASSED) if one.kind == "warning")
+    assert notice.text.startswith("judge tiny is of the family of qwen-0.5b, which it judges (Qwen).")
+
+
 def test_failed_gates_are_a_notice():
     policy = Policy("m", "drift", 1, 42)
     gates = GateSummary([Gate(policy, "one_bos", False, "3 prompts"), Gate(policy, "finite", True, "")])
