@@ -250,7 +250,7 @@ def test_a_method_that_is_added_trains_nothing_else(plans):
 @pytest.mark.parametrize("section", ["training", "sampling"])
 def test_a_key_that_one_method_has_of_its_own_makes_that_method_again_alone(plans, section):
     made = {path for path in plans[f"recipes.*.{section}"].running if path.endswith("/policy")}
-    assert made == {f"results/tiny/tiny/drift/iter{k}/policy" for k in (1, 2)}
+    assert made == {f"results/tiny/tiny/drift/seed42/iter{k}/policy" for k in (1, 2)}
 
 
 def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):

@@ -20,7 +20,6 @@ from tests.dag.keys import KEYS
 SECTIONS = {"training": (Training, TrainingOverrides), "sampling": (Sampling, SamplingOverrides)}
 SPIN = {"prompts": "sat", "chosen": "logged", "rejected": "plain"}
 PATHS = layout.paths("results/tiny")
-POLICIES = [layout.WARMUP, *(f"{method}/iter{k}" for method in ("drift", "spin") for k in (1, 2))]
 
 
 class Job(dict):
@@ -58,7 +57,8 @@ def stages(config: dict) -> dict[tuple[str, str], list[str]]:
     iterations = Iterations(config, PATHS)
     generation = Generation(config, PATHS, iterations, pinned=str)
     told = {}
-    for trained in POLICIES:
+    for policy in iterations.policies("tiny")[1:]:
+        trained = policy.removeprefix("tiny/")
         job = Job(model="tiny", trained=trained)
         told |= {
             ("requests", trained): [iterations.requests_settings(job)],

@@ -168,8 +168,10 @@ def test_the_settings_of_a_training_are_what_shapes_the_policy_and_nothing_else(
 
 
 def test_a_training_gets_the_gpus_and_the_time_of_its_job():
-    run = json.loads(iterations(training={"launcher": "ddp"}).training_run(job("drift/iter1"), {"gpu": 4, "runtime": 60}))
+    run = json.loads(
+        iterations(training={"launcher": "ddp"}).training_run(job("drift/seed42/iter1"), {"gpu": 4, "runtime": 60})
+    )
     assert (run["processes"], run["deadline"]) == (4, 60.0)
-    assert json.loads(iterations().training_run(job("drift/iter1"), {}))["processes"] is None
+    assert json.loads(iterations().training_run(job("drift/seed42/iter1"), {}))["processes"] is None
     with pytest.raises(ValueError, match="global_batch 32 is not a multiple of device_batch 4 x 3 devices"):
-        iterations(training={"launcher": "ddp"}).training_run(job("drift/iter1"), {"gpu": 3})
+        iterations(training={"launcher": "ddp"}).training_run(job("drift/seed42/iter1"), {"gpu": 3})
