@@ -22,7 +22,7 @@ import regex
 import rensa
 
 from drift import cli
-from drift.data import similarity
+from drift.data import contamination, similarity
 from drift.labelers import lexical
 from drift.settings.data import PoolsSettings
 
@@ -253,34 +253,52 @@ def root(parent: list[int], place: int) -> int:
 class Benchmark:
     """What finds a benchmark's prompts again."""
 
-    def __init__(self, tasks: datasets.Dataset, ngram: int, similarity: float):
-        self.ngram, self.similarity = ngram, similarity
-        self.ids, self.said, self.grams = set(tasks["prompt_id"]), set(), set()
-        self.buckets: dict[tuple, list[list[int]]] = defaultdict(list)
+    def __init__(self, tasks: datasets.Dataset, ngram: int, coverage: float):
+        self.ngram, self.coverage = ngram, coverage
+        self.said, self.grams = set(), set()
+        self.shingles: dict[tuple, set[int]] = defaultdict(set)
+        self.sizes, self.short = [], []
         for prompt in tasks["prompt"]:
-            for place, text in enumerate(m["content"] for m in prompt if m["role"] == "user"):
-                found = words(text)
-                if place and len(found) < similarity.SHINGLE:
-                    continue
+            messages = [words(message["content"]) for message in prompt if message["role"] == "user"]
+            longer = [found for found in messages if len(found) >= similarity.SHINGLE]
+            for found in longer or messages[:1]:
                 self.said.add(" ".join(found))
-                self.grams |= {tuple(found[at : at + ngram]) for at in range(len(found) - ngram + 1)}
-                signed = signature(text)
-                for band in bands(signed):
-                    self.buckets[band].append(signed)
+                self.grams |= set(grams(found, ngram))
+                if len(found) >= contamination.SHORT:
+                    shingles = set(grams(found, similarity.SHINGLE))
+                    for shingle in shingles:
+                        self.shingles[shingle].add(len(self.sizes))
+                    self.sizes.append(len(shingles))
+                elif len(messages) == 1 and longer:
+                    self.short.append(found)
 
     def is_clean(self, row: dict) -> bool:
-        if row["conversation_id"].rpartition(":")[2] in self.ids:
-            return False
-        return not any(self.holds(message["content"]) for message in row["prompt"] if message["role"] == "user")
+        said = [message["content"] for message in row["prompt"] if message["role"] == "user"]
+        return not any(map(self.holds, said + [row["feedback"]] * (row["pool"] == "corrections")))
 
     def holds(self, text: str) -> bool:
         found = words(text)
-        if " ".join(found) in self.said:
+        if " ".join(found) in self.said or not self.grams.isdisjoint(grams(found, self.ngram)):
             return True
-        if any(tuple(found[at : at + self.ngram]) in self.grams for at in range(len(found) - self.ngram + 1)):
+        shared = Counter(of for shingle in set(grams(found, similarity.SHINGLE)) for of in self.shingles.get(shingle, ()))
+        if any(count >= self.coverage * self.sizes[of] for of, count in shared.items()):
             return True
-        signed = signature(text)
-        return any(alike(signed, other, self.similarity) for band in bands(signed) for other in self.buckets.get(band, ()))
+        return any(in_order(found, sought) for sought in self.short)
+
+
+def grams(found: list[str], n: int) -> list[tuple]:
+    return [tuple(found[at : at + n]) for at in range(len(found) - n + 1)]
+
+
+def in_order(found: list[str], sought: list[str]) -> bool:
+    """All the words, in order, with few others between."""
+    most = len(sought) + len(sought) // contamination.WORDS_PER_INSERTION
+    for begin, word in enumerate(found):
+        if word == sought[0]:
+            rest = iter(found[begin : begin + most])
+            if all(word in rest for word in sought):
+                return True
+    return False
 
 
 # --------------------------------------------------------------------------------------------- caps

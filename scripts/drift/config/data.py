@@ -90,7 +90,13 @@ class Decontamination(Section):
     ngram: int | None = Field(
         13, ge=5, description="words in a row that a message shares with a benchmark; null: not looked for"
     )
-    similarity: float | None = Field(0.8, gt=0, le=1, description="Jaccard similarity of word 5-grams; null: not looked for")
+    coverage: float | None = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the word 5-grams of a benchmark's message that a message holds; of one of 5 to 12 words all words, in "
+        "order, with at most one other between for every 5; null: not looked for",
+    )
 
 
 class LabelFile(Section):
