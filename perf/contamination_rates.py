@@ -28,6 +28,7 @@ from drift.data.similarity import SHINGLE, Words
 
 FILLERS = ("really", "please", "maybe", "also")
 BATCH = 2048
+OPENINGS = 200
 EXCERPT = 100
 QUOTING = (60, 400)  # words of a message that quotes a prompt
 # Prompts by their words: those that only a whole message holds, short ones, and others.
@@ -71,6 +72,22 @@ def found_in(known: BenchmarkTexts, texts: pl.Series) -> pl.DataFrame:
     return pl.concat(parts)
 
 
+def held_by_others(said: pl.DataFrame, length: int) -> tuple[float, float]:
+    """The share of messages that are, and that contain, an opening message of another conversation
+    with so many words (of OPENINGS)."""
+    first = said.unique("conversation", keep="first", maintain_order=True).unique("user", maintain_order=True)
+    first = first.filter(pl.Series(Words(first["user"]).lengths) == length)
+    first = first.sample(min(OPENINGS, first.height), seed=0)
+    owner = dict(zip(map(tuple, Words(first["user"]).lists.to_list()), first["conversation"], strict=True))
+    whole, inside = 0, 0
+    for conversation, words in zip(said["conversation"], Words(said["user"]).lists.to_list(), strict=True):
+        runs = {tuple(words[begin : begin + length]) for begin in range(len(words) - length + 1)} & owner.keys()
+        held = any(owner[run] != conversation for run in runs)
+        inside += held
+        whole += held and len(words) == length
+    return whole / said.height, inside / said.height
+
+
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument(
@@ -84,7 +101,8 @@ def main() -> None:
     )
     settings = Decontamination()
     known = BenchmarkTexts([("benchmark", tasks)], settings.ngram, settings.coverage)
-    messages = sharegpt_exchanges()["user"].unique(maintain_order=True)
+    exchanges = sharegpt_exchanges()
+    messages = exchanges["user"].unique(maintain_order=True)
 
     lengths = pl.DataFrame({"row": range(len(prompts)), "words": Words(pl.Series(prompts)).lengths})
     groups = {"all": lengths}
@@ -96,6 +114,9 @@ def main() -> None:
         hits = found_in(known, pl.Series(map(disguise, prompts)))
         shares = (100 * group.join(hits, on="row", how="semi").height / group.height for group in groups.values())
         print(f"{name:32}" + "".join(f"{share:7.1f}" for share in shares))
+    print(f"messages that hold one of {OPENINGS} opening messages of other conversations, %: as a whole, inside")
+    for length in range(1, SHINGLE + 2):
+        print(f"{length} words" + "".join(f"{100 * share:9.3f}" for share in held_by_others(exchanges, length)))
     started = time.process_time()
     alarms = found_in(known, messages)
     seconds = time.process_time() - started

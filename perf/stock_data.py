@@ -11,23 +11,22 @@ Settings: as those of scripts/pools.py. Ledger, quarantine and masking are left 
 import hashlib
 import re
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import datasets
 import numpy as np
-import regex
 import rensa
+from stock_benchmark import Benchmark, words
 
 from drift import cli
-from drift.data import contamination, similarity
+from drift.data import similarity
 from drift.labelers import lexical
 from drift.settings.data import PoolsSettings
 
 ROLES = {"user": "user", "assistant": "assistant"}
-WORD = regex.compile(similarity.WORDS, regex.V1)
 BASE, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 RULES = [(rule, re.compile(rule.pattern), re.compile(rule.unless) if rule.unless else None) for rule in lexical.RULES]
 MORE, CODE, QUESTION, QUALIFIED = map(re.compile, (lexical.MORE, lexical.CODE, lexical.QUESTION, lexical.QUALIFIED))
@@ -201,10 +200,6 @@ def md5(text: str) -> str:
 # ------------------------------------------------------------------------ the same words, or nearly
 
 
-def words(text: str) -> list[str]:
-    return WORD.findall(text.lower()) or [text]
-
-
 @cache
 def word_hash(word: str) -> int:
     return int.from_bytes(hashlib.md5(word.encode()).digest()[:8], "little")
@@ -248,57 +243,6 @@ def root(parent: list[int], place: int) -> int:
     while parent[place] != place:
         parent[place] = place = parent[parent[place]]
     return place
-
-
-class Benchmark:
-    """What finds a benchmark's prompts again."""
-
-    def __init__(self, tasks: datasets.Dataset, ngram: int, coverage: float):
-        self.ngram, self.coverage = ngram, coverage
-        self.said, self.grams = set(), set()
-        self.shingles: dict[tuple, set[int]] = defaultdict(set)
-        self.sizes, self.short = [], []
-        for prompt in tasks["prompt"]:
-            messages = [words(message["content"]) for message in prompt if message["role"] == "user"]
-            longer = [found for found in messages if len(found) >= similarity.SHINGLE]
-            for found in longer or messages[:1]:
-                self.said.add(" ".join(found))
-                self.grams |= set(grams(found, ngram))
-                if len(found) >= contamination.SHORT:
-                    shingles = set(grams(found, similarity.SHINGLE))
-                    for shingle in shingles:
-                        self.shingles[shingle].add(len(self.sizes))
-                    self.sizes.append(len(shingles))
-                elif len(messages) == 1 and longer:
-                    self.short.append(found)
-
-    def is_clean(self, row: dict) -> bool:
-        said = [message["content"] for message in row["prompt"] if message["role"] == "user"]
-        return not any(map(self.holds, said + [row["feedback"]] * (row["pool"] == "corrections")))
-
-    def holds(self, text: str) -> bool:
-        found = words(text)
-        if " ".join(found) in self.said or not self.grams.isdisjoint(grams(found, self.ngram)):
-            return True
-        shared = Counter(of for shingle in set(grams(found, similarity.SHINGLE)) for of in self.shingles.get(shingle, ()))
-        if any(count >= self.coverage * self.sizes[of] for of, count in shared.items()):
-            return True
-        return any(in_order(found, sought) for sought in self.short)
-
-
-def grams(found: list[str], n: int) -> list[tuple]:
-    return [tuple(found[at : at + n]) for at in range(len(found) - n + 1)]
-
-
-def in_order(found: list[str], sought: list[str]) -> bool:
-    """All the words, in order, with few others between."""
-    most = len(sought) + len(sought) // contamination.WORDS_PER_INSERTION
-    for begin, word in enumerate(found):
-        if word == sought[0]:
-            rest = iter(found[begin : begin + most])
-            if all(word in rest for word in sought):
-                return True
-    return False
 
 
 # --------------------------------------------------------------------------------------------- caps

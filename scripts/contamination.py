@@ -20,7 +20,7 @@ ROWS = 2000
 def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.DataFrame:
     """Contamination of a pool's training rows: of each row the first message that holds a task,
     with the evidence."""
-    names = {name: pl.String for name in ("prompt_id", "benchmark", "task", "how", "evidence")}
+    names = dict.fromkeys(("prompt_id", "benchmark", "task", "how", "evidence"), pl.String)
     parts = [pl.DataFrame(schema=names)]
     for some in rows.filter(split="train").iter_slices(ROWS):
         messages = user_messages(some.select("prompt_id", "prompt"))

@@ -107,7 +107,7 @@ def _quarantine(
     """The candidates that answer a benchmark's prompt, with the evidence."""
     tasks = [(name, tables.read_table(tables.Tasks, path)) for name, path in sorted(benchmarks.items())]
     known = BenchmarkTexts(tasks, settings.ngram, settings.coverage)
-    # A prompt holds what was said up to its turn; a correction's chosen reply answers the user's next
+    # A prompt holds what was said up to its turn; a correction's chosen reply answers the next
     # message as well.
     connection.execute(
         """
@@ -128,9 +128,13 @@ def _quarantine(
         ("benchmark", "task", "how", "evidence"), pl.String
     )
     hits = pl.concat([pl.DataFrame(schema=columns), *(part.select(list(columns)).cast(columns) for part in parts)])
-    held = connection.sql("FROM answered").pl().join(hits, on="conversation_id").filter(pl.col("turn") <= pl.col("last_message"))
+    held = (
+        connection.sql("FROM answered").pl().join(hits, on="conversation_id").filter(pl.col("turn") <= pl.col("last_message"))
+    )
     first = held.sort("pool", "prompt_id", "turn", "how", "benchmark", "task")
-    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "last_message")
+    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop(
+        "conversation_id", "turn", "last_message"
+    )
 
 
 def _hits(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:

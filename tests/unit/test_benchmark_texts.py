@@ -18,7 +18,9 @@ def tasks(*said: list[str]) -> pl.DataFrame:
     rows = [
         {
             "prompt_id": f"t{n}",
-            "prompt": [{"role": role, "content": text} for user in texts for role, text in (("user", user), ("assistant", "ok"))][:-1],
+            "prompt": [
+                {"role": role, "content": text} for user in texts for role, text in (("user", user), ("assistant", "ok"))
+            ][:-1],
         }
         for n, texts in enumerate(said)
     ]
@@ -78,7 +80,7 @@ def test_texts_without_words_and_without_spaces_between_words():
     assert found(benchmark("???"), "???", "!!!", "") == {0: "exact"}
     chinese = "请给我讲一个关于一只喜欢在夜里游泳的猫的故事"
     assert found(benchmark(chinese), "你好。" + chinese) == {0: "ngram"}
-    assert found(benchmark("什么是黑洞？"), "你好，什么是黑洞？谢谢") == {0: "coverage"}
+    assert found(benchmark("什么是黑洞"), "你好。什么是黑洞。谢谢") == {0: "coverage"}
 
 
 def test_no_benchmark_finds_nothing():

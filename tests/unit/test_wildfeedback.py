@@ -22,7 +22,9 @@ from tests.shards import wildchat_1m
 SAT, DSAT, NEITHER, NOTHING = (True, False), (False, True), (False, False), (None, None)
 
 
-def annotate(said: list[str | None], judged: dict[int, tuple], *, agent: dict[int, tuple] | None = None, **fields) -> list[dict]:
+def annotate(
+    said: list[str | None], judged: dict[int, tuple], *, agent: dict[int, tuple] | None = None, **fields
+) -> list[dict]:
     """The utterances of a conversation; `judged` has the flags of its user utterances, `agent`
     those of the agent's. Nothing is said of the first message.
 
@@ -32,7 +34,11 @@ def annotate(said: list[str | None], judged: dict[int, tuple], *, agent: dict[in
     utterances = []
     for place, text in enumerate(said):
         of_agent = place % 2 == 1
-        flags = (agent or {}).get(place // 2) if of_agent and agent is not None else judged.get(place // 2, NEITHER if place // 2 else NOTHING)
+        flags = (
+            (agent or {}).get(place // 2)
+            if of_agent and agent is not None
+            else judged.get(place // 2, NEITHER if place // 2 else NOTHING)
+        )
         satisfied, dissatisfied = flags or NOTHING
         utterances.append(
             {
@@ -186,14 +192,21 @@ def test_of_conversations_with_the_same_user_messages_the_one_with_the_judged_re
 
 
 def test_names_that_were_cut_out_of_the_annotations_hide_no_conversation(tmp_path):
-    said = ["My name is Ada Lovelace. Write a letter.", f"Dear Ada Lovelace, {REPLY} Yours, Grace", "Thank you.", "You are welcome."]
+    said = [
+        "My name is Ada Lovelace. Write a letter.",
+        f"Dear Ada Lovelace, {REPLY} Yours, Grace",
+        "Thank you.",
+        "You are welcome.",
+    ]
     texts = [text.replace("Ada Lovelace", "<PERSON>").replace("Grace", "<PERSON>").replace("Ada", "<PERSON>") for text in said]
     found, ledger = join(tmp_path, annotate(texts, {1: DSAT}), shard(["other", "talk"], said))
     assert found[said[1]][0] == "DSAT"
     assert dropped_in(ledger) == {}
 
 
-@pytest.mark.parametrize("texts", [["My name is <PERSON>", "Hello <PERSON>", "q", "r"], ["q", "r", "<PERSON>?", "Hello <PERSON>"]])
+@pytest.mark.parametrize(
+    "texts", [["My name is <PERSON>", "Hello <PERSON>", "q", "r"], ["q", "r", "<PERSON>?", "Hello <PERSON>"]]
+)
 def test_what_was_cut_out_of_a_short_text_stands_for_a_name_and_no_more(tmp_path, texts):
     filled = [text.replace("<PERSON>", "Ada Lovelace") for text in texts]
     other = [text.replace("<PERSON>", "and could you please explain to me what it is called") for text in texts]
@@ -215,14 +228,18 @@ def test_an_annotation_that_does_not_say_whether_it_is_about_the_reply_before_it
 
 
 def test_without_wildchat_the_texts_are_those_of_the_annotations(tmp_path):
-    utterances = annotate(["q1", "Hello <PERSON>", "q2", None], {1: DSAT}) + annotate([None, "r"], {0: SAT}) + annotate(ONE, {2: SAT})
+    utterances = (
+        annotate(["q1", "Hello <PERSON>", "q2", None], {1: DSAT}) + annotate([None, "r"], {0: SAT}) + annotate(ONE, {2: SAT})
+    )
     said, ledger = join(tmp_path, utterances, None)
     assert said["Hello <PERSON>"] == ("DSAT", ["DSAT: pointed at an error"])
     assert [said[reply][0] for reply in ("r1", "r2", "r3")] == ["NEUTRAL", "SAT", None]
     assert dropped_in(ledger) == {wildfeedback.NO_TEXT: 1}
     assert dropped_in(ledger, "annotations:wf") == {annotated.LEFT_OUT: 1}
     rows = tables.read_table(tables.Turns, tmp_path / "turns.parquet")
-    kept = rows.filter(pl.col("response").is_not_null()).select("conversation_id", "turn", "language", "redacted", "user").rows()
+    kept = (
+        rows.filter(pl.col("response").is_not_null()).select("conversation_id", "turn", "language", "redacted", "user").rows()
+    )
     assert kept == [("wf:0", 0, "English", True, "q1")] + [
         ("wf:1", turn, "English", False, text) for turn, text in enumerate(("q1", "q2", "q3"))
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from drift.data.similarity import SHINGLE, Words, gram_hashes, offsets_of, ranges
+from drift.data.similarity import SHINGLE, Words, gram_hashes, ranges
 
 # Prompts of fewer words are looked for as wholes: half of the words of "What is the capital of
 # Australia?" is half of many questions.

@@ -36,31 +36,33 @@ def fingerprints(texts: list[str]) -> list[Fingerprint]:
     if not texts:
         return []
     parts = [PLACEHOLDER.split(text) for text in texts]
-    begins = np.cumsum([0, *map(len, parts)])
+    counts = np.array([len(part) for part in parts])
+    begins, owner = np.cumsum(counts) - counts, np.repeat(np.arange(len(texts)), counts)
     runs = pl.Series([run for part in parts for run in part], dtype=pl.String)
     words = Words(runs)
-    cut = np.diff(begins) > 1
-    # Between two placeholders there may be a comma.
-    empty = np.repeat(cut, np.diff(begins)) & ~runs.str.contains(r"[\p{L}\p{N}]").to_numpy()
-    lengths = np.where(empty, 0, words.lengths)
-    n = np.minimum(np.maximum.reduceat(lengths, begins[:-1]), SHINGLE)
-    total = np.add.reduceat(lengths, begins[:-1]) + NAME * (np.diff(begins) - 1)
-    hashes, offsets = gram_hashes(words, SHINGLE)
-    made = []
-    for place, text in enumerate(texts):
-        of = range(begins[place], begins[place + 1])
-        if n[place] == SHINGLE:
-            grams = [hashes[offsets[run] : offsets[run + 1]] for run in of if lengths[run] >= SHINGLE]
-        else:
-            grams = _short_grams([runs[run] for run in of if lengths[run] >= max(n[place], 1)], int(n[place]))
-        sample = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *grams]))[:SAMPLE]
-        longest = None if n[place] == SHINGLE else int(total[place])
-        made.append(Fingerprint(hash(text.strip()), int(n[place]), sample, longest))
-    return made
+    lengths = words.lengths.copy()
+    # Between two placeholders there may be a comma, which is no word.
+    lengths[(counts[owner] > 1) & ~runs.str.contains(r"[\p{L}\p{N}]").to_numpy()] = 0
+    n = np.minimum(np.maximum.reduceat(lengths, begins), SHINGLE)
+    longest = np.add.reduceat(lengths, begins) + NAME * (counts - 1)
+    grams = {text: [] for text in range(len(texts))}
+    for size in np.unique(n[n > 0]):
+        chosen = np.flatnonzero((n[owner] == size) & (lengths >= size))
+        # All of them at once, or a few more short ones.
+        some, places = (words, chosen) if size == SHINGLE else (Words(runs[chosen]), np.arange(len(chosen)))
+        hashes, offsets = gram_hashes(some, int(size))
+        for run, text in zip(places.tolist(), owner[chosen].tolist(), strict=True):
+            grams[text].append(hashes[offsets[run] : offsets[run + 1]])
+    return [
+        Fingerprint(
+            hash(text.strip()), int(n[place]), _sample(grams[place]), int(longest[place]) if n[place] < SHINGLE else None
+        )
+        for place, text in enumerate(texts)
+    ]
 
 
-def _short_grams(runs: list[str], n: int) -> list[np.ndarray]:
-    return [gram_hashes(Words(pl.Series(runs)), n)[0]] if runs else []
+def _sample(grams: list[np.ndarray]) -> np.ndarray:
+    return np.unique(np.concatenate(grams))[:SAMPLE] if grams else np.zeros(0, dtype=np.uint64)
 
 
 def are_same(known: list[Fingerprint], texts: list[str]) -> np.ndarray:
