@@ -16,6 +16,7 @@
 #
 # make bench-generate, bench-train   the two heavy stages against the released code, on this machine
 # make bench-data       a million raw conversations to pools, against datasets map/filter (10 GB of disk)
+# make bench-contamination   how many of the PROMPTS of a benchmark decontamination finds in disguise
 # make bench-scores     the scores of 10 policies on WildBench and AlpacaEval at full size
 # make bench-endpoint   2,000 requests, 64 in flight, to a server that takes 200 ms for each
 # make bench-slurm      what Slurm jobs cost
@@ -37,7 +38,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-scores bench-endpoint bench-generate bench-train \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-contamination bench-scores bench-endpoint bench-generate bench-train \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -103,6 +104,10 @@ why prune: envs
 
 bench-data: envs
 	$(STAGE_PYTHON) perf/data_rates.py
+
+# A file of the benchmark's tasks, such as alpaca_eval_gpt4_baseline.json.
+bench-contamination: envs
+	$(STAGE_PYTHON) perf/contamination_rates.py $(PROMPTS)
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

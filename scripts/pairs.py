@@ -194,7 +194,7 @@ def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame
     """Raise StageError where a user's message in a training prompt is, word for word, a message of
     one of the Tasks tables."""
     messages = user_messages(pairs.select("pair_id", "prompt"))
-    matches = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(messages["content"])
+    matches = BenchmarkTexts(benchmarks.items(), ngram=None, coverage=None).found_in(messages["content"])
     if not matches.is_empty():
         first = matches.row(0, named=True)
         count = messages["pair_id"].gather(matches["row"]).n_unique()

@@ -104,27 +104,37 @@ def _batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pl.Dat
 def _quarantine(
     connection: duckdb.DuckDBPyConnection, benchmarks: dict[str, Path], settings: ContaminationSettings
 ) -> pl.DataFrame:
-    """The candidates whose prompt holds a benchmark's, with the evidence."""
+    """The candidates that answer a benchmark's prompt, with the evidence."""
     tasks = [(name, tables.read_table(tables.Tasks, path)) for name, path in sorted(benchmarks.items())]
-    known = BenchmarkTexts(tasks, settings.ngram, settings.similarity)
+    known = BenchmarkTexts(tasks, settings.ngram, settings.coverage)
+    # A prompt holds what was said up to its turn; a correction's chosen reply answers the next
+    # message as well.
+    connection.execute(
+        """
+        CREATE TEMP VIEW answered AS
+        SELECT pool, prompt_id, conversation_id, turn + (pool = 'corrections')::INT AS last_message
+        FROM candidates
+        WHERE reason IS NULL
+        """
+    )
     messages = """
         SELECT conversation_id, turn, "user" AS text
         FROM candidate_turns
-        JOIN (SELECT conversation_id, max(turn) AS last FROM candidates WHERE reason IS NULL GROUP BY ALL) USING (conversation_id)
+        JOIN (SELECT conversation_id, max(last_message) AS last FROM answered GROUP BY ALL) USING (conversation_id)
         WHERE turn <= last
     """
     parts = list(mapped(partial(_hits, known), _batches(connection, messages))) if tasks else []
-    conversations = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
-    parts.append(known.named_after(conversations).with_columns(turn=pl.lit(0, pl.Int32)))
     columns = {"conversation_id": pl.String, "turn": pl.Int32} | dict.fromkeys(
         ("benchmark", "task", "how", "evidence"), pl.String
     )
     hits = pl.concat([pl.DataFrame(schema=columns), *(part.select(list(columns)).cast(columns) for part in parts)])
-    candidates = connection.sql("SELECT pool, prompt_id, conversation_id, turn FROM candidates WHERE reason IS NULL").pl()
-    # A prompt holds what was said up to its turn.
-    held = candidates.join(hits, on="conversation_id", suffix="_hit").filter(pl.col("turn_hit") <= pl.col("turn"))
-    first = held.sort("pool", "prompt_id", "turn_hit", "how", "benchmark", "task")
-    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_hit")
+    held = (
+        connection.sql("FROM answered").pl().join(hits, on="conversation_id").filter(pl.col("turn") <= pl.col("last_message"))
+    )
+    first = held.sort("pool", "prompt_id", "turn", "how", "benchmark", "task")
+    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop(
+        "conversation_id", "turn", "last_message"
+    )
 
 
 def _hits(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:

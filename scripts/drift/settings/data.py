@@ -78,7 +78,7 @@ class ContaminationSettings(Settings):
     """Of contamination.py: when a training row holds a benchmark's prompt."""
 
     ngram: int | None = like(Decontamination, "ngram")
-    similarity: float | None = like(Decontamination, "similarity")
+    coverage: float | None = like(Decontamination, "coverage")
 
 
 class PoolsSettings(Settings):

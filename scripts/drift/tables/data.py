@@ -114,8 +114,8 @@ class Quarantine(dy.Schema):
     prompt_id = dy.String(primary_key=True, description="CONVERSATION_ID/TURN of the reply in question")
     benchmark = dy.String(description="name of the benchmark in the configuration")
     task = dy.String(description="tasks.prompt_id")
-    how = one_of(("id", "exact", "ngram", "minhash"), "the conversation's id, the same words, words in a row, or a like text")
-    evidence = dy.String(description="the id, the task's message, the words in a row, or the similarity and the task's message")
+    how = one_of(("exact", "ngram", "coverage"), "the same words, words in a row, or most of the task's message")
+    evidence = dy.String(description="the task's message, the words in a row, or the share of the message and the message")
 
 
 class Contamination(Quarantine):
