@@ -7,6 +7,7 @@ next iteration starts from and of what is served. `make bench-carry` runs it.
 """
 
 import argparse
+import gc
 import json
 import sys
 import tempfile
@@ -64,7 +65,7 @@ def trained(folder: Path, start: dict[str, Path], pairs: Path, settings: TrainSe
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--pairs", type=int, default=16, help="the shortest of the warm-up's; two make a step")
+    command.add_argument("--pairs", type=int, default=4, help="the shortest of the warm-up's; two make a step")
     command.add_argument("--iterations", type=int, default=5)
     arguments = command.parse_args()
     train.MIN_CHANGED = 0.0  # what the gates would refuse is what is measured
@@ -84,6 +85,7 @@ def main() -> None:
                 instruction = values["prompting"]["instruction"]
                 settings = TrainSettings(name=f"{carry}/{k}", seed=k, epochs=1, instruction=instruction, training=training)
                 made = trained(folder, start, Path(scratch) / "pairs.parquet", settings, run)
+                gc.collect()  # a trainer refers to itself
                 start = {"": folder / "policy", "-manifest": folder / "policy.json", "-remainder": folder / "remainder"}
                 carried = distance(weights(folder / "policy", folder / "remainder"), base)
                 served = distance(weights(folder / "policy"), base)

@@ -209,12 +209,14 @@ def check_movement(gates: Gates, movement: Movement, carry: Carry, min_carried: 
         f"{changed:.1%} of the weights in {steps} steps, the first of which are slow (schedule_warmup); raise learning_rate, "
         "or train on more pairs" + ("" if in_full else ", or set training.carry: fp32"),
     )
-    share = 1.0 if in_full else movement.served_share
+    share = movement.served_share
     gates.check(
         "update carried",
-        share >= min_carried,
-        f"{share:.1%} of the update is in what the next iteration starts from (training.min_carried: {min_carried:g}); rounding to "
-        "bf16 takes the rest. Set training.carry: fp32, or raise learning_rate",
+        in_full or share >= min_carried,
+        "all of the update is in what the next iteration starts from"
+        if in_full
+        else f"{share:.1%} of the update is in what the next iteration starts from (training.min_carried: {min_carried:g}); "
+        "rounding to bf16 takes the rest. Set training.carry: fp32, or raise learning_rate",
     )
     gates.close()
 

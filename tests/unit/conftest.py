@@ -31,13 +31,13 @@ def train_inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained_before(tiny_model, tmp_path_factory) -> dict[str, Path]:
-    """The tiny model as if it had been trained in fp32: options of the program that start from it,
-    and from a remainder that is anything."""
+    """The tiny model as if it had been trained in fp32: options of the program that start from it
+    and from a remainder of up to a tenth of a percent of each weight."""
     folder = tmp_path_factory.mktemp("before")
-    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     random = torch.Generator().manual_seed(0)
     parts = {
-        name: torch.randint(-(2**15), 2**15, weights.shape, dtype=torch.int16, generator=random)
+        name: remainder.split(weights.data * (1 + 1e-3 * (2 * torch.rand(weights.shape, generator=random) - 1)))[1]
         for name, weights in model.named_parameters()
     }
     remainder.write(parts, folder / "remainder")
