@@ -84,7 +84,7 @@ def rounding_notices(costs: list[PolicyCost]) -> list[Notice]:
 
 
 def _name(policy: Policy) -> str:
-    made_by = f"{policy.method} {policy.iteration}" if policy.iteration > 0 else iteration_name(policy.iteration)
+    made_by = f"{policy.method} {policy.iteration}, seed {policy.seed}" if policy.seed else iteration_name(policy.iteration)
     return f"{policy.model} {made_by}"
 
 
