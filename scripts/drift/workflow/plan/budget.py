@@ -122,8 +122,8 @@ class _Planner:
         size = cost_model.policy_bytes(shape)
         self.budget.keep(f"{name}: base model", size)
         self.budget.keep(f"{name}: {len(every)} policies, bf16", len(every) * size)
-        remainder = cost_model.remainder_bytes(shape, self.config["training"]["carry"])
-        self.budget.keep(f"{name}: {len(every)} remainders of fp32 weights", len(every) * remainder)
+        remainders = sum(cost_model.remainder_bytes(shape, self.training[training.method]["carry"]) for training in every)
+        self.budget.keep(f"{name}: remainders of their fp32 weights", remainders)
         # A new checkpoint is whole before the oldest of the two that are kept goes; of each method
         # and seed one training at a time.
         setups = [setup_of(training, self.machine.gpus) for training in self.training.values()]
