@@ -28,6 +28,7 @@ measured AS (
         user_id,
         timestamp,
         CASE WHEN judged.label <> 'NEUTRAL' THEN unfit(turns) END AS unfit,
+        max(CASE WHEN starts_over THEN turn ELSE 0 END) OVER (PARTITION BY conversation_id ORDER BY turn) AS first_turn,
         -- Long messages that begin alike, numbers apart, are one template filled in again and again.
         CASE
             WHEN length("user") >= 200
@@ -47,7 +48,8 @@ measured AS (
     WHERE conversation_id IN (SELECT conversation_id FROM judged WHERE label <> 'NEUTRAL')
 ),
 -- A prompt is the system message, which comes before the first exchange, all exchanges before the
--- reply, and the user's message. Its hash combines those of its parts, each with its turn.
+-- reply since the conversation last started over, and the user's message. Its hash combines those of
+-- its parts, each with its turn.
 prompts AS (
     SELECT
         * EXCLUDE (opening_key),
@@ -61,7 +63,7 @@ prompts AS (
     FROM measured
     WINDOW
         conversation AS (PARTITION BY conversation_id ORDER BY turn),
-        before AS (PARTITION BY conversation_id ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+        before AS (PARTITION BY conversation_id, first_turn ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT
     conversation_id || '/' || turn AS prompt_id,

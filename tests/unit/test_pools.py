@@ -34,6 +34,15 @@ def test_the_prompt_is_all_that_was_said_before_the_reply(corpus):
     assert (row["rejected"], row["feedback"], row["chosen"]) == ("four", "no", "five")
 
 
+def test_a_prompt_begins_where_the_conversation_last_started_over(corpus):
+    corpus.add("a", "one", ("two", "one", "DSAT"), ("three", "who?", "SAT"), ("four", "no", "DSAT"), system="be brief")
+    corpus.turns[1]["starts_over"] = True
+    chosen, _ = corpus.choose(max_chars=len("be brief" + "one" + "three" + "who?" + "four"))
+    told = {row["turn"]: [m["content"] for m in row["prompt"]] for pool in ("dsat", "sat") for row in chosen[pool].to_dicts()}
+    assert told == {0: ["be brief", "one"], 1: ["be brief", "one"], 2: ["be brief", "one", "three", "who?"]}
+    assert chosen["corrections"].select("rejected", "chosen").rows() == [("two", "three")]
+
+
 def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):
     corpus.add("kept", "aa", ("bb", "no", "DSAT"))
     corpus.add("copy", "aa", ("bb", "wrong", "DSAT"))
