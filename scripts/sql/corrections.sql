@@ -11,10 +11,10 @@ CREATE TYPE corrections_reason AS ENUM (
 CREATE TEMP VIEW corrections_choices AS
 SELECT
     'corrections' AS pool,
-    first_reply.* EXCLUDE (label, score, unfit, answered, flipped),
-    first_reply.flipped OR coalesce(next_reply.flipped, FALSE) AS flipped,
+    first_reply.* EXCLUDE (label, score, unfit, answered),
+    first_reply.label <> 'DSAT' AS flipped,
     CASE
-        WHEN first_reply.label <> 'DSAT'
+        WHEN first_reply.label <> 'DSAT' AND NOT may_be_false(first_reply.label, 'DSAT', getvariable('noise_corrections'))
             THEN 'not labelled DSAT'
         WHEN NOT first_reply.answered
             THEN 'the user said nothing of it'

@@ -4,12 +4,12 @@ import polars as pl
 
 import pools
 from drift import tables
-from drift.config import Decontamination, Filters
+from drift.config import Decontamination, Filters, LabelNoise
 from drift.settings.data import PoolsSettings
 
 SETTINGS = {
     "labeler": "words",
-    "label_noise": 0.0,
+    "label_noise": LabelNoise().model_dump(),
     "seed": 42,
     "pick": "hash",
     "test_conversations": 0,

@@ -194,19 +194,6 @@ def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_ev
     assert "seven rivers" in held["s:inside/0"]["evidence"]
 
 
-def test_label_noise_flips_a_seeded_share_of_the_labels(corpus):
-    for number in range(200):
-        corpus.add(f"c{number}", f"question {number}", (f"r{number}", "no", "DSAT"))
-    clean, half, most = (corpus.choose(label_noise=noise)[0] for noise in (0.0, 0.3, 0.8))
-    assert clean["dsat"].height == 200
-    assert not clean["dsat"]["flipped"].any()
-    assert half["sat"]["flipped"].all()
-    assert 35 <= half["sat"].height <= 85
-    assert half["sat"].height + half["dsat"].height == 200
-    assert ids(half["sat"]) < ids(most["sat"])
-    assert ids(corpus.choose(label_noise=0.3, seed=7)[0]["sat"]) != ids(half["sat"])
-
-
 def test_a_setting_that_is_missing_is_named(corpus, tmp_path):
     add_many(corpus).choose()
     files = [

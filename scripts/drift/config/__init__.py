@@ -5,7 +5,7 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 """
 
 from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
-from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, LabelNoise, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.recipes import SELF, Ranker, Recipe
 from drift.config.run import Config, Engine, load
@@ -26,6 +26,7 @@ __all__ = [
     "Filters",
     "Judge",
     "LabelFile",
+    "LabelNoise",
     "Labeler",
     "Lora",
     "Model",

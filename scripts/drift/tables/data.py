@@ -77,8 +77,12 @@ class _Pool(dy.Schema):
     turn = dy.Int32(description="turns.turn")
     source = dy.String(description="turns.source")
     split = one_of(SPLITS, "test rows are never trained on; a user's conversations, and those that open alike, are on one side")
-    flipped = dy.Bool(description="label noise turned the label of the reply, or of the one that corrects it, the other way")
+    flipped = dy.Bool(description="label noise: the reply was labelled otherwise, and took the place of a true row")
     prompt = messages("the conversation up to the user message that got the reply: x")
+
+    @dy.rule()
+    def _test_rows_are_true(cls) -> pl.Expr:
+        return ~(pl.col("flipped") & (pl.col("split") == "test"))
 
 
 class Dsat(_Pool):
