@@ -19,12 +19,13 @@ import numpy as np
 import polars as pl
 
 from drift import cli, tables
+from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts
 from drift.data.prefetch import mapped
 from drift.data.similarity import clusters, signatures
 from drift.ledger import LedgerBook
 from drift.settings.base import Settings
-from drift.settings.data import ContaminationSettings, LabelNoiseSettings, PoolsSettings
+from drift.settings.data import AllusionsSettings, ContaminationSettings, LabelNoiseSettings, PoolsSettings
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "corrections": tables.Corrections}
@@ -68,6 +69,7 @@ def choose(
         near_duplicates, groups = _compared(connection, settings)
         connection.register("near_duplicates", near_duplicates)
         connection.register("groups", groups)
+        connection.register("allusions", _allusions(connection, settings.allusions))
         connection.execute(_sql("caps"))
         connection.register("test_groups", _test_groups(connection, settings))
         connection.execute(_sql("split"))
@@ -76,7 +78,7 @@ def choose(
         ledger = pl.concat(book.table() for book in books.values())
         _check_training_rows(connection, ledger, settings)
         for pool, schema in SCHEMAS.items():
-            written = tables.write_batches(_rows(connection, pool), schema, paths[pool])
+            written = tables.write_batches(_rows(connection, pool, settings.allusions), schema, paths[pool])
             if books[pool].rows != written:
                 raise AssertionError(f"pool {pool}: {written} rows were taken, but the ledger leaves {books[pool].rows}")
     return quarantine, ledger
@@ -236,6 +238,28 @@ def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
             return rows.select("conversation_id", "group_key")
 
 
+def _allusions(connection: duckdb.DuckDBPyConnection, settings: AllusionsSettings) -> pl.DataFrame:
+    """prompt_id, train and test of the corrections that open with words on the feedback: whether
+    such a one is unfit for that side."""
+    replies = """
+        SELECT prompt_id, replied.response AS rejected, followed.response AS chosen
+        FROM candidates
+        JOIN candidate_turns AS replied USING (conversation_id, turn)
+        JOIN candidate_turns AS followed
+            ON followed.conversation_id = candidates.conversation_id AND followed.turn = candidates.turn + 1
+        WHERE pool = 'corrections' AND reason IS NULL
+    """
+    found = [pl.DataFrame(schema={"prompt_id": pl.String, "train": pl.Boolean, "test": pl.Boolean})]
+    for batch in _batches(connection, replies):
+        for prompt_id, rejected, chosen in batch.iter_rows():
+            if alludes(chosen):
+                left = without_allusion(chosen)
+                unfit = {"keep": False, "drop": True, "strip": left is None or left == rejected.strip()}
+                sides = {side: [unfit[mode]] for side, mode in settings.model_dump().items()}
+                found.append(pl.DataFrame({"prompt_id": [prompt_id], **sides}))
+    return pl.concat(found)
+
+
 def _test_groups(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> pl.DataFrame:
     """pool and group_key of the groups that are picked for the test side: in their order, each that
     does not bring in more conversations than are left to find."""
@@ -249,17 +273,28 @@ def _test_groups(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings)
     return pl.DataFrame(picked, schema={"pool": pl.String, "group_key": pl.String}, orient="row")
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, pool: str) -> Iterator[pl.DataFrame]:
+def _rows(connection: duckdb.DuckDBPyConnection, pool: str, allusions: AllusionsSettings) -> Iterator[pl.DataFrame]:
     """The rows that a pool takes, with their texts, in the order of prompt_id, some at a time."""
     first = 0
     while True:
         for name, value in {"pool": pool, "first_row": first, "rows_at_a_time": ROWS_AT_A_TIME}.items():
             _set_variable(connection, name, value)
         rows = connection.sql(_sql("rows")).pl()
-        yield rows.rename(REPLIES[pool])
+        named = rows.rename(REPLIES[pool])
+        yield _stripped(named, allusions) if pool == "corrections" else named
         first += rows.height
         if rows.height < ROWS_AT_A_TIME:
             return
+
+
+def _stripped(rows: pl.DataFrame, settings: AllusionsSettings) -> pl.DataFrame:
+    """Corrections with `alludes`, and without words on the feedback on the sides that are stripped
+    of them."""
+    said = rows.select("split", "chosen").rows()
+    left = [without_allusion(chosen) if getattr(settings, split) == "strip" else chosen for split, chosen in said]
+    return rows.with_columns(
+        alludes=pl.Series([alludes(chosen) for _, chosen in said], dtype=pl.Boolean), chosen=pl.Series(left, dtype=pl.String)
+    )
 
 
 def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:

@@ -1,8 +1,9 @@
 -- What all pools do alike with their candidates before the split: no benchmark prompt, no
 -- near-duplicate, a few of each conversation, user and template. Each step ranks only what the steps
 -- before it left: partitions hold rows with and without a reason apart. Texts are compared in pools.py;
--- its tables quarantine, near_duplicates (pool, prompt_id) and groups (conversation_id, group_key,
--- wider_key) say which were found.
+-- its tables quarantine, near_duplicates (pool, prompt_id), groups (conversation_id, group_key,
+-- wider_key) and allusions (prompt_id, train, test: of corrections, whether they are unfit for a side)
+-- say which were found.
 
 -- A place in the order in which rows are picked: by a seeded hash, which depends on neither the file
 -- nor the other rows, or the oldest first.
@@ -79,6 +80,7 @@ SELECT
     CASE getvariable('pick') WHEN 'hash' THEN place(NULL, group_key) ELSE min(place(timestamp, prompt_id)) END AS place
 FROM (SELECT *, count(DISTINCT conversation_id) OVER (PARTITION BY group_key) AS group_conversations FROM few WHERE NOT flipped)
 WHERE reason IS NULL
+    AND NOT (pool = 'corrections' AND prompt_id IN (SELECT prompt_id FROM allusions WHERE test))
     AND group_conversations
         <= CASE pool WHEN 'dsat' THEN getvariable('test_conversations') WHEN 'corrections' THEN getvariable('test_correction_conversations') END
 GROUP BY pool, group_key;

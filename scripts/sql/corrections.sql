@@ -5,7 +5,9 @@ CREATE TYPE corrections_reason AS ENUM (
     'not labelled DSAT',
     'the user said nothing of it',
     'the next reply is not labelled SAT',
-    'the next reply is the same text'
+    'the next reply is the same text',
+    -- Which side a correction is unfit for is known before the split, but counts after it.
+    'chosen reply opens with words on the feedback'
 );
 
 CREATE TEMP VIEW corrections_choices AS

@@ -27,6 +27,9 @@ as_many_as_asked_for AS (
                 THEN reason
             WHEN pool <> 'sat' AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
                 THEN 'held out for another pool'
+            WHEN pool = 'corrections'
+                AND prompt_id IN (SELECT prompt_id FROM allusions WHERE CASE split WHEN 'test' THEN test ELSE train END)
+                THEN 'chosen reply opens with words on the feedback'
         END AS reason
     FROM sides
 ),

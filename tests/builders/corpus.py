@@ -4,12 +4,13 @@ import polars as pl
 
 import pools
 from drift import tables
-from drift.config import Decontamination, Filters, LabelNoise
+from drift.config import CorrectionAllusions, Decontamination, Filters, LabelNoise
 from drift.settings.data import PoolsSettings
 
 SETTINGS = {
     "labeler": "words",
     "label_noise": LabelNoise().model_dump(),
+    "allusions": CorrectionAllusions().model_dump(),
     "seed": 42,
     "pick": "hash",
     "test_conversations": 0,

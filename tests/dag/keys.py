@@ -90,6 +90,8 @@ KEYS = {
     "data.label_noise.sat": (0.1, {"pools"}),
     "data.label_noise.corrections": (0.1, {"pools"}),
     "data.label_noise.drawn_from": ("neutral", {"pools"}),
+    "data.allusions.train": ("keep", {"pools"}),
+    "data.allusions.test": ("keep", {"pools"}),
     "data.filters.languages": (["English"], {"pools", "label_requests"}),
     "data.filters.drop_toxic": (False, {"pools"}),
     "data.filters.drop_redacted": (True, {"pools"}),

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from drift import plugins
-from drift.config.base import MAX_SEED, Endpoint, Name, Section, kind_of, one_answerer, unknown
+from drift.config.base import MAX_SEED, Allusions, Endpoint, Name, Section, kind_of, one_answerer, unknown
 
 
 class Source(Section):
@@ -110,6 +110,18 @@ class LabelFile(Section):
     strata: str | None = Field(None, description="local file of stratum and stratum_size by id and turn, for re-weighting")
 
 
+class CorrectionAllusions(Section):
+    """Corrections whose chosen reply opens with words on the feedback ('I apologize for the
+    confusion.'), which their prompt does not show.
+
+    keep: as logged; strip: without these sentences; drop: not at all. What is stripped and leaves
+    less than 40 characters, or the rejected reply, is dropped.
+    """
+
+    train: Allusions = Field("strip", description="in the warm-up's pairs, where they teach to apologize on plain prompts")
+    test: Allusions = Field("strip", description="in the held-out corrections, where they reward the same habit")
+
+
 class LabelNoise(Section):
     """False rows among the training rows, to measure what wrong labels cost.
 
@@ -144,6 +156,7 @@ class Data(Section):
     labeler: str = Field("lexical", description="whose labels make the pairs")
     label_files: dict[Name, LabelFile] = Field({}, description="labels to compare the labelers with")
     label_noise: LabelNoise = LabelNoise()
+    allusions: CorrectionAllusions = CorrectionAllusions()
     filters: Filters = Filters()
     decontamination: Decontamination = Decontamination()
     pick: Literal["hash", "first"] = Field(

@@ -2,7 +2,17 @@
 
 from pydantic import Field
 
-from drift.config import Data, Decontamination, Filters, Labeler, LabelFile, LabelNoise, Source
+from drift.config import (
+    Allusions,
+    CorrectionAllusions,
+    Data,
+    Decontamination,
+    Filters,
+    Labeler,
+    LabelFile,
+    LabelNoise,
+    Source,
+)
 from drift.settings.base import Settings, like
 
 
@@ -90,11 +100,19 @@ class LabelNoiseSettings(Settings):
     drawn_from: str = like(LabelNoise, "drawn_from")
 
 
+class AllusionsSettings(Settings):
+    """What becomes of corrections that open with words on the feedback, side by side."""
+
+    train: Allusions = like(CorrectionAllusions, "train")
+    test: Allusions = like(CorrectionAllusions, "test")
+
+
 class PoolsSettings(Settings):
     """Of pools.py: which replies become rows of a pool, and which of those are kept for testing."""
 
     labeler: str = like(Data, "labeler")
     label_noise: LabelNoiseSettings = Field(description="false rows among the training rows")
+    allusions: AllusionsSettings = Field(description="corrections that open with words on the feedback")
     filters: FilterSettings = Field(description="what a reply must be to become a row of a pool")
     decontamination: ContaminationSettings = Field(description="when a conversation holds a benchmark's prompt")
     pick: str = like(Data, "pick")

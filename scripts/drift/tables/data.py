@@ -111,7 +111,11 @@ class Corrections(_Pool):
 
     rejected = dy.String(description="the reply that the user was unhappy with")
     feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
-    chosen = dy.String(description="the revised reply, which the user was satisfied with")
+    chosen = dy.String(description="the revised reply, which the user was satisfied with; see data.allusions")
+    alludes = dy.Bool(
+        description="the revised reply, as logged, opens with words on the feedback, which the prompt does not show; a rough "
+        "measure, in English alone"
+    )
 
 
 class Quarantine(dy.Schema):
