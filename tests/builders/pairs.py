@@ -83,6 +83,7 @@ def pair_row(pair_id: str, token_ids: dict[str, list[int]], **columns) -> dict:
         "rejected_finish": None,
         **{f"{side}_token_ids": token_ids[side] for side in ("chosen", "rejected")},
         **{f"{side}_tokens": len(token_ids[side]) for side in ("chosen", "rejected")},
+        "alludes": False,
     } | columns
 
 

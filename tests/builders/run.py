@@ -91,7 +91,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
         first = {**row, "prompt_id": f"{conversation}/0", "turn": 0, "prompt": chat(texts[0])}
         first |= {"rejected": texts[1], "feedback": texts[2]}
         pools["dsat"].append(first | label)
-        pools["corrections"].append(first | {"chosen": texts[3] + " better"})
+        pools["corrections"].append(first | {"chosen": texts[3] + " better", "alludes": number % 6 == 0})
         second = {**row, "prompt_id": f"{conversation}/1", "turn": 1, "prompt": chat(*texts[:3])}
         pools["sat"].append(second | label | {"chosen": texts[3], "feedback": texts[4]})
     write(turns, tables.Turns, root / "data/turns.parquet")
@@ -119,6 +119,7 @@ def exchange(conversation: str, turn: int, texts: list[str]) -> dict:
         "user": user,
         "response": response,
         "feedback": after[0] if after else None,
+        "starts_over": False,
         "flags": [],
     }
 

@@ -51,7 +51,8 @@ def test_the_papers_run_has_none_of_our_safe_defaults(paper):
     limits = ("near_duplicates", "max_per_user", "max_per_template")
     assert [filters[name] for name in limits] == [None] * 3
     assert set(paper["data"]["decontamination"].values()) == {None}
-    assert (paper["data"]["pick"], paper["prompting"]["style"], paper["data"]["label_noise"]) == ("first", "paper", 0.0)
+    assert (paper["data"]["pick"], paper["prompting"]["style"]) == ("first", "paper")
+    assert set(paper["data"]["allusions"].values()) == {"keep"}
 
 
 def test_the_papers_run_trains_by_the_released_values(paper):

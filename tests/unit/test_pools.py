@@ -34,6 +34,15 @@ def test_the_prompt_is_all_that_was_said_before_the_reply(corpus):
     assert (row["rejected"], row["feedback"], row["chosen"]) == ("four", "no", "five")
 
 
+def test_a_prompt_begins_where_the_conversation_last_started_over(corpus):
+    corpus.add("a", "one", ("two", "one", "DSAT"), ("three", "who?", "SAT"), ("four", "no", "DSAT"), system="be brief")
+    corpus.turns[1]["starts_over"] = True
+    chosen, _ = corpus.choose(max_chars=len("be brief" + "one" + "three" + "who?" + "four"))
+    told = {row["turn"]: [m["content"] for m in row["prompt"]] for pool in ("dsat", "sat") for row in chosen[pool].to_dicts()}
+    assert told == {0: ["be brief", "one"], 1: ["be brief", "one"], 2: ["be brief", "one", "three", "who?"]}
+    assert chosen["corrections"].select("rejected", "chosen").rows() == [("two", "three")]
+
+
 def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):
     corpus.add("kept", "aa", ("bb", "no", "DSAT"))
     corpus.add("copy", "aa", ("bb", "wrong", "DSAT"))
@@ -199,19 +208,6 @@ def test_a_correction_that_answers_a_benchmark_prompt_is_quarantined(corpus, tmp
     assert ids(chosen["dsat"]) == {"s:plain/0", "s:held/0"}
     held = corpus.quarantine.select("pool", "prompt_id", "how").rows()
     assert held == [("corrections", "s:held/0", "coverage"), ("sat", "s:held/1", "coverage")]
-
-
-def test_label_noise_flips_a_seeded_share_of_the_labels(corpus):
-    for number in range(200):
-        corpus.add(f"c{number}", f"question {number}", (f"r{number}", "no", "DSAT"))
-    clean, half, most = (corpus.choose(label_noise=noise)[0] for noise in (0.0, 0.3, 0.8))
-    assert clean["dsat"].height == 200
-    assert not clean["dsat"]["flipped"].any()
-    assert half["sat"]["flipped"].all()
-    assert 35 <= half["sat"].height <= 85
-    assert half["sat"].height + half["dsat"].height == 200
-    assert ids(half["sat"]) < ids(most["sat"])
-    assert ids(corpus.choose(label_noise=0.3, seed=7)[0]["sat"]) != ids(half["sat"])
 
 
 def test_a_setting_that_is_missing_is_named(corpus, tmp_path):

@@ -4,8 +4,8 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 (config.schema.json) is generated from these classes: `make schema`.
 """
 
-from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
-from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config.base import Allusions, ConfigError, Endpoint, Model, Section, kind_of
+from drift.config.data import CorrectionAllusions, Data, Decontamination, Filters, Labeler, LabelFile, LabelNoise, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe
@@ -14,9 +14,11 @@ from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampli
 
 __all__ = [
     "SELF",
+    "Allusions",
     "Benchmark",
     "Config",
     "ConfigError",
+    "CorrectionAllusions",
     "Data",
     "Decoding",
     "Decontamination",
@@ -27,6 +29,7 @@ __all__ = [
     "Filters",
     "Judge",
     "LabelFile",
+    "LabelNoise",
     "Labeler",
     "Lora",
     "Model",

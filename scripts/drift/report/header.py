@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drift.config import Config, Section
+from drift.config.recipes import POOLS
 from drift.judging.families import kinships
 from drift.labelers.lexical import CHECKED
 from drift.metrics.display import percent
@@ -45,8 +46,11 @@ def notices(config: Config, gates: GateSummary) -> list[Notice]:
     if config.data.labelers[config.data.labeler].kind == "lexical":
         text = f"Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model. {CHECKED}"
         shown.append(Notice("Labels", text, "note"))
-    if noise := config.data.label_noise:
-        text = f"{percent(noise)} of the DSAT and SAT labels were flipped on purpose (data.label_noise)."
+    noise = config.data.label_noise
+    if shares := {pool: share for pool in POOLS if (share := getattr(noise, pool))}:
+        rows = ", ".join(f"{percent(share)} of {pool}" for pool, share in shares.items())
+        replies = "replies that were labelled NEUTRAL" if noise.drawn_from == "neutral" else "replies with the opposite label"
+        text = f"Training rows that are false on purpose, made of {replies} (data.label_noise): {rows}. Held-out rows are not."
         shown.append(Notice("Label noise", text, "warning"))
     if gates.failed:
         text = f"{len(gates.failed)} of {gates.total} correctness gates failed; do not trust the policies below."

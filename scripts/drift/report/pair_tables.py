@@ -87,15 +87,17 @@ class DroppedTable:
 
     policies: list[Policy]
     kept: list[int]
+    alluding: list[int]  # of the pairs, those whose chosen reply opens with words on feedback
     reasons: list[tuple[str, list[int]]]  # the commonest first
 
 
 def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
     """The pairs and the dropped prompts of every configured policy."""
     policy = "model, method, iteration, seed"
-    made = configured(catalog.query(f"SELECT {policy}, count(*) AS n FROM pairs GROUP BY ALL"), config)
+    pairs = f"SELECT {policy}, count(*) AS n, count(*) FILTER (alludes) AS alluding FROM pairs GROUP BY ALL"
+    made = configured(catalog.query(pairs), config)
     lost = configured(catalog.query(f"SELECT {policy}, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
-    kept = Counter({Policy.of(row): row["n"] for row in made})
+    kept, alluding = (Counter({Policy.of(row): row[count] for row in made}) for count in ("n", "alluding"))
     reasons: dict[str, Counter[Policy]] = {}
     for row in lost:
         reasons.setdefault(row["reason"], Counter())[Policy.of(row)] = row["n"]
@@ -104,5 +106,6 @@ def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
     return DroppedTable(
         policies,
         [kept[policy] for policy in policies],
+        [alluding[policy] for policy in policies],
         [(reason, [counts[policy] for policy in policies]) for reason, counts in ordered],
     )

@@ -2,7 +2,17 @@
 
 from pydantic import Field
 
-from drift.config import Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config import (
+    Allusions,
+    CorrectionAllusions,
+    Data,
+    Decontamination,
+    Filters,
+    Labeler,
+    LabelFile,
+    LabelNoise,
+    Source,
+)
 from drift.settings.base import Settings, like
 
 
@@ -81,11 +91,28 @@ class ContaminationSettings(Settings):
     coverage: float | None = like(Decontamination, "coverage")
 
 
+class LabelNoiseSettings(Settings):
+    """How many training rows of each pool are false on purpose, and what they are made of."""
+
+    dsat: float = like(LabelNoise, "dsat")
+    sat: float = like(LabelNoise, "sat")
+    corrections: float = like(LabelNoise, "corrections")
+    drawn_from: str = like(LabelNoise, "drawn_from")
+
+
+class AllusionsSettings(Settings):
+    """What becomes of corrections that open with words on the feedback, side by side."""
+
+    train: Allusions = like(CorrectionAllusions, "train")
+    test: Allusions = like(CorrectionAllusions, "test")
+
+
 class PoolsSettings(Settings):
     """Of pools.py: which replies become rows of a pool, and which of those are kept for testing."""
 
     labeler: str = like(Data, "labeler")
-    label_noise: float = like(Data, "label_noise")
+    label_noise: LabelNoiseSettings = Field(description="false rows among the training rows")
+    allusions: AllusionsSettings = Field(description="corrections that open with words on the feedback")
     filters: FilterSettings = Field(description="what a reply must be to become a row of a pool")
     decontamination: ContaminationSettings = Field(description="when a conversation holds a benchmark's prompt")
     pick: str = like(Data, "pick")

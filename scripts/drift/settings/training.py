@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from drift.config import Allusions
 from drift.config.training import (
-    Allusions,
     Carry,
     Diagnostics,
     Launcher,

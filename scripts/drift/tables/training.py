@@ -94,6 +94,10 @@ class Pairs(dy.Schema):
     rejected_token_ids = dy.List(dy.Int32(), description="y- as rendered and checked, end of turn included")
     chosen_tokens = dy.Int32(description="length of y+ in tokens, end of turn included")
     rejected_tokens = dy.Int32(description="length of y- in tokens, end of turn included")
+    alludes = dy.Bool(
+        description="y+, as sampled or as the pool has it, opens with words on feedback that x does not show; a rough measure, "
+        "in English alone"
+    )
 
     @dy.rule()
     def _sides_differ(cls) -> pl.Expr:

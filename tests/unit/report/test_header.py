@@ -1,6 +1,6 @@
 """What a reader must know comes before any number."""
 
-from drift.config import Config, load
+from drift.config import Config, LabelNoise, load
 from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import Gate, GateSummary
 from drift.report.header import facts, judge_notices, notices, rounding_notices, versions
@@ -12,9 +12,11 @@ PASSED = GateSummary([])
 
 
 def test_label_noise_is_named():
-    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"label_noise": 0.25})})
+    noise = LabelNoise(dsat=0.25, drawn_from="neutral")
+    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"label_noise": noise})})
     (notice,) = (one for one in notices(config, PASSED) if one.title == "Label noise")
-    assert notice.text.startswith("25.0%")
+    assert "25.0% of dsat. " in notice.text
+    assert "NEUTRAL" in notice.text
 
 
 def test_trusted_judge_is_not_warned_about():
