@@ -21,7 +21,7 @@ def build_run(root: Path) -> Path:
     log-probabilities."""
     random = np.random.default_rng(7)
     items = [f"t{number:02}" for number in range(N)]
-    rows = [{"prompt_id": item, "prompt": [{"role": "user", "content": "?"}], "baseline": "No."} for item in items]
+    rows = [{"prompt_id": item, "cluster": item, "prompt": [{"role": "user", "content": "?"}], "baseline": "No."} for item in items]
     tables.write_table(frame(rows, tables.Tasks), tables.Tasks, root / "data/benchmarks/heldout.parquet")
     for number, policy in enumerate(POLICIES):
         evaluated = root / policy / "eval"

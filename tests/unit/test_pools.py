@@ -171,7 +171,7 @@ def test_of_near_duplicates_one_stays(corpus):
 def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_evidence(corpus, tmp_path):
     secret = "Name the seven rivers that cross the old border and say in which year each of them was first bridged"
     tasks = [("t1", secret), ("named", "Another question that nobody asks?")]
-    rows = [{"prompt_id": name, "prompt": [{"role": "user", "content": text}]} for name, text in tasks]
+    rows = [{"prompt_id": name, "cluster": name, "prompt": [{"role": "user", "content": text}]} for name, text in tasks]
     path = tmp_path / "bench.parquet"
     tables.write_table(pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
     corpus.add("clean", "something else", ("r", "no", "DSAT"))

@@ -44,7 +44,7 @@ class Benchmark(Protocol):
 
     def task(self, record: dict[str, Any]) -> dict[str, Any] | None:
         """The task of a record of the task file, as columns of Tasks without prompt_id; None where
-        it is not a task of this benchmark."""
+        it is not a task of this benchmark. Without `cluster` the task is a cluster by itself."""
 
 
 class Extras(Protocol):
