@@ -1,7 +1,5 @@
 """Tests find what is there and nothing else, and corrections are those of their authors."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
@@ -60,9 +58,11 @@ def test_seeds_are_exchanged_together():
 
 
 def test_exchanges_come_in_blocks_of_bounded_size_and_are_as_many_as_asked():
-    blocks = list(significance.exchanges(1_000_000, 10, 1))
-    assert [len(block) for block in blocks] == [4, 4, 2]
-    assert not any(np.array_equal(one, other) for one, other in pairwise(blocks[:2]))
+    keys = np.arange(1_000_000)
+    for names in (keys, keys // 500_000):  # whether items or clusters are many
+        blocks = list(significance.exchanges(resampling.Clusters(keys, names), 10, 1))
+        assert [len(block) for block in blocks] == [4, 4, 2]
+        assert blocks[0].shape[1] == names.max() + 1
 
 
 def test_p_does_not_depend_on_what_else_is_tested():

@@ -9,7 +9,7 @@ from drift.metrics.resampling import Clusters, Statistic
 
 # The least number of exchanges: the smallest p-value is about its inverse.
 PERMUTATIONS = 10_000
-# Numbers of one block of exchanges: 32 MB, however many clusters and exchanges there are.
+# Numbers of one block of exchanges: 32 MB, however many items and exchanges there are.
 _BLOCK = 4_000_000
 # Permuted differences this close to the observed one are equal but for rounding.
 _SAME = 1e-9
@@ -33,7 +33,7 @@ def permutation_p(compared: Sequence[Compared], clusters: Clusters, permutations
     """
     observed = [abs(float(_difference(pairs, clusters, np.zeros((1, clusters.count)))[0])) for pairs in compared]
     extreme = np.zeros(len(compared), dtype=np.int64)
-    for swapped in exchanges(clusters.count, permutations, seed):
+    for swapped in exchanges(clusters, permutations, seed):
         for number, pairs in enumerate(compared):
             if observed[number] > 0:
                 permuted = np.abs(_difference(pairs, clusters, swapped))
@@ -49,11 +49,12 @@ def _difference(pairs: Compared, clusters: Clusters, swapped: np.ndarray) -> np.
     return np.mean([one.permuted(other, clusters.spread(swapped, one.keys)) for one, other in pairs], axis=0)
 
 
-def exchanges(clusters: int, permutations: int, seed: int) -> Iterator[np.ndarray]:
-    """Which clusters are exchanged, 0 or 1, in each of `permutations`: in blocks, (p, clusters)."""
-    generator, rows = np.random.default_rng(seed), max(1, _BLOCK // max(clusters, 1))
+def exchanges(clusters: Clusters, permutations: int, seed: int) -> Iterator[np.ndarray]:
+    """Which clusters are exchanged, 0 or 1, in each of `permutations`: in blocks, (p, clusters), of
+    which no more than _BLOCK numbers become once they are spread over the items."""
+    generator, rows = np.random.default_rng(seed), max(1, _BLOCK // max(len(clusters.keys), 1))
     for start in range(0, permutations, rows):
-        size = min(rows, permutations - start), clusters
+        size = min(rows, permutations - start), clusters.count
         yield generator.integers(2, size=size, dtype=np.int8).astype(np.float64)
 
 
