@@ -48,7 +48,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
     )
     gates, costs = gate_summary(catalog, config), policy_costs(catalog, config)
     validation = catalog.query("SELECT * FROM validation")
-    judged = behaviours(scores, validation, config)
+    judged = behaviours([row for row in scores if row["seed"] == 0], validation, config)
     return {
         "run": config.run,
         "several_models": len(config.models) > 1,
