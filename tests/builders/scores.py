@@ -52,17 +52,15 @@ def build_run(root: Path, policies: Sequence[str] = POLICIES) -> Path:
 
 def write_corrections(root: Path, pairs: list[str]) -> None:
     """Held-out corrections of these names, each of a user of its own."""
-    texts = {
+    same = {
         "source": "s",
         "rejected": "No.",
         "chosen": "Yes.",
         "feedback": "Wrong.",
         "prompt": [{"role": "user", "content": "?"}],
     }
-    rows = [
-        {"prompt_id": pair, "conversation_id": pair, "turn": 0, "split": "test", "cluster": pair, "flipped": False} | texts
-        for pair in pairs
-    ]
+    same |= {"turn": 0, "split": "test", "flipped": False, "alludes": False}
+    rows = [{"prompt_id": pair, "conversation_id": pair, "cluster": pair} | same for pair in pairs]
     tables.write_table(frame(rows, tables.Corrections), tables.Corrections, root / "data/corrections.parquet")
 
 
