@@ -24,6 +24,7 @@ try:
     RESULTS = f"results/{config['run']}"
     paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")
+    evaluation = Evaluation(config, paths)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -36,7 +37,6 @@ inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
 benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
-evaluation = Evaluation(config, paths)
 # The model of a judge, as inputs of the rules that ask it.
 judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]

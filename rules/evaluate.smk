@@ -267,6 +267,7 @@ rule scores:
     """Score every policy, with bootstrap intervals, and compare the policies."""
     input:
         tasks=evaluation.tasks,
+        corrections=paths.corrections,
         files=[inputs.file(address) for address in evaluation.file_addresses],
         responses=evaluation.responses,
         judgments=evaluation.judgments,
@@ -289,6 +290,7 @@ rule scores:
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/scores.py {params.tables:q} \
+            --corrections {input.corrections:q} \
             --settings {params.settings:q} \
             --scores {output.scores:q} \
             --comparisons {output.comparisons:q} > {log:q} 2>&1

@@ -24,7 +24,7 @@ def responses(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame
 def tasks(prompts: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
     """Tasks: one for each prompt of `answered` (Responses), without what only benchmarks have."""
     columns = Tasks.create_empty().schema
-    rows = prompts.join(answered, on="prompt_id", how="semi").select("prompt_id", "prompt")
+    rows = prompts.join(answered, on="prompt_id", how="semi").select("prompt_id", "cluster", "prompt")
     missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns]
     return rows.with_columns(missing)
 

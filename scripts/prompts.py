@@ -27,7 +27,7 @@ def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     if "baseline" in rows.columns:
         # Of a task the policy sees the prompt alone: the replies that its own is compared with must
         # not decide how the prompt is trimmed.
-        rows = rows.select("prompt_id", "prompt", split=pl.lit("test"))
+        rows = rows.select("prompt_id", "cluster", "prompt", split=pl.lit("test"))
     absent = [
         pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected", "feedback") if name not in rows.columns
     ]
@@ -37,7 +37,7 @@ def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.with_columns(absent)
         .with_columns(stripped)
-        .select("prompt_id", "split", "prompt", "chosen", "rejected", "feedback")
+        .select("prompt_id", "split", "cluster", "prompt", "chosen", "rejected", "feedback")
     )
 
 

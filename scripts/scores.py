@@ -1,25 +1,27 @@
 """Turn what policies answered, how they were judged, and their log-probabilities into scores with
 intervals, and compare the policies.
 
-Reads:  the Tasks of every benchmark (--tasks) and the files that its metrics need (--file); of
-        every policy (--policy) its Responses to each benchmark (--responses), the Judgments of each
-        judge about these (--judgments), and its Logps of the held-out corrections (--logps).
-        Further ones are not read: the settings say which benchmarks and judges there are.
-Writes: Scores (--scores) and Comparisons (--comparisons).
+Reads:  the Tasks of every benchmark (--tasks) and the files that its metrics need (--file); the
+        Corrections (--corrections); of every policy (--policy) its Responses to each benchmark
+        (--responses), the Judgments of each judge about these (--judgments), and its Logps of the
+        held-out corrections (--logps). Further ones are not read: the settings say which benchmarks
+        and judges there are.
+Writes: Scores (--scores) and Comparisons (--comparisons). A method's policies of several seeds have
+        a score each, and their mean one as seed 0; comparisons are of the means.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from drift import benchmarks, cli, tables
-from drift.metrics import answer_metrics, judge_metrics, pair_metrics, resampling
-from drift.metrics.comparisons import Policy, Scored, contrasts
+from drift.metrics import answer_metrics, pair_metrics, resampling, shown
+from drift.metrics.comparisons import Family, Measure, Policy, Replicated, Resampling, contrasts
 from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.settings.evaluation import ScoresSettings
 
@@ -31,6 +33,7 @@ class Files:
     """Where the tables are that scores are made of: by benchmark, or by a policy's name first."""
 
     tasks: dict[str, Path]
+    corrections: Path
     responses: dict[tuple[str, str], Path]
     judgments: dict[tuple[str, str, str], Path]
     logps: dict[str, Path]
@@ -40,14 +43,13 @@ class Files:
 
 @dataclass(frozen=True)
 class Measured:
-    """A statistic of a policy, and what it is of."""
+    """A number of one policy with its replicates, and what it is of; `statistic` is None where it
+    takes all policies together."""
 
-    benchmark: str
-    judge: str
-    metric: str
-    statistic: resampling.Statistic
-    # Items that there are; the statistic has those with a verdict.
-    total: int
+    statistic: resampling.Statistic | None
+    value: float  # NaN where it is not defined
+    replicates: np.ndarray | None  # None: it has no interval
+    n: int  # items behind it
     samples: Samples
 
 
@@ -58,7 +60,14 @@ class Run:
         self.policies, self.settings, self._files = policies, settings, files
         self.tasks = {name: self._read(tables.Tasks, files.tasks, "--tasks", name) for name in settings.benchmarks}
 
-    def measured(self, name: str) -> Iterator[Measured]:
+    @cached_property
+    def clusters(self) -> dict[str, resampling.Clusters]:
+        """Of every benchmark, and of the held-out corrections, which items belong together."""
+        corrections = tables.read_table(tables.Corrections, self._files.corrections)
+        items = self.tasks | {HELDOUT_PAIRS: corrections.filter(split="test")}
+        return {name: resampling.Clusters.of(rows["prompt_id"], rows["cluster"]) for name, rows in items.items()}
+
+    def measured(self, name: str) -> Iterator[tuple[Measure, Measured]]:
         """Every statistic of the policy of that name."""
         for benchmark, row in self.settings.benchmarks.items():
             tasks = self.tasks[benchmark]
@@ -70,10 +79,20 @@ class Run:
                 by_judge[judge] = by_sample(judgments, measure) if len(judgments) else {}
             for judge, statistics in by_judge.items():
                 for metric, (statistic, samples) in statistics.items():
-                    yield Measured(benchmark, judge, metric, statistic, len(tasks), samples)
+                    yield (benchmark, judge, metric), self._replicated(benchmark, statistic, samples)
         logps, base = (self._logps(policy) for policy in (name, self.base_of(name)))
         for metric, statistic in pair_metrics.pair_statistics(logps, base, self.settings.beta).items():
-            yield Measured(HELDOUT_PAIRS, UNJUDGED, metric, statistic, len(logps), [statistic.value()])
+            yield (HELDOUT_PAIRS, UNJUDGED, metric), self._replicated(HELDOUT_PAIRS, statistic, [statistic.value()])
+
+    def _replicated(self, benchmark: str, statistic: resampling.Statistic, samples: Samples) -> Measured:
+        n = len(statistic.keys)
+        replicates = resampling.bootstrap(statistic, self.settings.bootstrap, self.settings.seed, self.clusters[benchmark])
+        return Measured(statistic, statistic.value() if n else np.nan, replicates, n, samples)
+
+    def effective_clusters(self, benchmark: str, measured: Measured) -> float:
+        """The effective number of clusters behind a number."""
+        clusters = self.clusters[benchmark]
+        return clusters.effective(clusters.keys if measured.statistic is None else measured.statistic.keys)
 
     def base_of(self, name: str) -> str:
         """The name of the base model of a policy: of the same model, iteration -1."""
@@ -114,85 +133,108 @@ def by_sample(
     }
 
 
-def summarise(scored: Scored, total: int, samples: Samples) -> dict:
-    """A statistic's value with its interval, how many of `total` items are behind it, and its
-    spread over `samples`' values."""
-    value = scored.statistic.value() if len(scored.statistic.keys) else np.nan
-    defined = not np.isnan(value)
-    low, high = (resampling.interval(scored.replicates) if defined else None) or (None, None)
+def summarise(each: Sequence[Measured], total: int, clusters: float, seed: int) -> dict:
+    """The columns of a score that is the mean over seeds, or of one seed; `total`: items that there
+    are, `clusters`: the effective number behind it, `seed`: of the resampling."""
+    values = [one.value for one in each]
+    defined = not np.isnan(values).any()
+    ends = None
+    if defined and all(one.replicates is not None for one in each):
+        ends = resampling.interval_over_seeds(values, [one.replicates for one in each], clusters, seed)
+    low, high = ends or (None, None)
+    spreads = [np.std(one.samples, ddof=1) for one in each if len(one.samples) > 1]
     return {
-        "value": value if defined else None,
+        "value": float(np.mean(values)) if defined else None,
         "low": low,
         "high": high,
-        "n": len(scored.statistic.keys),
+        "n": min(one.n for one in each),
         "total": total,
-        "samples": len(samples),
-        "spread": float(np.std(samples, ddof=1)) if len(samples) > 1 else None,
+        "samples": max(len(one.samples) for one in each),
+        "spread": float(np.mean(spreads)) if spreads else None,
+        "seeds": len(each),
+        "seed_spread": float(np.std(values, ddof=1)) if defined and len(each) > 1 else None,
     }
 
 
 def score(run: Run) -> tuple[list[dict], list[dict]]:
     """Rows of Scores and of Comparisons."""
-    settings = run.settings
-    rows, scored = [], {}
+    by_seed: dict[tuple[Policy, *Measure], dict[int, Measured]] = {}
     for name, policy in run.policies.items():
-        is_base = name == run.base_of(name)
-        for one in run.measured(name):
-            replicates = resampling.bootstrap(one.statistic, settings.bootstrap, settings.seed)
-            known = scored[policy, one.benchmark, one.judge, one.metric] = Scored(one.statistic, replicates)
-            row = summarise(known, one.total, one.samples)
-            if is_base and one.benchmark == HELDOUT_PAIRS and one.metric not in pair_metrics.ABSOLUTE:
-                # Measured from the base model itself: 0 by definition, or nothing.
-                row |= dict.fromkeys(("value", "low", "high"))
-            rows.append({**policy_columns(policy), "benchmark": one.benchmark, "judge": one.judge, "metric": one.metric, **row})
-    rows += run_rows(run)
-    for row in rows:
-        benchmark = settings.benchmarks.get(row["benchmark"])
-        row["judge_prompt"] = benchmark and benchmark.judges.get(row["judge"])
-    compared = contrasts(list(run.policies.values()), scored, headlines(settings), settings.bootstrap, settings.seed)
+        for measure, measured in run.measured(name):
+            by_seed.setdefault((policy.over_seeds, *measure), {})[policy.seed] = measured
+    for policy, measure, measured in run_measures(run):
+        by_seed.setdefault((policy.over_seeds, *measure), {})[policy.seed] = measured
+
+    seeds_of: dict[Policy, set[int]] = {}
+    for policy in run.policies.values():
+        seeds_of.setdefault(policy.over_seeds, set()).add(policy.seed)
+    rows, scored = [], {}
+    for (policy, *measure), measured in by_seed.items():
+        for seed, one in measured.items():
+            if seed:
+                rows.append(score_row(run, replace(policy, seed=seed), tuple(measure), {seed: one}))
+        # A mean over some of the seeds would be one of other policies.
+        if measured.keys() == seeds_of[policy]:
+            rows.append(score_row(run, policy, tuple(measure), measured))
+            if all(one.statistic is not None for one in measured.values()):
+                scored[policy, *measure] = {seed: Replicated(one.statistic, one.replicates) for seed, one in measured.items()}
+    settings = run.settings
+    family = Family(settings.primary.metrics, settings.primary.against)
+    how = Resampling(run.clusters, settings.bootstrap, settings.seed)
+    compared = contrasts(list(run.policies.values()), scored, headlines(settings), family, settings.starts, how)
     return rows, compared
 
 
-def run_rows(run: Run) -> Iterator[dict]:
-    """Rows of the metrics that take all policies together."""
+def score_row(run: Run, policy: Policy, measure: Measure, measured: Mapping[int, Measured]) -> dict:
+    """A row of Scores."""
+    benchmark, judge, metric = measure
+    each, total = list(measured.values()), len(run.clusters[benchmark].keys)
+    row = summarise(each, total, min(run.effective_clusters(benchmark, one) for one in each), run.settings.seed)
+    if policy.iteration == -1 and benchmark == HELDOUT_PAIRS and metric not in pair_metrics.ABSOLUTE:
+        # Measured from the base model itself: nothing, by definition.
+        row |= dict.fromkeys(("value", "low", "high"))
+    kind = run.settings.benchmarks.get(benchmark)
+    return {
+        **{"model": policy.model, "method": policy.method, "iteration": policy.iteration, "seed": policy.seed},
+        **{"benchmark": benchmark, "judge": judge, "metric": metric, "judge_prompt": kind and kind.judges.get(judge)},
+        **row,
+    }
+
+
+def run_measures(run: Run) -> Iterator[tuple[Policy, Measure, Measured]]:
+    """What takes all policies together, every seed's being one."""
     settings = run.settings
     for benchmark, row in settings.benchmarks.items():
         together = benchmarks.run_metrics(row.kind)
         for judge in row.judges if together else ():
             judged = [run.judgments(name, benchmark, judge) for name in run.policies]
-            tasks = run.tasks[benchmark]
-            by_policy = together(judged, tasks, settings.bootstrap, settings.seed)
+            by_policy = together(judged, run.tasks[benchmark], settings.bootstrap, settings.seed)
             for policy, estimates in zip(run.policies.values(), by_policy, strict=True):
-                for metric, estimate in estimates.items():
-                    yield (
-                        policy_columns(policy)
-                        | {"benchmark": benchmark, "judge": judge, "metric": metric, "total": len(tasks), "samples": 1}
-                        | {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
-                    )
+                for metric, known in estimates.items():
+                    measured = Measured(None, known.value, known.replicates, known.n, [known.value])
+                    yield policy, (benchmark, judge, metric), measured
 
 
 def headlines(settings: ScoresSettings) -> set[str]:
     """The metrics by which policies are compared."""
     kinds = {row.kind for row in settings.benchmarks.values()}
-    shown = [*judge_metrics.METRICS, *pair_metrics.METRICS, *(one for kind in kinds for one in benchmarks.metrics_shown(kind))]
-    return {metric.name for metric in shown if metric.headline}
-
-
-def policy_columns(policy: Policy) -> dict:
-    """A policy's key columns."""
-    return {"model": policy.model, "method": policy.method, "iteration": policy.iteration, "seed": policy.seed}
+    metrics = [*shown.JUDGED, *shown.PAIRS, *(one for kind in kinds for one in benchmarks.metrics_shown(kind))]
+    return {metric.name for metric in metrics if metric.headline}
 
 
 def named_policies(values: Iterable[tuple[str, str, str, str, str]]) -> dict[str, Policy]:
     """Every --policy of the command line, by name."""
     policies = {}
     for name, model, method, iteration, seed in values:
+        option = f"--policy {name} {model} {method} {iteration} {seed}"
         try:
             policies[name] = Policy(model, method, int(iteration), int(seed))
         except ValueError as error:
+            raise cli.StageError(f"{option}: the iteration and the seed must be whole numbers") from error
+        if (policies[name].iteration > 0) != (policies[name].seed > 0):
             raise cli.StageError(
-                f"--policy {name} {model} {method} {iteration} {seed}: the iteration and the seed must be whole numbers"
-            ) from error
+                f"{option}: base and warmup, which all seeds share, have seed 0; the policies of a method have 1 or more"
+            )
     return policies
 
 
@@ -207,9 +249,10 @@ def parser() -> argparse.ArgumentParser:
         "--policy",
         *("NAME", "MODEL", "METHOD", "ITERATION", "SEED"),
         required=True,
-        help="a policy to score; METHOD is base for iteration -1 and warmup for 0, and SEED is 0 for both",
+        help="a policy to score; METHOD is base for iteration -1 and warmup for 0, both of seed 0",
     )
     repeated("--tasks", "BENCHMARK", "PATH", help="a benchmark's Tasks table")
+    command.add_argument("--corrections", required=True, type=Path, help="Corrections table, of whose test rows --logps are")
     repeated("--file", "BENCHMARK", "NAME", "PATH", help="a file that a benchmark's metrics need, as gamed of alpacaeval")
     repeated("--responses", "POLICY", "BENCHMARK", "PATH", help="a policy's Responses table")
     repeated("--judgments", "POLICY", "BENCHMARK", "JUDGE", "PATH", help="a judge's Judgments table of a policy")
@@ -226,6 +269,7 @@ def files_of(arguments: argparse.Namespace) -> Files:
         extra.setdefault(benchmark, {})[name] = Path(path)
     return Files(
         tasks={benchmark: Path(path) for benchmark, path in arguments.tasks},
+        corrections=arguments.corrections,
         responses={(policy, benchmark): Path(path) for policy, benchmark, path in arguments.responses},
         judgments={(policy, benchmark, judge): Path(path) for policy, benchmark, judge, path in arguments.judgments},
         logps={policy: Path(path) for policy, path in arguments.logps},

@@ -51,7 +51,8 @@ def collect(
     by_baseline = answers(baseline, benchmark, tasks, "the baseline") if baseline else {}
     by_model = {model: answers(path, benchmark, tasks, model) for model, path in (references or {}).items()}
     rows = [
-        task
+        {"cluster": name}
+        | task
         | {"prompt_id": name, "difficulty": difficulty[number] if difficulty is not None else None}
         | ({"baseline": by_baseline.get(name)} if baseline else {})
         | {"references": [{"model": model, "response": by[name]} for model, by in by_model.items() if name in by] or None}

@@ -13,7 +13,7 @@ import polars as pl
 
 from drift import cli
 from drift.metrics import correlation
-from drift.metrics.resampling import LEVEL
+from drift.metrics.resampling import interval
 from drift.settings.judging import ValidationSettings
 from drift.tables import Judgments, Published, Validation, read_table, write_table
 
@@ -107,8 +107,7 @@ def row(metric: str, value: float, n: int, draws: list[float] | None = None) -> 
     """A row of Validation: `value`, its interval over the resamples' values (`draws`), and the
     number of items or models. NaN is null; the interval is over those of `draws` that are
     defined."""
-    defined = [draw for draw in draws or [] if np.isfinite(draw)]
-    low, high = np.percentile(defined, LEVEL).tolist() if defined and np.isfinite(value) else (None, None)
+    low, high = (interval(np.array(draws or [])) if np.isfinite(value) else None) or (None, None)
     return {"metric": metric, "value": float(value) if np.isfinite(value) else None, "low": low, "high": high, "n": n}
 
 

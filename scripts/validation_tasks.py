@@ -69,7 +69,9 @@ def main() -> None:
     command.add_argument("--published", required=True, help="Published table to write")
     arguments = command.parse_args()
 
-    items = [{"prompt_id": name} | columns for name, columns in keyed(arguments.source, prompts.key, item).items()]
+    items = [
+        {"prompt_id": name, "cluster": name} | columns for name, columns in keyed(arguments.source, prompts.key, item).items()
+    ]
     rows = [ANSWERED | row for row in items if row["kind"] == arguments.kind]
     if not rows:
         raise StageError(

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from drift import tables
 from drift.metrics import wildbench
-from tests.builders.scores import score_arguments
+from tests.builders.scores import score_arguments, write_corrections
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = REPOSITORY / "scripts"
@@ -58,7 +58,7 @@ def make_tasks(root: Path, random: np.random.Generator) -> None:
                 "difficulty": random.normal(0, 1, n) if benchmark == "alpacaeval" else None,
             },
         )
-        write(rows, tables.Tasks, root / f"data/benchmarks/{benchmark}.parquet")
+        write(rows.with_columns(cluster="prompt_id"), tables.Tasks, root / f"data/benchmarks/{benchmark}.parquet")
     gamed = {"preference": random.random(1610), "std_delta_len": random.normal(0, 2, 1610)}
     pl.DataFrame(gamed | {"instruction_difficulty": random.normal(0, 1, 1610)}).write_csv(root / "df_gamed.csv")
 
@@ -125,6 +125,7 @@ def make_run(root: Path) -> list[str]:
     """The tables of the run, and the options of scores.py for them."""
     random = np.random.default_rng(1)
     make_tasks(root, random)
+    write_corrections(root, [f"pair-{number}" for number in range(50)])
     policies = [f"model/{policy}" for policy in POLICIES]
     for number, name in enumerate(policies):
         make_policy(root / name, 0.05 * number, random)

@@ -2,7 +2,7 @@
 
 WITH
 taken AS (
-    SELECT prompt_id, conversation_id, turn, first_turn, split, flipped
+    SELECT prompt_id, conversation_id, turn, first_turn, split, group_key AS cluster, flipped
     FROM split_candidates
     WHERE reason IS NULL AND pool = getvariable('pool')
     ORDER BY prompt_id
@@ -34,6 +34,7 @@ SELECT
     taken.turn,
     replied.source,
     taken.split,
+    taken.cluster,
     taken.flipped,
     prompts.prompt,
     replied.response,

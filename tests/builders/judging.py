@@ -74,6 +74,7 @@ def tasks_of(*prompts: str | list[dict], **columns) -> pl.DataFrame:
     rows = [
         {
             "prompt_id": f"s:{number}/0",
+            "cluster": f"s:{number}",
             "prompt": talk(prompt) if isinstance(prompt, str) else prompt,
             "baseline": "The logged reply.",
         }

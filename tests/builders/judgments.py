@@ -35,7 +35,8 @@ def frame(rows: list[dict], schema=tables.Judgments) -> pl.DataFrame:
 def tasks(*items: str, **columns) -> pl.DataFrame:
     """A Tasks table of these items, with the values of `columns` in their order."""
     rows = [
-        {"prompt_id": item} | {name: values[number] for name, values in columns.items()} for number, item in enumerate(items)
+        {"prompt_id": item, "cluster": item} | {name: values[number] for name, values in columns.items()}
+        for number, item in enumerate(items)
     ]
     return frame(rows, tables.Tasks)
 

@@ -13,6 +13,7 @@ def fitted_prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:
         row = {
             "prompt_id": f"s:{number}/0",
             "split": "train",
+            "cluster": f"s:{number}",
             "prompt": [{"role": "user", "content": f"Question {number}?"}],
             "turns_trimmed": 0,
             "chosen": f"Good reply {number}.",
@@ -109,6 +110,6 @@ def small_pairs(tokenizer, count: int) -> pl.DataFrame:
 def prompts_of(pairs: pl.DataFrame) -> pl.DataFrame:
     """The prompts of `pairs`, and some of held-out conversations with a logged reply."""
     rows = pairs.select("prompt", "prompt_token_ids", "chosen", "rejected", prompt_id="pair_id", split=pl.lit("train"))
-    rows = rows.with_columns(turns_trimmed=pl.lit(0, pl.Int32), feedback=pl.lit("No, that is wrong."))
+    rows = rows.with_columns(cluster="prompt_id", turns_trimmed=pl.lit(0, pl.Int32), feedback=pl.lit("No, that is wrong."))
     heldout = rows.head(4).with_columns(prompt_id="h" + pl.col("prompt_id"), split=pl.lit("test"))
     return pl.concat([rows, heldout]).select(tables.Prompts.column_names())

@@ -23,6 +23,7 @@ def build_prompts(root: Path, pools: dict[str, list[dict]]) -> None:
                 "prompt_token_ids": [1, 2, 3],
                 "turns_trimmed": 0,
                 "split": row.get("split", "test"),
+                "cluster": row["cluster"],
                 "feedback": row["feedback"],
                 "chosen": row.get("chosen"),
                 "rejected": row.get("rejected", row.get("baseline")),

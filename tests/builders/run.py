@@ -82,6 +82,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
             "conversation_id": conversation,
             "source": "wildchat",
             "split": "test" if number % 4 == 0 else "train",
+            "cluster": conversation,
             "flipped": False,
         }
         label = {"labeler": "rules", "evidence": ["rule:again"], "score": 0.9}
@@ -99,7 +100,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
     for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("corrections", tables.Corrections)):
         write(pools[name], schema, root / f"data/{name}.parquet")
     tasks = [
-        {"prompt_id": row["prompt_id"], "prompt": row["prompt"], "baseline": row["rejected"], "feedback": row["feedback"]}
+        {name: row[name] for name in ("prompt_id", "cluster", "prompt", "feedback")} | {"baseline": row["rejected"]}
         for row in pools["dsat"]
         if row["split"] == "test"
     ]
@@ -136,7 +137,7 @@ def build_checks(root: Path) -> None:
     write([held], tables.Quarantine, root / "data/quarantine.parquet")
     late = [held | {"prompt_id": f"c9{n}/0", "benchmark": "late", "task": f"t{n % 2}"} for n in range(3)]
     write(late, tables.Contamination, root / "data/contamination/late.parquet")
-    tasks = [{"prompt_id": f"t{n}", "prompt": chat("Why?")} for n in range(5)]
+    tasks = [{"prompt_id": f"t{n}", "cluster": f"t{n}", "prompt": chat("Why?")} for n in range(5)]
     write(tasks, tables.Tasks, root / "data/benchmarks/late.parquet")
 
 

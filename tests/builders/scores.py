@@ -1,7 +1,7 @@
 """A run of four policies as scores.py reads it, and the command line that names its tables."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +11,25 @@ from drift.layout import PolicyName
 from tests.builders.judgments import frame, judgment
 
 # The names of the policies of the run.
-POLICIES = ("m/base", "m/warmup", "m/drift/seed42/iter1", "m/spin/seed42/iter1")
+START = ("m/base", "m/warmup")
+POLICIES = (*START, "m/drift/seed42/iter1", "m/spin/seed42/iter1")
 HELDOUT = {"heldout": {"kind": "heldout", "judges": {"tiny": "abc"}}}
 N = 12
 
 
-def build_run(root: Path) -> Path:
-    """Tasks, and of every policy answers, one judge's verdicts in both orders, and
-    log-probabilities."""
+def build_run(root: Path, policies: Sequence[str] = POLICIES) -> Path:
+    """Tasks, two of a user; corrections; and of every policy answers, one judge's verdicts in both
+    orders, and log-probabilities."""
     random = np.random.default_rng(7)
     items = [f"t{number:02}" for number in range(N)]
-    rows = [{"prompt_id": item, "prompt": [{"role": "user", "content": "?"}], "baseline": "No."} for item in items]
+    prompt = [{"role": "user", "content": "?"}]
+    rows = [
+        {"prompt_id": item, "cluster": f"u{number // 2}", "prompt": prompt, "baseline": "No."}
+        for number, item in enumerate(items)
+    ]
     tables.write_table(frame(rows, tables.Tasks), tables.Tasks, root / "data/benchmarks/heldout.parquet")
-    for number, policy in enumerate(POLICIES):
+    write_corrections(root, [f"p{pair}" for pair in range(8)])
+    for number, policy in enumerate(policies):
         evaluated = root / policy / "eval"
         responses = [
             {"prompt_id": item, "sample": 0, "response": "Yes.", "finish_reason": "stop", "completion_tokens": 5 + number}
@@ -44,15 +50,35 @@ def build_run(root: Path) -> Path:
     return root
 
 
+def write_corrections(root: Path, pairs: list[str]) -> None:
+    """Held-out corrections of these names, each of a user of its own."""
+    same = {
+        "source": "s",
+        "rejected": "No.",
+        "chosen": "Yes.",
+        "feedback": "Wrong.",
+        "prompt": [{"role": "user", "content": "?"}],
+    }
+    same |= {"turn": 0, "split": "test", "flipped": False, "alludes": False}
+    rows = [{"prompt_id": pair, "conversation_id": pair, "cluster": pair} | same for pair in pairs]
+    tables.write_table(frame(rows, tables.Corrections), tables.Corrections, root / "data/corrections.parquet")
+
+
 def score_arguments(
-    root: Path, benchmarks: dict, folder: Path, policies=POLICIES, bootstrap: int = 200, extra: Mapping[str, Path] = {}
+    root: Path,
+    benchmarks: dict,
+    folder: Path,
+    policies: Sequence[str] = POLICIES,
+    bootstrap: int = 200,
+    extra: Mapping[str, Path] = {},
 ) -> list[str]:
     """The options of scores.py for the results in `root`, laid out as a run's; it writes to
     `folder`.
 
-    benchmarks: the settings of the same name. extra: files by BENCHMARK/NAME.
+    benchmarks: the settings of the same name. extra: files by BENCHMARK/NAME. The primary family is
+    every method against drift by the win rate.
     """
-    options: list[object] = []
+    options: list[object] = ["--corrections", root / "data/corrections.parquet"]
     for benchmark in benchmarks:
         options += ["--tasks", benchmark, root / f"data/benchmarks/{benchmark}.parquet"]
     for name, path in extra.items():
@@ -67,7 +93,8 @@ def score_arguments(
             options += ["--responses", policy, benchmark, answered / "responses.parquet"]
             for judge in row["judges"]:
                 options += ["--judgments", policy, benchmark, judge, answered / f"judge/{judge}/judgments.parquet"]
-    settings = {"beta": 0.1, "bootstrap": bootstrap, "seed": 42, "benchmarks": benchmarks}
+    primary = {"metrics": {name: ["win_rate"] for name in benchmarks}, "against": "drift"}
+    settings = {"beta": 0.1, "bootstrap": bootstrap, "seed": 42, "benchmarks": benchmarks, "primary": primary, "starts": {}}
     options += ["--settings", json.dumps(settings)]
     options += ["--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet"]
     return [str(option) for option in options]

@@ -69,7 +69,7 @@ KEYS = {
     "recipes.*.prompts": ("corrections", {"requests", "pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
-    "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
+    "recipes.*.start": ("base", {"sample", "train", "diagnostics", "scores"}),
     "recipes.*.replay": (1, {"train"}),
     # Any key of these sections; tests/unit/test_config_overrides.py has them all.
     "recipes.*.training": ({"epochs": 2}, {"train"}),
@@ -199,6 +199,8 @@ KEYS = {
         {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
     ),
     "evaluation.bootstrap": (300, {"scores"}),
+    "evaluation.primary.metrics": ({"heldout": "win_rate"}, {"scores"}),
+    "evaluation.primary.against": ("base", {"scores"}),
     "engine.backend": ("vllm", {"sample", "respond", "judge", "annotate"}),
     "engine.tensor_parallel": (2, NOTHING),
     "engine.prefix_caching": (False, NOTHING),

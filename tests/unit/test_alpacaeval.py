@@ -123,7 +123,7 @@ def golden_model(model: str, positional: bool = True) -> length_control.Items:
     difficulty = length_control.read_difficulty(GOLDEN / "instruction_difficulty_recovered.csv")
     looked_up = difficulty[: len(rows)] if positional else difficulty[rows["instruction_index"].to_numpy()]
     ((_, answers),) = judge_metrics.by_opponent(golden.judgments_of(rows))
-    ((_, items),) = alpacaeval.items_by_sample(answers, golden.tasks_of(rows, looked_up))
+    ((_, items),) = judge_metrics.items_by_sample(answers, golden.tasks_of(rows, looked_up))
     return items
 
 

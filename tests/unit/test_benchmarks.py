@@ -56,6 +56,7 @@ def test_wildbench_tasks_keep_the_whole_conversation_their_checklist_and_the_gro
     assert first["categories"] == ["Information/Advice seeking", "Planning & Reasoning"]
     assert (first["references"], second["references"]) == (None, [{"model": "gpt", "response": "By rail, 1."}])
     assert first["baseline"] is None
+    assert first["cluster"] == "0" * 16, "a task of a file stands by itself"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +212,7 @@ def dsat(folder: Path, count: int) -> None:
             "conversation_id": f"s:{number}",
             "turn": 0,
             "source": "s",
+            "cluster": f"s:{number // 4}",
             "prompt": [{"role": "user", "content": f"Question {number}"}],
             "rejected": f"Bad {number}.",
             "feedback": "No.",
@@ -239,6 +241,7 @@ def test_heldout_tasks_are_the_test_prompts_against_the_reply_that_disappointed(
     assert found["prompt_id"].to_list() == sorted(f"s:{number}/0" for number in range(1, 20, 2))
     assert dict(found.select("prompt_id", "baseline").iter_rows())["s:3/0"] == "Bad 3."
     assert set(found["feedback"]) == {"No."}
+    assert dict(found.select("prompt_id", "cluster").iter_rows())["s:7/0"] == "s:1"
 
 
 def test_no_test_conversation_is_an_error_with_the_cure(tmp_path):

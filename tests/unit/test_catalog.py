@@ -83,7 +83,7 @@ def test_view_without_files_is_empty_but_typed(name):
         ("judgments", "tasks", "benchmark, prompt_id"),
         ("pairs", "policies", "model, method, iteration, seed"),
         ("gates", "policies", "model, method, iteration, seed"),
-        ("scores", "policies", "model, method, iteration, seed"),
+        ("(FROM scores WHERE seed > 0 OR iteration < 1)", "policies", "model, method, iteration, seed"),
         ("(SELECT prompt_id FROM requests)", "prompts", "prompt_id"),
         ("(SELECT pair_id AS prompt_id, model FROM pairs)", "prompts", "model, prompt_id"),
         ("(SELECT pair_id AS prompt_id FROM logps)", "corrections", "prompt_id"),

@@ -42,6 +42,20 @@ def test_a_judge_or_labeler_without_a_row_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("primary", "why"),
+    [
+        ({"metrics": {"heldot": "win_rate"}}, "primary.metrics: there is no 'heldot', did you mean 'heldout'?"),
+        ({"metrics": {}}, "primary.metrics: name at least one benchmark"),
+        ({"against": "drfit"}, "evaluation.primary.against: there is no 'drfit', did you mean 'drift'?"),
+        ({"against": "drift"}, "drift is the only method; compare it with base"),
+    ],
+)
+def test_primary_family_of_what_is_not_there_is_refused(primary, why):
+    evaluation = minimal()["evaluation"] | {"primary": primary}
+    assert why in refusal(minimal(evaluation=evaluation))
+
+
+@pytest.mark.parametrize(
     ("section", "old", "new"),
     [
         ({"data": {"max_seed": 491}}, "data.max_seed", "max_corrections"),

@@ -46,8 +46,9 @@ def test_policies_are_rated_by_the_tasks_that_both_were_scored_on():
     assert first["elo_bradley_terry"].n == second["elo_bradley_terry"].n == 2
     assert first["elo"].value > 1000 > second["elo"].value
     rating = first["elo_bradley_terry"]
-    assert rating.low <= rating.value <= rating.high
-    assert (first["elo"].low, first["elo"].high) == (None, None), "its spread would be that of the order"
+    assert np.nanmin(rating.replicates) <= rating.value <= np.nanmax(rating.replicates)
+    assert len(rating.replicates) == 50
+    assert first["elo"].replicates is None, "its spread would be that of the order"
 
 
 def test_run_without_two_scores_of_a_task_has_no_ratings():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drift import cli
-from drift.metrics import length_control, logistic_regression, resampling
+from drift.metrics import length_control, logistic_regression, resampling, significance
 from drift.metrics.logistic_regression import Rows
 from tests.builders.length_control import drawn, gamed_rows, items
 
@@ -204,7 +204,9 @@ def test_exchanges_move_length_control_as_a_refit_would():
     to all."""
     a, b = drawn(400, 1), drawn(400, 2, beta=(-1.0, 0.8, -0.1))
     b = length_control.Items(b.won, b.shorter_by, a.difficulty)
-    swapped = np.vstack([np.zeros(400), np.ones(400), resampling.exchanges(400, 6, 3)])
+    swapped = np.vstack(
+        [np.zeros(400), np.ones(400), next(significance.exchanges(resampling.Clusters.alone(np.arange(400)), 6, 3))]
+    )
     found = controlled(a, gamed_rows()).permuted(controlled(b, gamed_rows()), swapped)
 
     def refitted(swap: np.ndarray) -> float:

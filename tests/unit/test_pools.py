@@ -171,7 +171,7 @@ def test_of_near_duplicates_one_stays(corpus):
 def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_evidence(corpus, tmp_path):
     secret = "Name the seven rivers that cross the old border and say in which year each of them was first bridged"
     tasks = [("t1", secret), ("named", "Another question that nobody asks?")]
-    rows = [{"prompt_id": name, "prompt": [{"role": "user", "content": text}]} for name, text in tasks]
+    rows = [{"prompt_id": name, "cluster": name, "prompt": [{"role": "user", "content": text}]} for name, text in tasks]
     path = tmp_path / "bench.parquet"
     tables.write_table(pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
     corpus.add("clean", "something else", ("r", "no", "DSAT"))
@@ -198,7 +198,7 @@ def test_a_correction_that_answers_a_benchmark_prompt_is_quarantined(corpus, tmp
     """Its chosen reply answers the user's second message, which is not in its prompt."""
     asked = "Then name the seven rivers that cross the old border."
     path = tmp_path / "bench.parquet"
-    task = {"prompt_id": "t1", "prompt": [{"role": "user", "content": asked}]}
+    task = {"prompt_id": "t1", "cluster": "t1", "prompt": [{"role": "user", "content": asked}]}
     tables.write_table(pl.DataFrame([task], schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
     corpus.add("plain", "Hello", ("r1", "That is no answer.", "DSAT"), ("r2", "Thanks", "SAT"))
     corpus.add("held", "Good day", ("r3", f"No. {asked}", "DSAT"), ("r4", "Thanks", "SAT"))

@@ -65,6 +65,18 @@ def test_no_training_row_asks_what_a_held_out_row_asks(corpus):
     assert drops(ledger, "dsat")["same message as a held-out prompt"] > 0
 
 
+def test_rows_of_one_user_and_of_conversations_that_open_alike_are_one_cluster(corpus):
+    for number, user in enumerate(("ann", "ann", "bob", "cy")):
+        opening = f"Question {min(number, 2)}?"
+        corpus.add(f"c{number}", opening, (f"r{number}", "no", "DSAT"), (f"s{number}", "thanks", "SAT"), user_id=user)
+    chosen, _ = corpus.choose()
+    for rows in chosen.values():
+        clusters = dict(rows.select("conversation_id", "cluster").unique().iter_rows())
+        assert clusters["s:c0"] == clusters["s:c1"], "one user"
+        assert clusters["s:c2"] == clusters["s:c3"], "one opening"
+        assert clusters["s:c0"] != clusters["s:c2"]
+
+
 def test_openings_that_differ_in_case_and_spaces_stay_together(corpus):
     add_many(corpus)
     for number in range(8):
@@ -119,7 +131,7 @@ def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, 
         )
     corpus.labels = []
     corpus.write()
-    tasks = [{"prompt_id": "t", "prompt": [{"role": "user", "content": corpus.turns[3]["user"]}]}]
+    tasks = [{"prompt_id": "t", "cluster": "t", "prompt": [{"role": "user", "content": corpus.turns[3]["user"]}]}]
     tables.write_table(pl.DataFrame(tasks, schema=tables.Tasks.create_empty().schema), tables.Tasks, tmp_path / "tasks.parquet")
     settings = pools_settings(test_conversations=20).canonical()
     tables_written = ("labels", "dsat", "sat", "corrections", "quarantine", "ledger")

@@ -29,7 +29,7 @@ def conversation(exchanges: int, words: int) -> list[dict]:
 def row(prompt: list[dict], **columns) -> dict:
     """A row of a pool as `fit` takes it."""
     return (
-        {"prompt_id": "s:a/0", "split": "train", "chosen": None, "rejected": None, "feedback": None}
+        {"prompt_id": "s:a/0", "cluster": "s:a", "split": "train", "chosen": None, "rejected": None, "feedback": None}
         | columns
         | {"prompt": prompt}
     )
@@ -124,8 +124,14 @@ def test_a_row_that_does_not_fit_with_its_last_message_alone_is_left_out(tokeniz
 
 
 def benchmark() -> pl.DataFrame:
-    rows = [{"prompt_id": "s:a/0", "prompt": conversation(1, 3), "baseline": "The bad reply.", "feedback": "No."}]
-    return pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
+    row = {
+        "prompt_id": "s:a/0",
+        "cluster": "s:a",
+        "prompt": conversation(1, 3),
+        "baseline": "The bad reply.",
+        "feedback": "No.",
+    }
+    return pl.DataFrame([row], schema=tables.Tasks.create_empty().schema)
 
 
 def test_tasks_become_test_prompts_without_what_they_are_compared_with(tokenizer):
@@ -136,7 +142,14 @@ def test_tasks_become_test_prompts_without_what_they_are_compared_with(tokenizer
 
 
 def test_a_pool_keeps_its_split_and_the_side_that_it_has():
-    common = {"prompt_id": "s:a/0", "conversation_id": "s:a", "turn": 0, "source": "s", "prompt": conversation(1, 3)}
+    common = {
+        "prompt_id": "s:a/0",
+        "conversation_id": "s:a",
+        "cluster": "s:a",
+        "turn": 0,
+        "source": "s",
+        "prompt": conversation(1, 3),
+    }
     sat = pl.DataFrame([common | {"split": "train", "chosen": "Good.", "feedback": "Thanks!"}])
     (pool,) = prompts.as_prompts(sat).to_dicts()
     assert (pool["split"], pool["chosen"], pool["rejected"]) == ("train", "Good.", None)
@@ -146,6 +159,7 @@ def dsat(count: int) -> pl.DataFrame:
     rows = [
         {
             "prompt_id": f"s:{number}/0",
+            "cluster": f"s:{number}",
             "prompt": conversation(1, 3),
             "rejected": f"Bad {number}.",
             "feedback": "No.",

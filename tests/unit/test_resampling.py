@@ -1,9 +1,9 @@
-"""Intervals cover what they claim to, tests find what is there and nothing else, and all of it is
-the same every time."""
+"""Intervals cover what they claim to, and are the same every time."""
 
 import numpy as np
 import pytest
 
+from drift.cli import StageError
 from drift.metrics import resampling
 
 
@@ -15,13 +15,76 @@ def interval(statistic: resampling.Statistic, resamples: int = 1000, seed: int =
     return resampling.interval(resampling.bootstrap(statistic, resamples, seed))
 
 
-def test_interval_covers_the_mean_about_95_times_in_100():
-    random = np.random.default_rng(3)
-    hits = 0
-    for seed in range(300):
-        low, high = interval(mean(random.normal(2.0, 1.0, 60)), 400, seed)
-        hits += low <= 2.0 <= high
-    assert 0.90 <= hits / 300 <= 0.98
+# As a held-out benchmark of 100 test groups: 194 rows of 100 users or conversations, a few of which
+# have many.
+SIZES = np.repeat([1, 2, 3, 5, 9], [50, 29, 13, 5, 3])
+
+
+def covered(correlation: float, *, clustered: bool, repeats: int = 6000) -> float:
+    """The share of samples whose interval holds the true mean, 0.5; of shares of a win that
+    correlate within a cluster.
+
+    All samples are one statistic: its replicates are a column a sample.
+    """
+    random = np.random.default_rng(11)
+    of_row = np.repeat(np.arange(len(SIZES)), SIZES)
+    common, own = random.normal(size=(len(SIZES), repeats)), random.normal(size=(len(of_row), repeats))
+    won = 1 / (1 + np.exp(-3 * (np.sqrt(correlation) * common[of_row] + np.sqrt(1 - correlation) * own)))
+    keys = np.array([f"{row:03}" for row in range(len(of_row))])
+    statistic = resampling.Sums(keys, won, lambda sums: sums)
+    clusters = (
+        resampling.Clusters.of(keys, [f"{number:03}" for number in of_row]) if clustered else resampling.Clusters.alone(keys)
+    )
+    counts = clusters.spread(resampling.resampled(clusters.count, 1000, 5), keys)
+    replicates = (statistic.replicates(counts) / counts.sum(axis=1, keepdims=True)).T
+    ends = np.array([resampling.interval(one, clusters.effective(keys)) for one in replicates])
+    return float(np.mean((ends[:, 0] <= 0.5) & (ends[:, 1] >= 0.5)))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6])
+def test_interval_covers_95_times_in_100_however_alike_the_rows_of_a_user_are(correlation):
+    assert 0.94 <= covered(correlation, clustered=True) <= 0.96
+
+
+def test_interval_over_rows_covers_too_seldom_where_those_of_a_user_are_alike():
+    assert covered(0.6, clustered=False, repeats=1000) < 0.88
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0), (3, 0.03), (6, 0.03), (6, 0.1)])
+def test_interval_over_seeds_covers_at_least_95_times_in_100(seeds, spread):
+    """Of 60 clusters; `spread`: standard deviation between trainings, where a task's is 0.28 and an
+    answer's 0.28 again."""
+    random, hits, repeats = np.random.default_rng(2), 0, 500
+    counts = resampling.resampled(60, 400, 1) / 60
+    for _ in range(repeats):
+        values = spread * random.normal(size=(seeds, 1)) + 0.28 * (random.normal(size=60) + random.normal(size=(seeds, 60)))
+        low, high = resampling.interval_over_seeds(values.mean(axis=1), list(values @ counts.T), 60, 1)
+        hits += low <= 0 <= high
+    assert hits / repeats >= 0.94
+
+
+def test_interval_of_one_seed_is_that_over_its_clusters():
+    replicates = resampling.bootstrap(mean(np.random.default_rng(0).random(50)), 400, 1)
+    assert resampling.interval_over_seeds([0.5], [replicates], 50, 1) == resampling.interval(replicates, 50)
+
+
+def test_t_is_that_of_the_tables():
+    found = {freedom: resampling.t_quantile(0.975, freedom) for freedom in (2, 5, 30, np.inf)}
+    assert found == pytest.approx({2: 4.303, 5: 2.571, 30: 2.042, np.inf: 1.960}, abs=0.04)
+
+
+def test_clusters_are_drawn_whole():
+    clusters = resampling.Clusters.of(list("abcd"), ["x", "y", "x", "z"])
+    counts = clusters.spread(resampling.resampled(clusters.count, 50, 1), np.array(list("abcd")))
+    assert (counts[:, 0] == counts[:, 2]).all()
+    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all(), "as many clusters as there are"
+    assert clusters.effective(np.array(list("abcd"))) == pytest.approx(16 / 6)
+
+
+def test_item_without_a_cluster_is_refused():
+    clusters = resampling.Clusters.alone(["a", "b"])
+    with pytest.raises(StageError, match="c is none of the 2 items"):
+        resampling.bootstrap(mean([1.0, 2.0], ["a", "c"]), 10, 1, clusters)
 
 
 def test_interval_is_as_wide_as_the_standard_error_says():
@@ -42,9 +105,9 @@ def test_every_resample_is_of_as_many_items():
     assert counts.mean(axis=0) == pytest.approx(np.ones(30), abs=0.5)
 
 
-def test_nothing_has_no_interval_and_one_value_is_its_own():
+def test_nothing_has_no_interval_nor_has_one_cluster():
     assert interval(mean([])) is None
-    assert interval(mean([0.25])) == (0.25, 0.25)
+    assert resampling.interval(np.array([0.25, 0.25]), 1) is None
 
 
 def test_items_without_a_value_are_left_out():
@@ -78,28 +141,3 @@ def test_pairing_removes_the_spread_between_items():
     a, b = mean(difficulty + 0.5 + random.normal(0, 0.1, 100)), mean(difficulty)
     low, high = resampling.interval(resampling.bootstrap(a, 1000, 0) - resampling.bootstrap(b, 1000, 0))
     assert 0.4 < low < 0.5 < high < 0.6
-
-
-def test_p_is_uniform_where_there_is_no_difference():
-    random = np.random.default_rng(4)
-    p = [resampling.permutation_p(mean(random.normal(0, 1, 40)), mean(random.normal(0, 1, 40)), 400) for _ in range(400)]
-    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
-    assert np.mean(p) == pytest.approx(0.5, abs=0.06)
-
-
-def test_p_of_all_alike_is_one_and_of_a_clear_difference_as_small_as_it_gets():
-    a = mean(np.arange(50.0))
-    assert resampling.permutation_p(a, a) == 1.0
-    assert resampling.permutation_p(a, mean(np.arange(50.0) + 1)) == pytest.approx(1 / (1 + resampling.PERMUTATIONS))
-
-
-def test_p_of_a_few_items_is_that_of_all_exchanges():
-    """Four differences of one sign: 2 of the 16 exchanges are as extreme."""
-    p = resampling.permutation_p(mean([1.0, 2.0, 3.0, 4.0]), mean([0.0, 0.0, 0.0, 0.0]))
-    assert p == pytest.approx(2 / 16, abs=0.01)
-
-
-def test_holm_by_hand():
-    assert resampling.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert resampling.holm([0.5, 0.9]) == [1.0, 1.0]
-    assert resampling.holm([]) == []

@@ -6,14 +6,20 @@ import pytest
 
 import scores
 from drift import cli, tables
-from drift.metrics import answer_metrics, comparisons, judge_metrics, pair_metrics, resampling
+from drift.metrics import answer_metrics, judge_metrics, pair_metrics, resampling
 from tests.builders.judgments import frame, judgment, values
 from tests.builders.run import stage
-from tests.builders.scores import HELDOUT, build_run, score_arguments
+from tests.builders.scores import HELDOUT, START, build_run, score_arguments
 
 
 def logps(*rows: tuple[str, float, float]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["pair_id", "chosen_logp", "rejected_logp"], orient="row")
+
+
+def measured(statistic: resampling.Statistic, samples: list[float]) -> scores.Measured:
+    n = len(statistic.keys)
+    replicates = resampling.bootstrap(statistic, 200, 1)
+    return scores.Measured(statistic, statistic.value() if n else np.nan, replicates, n, samples)
 
 
 def test_length_and_cut_answers():
@@ -31,7 +37,7 @@ def test_spread_is_between_the_samples_own_values():
         for item, sample, p in (("a", 0, 1.0), ("a", 1, 0.5), ("b", 0, 0.5), ("b", 1, 0.0))
     ]
     statistic, samples = scores.by_sample(frame(rows), judge_metrics.verdict_statistics)["win_rate"]
-    row = scores.summarise(comparisons.Scored(statistic, np.zeros(1)), 5, samples)
+    row = scores.summarise([measured(statistic, samples)], 5, 2.0, 1)
     assert (row["value"], row["n"], row["total"], row["samples"]) == (0.5, 2, 5, 2)
     assert row["spread"] == pytest.approx(np.std([0.75, 0.25], ddof=1))
 
@@ -45,7 +51,7 @@ def test_margin_is_measured_from_the_base_model():
 
 
 def test_no_items_give_no_value():
-    row = scores.summarise(comparisons.Scored(resampling.mean([], []), np.array([])), 3, [np.nan])
+    row = scores.summarise([measured(resampling.mean([], []), [np.nan])], 3, 0.0, 1)
     assert (row["value"], row["low"], row["high"], row["n"], row["total"]) == (None, None, None, 0, 3)
 
 
@@ -70,10 +76,16 @@ def run(tmp_path_factory):
 
 def test_every_policy_has_every_score(run):
     found = tables.read_table(tables.Scores, run / "eval/scores.parquet")
-    policies = {("m", "base", -1, 0), ("m", "warmup", 0, 0), ("m", "drift", 1, 42), ("m", "spin", 1, 42)}
-    assert set(found.select("model", "method", "iteration", "seed").rows()) == policies
+    policies = {("base", -1, 0), ("warmup", 0, 0), *((method, 1, seed) for method in ("drift", "spin") for seed in (0, 42))}
+    assert set(found.select("method", "iteration", "seed").rows()) == policies
     by_judge = found.filter(pl.col("judge") == "tiny")["metric"].unique().sort().to_list()
-    assert by_judge == ["parse_failure_rate", "position_flip_rate", "verdict_mass", "win_rate"]
+    assert by_judge == [
+        "length_controlled_win_rate",
+        "parse_failure_rate",
+        "position_flip_rate",
+        "verdict_mass",
+        "win_rate",
+    ]
     assert found.filter((pl.col("value") < pl.col("low")) | (pl.col("value") > pl.col("high"))).is_empty()
     assert set(found.select("judge", "judge_prompt").rows()) == {("tiny", "abc"), ("", None)}
 
@@ -86,7 +98,7 @@ def test_base_model_has_no_margin_over_itself(run):
 
 def test_policies_are_compared_by_headlines_alone(run):
     found = tables.read_table(tables.Comparisons, run / "eval/comparisons.parquet")
-    assert set(found["metric"]) == {"win_rate", "margin"}
+    assert set(found["metric"]) == {"win_rate", "length_controlled_win_rate", "preference_accuracy"}
     pairs = {
         ("warmup", "base"),
         ("drift", "base"),
@@ -125,6 +137,75 @@ def test_table_or_policy_that_was_not_named_is_named_in_the_error(run, tmp_path,
     assert f"error: {error}" in made.stderr
 
 
-def test_iteration_that_is_not_a_number_is_refused():
-    with pytest.raises(cli.StageError, match="--policy m/x m x one 1: the iteration and the seed must be whole numbers"):
-        scores.named_policies([("m/x", "m", "x", "one", "1")])
+@pytest.mark.parametrize(
+    ("policy", "error"),
+    [
+        (("m/x", "m", "x", "one", "1"), "--policy m/x m x one 1: the iteration and the seed must be whole numbers"),
+        (("m/x", "m", "x", "1", "0"), "the policies of a method have 1 or more"),
+        (("m/base", "m", "base", "-1", "3"), "base and warmup, which all seeds share, have seed 0"),
+    ],
+)
+def test_policy_without_a_sound_iteration_and_seed_is_refused(policy, error):
+    with pytest.raises(cli.StageError, match=error):
+        scores.named_policies([policy])
+
+
+# -------------------------------------------------------------------------------------------- seeds
+
+SEEDS = (1, 2, 3)
+SEEDED = (*START, *(f"m/{method}/seed{seed}/iter1" for method in ("drift", "spin") for seed in SEEDS))
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """Scores and comparisons of a run of three seeds."""
+    root = build_run(tmp_path_factory.mktemp("seeded"), SEEDED)
+    made = stage("scores.py", *score_arguments(root, HELDOUT, root / "eval", SEEDED), cwd=root)
+    assert made.returncode == 0, made.stderr
+    return [
+        tables.read_table(getattr(tables, name), root / f"eval/{name.lower()}.parquet") for name in ("Scores", "Comparisons")
+    ]
+
+
+def test_seed_0_is_the_mean_over_the_seeds_and_each_seed_has_its_own_score(seeded):
+    found = seeded[0].filter(pl.col("method") == "drift", pl.col("metric") == "win_rate").sort("seed")
+    assert found["seed"].to_list() == [0, *SEEDS]
+    mean, *each = found["value"]
+    assert mean == pytest.approx(np.mean(each))
+    assert found["seeds"].to_list() == [3, 1, 1, 1]
+    assert found["seed_spread"].to_list() == [pytest.approx(np.std(each, ddof=1)), None, None, None]
+    shared = seeded[0].filter(pl.col("method").is_in(["base", "warmup"]))
+    assert set(shared.select("seed", "seeds").rows()) == {(0, 1)}, "all seeds share them"
+
+
+def test_interval_over_seeds_is_wider_than_that_of_a_seed_where_seeds_differ(seeded):
+    """The builder's policies gain 10 points each, so that seeds differ by more than tasks do."""
+    found = seeded[0].filter(pl.col("method") == "spin", pl.col("metric") == "win_rate").sort("seed")
+    width = (found["high"] - found["low"]).to_list()
+    assert width[0] > max(width[1:])
+
+
+def test_mean_of_one_seed_is_that_seed_s_score(run):
+    found = tables.read_table(tables.Scores, run / "eval/scores.parquet").filter(pl.col("method") == "drift")
+    assert found.filter(seed=0).drop("seed").equals(found.filter(seed=42).drop("seed"))
+
+
+def test_comparisons_are_of_means_over_seeds(seeded):
+    scores_, compared = seeded
+    means = {
+        method: scores_.filter(method=method, seed=0, metric="win_rate")["value"].item() for method in ("drift", "spin", "base")
+    }
+    rows = {(row["method"], row["other_method"]): row for row in compared.filter(metric="win_rate").to_dicts()}
+    assert rows["drift", "spin"]["difference"] == pytest.approx(means["drift"] - means["spin"])
+    assert rows["drift", "base"]["difference"] == pytest.approx(means["drift"] - means["base"])
+    assert (rows["drift", "base"]["seeds"], rows["warmup", "base"]["seeds"]) == (3, 1)
+    assert rows["drift", "spin"]["p_seeds"] is None, "three seeds cannot tell"
+
+
+def test_declared_comparisons_are_a_family_of_their_own(seeded):
+    declared = seeded[1].filter(family="primary")
+    assert declared.select("method", "other_method", "metric", "against").rows() == [("drift", "spin", "win_rate", "method")]
+    assert declared["p_holm"].to_list() == declared["p"].to_list(), "one test needs no correction"
+    others = seeded[1].filter(family="exploratory")
+    assert others["p_holm"].null_count() == others.height
+    assert (others["p_fdr"] >= others["p"]).all()

@@ -1,11 +1,14 @@
 """The rules give scores.py every table of the run, each under the names that it is of."""
 
 import json
+import re
 from types import SimpleNamespace
+
+import pytest
 
 import scores
 from drift import layout
-from drift.config import load
+from drift.config import ConfigError, load
 from drift.workflow.evaluation import Evaluation
 
 CONFIG = load(
@@ -45,7 +48,10 @@ def test_scores_reads_the_inputs_that_its_rule_declares_and_no_others():
     rules = evaluation()
     settings = rules.score_settings(lambda benchmark: {"one": "abc"})
     arguments = scores.parser().parse_args(
-        [*options(rules), "--settings", settings, "--scores", "s.parquet", "--comparisons", "c.parquet"]
+        [
+            *options(rules),
+            *("--settings", settings, "--corrections", "c.parquet", "--scores", "s.parquet", "--comparisons", "d.parquet"),
+        ]
     )
     files = scores.files_of(arguments)
     assert str(files.judgments["llama/drift/seed42/iter2", "alpaca", "two"]) == (
@@ -80,6 +86,41 @@ def test_settings_name_kinds_and_judge_prompts():
     settings = json.loads(evaluation().score_settings(lambda benchmark: {f"judge-of-{benchmark}": "abc"}))
     assert settings["benchmarks"]["alpaca"] == {"kind": "alpacaeval", "judges": {"judge-of-alpaca": "abc"}}
     assert (settings["beta"], settings["bootstrap"], settings["seed"]) == (0.1, 1000, 42)
+    assert settings["starts"] == {"drift": "warmup"}
+
+
+def declared(methods: list[str], **changed) -> dict:
+    """The settings of the primary family, with keys of evaluation.primary changed."""
+    primary = CONFIG["evaluation"]["primary"] | changed
+    config = CONFIG | {"methods": methods, "evaluation": CONFIG["evaluation"] | {"primary": primary}}
+    rules = Evaluation(config, layout.paths("results/r"))
+    return json.loads(rules.score_settings(lambda benchmark: {}))["primary"]
+
+
+def test_primary_family_is_the_headlines_against_the_first_method_or_base():
+    metrics = declared(["drift", "spin"])["metrics"]
+    assert metrics["alpaca"][0] == "length_controlled_win_rate"
+    assert metrics["heldout"][0] == "win_rate"
+    assert declared(["drift", "spin"])["against"] == "drift"
+    assert declared(["drift"])["against"] == "base"
+    assert declared(["drift", "spin"], against="spin")["against"] == "spin"
+
+
+def test_family_that_is_named_is_that_one_alone():
+    named = {"alpaca": "win_rate:gpt-4", "heldout-pairs": "preference_accuracy"}
+    assert declared(["drift"], metrics=named)["metrics"] == {name: [metric] for name, metric in named.items()}
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "metric", "error"),
+    [
+        ("heldout", "win_rat", "evaluation.primary.metrics.heldout: there is no 'win_rat', did you mean 'win_rate'?"),
+        ("heldout-pairs", "margin", "there is no 'margin'; there are: preference_accuracy"),
+    ],
+)
+def test_metric_that_the_benchmark_does_not_have_is_refused_before_the_run(benchmark, metric, error):
+    with pytest.raises(ConfigError, match=re.escape(error)):
+        declared(["drift"], metrics={benchmark: metric})
 
 
 def test_command_line_of_ten_policies_is_far_below_the_limit_of_the_system():

@@ -181,7 +181,7 @@ def check_length_control(
         report.skip("LC from published weights", reason, model)
         return
     ((_, answers),) = judge_metrics.by_opponent(judgments)
-    ((keys, items),) = alpacaeval.items_by_sample(answers, tasks)
+    ((keys, items),) = judge_metrics.items_by_sample(answers, tasks)
     given = length_control.with_weights(np.array(beta), items)
     report.compare(LC_WEIGHTS, model, 100 * given.win_rate, published)
     if error is None:

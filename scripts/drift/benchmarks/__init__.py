@@ -44,7 +44,7 @@ class Benchmark(Protocol):
 
     def task(self, record: dict[str, Any]) -> dict[str, Any] | None:
         """The task of a record of the task file, as columns of Tasks without prompt_id; None where
-        it is not a task of this benchmark."""
+        it is not a task of this benchmark. Without `cluster` the task is a cluster by itself."""
 
 
 class Extras(Protocol):
@@ -68,7 +68,8 @@ class Extras(Protocol):
         self, judged: "Sequence[pl.DataFrame]", tasks: "pl.DataFrame", resamples: int, seed: int
     ) -> "list[dict[str, Estimate]]":
         """Metrics that take all policies of a run together: for each policy's Judgments by one
-        judge, in their order, its metrics."""
+        judge, in their order, its metrics. Their replicates are over `resampling.resampled` of the
+        tasks' clusters, as those of all statistics are."""
 
 
 def load(kind: str) -> Benchmark:
@@ -101,7 +102,7 @@ def statistics(
     if hasattr(module, "metrics"):
         measured = module.metrics(judgments, tasks, files)
     else:
-        measured = judge_metrics.verdict_statistics(judgments)
+        measured = judge_metrics.verdict_statistics(judgments, tasks)
     return measured | judge_metrics.reliability(judgments)
 
 

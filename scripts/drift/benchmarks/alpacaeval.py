@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from drift.benchmarks.records import Judging, answer_text, clean, single_turn
 from drift.metrics.display import Metric, percent
+from drift.metrics.shown import LENGTH_CONTROLLED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,16 +27,7 @@ SIZE = 805
 FILES = ("path", "baseline", "references", "difficulty", "gamed")
 SCORE_FILES = ("gamed",)
 METRICS = (
-    Metric(
-        "length_controlled_win_rate",
-        "Win rate, length-controlled",
-        percent,
-        "%",
-        "the win rate that a logistic model predicts if both answers had one length (AlpacaEval 2)",
-        "Rising less than the win rate: part of its gain came from longer answers. 50% (dashed) is the baseline.",
-        rule=0.5,
-        headline=True,
-    ),
+    LENGTH_CONTROLLED,
     Metric("discrete_win_rate", "Win rate, discrete", percent, help="an item counts for whoever has more than half of it"),
     Metric("standard_error", "Standard error", percent, help="of the win rate, over items", detail=True),
 )

@@ -19,6 +19,7 @@ def task(record: dict) -> dict | None:
     if record["split"] != "test":
         return None
     return {
+        "cluster": record["cluster"],
         "prompt": conversation(record["prompt"], "prompt"),
         "baseline": record["rejected"],
         "feedback": record["feedback"],

@@ -4,7 +4,7 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 (config.schema.json) is generated from these classes: `make schema`.
 """
 
-from drift.config.base import Allusions, ConfigError, Endpoint, Model, Section, kind_of
+from drift.config.base import Allusions, ConfigError, Endpoint, Model, Section, kind_of, unknown
 from drift.config.data import CorrectionAllusions, Data, Decontamination, Filters, Labeler, LabelFile, LabelNoise, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
@@ -43,4 +43,5 @@ __all__ = [
     "effective",
     "kind_of",
     "load",
+    "unknown",
 ]

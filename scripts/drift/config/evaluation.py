@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from drift import plugins
 from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
 from drift.config.training import Greedy
-from drift.names import BASELINE
+from drift.names import BASELINE, HELDOUT_PAIRS
 
 Order = Literal["random", "both", "alpacaeval"]
 
@@ -146,6 +146,22 @@ class Judge(Section):
         return self
 
 
+class Primary(Section):
+    """The comparisons that are declared before the run, at the last iteration; all others are
+    exploratory."""
+
+    metrics: dict[Name, str] | None = Field(
+        None,
+        description="the metric of each benchmark, or of heldout-pairs; null: the headline of every benchmark, which is "
+        "length_controlled_win_rate of alpacaeval, wb_score_task_macro of wildbench, win_rate or judge_score of the others",
+    )
+    against: str | None = Field(
+        None,
+        description="the method that every other one is compared with, or base; null: the first of methods, and base where there "
+        "is one method",
+    )
+
+
 class Evaluation(Section):
     benchmarks: dict[Name, Benchmark] = Field(
         {"heldout": Benchmark(kind="heldout")}, min_length=1, description="what policies are asked"
@@ -158,6 +174,7 @@ class Evaluation(Section):
         "(scripts/validation_tasks.py); null: none",
     )
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
+    primary: Primary = Field(Primary(), description="the comparisons that decide")
 
     @model_validator(mode="after")
     def _judges_are_rows(self) -> "Evaluation":
@@ -167,4 +184,13 @@ class Evaluation(Section):
             for judge in [row.judge] if isinstance(row.judge, str) else row.judge or []:
                 if judge not in self.judges:
                     raise ValueError(f"benchmarks.{name}.judge: {unknown(judge, self.judges)}")
+        return self
+
+    @model_validator(mode="after")
+    def _primary_benchmarks_are_rows(self) -> "Evaluation":
+        if self.primary.metrics == {}:
+            raise ValueError("primary.metrics: name at least one benchmark with its metric, or null for all headlines")
+        for name in self.primary.metrics or {}:
+            if name not in (known := [*self.benchmarks, HELDOUT_PAIRS]):
+                raise ValueError(f"primary.metrics: {unknown(name, known)}")
         return self

@@ -100,6 +100,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _primary_is_a_method(self) -> "Config":
+        against, known = self.evaluation.primary.against, [*self.methods, layout.BASE]
+        if against is not None and against not in known:
+            raise ValueError(f"evaluation.primary.against: {unknown(against, known)}")
+        if [against] == self.methods:
+            raise ValueError(f"evaluation.primary.against: {against} is the only method; compare it with base")
+        return self
+
+    @model_validator(mode="after")
     def _names_are_free(self) -> "Config":
         tables = {
             "models": (self.models, layout.reserved("model")),

@@ -3,26 +3,6 @@
 import polars as pl
 
 from drift.metrics import resampling
-from drift.metrics.display import Metric, percent, whole
-
-METRICS = (
-    Metric(
-        "response_tokens",
-        "Answer length",
-        whole,
-        "~s",
-        "mean tokens of an answer",
-        "Rising together with the scores: part of the gain may be that the judge likes longer answers.",
-    ),
-    Metric(
-        "cut_by_limit",
-        "Cut by limit",
-        percent,
-        "%",
-        "share of answers that the token limit cut",
-        "Rising: more answers do not come to an end before the token limit; they are judged as they are.",
-    ),
-)
 
 
 def response_statistics(responses: pl.DataFrame) -> dict[str, resampling.Statistic]:

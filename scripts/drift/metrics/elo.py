@@ -48,16 +48,16 @@ def ratings(judged: Sequence[pl.DataFrame], tasks: pl.DataFrame, resamples: int,
     if not voted.any():
         return [{} for _ in judged]
     sequential_ratings = sequential(earned, seed).mean(axis=0)
-    # Resamples of the tasks that have a vote; the value itself is the resample with each task once.
-    counts = resampling.resampled(int(voted.sum()), resamples, seed)
+    clusters = resampling.Clusters.of(tasks["prompt_id"], tasks["cluster"])
+    counts = clusters.spread(resampling.resampled(clusters.count, resamples, seed), clusters.keys)[:, voted]
+    # The value itself is the resample with each task once.
     value = bradley_terry(earned[voted], np.ones((1, counts.shape[1])))[0]
     replicates = bradley_terry(earned[voted], counts)
     rated = []
     for number in range(len(judged)):
-        low, high = resampling.interval(replicates[:, number]) or (None, None)
         n = int((~np.isnan(earned[:, number])).any(axis=1).sum())
-        elo = Estimate(float(sequential_ratings[number]), None, None, n)
-        rated.append({"elo": elo, "elo_bradley_terry": Estimate(float(value[number]), low, high, n)})
+        elo = Estimate(float(sequential_ratings[number]), None, n)
+        rated.append({"elo": elo, "elo_bradley_terry": Estimate(float(value[number]), replicates[:, number], n)})
     return rated
 
 

@@ -10,63 +10,33 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from drift.metrics import resampling
-from drift.metrics.display import Metric, hundredths, percent
+from drift.metrics import length_control, logistic_regression, resampling
 from drift.names import BASELINE
 
-METRICS = (
-    Metric(
-        "win_rate",
-        "Win rate",
-        percent,
-        "%",
-        "share of verdicts for the policy's answer against the one that it is compared with; averaged over the orders",
-        "Rising: the judge more often prefers the policy's answer to the one that it is compared with. 50% (dashed) is a draw.",
-        rule=0.5,
-        headline=True,
-    ),
-    Metric(
-        "written_win_rate",
-        "Win rate, written letters",
-        percent,
-        "%",
-        "share of the letters that the judge wrote, as its endpoint gives no probabilities: no win rate from probabilities",
-        "Rising: the judge more often writes the letter of the policy's answer. 50% (dashed) is a draw.",
-        rule=0.5,
-        headline=True,
-    ),
-    Metric(
-        "judge_score",
-        "Judge's score",
-        hundredths,
-        help="mean score, 1 to 10",
-        curve="Rising: the judge scores the answers higher.",
-        headline=True,
-    ),
-)
-RELIABILITY_METRICS = (
-    Metric(
-        "position_flip_rate", "Verdict flips", percent, help="share of items whose verdict changes with the order of answers"
-    ),
-    Metric("parse_failure_rate", "No verdict", percent, help="share of the questions to the judge that gave no verdict"),
-    Metric("verdict_mass", "Verdict mass", percent, help="how much of the judge's first token was a verdict at all"),
-)
 
-
-def verdict_statistics(judgments: pl.DataFrame) -> dict[str, resampling.Statistic]:
-    """Mean score and win rates, as far as `judgments` (a Judgments table) holds such verdicts.
+def verdict_statistics(
+    judgments: pl.DataFrame, tasks: pl.DataFrame | None = None, gamed: length_control.Rows | None = None
+) -> dict[str, resampling.Statistic]:
+    """Mean score and win rates, as judged and length-controlled, as far as `judgments` (a Judgments
+    table) holds such verdicts.
 
     NAME:MODEL is against the answers of that reference. Letters that a judge wrote for want of
-    probabilities are another measure than these, so their rate has a name of its own.
+    probabilities are another measure than these, so their rate has a name of its own and no length
+    control. That uses the difficulty of `tasks` (a Tasks table) and the regularising rows `gamed`
+    where there are any: of AlpacaEval's instructions alone.
     """
     statistics: dict[str, resampling.Statistic] = {}
     scored = judgments.filter(kind="score")
     if len(scored):
         answers = mean_scores(scored)
         statistics["judge_score"] = resampling.mean(answers["prompt_id"], answers["score"].fill_null(np.nan))
-    rate = "written_win_rate" if len(written_letters(judgments)) else "win_rate"
+    written = len(written_letters(judgments)) > 0
     for suffix, answers in by_opponent(judgments):
-        statistics[rate + suffix] = resampling.mean(answers["prompt_id"], shares(answers))
+        won = resampling.mean(answers["prompt_id"], shares(answers))
+        statistics[("written_win_rate" if written else "win_rate") + suffix] = won
+        controlled = None if written else length_control_of(answers, tasks, gamed)
+        if controlled is not None:
+            statistics[f"length_controlled_win_rate{suffix}"] = controlled
     return statistics
 
 
@@ -134,3 +104,35 @@ def mean_scores(scored: pl.DataFrame) -> pl.DataFrame:
     """One row per answer: the mean of its scores over votes, null without one, and its length."""
     answer = ("prompt_id", "sample")
     return scored.group_by(*answer).agg(pl.col("score").mean(), pl.col("policy_chars").first()).sort(*answer)
+
+
+def length_control_of(
+    answers: pl.DataFrame, tasks: pl.DataFrame | None, gamed: length_control.Rows | None
+) -> length_control.LengthControl | None:
+    """The length-controlled win rate of `answers` (`comparisons` with one opponent); None where a
+    sample has too few verdicts to fit it to, or they are won and lost by length alone."""
+    samples = list(items_by_sample(answers, tasks))
+    if any(np.count_nonzero(~np.isnan(items.won)) < logistic_regression.FOLDS for _, items in samples):
+        return None
+    # All samples are of the same tasks, sorted.
+    keys = np.unique(samples[0][0])
+    try:
+        return length_control.LengthControl.fitted(keys, [items for _, items in samples], gamed)
+    except ArithmeticError:
+        return None
+
+
+def items_by_sample(answers: pl.DataFrame, tasks: pl.DataFrame | None) -> Iterator[tuple[np.ndarray, length_control.Items]]:
+    """Keys and items of each sample of the answers: of the tasks that have all samples, judged or
+    not.
+
+    Where a task has no difficulty, none of them is used: the fit is then the variant without it.
+    """
+    complete = answers.filter(pl.len().over("prompt_id") == answers["sample"].n_unique())
+    if tasks is not None:
+        complete = complete.join(tasks.select("prompt_id", "difficulty"), on="prompt_id", how="left")
+    for _, rows in complete.sort("sample", "prompt_id").group_by("sample", maintain_order=True):
+        known = tasks is not None and not rows["difficulty"].null_count()
+        difficulty = rows["difficulty"].to_numpy() if known else None
+        shorter_by = (rows["opponent_chars"] - rows["policy_chars"]).cast(pl.Float64).to_numpy()
+        yield rows["prompt_id"].to_numpy(), length_control.Items(shares(rows), shorter_by, difficulty)

@@ -177,14 +177,17 @@ class LengthControl:
 
     def _refitted(self, number: int, drawn: np.ndarray) -> float:
         """The win rate of sample `number` on the items at `drawn`; NaN where none of them is
-        judged."""
+        judged, or they are won and lost by length alone: such a fit has no end."""
         items, fitted = self.samples[number].take(drawn), self.fits[number]
         if fitted.c is None:  # the baseline itself
             return fitted.win_rate
         rows = training_rows(items, self.gamed)
         if not len(rows.won):
             return np.nan
-        return with_weights(fit(rows, fitted.c, fitted.beta, _RESAMPLED_TOLERANCE), items).win_rate
+        try:
+            return with_weights(fit(rows, fitted.c, fitted.beta, _RESAMPLED_TOLERANCE), items).win_rate
+        except ArithmeticError:
+            return np.nan
 
     def take(self, positions: np.ndarray) -> "LengthControl":
         samples = tuple(items.take(positions) for items in self.samples)
@@ -200,7 +203,10 @@ class LengthControl:
         """
         both = _Both.of(self, other)
         c = _common_c(self, other)
-        beta = fit(both.gamed.followed_by(both.pooled()), c)
+        try:
+            beta = fit(both.gamed.followed_by(both.pooled()), c)
+        except ArithmeticError:
+            return np.full(len(swapped), np.nan)
         own = both.slopes(beta)
         fixed = slopes(both.gamed, beta).sum(axis=0)
         # (p, 12): one side's sums after each exchange; the other side has the rest.

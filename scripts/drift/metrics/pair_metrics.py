@@ -1,52 +1,13 @@
 """How a policy ranks held-out corrections: the reply that satisfied over the one that
 disappointed."""
 
+import numpy as np
 import polars as pl
 
 from drift.cli import StageError
 from drift.metrics import resampling
-from drift.metrics.display import Metric, percent, signed
 from drift.names import HELDOUT_PAIRS
 
-METRICS = (
-    Metric(
-        "preference_accuracy",
-        "Preference accuracy",
-        percent,
-        "%",
-        "share of held-out corrections with s > 0, measured from the base model",
-        "Rising: on conversations never trained on, the reply that satisfied gains on the reply that disappointed. "
-        "50% (dashed) is chance.",
-        rule=0.5,
-    ),
-    Metric(
-        "margin",
-        "Held-out margin s",
-        signed,
-        help="mean s on held-out corrections, measured from the base model",
-        curve="Rising: the preference learned from the pairs carries over to unseen corrections; 0 (dashed) is the base model.",
-        rule=0.0,
-        headline=True,
-    ),
-    Metric("likelihood_accuracy", "Likelihood accuracy", percent, help="share where the satisfying reply is the likelier one"),
-    Metric(
-        "chosen_logp_change",
-        "Chosen log-probability",
-        signed,
-        help="mean change of log p(satisfying reply) from the base model, nats",
-        curve="Falling: the satisfying replies themselves become less likely than under the base model (dashed), "
-        "so the margin grows only because the rejected ones fall faster.",
-        rule=0.0,
-    ),
-    Metric(
-        "rejected_logp_change",
-        "Rejected log-probability",
-        signed,
-        help="mean change of log p(disappointing reply) from the base model, nats",
-        curve="Falling: the policy moves away from the replies that disappointed; it should fall faster than the chosen one.",
-        rule=0.0,
-    ),
-)
 # What of these is measured without the base model.
 ABSOLUTE = ("likelihood_accuracy",)
 
@@ -68,7 +29,8 @@ def pair_statistics(logps: pl.DataFrame, base: pl.DataFrame, beta: float) -> dic
     s = beta * (chosen - rejected)
     values = {
         "likelihood_accuracy": logps["chosen_logp"] > logps["rejected_logp"],
-        "preference_accuracy": s > 0,
+        # Of a policy that is the base model, which has no preference, half: chance.
+        "preference_accuracy": (np.sign(s) + 1) / 2,
         "margin": s,
         "chosen_logp_change": chosen,
         "rejected_logp_change": rejected,

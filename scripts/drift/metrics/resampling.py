@@ -1,25 +1,24 @@
-"""Uncertainty over items: bootstrap intervals, paired differences, permutation tests, and Holm's
-correction for many of them.
+"""Uncertainty of statistics over items: bootstrap intervals over clusters of items, and over seeds
+of the training.
 
-A statistic is given by its items' keys and by how it follows from them. All statistics over the
-same number of items are resampled alike, so that replicates of two policies on the same items may
-be subtracted.
+A statistic is given by its items' keys and by how it follows from them. What is drawn at random for
+clusters depends on their number and the seed alone, so that replicates of two policies on the same
+items may be subtracted. Tests are in drift.metrics.significance.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from math import inf, sqrt
+from statistics import NormalDist
+from typing import Protocol, Self
 
 import numpy as np
 
-# Percentiles: a 95% interval.
-LEVEL = (2.5, 97.5)
-# The smallest p-value is about their inverse, which Holm's correction multiplies by the number of
-# tests.
-PERMUTATIONS = 10_000
-# Permuted differences this close to the observed one are equal but for rounding.
-_SAME = 1e-9
+from drift.cli import StageError
+
+# Both tails of a 95% interval together.
+OUTSIDE = 0.05
 
 
 class Statistic(Protocol):
@@ -74,12 +73,64 @@ class Sums:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic's value with its 95% interval (None: there is none), and the items behind it."""
+    """A number over items that is no Statistic, as it takes all policies of a run together."""
 
     value: float
-    low: float | None
-    high: float | None
-    n: int
+    # (resamples,): of the same resamples of the clusters as those of statistics; None: it has none.
+    replicates: np.ndarray | None
+    n: int  # items behind it
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Which items belong together, as they share a user or a conversation: they are drawn and
+    exchanged together."""
+
+    keys: np.ndarray  # (n,), of all items, sorted and unique
+    numbers: np.ndarray  # (n,), of each item's cluster, from 0
+
+    @classmethod
+    def of(cls, keys: Sequence[str], names: Sequence[str]) -> Self:
+        """`names`: of each item's cluster."""
+        keys, names = np.asarray(keys), np.asarray(names)
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], np.unique(names[order], return_inverse=True)[1])
+
+    @classmethod
+    def alone(cls, keys: Sequence[str]) -> Self:
+        """Every item is a cluster by itself."""
+        return cls.of(keys, keys)
+
+    @property
+    def count(self) -> int:
+        """How many clusters there are."""
+        return int(self.numbers.max()) + 1 if len(self.numbers) else 0
+
+    def numbers_of(self, keys: np.ndarray) -> np.ndarray:
+        """The clusters' numbers of the items `keys`, (m,). StageError for an item without one."""
+        if np.array_equal(keys, self.keys):
+            return self.numbers
+        places = np.searchsorted(self.keys, keys)
+        known = places < len(self.keys)
+        known[known] = self.keys[places[known]] == keys[known]
+        if not known.all():
+            raise StageError(
+                f"{keys[~known][0]} is none of the {len(self.keys)} items whose clusters are known: the tables are of "
+                "different runs of the pools. Delete the answers, verdicts and log-probabilities, and run again."
+            )
+        return self.numbers[places]
+
+    def spread(self, drawn: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """What was drawn for clusters, (r, count), for the items `keys`: (r, m)."""
+        numbers = self.numbers_of(keys)
+        # Of clusters of one item each nothing need be copied.
+        return drawn if np.array_equal(numbers, np.arange(drawn.shape[1])) else drawn[:, numbers]
+
+    def effective(self, keys: np.ndarray) -> float:
+        """As many clusters of one size as tell as much as those of the items `keys` (Kish 1965):
+        fewer than there are, where a few hold most items."""
+        sizes = np.bincount(self.numbers_of(keys))
+        return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(keys) else 0.0
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
@@ -120,26 +171,80 @@ def resampled(n: int, resamples: int, seed: int) -> np.ndarray:
     return counts
 
 
-@lru_cache(maxsize=1)
-def exchanges(n: int, permutations: int, seed: int) -> np.ndarray:
-    """Which of `n` items are exchanged, 0 or 1, in each of `permutations`: (permutations, n)."""
-    swapped = np.random.default_rng(seed).integers(2, size=(permutations, n), dtype=np.int8).astype(np.float64)
-    swapped.flags.writeable = False
-    return swapped
-
-
-def interval(replicates: np.ndarray) -> tuple[float, float] | None:
-    """The 95% percentile interval (Efron and Tibshirani 1993, chapter 13) of the replicates that
-    are defined; None where none is."""
-    replicates = replicates[~np.isnan(replicates)]
-    return tuple(float(end) for end in np.percentile(replicates, LEVEL)) if len(replicates) else None
-
-
-def bootstrap(statistic: Statistic, resamples: int, seed: int) -> np.ndarray:
-    """The statistic's replicates, (resamples,), over items drawn with replacement."""
+def bootstrap(statistic: Statistic, resamples: int, seed: int, clusters: Clusters | None = None) -> np.ndarray:
+    """The statistic's replicates, (resamples,), over `clusters` drawn with replacement; None: over
+    items."""
     if not len(statistic.keys):
         return np.array([])
-    return statistic.replicates(resampled(len(statistic.keys), resamples, seed))
+    clusters = clusters or Clusters.alone(statistic.keys)
+    return statistic.replicates(clusters.spread(resampled(clusters.count, resamples, seed), statistic.keys))
+
+
+def interval(replicates: np.ndarray, clusters: float = inf) -> tuple[float, float] | None:
+    """The 95% expanded percentile interval of the replicates that are defined; None where none is,
+    or where they are of one cluster, which says nothing of others.
+
+    `clusters`: the effective number that was drawn from. Percentile intervals of few clusters are
+    too short, as they are for a normal distribution of a variance that is known and too small by
+    1 / clusters; wider percentiles make up for both (Hesterberg 2015, arXiv:1411.5279). Of many
+    clusters these are the 2.5th and 97.5th.
+    """
+    replicates = replicates[~np.isnan(replicates)]
+    if not len(replicates) or clusters <= 1:
+        return None
+    freedom = max(clusters - 1, 1.0)
+    tail = NormalDist().cdf(-t_quantile(1 - OUTSIDE / 2, freedom) * sqrt(1 + 1 / freedom))
+    return tuple(float(end) for end in np.percentile(replicates, (100 * tail, 100 * (1 - tail))))
+
+
+def t_quantile(share: float, freedom: float) -> float:
+    """The quantile of Student's t, by its expansion in 1 / freedom (Abramowitz and Stegun 1964,
+    26.7.5): of 0.975 within 0.001 from 5 degrees of freedom, within 0.04 from 2."""
+    z = NormalDist().inv_cdf(share)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def over_seeds(replicates: np.ndarray, seed: int) -> np.ndarray:
+    """Replicates, (resamples,), of the mean over seeds from those of each seed, (seeds, resamples),
+    on the same resamples of the clusters: a bootstrap of two levels, seeds and clusters.
+
+    Of S seeds S - 1 are drawn with replacement, which gives the mean its right variance (Rao and Wu
+    1988), where S would give too little. Clusters are common to all seeds, as the tasks are.
+    """
+    if len(replicates) == 1:
+        return replicates[0]
+    # A stream of its own: the clusters were drawn with `seed`.
+    generator = np.random.default_rng([seed, len(replicates)])
+    drawn = generator.integers(len(replicates), size=(len(replicates) - 1, replicates.shape[1]))
+    return np.take_along_axis(replicates, drawn, axis=0).mean(axis=0)
+
+
+def interval_over_seeds(
+    values: Sequence[float], replicates: Sequence[np.ndarray], clusters: float, seed: int
+) -> tuple[float, float] | None:
+    """The 95% interval of the mean over seeds: `values`, (seeds,), each with its replicates, on the
+    same resamples of the clusters. Of one seed that over its clusters.
+
+    The degrees of freedom are Satterthwaite's (1946), of the variance between seeds and that
+    between clusters: as many as there are seeds, where seeds differ most.
+    """
+    if clusters <= 1 or any(not len(of_seed) for of_seed in replicates):
+        return None
+    by_seed = np.stack(replicates)
+    drawn = over_seeds(by_seed, seed)
+    if len(values) == 1:
+        return interval(drawn, clusters)
+    between, within = float(np.var(values, ddof=1)) / len(values), float(np.nanvar(by_seed.mean(axis=0)))
+    if between + within == 0:
+        return interval(drawn, clusters)
+    freedom = (between + within) ** 2 / (between**2 / (len(values) - 1) + within**2 / (clusters - 1))
+    return interval(drawn, freedom + 1)
 
 
 def shared(a: Statistic, b: Statistic) -> tuple[Statistic, Statistic]:
@@ -148,33 +253,3 @@ def shared(a: Statistic, b: Statistic) -> tuple[Statistic, Statistic]:
         return a, b
     _, positions_a, positions_b = np.intersect1d(a.keys, b.keys, assume_unique=True, return_indices=True)
     return a.take(positions_a), b.take(positions_b)
-
-
-def permutation_p(a: Statistic, b: Statistic, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
-    """The two-sided p-value of a difference between `a` and `b`, statistics of the same items:
-    could either side's results be the other's?
-
-    Under the null hypothesis every item's two results are exchangeable (a paired randomisation
-    test; Phipson and Smyth 2010 for the added 1, which keeps p above 0).
-    """
-    n = len(a.keys)
-    observed = abs(a.permuted(b, np.zeros((1, n)))[0])
-    # Equal items are equal however they are exchanged; without a defined difference nothing is
-    # shown.
-    if not observed > 0:
-        return 1.0
-    # A permuted difference that is not defined counts as extreme: that errs on the side of caution.
-    extreme = ~(np.abs(a.permuted(b, exchanges(n, permutations, seed))) < observed * (1 - _SAME))
-    return (1 + int(extreme.sum())) / (1 + permutations)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p-values: those below alpha keep the chance of any false finding among
-    all of them below alpha."""
-    p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    # The smallest of m is multiplied by m, the next by m - 1, ...; none may be below one before it.
-    adjusted = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    in_given_order = np.empty(len(p))
-    in_given_order[order] = adjusted
-    return in_given_order.tolist()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from drift.config import Config
 from drift.judging.protocols import judged
 from drift.metrics.display import percent
-from drift.metrics.judge_metrics import METRICS
+from drift.metrics.shown import JUDGED
 from drift.names import UNJUDGED
 
 # A judge that reads neither answer takes the first with some probability p. Asked in both orders it
@@ -119,7 +119,7 @@ def _cut(share: float | None) -> _Fault:
 
 
 def _items(scores: list[dict]) -> _Fault:
-    counts = [row["n"] for metric in METRICS for row in _of(scores, metric.name)]
+    counts = [row["n"] for metric in JUDGED for row in _of(scores, metric.name)]
     if not counts or min(counts) >= USUAL_ITEMS:
         return None
     n = min(counts)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 
 from drift import benchmarks, plugins
-from drift.metrics import answer_metrics, judge_metrics, pair_metrics
+from drift.metrics import shown
 from drift.metrics.display import Metric, percent, signed
 
 FIRST = {-1: "base", 0: "warm-up"}
@@ -46,11 +46,11 @@ def known() -> dict[str, Metric]:
     pairs."""
     added = [metric for kind in plugins.BENCHMARKS for metric in benchmarks.metrics_shown(kind)]
     metrics = [
-        *judge_metrics.METRICS,
+        *shown.JUDGED,
         *added,
-        *judge_metrics.RELIABILITY_METRICS,
-        *answer_metrics.METRICS,
-        *pair_metrics.METRICS,
+        *shown.RELIABILITY,
+        *shown.ANSWERS,
+        *shown.PAIRS,
     ]
     return {metric.name: metric for metric in metrics}
 

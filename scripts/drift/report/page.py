@@ -9,7 +9,7 @@ from drift.config import Config
 from drift.labelers.lexical import CHECKED
 from drift.metrics import display
 from drift.report import charts, header, metric_labels
-from drift.report.comparison_tables import comparison_tables
+from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.cost_tables import cost_table, policy_costs, read_timings
 from drift.report.curves import curve_charts, legend
 from drift.report.data_tables import agreement_table, contamination
@@ -44,11 +44,11 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
     refused = refusals(catalog.query(_JUDGE_MODELS))
     scores, comparisons = (
         [row for row in configured(catalog.query(sql), config) if (row["benchmark"], row["judge"]) not in refused]
-        for sql in ("SELECT * FROM scores", "SELECT * FROM comparisons")
+        for sql in ("SELECT * FROM scores", "SELECT *, 0 AS seed FROM comparisons")
     )
     gates, costs = gate_summary(catalog, config), policy_costs(catalog, config)
     validation = catalog.query("SELECT * FROM validation")
-    judged = behaviours(scores, validation, config)
+    judged = behaviours([row for row in scores if row["seed"] == 0], validation, config)
     return {
         "run": config.run,
         "several_models": len(config.models) > 1,
@@ -63,6 +63,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         ],
         "facts": header.facts(config),
         "versions": header.versions(catalog, config),
+        "primary": primary_table(comparisons, config),
         "scores": score_tables(scores, config),
         "judges": judge_table(validation, judged, config),
         "comparisons": comparison_tables(comparisons, config),

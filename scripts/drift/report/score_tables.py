@@ -1,7 +1,7 @@
 """The report's scores: a table a benchmark, and the scores that are withheld."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from drift.config import Config
@@ -63,6 +63,7 @@ class Cell:
     total: int | None = None
     interval: str | None = None
     spread: str | None = None  # over several samples of every answer
+    seeds: str | None = None  # the values of several seeds
     direction: Direction = ""
 
 
@@ -122,24 +123,33 @@ def score_table(benchmark: str, judges: list[str], scores: list[dict]) -> ScoreT
 
 
 def score_rows(scores: list[dict], groups: list[Group]) -> list[ScoreRow]:
-    """A row a policy, with the columns of `groups`."""
+    """A row a policy, with the columns of `groups`: of the means over seeds."""
     by_policy: dict[Policy, dict[tuple[str, str], dict]] = {}
+    by_seed: dict[tuple[Policy, str, str], list[dict]] = {}
     for score in scores:
-        by_policy.setdefault(Policy.of(score), {})[score["judge"], score["metric"]] = score
+        measure = score["judge"], score["metric"]
+        if score["seed"] == 0:
+            by_policy.setdefault(Policy.of(score), {})[measure] = score
+        else:
+            by_seed.setdefault((replace(Policy.of(score), seed=0), *measure), []).append(score)
     rows = []
     for policy, its_scores in by_policy.items():
         cells = []
         for group in groups:
             in_group = [its_scores.get((group.judge, metric.name)) for metric in group.metrics]
-            cells += [score_cell(score, metric) for score, metric in zip(in_group, group.metrics, strict=True)]
+            cells += [
+                score_cell(score, metric, by_seed.get((policy, group.judge, metric.name), []))
+                for score, metric in zip(in_group, group.metrics, strict=True)
+            ]
             if group.counted:
                 cells.append(judged_cell(in_group))
         rows.append(ScoreRow(policy, cells))
     return rows
 
 
-def score_cell(score: dict | None, metric: Metric) -> Cell | None:
-    """A score as it is shown; None where it is not defined."""
+def score_cell(score: dict | None, metric: Metric, by_seed: list[dict]) -> Cell | None:
+    """A score as it is shown, with those of its seeds where there are several; None where it is not
+    defined."""
     if score is None or score["value"] is None:
         return None
     spread = score["spread"]
@@ -150,6 +160,7 @@ def score_cell(score: dict | None, metric: Metric) -> Cell | None:
         total=score["total"],
         interval=interval(score, metric.text),
         spread=None if spread is None else f"± {metric.text(spread)} in {score['samples']} samples",
+        seeds=f"seeds: {', '.join(metric.text(one['value']) for one in by_seed)}" if len(by_seed) > 1 else None,
         direction=direction(score) if metric.text in (points, signed) else "",
     )
 

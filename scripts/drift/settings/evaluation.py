@@ -23,10 +23,21 @@ class JudgedBenchmark(Settings):
     )
 
 
+class PrimaryFamily(Settings):
+    """The comparisons of the last iteration that are declared before the run."""
+
+    metrics: dict[str, list[str]] = Field(
+        description="metrics by benchmark, the most wanted first: the first that a judge's verdicts give counts"
+    )
+    against: str = Field(description="what each method is compared with: a method, or base")
+
+
 class ScoresSettings(Settings):
     """Of scores.py: which scores there are, and the uncertainty of each."""
 
     benchmarks: dict[str, JudgedBenchmark] = Field(description="benchmarks by name, in the order of the table")
     beta: float = Field(description="training.beta of the run: margins of all methods are on one scale")
     bootstrap: int = like(Evaluation, "bootstrap")
+    primary: PrimaryFamily = Field(description="the comparisons that decide; all others are exploratory")
+    starts: dict[str, str] = Field(description="the policy that iteration 1 starts from, base or warmup, by method")
     seed: int = Field(description="of all resampling and of the order of votes")

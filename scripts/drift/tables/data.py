@@ -77,6 +77,10 @@ class _Pool(dy.Schema):
     turn = dy.Int32(description="turns.turn")
     source = dy.String(description="turns.source")
     split = one_of(SPLITS, "test rows are never trained on; a user's conversations, and those that open alike, are on one side")
+    cluster = dy.String(
+        description="the same for rows of one user, and of conversations that open alike: they are on one side of the split, and "
+        "statistics draw them together"
+    )
     flipped = dy.Bool(description="label noise: the reply was labelled otherwise, and took the place of a true row")
     prompt = messages("the conversation up to the user message that got the reply: x")
 
@@ -139,6 +143,7 @@ class Tasks(dy.Schema):
     """A benchmark's tasks."""
 
     prompt_id = dy.String(primary_key=True, description="the task")
+    cluster = dy.String(description="the same for tasks that statistics draw together: dsat.cluster, or the task by itself")
     prompt = messages("the conversation to answer")
     baseline = dy.String(nullable=True, description="the reply to compare with in pairwise judging")
     references = dy.List(

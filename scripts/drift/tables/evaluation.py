@@ -112,7 +112,11 @@ class Scores(dy.Schema):
     model = dy.String(primary_key=True, description="name of the base model in the configuration")
     method = dy.String(primary_key=True, description="the method's name; base and warmup before the first iteration")
     iteration = dy.Int32(primary_key=True, description="-1 base, 0 warm-up, k after iteration k")
-    seed = dy.Int32(primary_key=True, min=0, description="row of `seeds`; 0: base and warm-up, which all seeds share")
+    seed = dy.Int32(
+        primary_key=True,
+        min=0,
+        description="the policy's row of `seeds`; 0: the mean over all seeds, and base and warmup, which all share",
+    )
     benchmark = dy.String(primary_key=True, description="name of the benchmark in the configuration")
     judge = dy.String(primary_key=True, description="the judge's name; empty where nobody judged")
     judge_prompt = dy.String(
@@ -124,37 +128,72 @@ class Scores(dy.Schema):
         "Shares are 0 to 1; WildBench's and ratings as their leaderboards show them",
     )
     value = dy.Float64(nullable=True, description="null where it is not defined")
-    low = dy.Float64(nullable=True, description="2.5th percentile of the bootstrap over items; null for elo, which has none")
-    high = dy.Float64(nullable=True, description="97.5th percentile of the bootstrap over items")
-    n = dy.Int32(description="items behind the value")
+    low = dy.Float64(
+        nullable=True,
+        description="lower end of the 95% bootstrap interval over clusters of items; of a mean over seeds over seeds as well; "
+        "null for elo, which has none, and where there is one cluster",
+    )
+    high = dy.Float64(nullable=True, description="its upper end")
+    n = dy.Int32(description="items behind the value; of a mean over seeds those of the seed with the fewest")
     total = dy.Int32(description="items that there are")
     samples = dy.Int32(min=1, description="answers per item, each sampled with a seed of its own")
     spread = dy.Float64(
-        nullable=True, description="standard deviation between the samples' own values; null where there is one"
+        nullable=True,
+        description="standard deviation between the samples' own values, of a mean over seeds the mean of theirs; null where there "
+        "is one sample",
     )
+    seeds = dy.Int32(min=1, description="trained policies behind the value")
+    seed_spread = dy.Float64(nullable=True, description="standard deviation between the seeds' values; null where there is one")
 
 
 class Comparisons(dy.Schema):
-    """One row per metric of two policies of a model, one judge's verdicts on the same items."""
+    """One row per metric of two policies of a model, one judge's verdicts on the same items; of
+    methods the means over their seeds."""
 
     model = dy.String(primary_key=True, description="name of the base model in the configuration")
     method = dy.String(primary_key=True, description="of the policy in question")
     iteration = dy.Int32(primary_key=True, description="of the policy in question")
-    seed = dy.Int32(primary_key=True, min=0, description="of both policies, if the other has one; 0: of the warm-up")
     other_method = dy.String(primary_key=True, description="of the policy that it is compared with")
     other_iteration = dy.Int32(primary_key=True, description="of the policy that it is compared with")
     against = dy.String(
         primary_key=True,
-        description="base, previous (the iteration before; of the first the warm-up), or method (same iteration)",
+        description="base, previous (the policy that the iteration started from), or method (same iteration)",
     )
     benchmark = dy.String(primary_key=True, description="scores.benchmark")
     judge = dy.String(primary_key=True, description="scores.judge")
     metric = dy.String(primary_key=True, description="scores.metric")
     difference = dy.Float64(nullable=True, description="the policy's value less the other's, over the items that both have")
-    low = dy.Float64(nullable=True, description="2.5th percentile of the paired bootstrap over items")
-    high = dy.Float64(nullable=True, description="97.5th percentile of the paired bootstrap over items")
-    p = dy.Float64(nullable=True, min=0.0, max=1.0, description="two-sided paired permutation test")
-    p_holm = dy.Float64(
-        nullable=True, min=0.0, max=1.0, description="p corrected for the number of rows of this table (Holm 1979)"
+    family = one_of(
+        ("primary", "exploratory"), "primary: declared before the run (evaluation.primary); exploratory: all others"
     )
-    n = dy.Int32(description="items that both have")
+    low = dy.Float64(
+        nullable=True, description="lower end of the paired 95% bootstrap interval, over seeds and clusters of items"
+    )
+    high = dy.Float64(nullable=True, description="its upper end")
+    p = dy.Float64(
+        nullable=True,
+        min=0.0,
+        max=1.0,
+        description="two-sided paired permutation test, which exchanges clusters of items: given the policies that were trained",
+    )
+    p_seeds = dy.Float64(
+        nullable=True,
+        min=0.0,
+        max=1.0,
+        description="two-sided sign-flip test over seeds; null with fewer than 6, of which no result could be below 0.05",
+    )
+    p_holm = dy.Float64(
+        nullable=True,
+        min=0.0,
+        max=1.0,
+        description="p corrected for the number of primary rows (Holm 1979); null for the others",
+    )
+    p_fdr = dy.Float64(
+        nullable=True,
+        min=0.0,
+        max=1.0,
+        description="p corrected for the number of exploratory rows: the false share of those at or below it (Benjamini and "
+        "Hochberg 1995); null for primary ones",
+    )
+    n = dy.Int32(description="items that both have; the fewest of any seed")
+    seeds = dy.Int32(min=1, description="seeds behind the difference; of policies that all seeds share 1")

@@ -12,6 +12,7 @@ class Prompts(dy.Schema):
 
     prompt_id = dy.String(primary_key=True, description="dsat, sat, corrections or task prompt_id")
     split = one_of(SPLITS, "the pool's split; test for benchmarks")
+    cluster = dy.String(description="the pool's or the task's cluster: rows that statistics draw together")
     prompt = messages("x, less the oldest turns where the conversation was too long")
     prompt_token_ids = dy.List(dy.Int32(), description="x rendered with the model's chat template, ready for a reply")
     turns_trimmed = dy.Int32(description="how many of the oldest messages were left out")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import benchmarks, plugins
+from drift.benchmarks import primary
 from drift.judging import protocols
 from drift.layout import PolicyName
 from drift.settings.evaluation import JudgedBenchmark, ScoresSettings, TasksSettings
@@ -14,6 +15,8 @@ from drift.workflow.iterations import Iterations
 class Evaluation:
     """The evaluation of a run, by its configuration and its `paths` (drift.layout.paths).
 
+    Raises ConfigError where the primary family names a metric that its benchmark does not have.
+
     Tables are named as scores.py wants them: with the policy (MODEL/base, MODEL/warmup or
     MODEL/METHOD/seedS/iterK), the benchmark and the judge that they are of.
     """
@@ -21,6 +24,7 @@ class Evaluation:
     def __init__(self, config: dict[str, Any], paths: SimpleNamespace):
         self._config, self._paths = config, paths
         self._rows: dict[str, dict] = config["evaluation"]["benchmarks"]
+        self._primary = primary.family(config)
         iterations = Iterations(config, paths)
         self._policies = [policy for model in config["models"] for policy in iterations.policies(model)]
 
@@ -104,6 +108,8 @@ class Evaluation:
             self._config["evaluation"],
             seed=self._config["data"]["seed"],
             beta=self._config["training"]["beta"],
+            primary=self._primary,
+            starts={method: self._config["recipes"][method]["start"] for method in self._config["methods"]},
             benchmarks={name: JudgedBenchmark(kind=row["kind"], judges=prompts_of(name)) for name, row in self._rows.items()},
         ).canonical()
 

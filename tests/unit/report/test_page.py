@@ -49,6 +49,7 @@ def test_page_needs_no_network(page):
 def test_ids_are_those_of_sections_and_the_menu_leads_to_each(page):
     ids = re.findall(r'\sid="([^"]*)"', page)
     sections = [
+        "primary",
         "scores",
         "judges",
         "comparisons",
@@ -66,7 +67,7 @@ def test_ids_are_those_of_sections_and_the_menu_leads_to_each(page):
 
 
 def test_table_shows_the_scores(page, home):
-    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
+    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet").filter(seed=0)
     assert sorted(Page(page).values) == pytest.approx(sorted(scores["value"].drop_nulls().to_list()))
     win = scores.row(
         by_predicate=(pl.col("metric") == "win_rate") & (pl.col("method") == "drift") & (pl.col("iteration") == 2), named=True
@@ -116,7 +117,7 @@ def test_judge_that_was_several_models_is_refused_with_cause_and_cure(home, tmp_
     others = "base, drift 1 (seed 42), drift 2 (seed 42), spin 1 (seed 42), warmup"
     assert f"tiny was 2 models when it judged heldout: any for {others}; other for spin 2 (seed 42)" in page
     assert "Delete the judge" in page
-    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
+    scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet").filter(seed=0)
     unjudged = scores.filter(judge="")["value"].drop_nulls().to_list()
     assert sorted(Page(page).values) == pytest.approx(sorted(unjudged)), "scores without a judge stay"
     assert "judged by tiny" not in page

@@ -3,7 +3,7 @@
 from drift import tables
 from drift.metrics import display
 from drift.report import metric_labels
-from drift.report.comparison_tables import comparison_tables
+from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.score_tables import score_tables
 from tests.builders.run import CONFIG, evaluation
 from tests.unit.report.rows import score
@@ -39,17 +39,69 @@ def test_groups_and_references_are_details():
     assert [cell.text for cell in table.details.rows[0].cells] == ["20.0"], "details count no judged items"
 
 
+def compared(**columns) -> dict:
+    """A row of Comparisons: drift against the base model on the held-out benchmark."""
+    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1, "seed": 0}
+    row |= {
+        "against": "base",
+        "benchmark": "heldout",
+        "judge": "tiny",
+        "metric": "win_rate",
+        "n": 6,
+        "seeds": 1,
+        "p_seeds": None,
+    }
+    row |= {
+        "family": "exploratory",
+        "difference": -0.031,
+        "low": -0.05,
+        "high": -0.01,
+        "p": 0.0004,
+        "p_holm": None,
+        "p_fdr": 0.004,
+    }
+    return row | columns
+
+
 def test_comparison_is_coloured_only_if_significant_after_the_correction():
-    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1, "seed": 42}
-    row |= {"against": "base", "benchmark": "heldout", "judge": "tiny", "metric": "win_rate", "n": 6}
-    significant, not_after_holm = {"p": 0.0004, "p_holm": 0.004}, {"p": 0.02, "p_holm": 0.2}
-    rows = [row | {"difference": -0.031, "low": -0.05, "high": -0.01} | p for p in (significant, not_after_holm)]
-    (table,) = comparison_tables(rows, CONFIG)
+    (table,) = comparison_tables([compared(), compared(p=0.02, p_fdr=0.2)], CONFIG)
     assert [(shown.difference, shown.direction, shown.p) for shown in table.rows] == [
         (display.minus("-3.1"), "down", "< 0.001"),
         (display.minus("-3.1"), "", "0.020"),
     ]
     assert (table.significant, table.rows[0].interval) == (1, display.minus("-5.0 to -1.0"))
+
+
+def declared(**columns) -> dict:
+    row = {"method": "drift", "other_method": "spin", "other_iteration": 2, "iteration": 2, "against": "method"}
+    return compared(**row | {"family": "primary", "p_fdr": None, "p_holm": 0.01} | columns)
+
+
+def test_declared_comparison_says_who_is_higher_or_that_nothing_can_be_claimed():
+    rows = [
+        declared(),
+        declared(difference=0.031, low=0.01, high=0.05),
+        declared(p_holm=0.06),
+        declared(low=-0.05, high=0.001),
+        declared(difference=None, low=None, high=None, p=None, p_holm=None),
+    ]
+    table = primary_table(rows, CONFIG)
+    assert [row.claim for row in table.rows] == ["spin is higher", "drift is higher", *["no difference can be claimed"] * 3]
+    assert table.claimed == 2
+
+
+def test_declared_comparisons_are_in_no_other_table_and_unmeasured_ones_are_named():
+    assert comparison_tables([declared()], CONFIG) == []
+    assert primary_table([declared()], CONFIG).missing == [
+        "late: win_rate or length_controlled_win_rate or written_win_rate or judge_score"
+    ]
+
+
+def test_every_seed_s_score_is_below_their_mean():
+    rows = [score("tiny", method="drift", iteration=1, seed=seed, value=0.5 + seed / 100) for seed in (0, 1, 2)]
+    (table,) = score_tables(rows, CONFIG)
+    ((cell, _),) = [row.cells for row in table.rows]
+    assert (cell.text, cell.seeds) == ("50.0%", "seeds: 51.0%, 52.0%")
 
 
 def test_every_metric_of_the_scores_has_a_name_in_the_report(home):
