@@ -27,6 +27,7 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
     sides = {recipe[side] for recipe in recipes for side in ("chosen", "rejected")}
     candidates = {name for recipe in recipes for name in recipe["candidates"]}
     kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
+    judge = config["evaluation"]["judges"][config["evaluation"]["judge"]]
     verdicts = {row["verdict"] for row in config["evaluation"]["judges"].values()} | {"letter"}
     return [
         ("turns", plugins.SOURCES, {row["kind"] for row in config["data"]["sources"].values()}),
@@ -41,7 +42,10 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("pairs", plugins.SIDES, sides | {"logged"}),
         ("judgments", plugins.VERDICTS, verdicts - {None}),
         ("rank_judgments", plugins.VERDICTS, {"score"}),
+        # The run's judge compares both sides of pairs, by its own verdict if it is about two.
+        ("compare_judgments", plugins.VERDICTS, {judge["verdict"] or "letter"}),
         ("rewards", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
+        ("pair_scores", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
     ]
 
 

@@ -25,6 +25,7 @@ REFUSED = {
         "warmup_epochs": "the warm-up is one policy that every method may start from; start: base leaves it out",
         "max_length": _FITTED,
         "diagnostics": _MEASURED,
+        "pair_quality": _MEASURED,
     },
     "sampling": {
         "context": _FITTED,
