@@ -84,12 +84,12 @@ def test_charts_of_all_numbers_have_one_size():
 def test_title_names_the_benchmark_only_where_there_are_several(catalog):
     def titles(*benchmarks: str) -> list[str]:
         scores = [score("tiny", benchmark=benchmark) for benchmark in benchmarks]
-        (group,) = curve_charts(scores, catalog, CONFIG)
+        (group,) = curve_charts(scores, [], catalog, CONFIG)
         return [chart.title for chart in group.charts]
 
     assert titles("heldout") == ["Win rate", "Training margin s", "Weight left: sigma(-s)"]
     margin = score("", "margin", benchmark="heldout-pairs")
-    (group,) = curve_charts([score("tiny"), score("tiny", benchmark="late"), margin], catalog, CONFIG)
+    (group,) = curve_charts([score("tiny"), score("tiny", benchmark="late"), margin], [], catalog, CONFIG)
     assert [chart.title for chart in group.charts][:3] == ["Win rate · heldout", "Win rate · late", "Held-out margin s"]
 
 
