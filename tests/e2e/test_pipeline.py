@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 # side by side take half the time.
 SIDE_BY_SIDE = (
     "--set-threads",
-    *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")),
+    *(f"{rule}=1" for rule in ("sample", "respond", "judge", "compare", "logps", "train", "diagnostics")),
     "--",
 )
 POLICIES = ("base", "warmup", "drift/seed42/iter1", "drift/seed42/iter2", "spin/seed42/iter1", "spin/seed42/iter2")
