@@ -22,7 +22,7 @@ TEMPLATES = REPOSITORY / "scripts/templates"
 class Wildcards:
     """The wildcards of a job about one rater."""
 
-    model, trained = "tiny", "drift/iter2"
+    model, trained = "tiny", "drift/seed1/iter2"
 
     def __init__(self, rater: str):
         self.rater = rater
@@ -64,7 +64,7 @@ def test_a_judge_compares_both_sides_in_both_orders(quality, judge, verdict, vot
     assert (judging["verdict"], judging["votes"], judging["order"], judging["pairwise"]) == (verdict, votes, "both", True)
     assert quality.template(Wildcards(judge), None) == TEMPLATES / template
     assert quality.completions(Wildcards(judge)) == [
-        f"results/tiny/tiny/drift/iter2/quality/{judge}/completions/1-of-1.parquet"
+        f"results/tiny/tiny/drift/seed1/iter2/quality/{judge}/completions/1-of-1.parquet"
     ]
 
 
@@ -75,7 +75,7 @@ def test_a_judge_is_the_model_that_is_improved_its_own_or_behind_an_endpoint(qua
 
 
 def test_what_is_read_of_a_rater_depends_on_its_kind(quality):
-    folder = "results/tiny/tiny/drift/iter2/quality"
+    folder = "results/tiny/tiny/drift/seed1/iter2/quality"
     assert quality.ratings(Wildcards("own")) == {"judgments": f"{folder}/own/judgments.parquet"}
     assert quality.ratings(Wildcards("reward")) == {"scores": f"{folder}/reward/scores.parquet"}
     assert quality.ranker_model(Wildcards("reward")) == "pinned /models/reward"
@@ -87,9 +87,9 @@ def test_what_is_read_of_a_rater_depends_on_its_kind(quality):
     [(None, 64, ["tiny"]), ("reward", 64, ["reward"]), (["own", "reward"], 8, ["own", "reward"]), ("own", 0, [])],
 )
 def test_the_pairs_of_every_trained_policy_are_rated_by_each_rater(rater, pairs, raters):
-    inputs = ReportInputs(configuration(rater, pairs), PATHS, ["tiny/base", "tiny/warmup", "tiny/drift/iter1"])
+    inputs = ReportInputs(configuration(rater, pairs), PATHS, ["tiny/base", "tiny/warmup", "tiny/drift/seed1/iter1"])
     assert inputs.pair_quality(None) == [
-        f"results/tiny/tiny/{policy}/quality/{name}/quality.parquet" for policy in ("warmup", "drift/iter1") for name in raters
+        f"results/tiny/tiny/{policy}/quality/{name}/quality.parquet" for policy in ("warmup", "drift/seed1/iter1") for name in raters
     ]
 
 
