@@ -89,7 +89,9 @@ def test_what_is_read_of_a_rater_depends_on_its_kind(quality):
 def test_the_pairs_of_every_trained_policy_are_rated_by_each_rater(rater, pairs, raters):
     inputs = ReportInputs(configuration(rater, pairs), PATHS, ["tiny/base", "tiny/warmup", "tiny/drift/seed1/iter1"])
     assert inputs.pair_quality(None) == [
-        f"results/tiny/tiny/{policy}/quality/{name}/quality.parquet" for policy in ("warmup", "drift/seed1/iter1") for name in raters
+        f"results/tiny/tiny/{policy}/quality/{name}/quality.parquet"
+        for policy in ("warmup", "drift/seed1/iter1")
+        for name in raters
     ]
 
 
