@@ -5,6 +5,7 @@ corrections -> warm-up (iteration 0)
 iteration k: sample y+ from policy k-1, pair it with the
              real y-, one epoch of DPO -> policy k             rules/iterate.smk, rules/generate.smk
              (methods that rank what they sample: best, worst  rules/rank.smk)
+             how often y+ is the better one                    rules/quality.smk
 every policy: held-out prompts -> answers -> judge -> scores   rules/evaluate.smk
 ledger, catalog, report                                        rules/report.smk
 """
@@ -37,6 +38,7 @@ include: "rules/iterate.smk"
 include: "rules/label.smk"
 include: "rules/evaluate.smk"
 include: "rules/rank.smk"
+include: "rules/quality.smk"
 include: "rules/report.smk"
 include: "rules/preflight.smk"
 
@@ -46,6 +48,7 @@ include: "rules/preflight.smk"
 wildcard_constraints:
     model=layout.one_of(config["models"]),
     judge=layout.one_of(config["evaluation"]["judges"]),
+    rater=layout.one_of([*config["evaluation"]["judges"], *config["rankers"]]),
     method=layout.one_of(config["methods"]),
     labeler=layout.one_of(config["data"]["labelers"]),
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),

@@ -116,6 +116,8 @@ rule rewards:
     input:
         unpack(iterations.sampled),
         prompts=iterations.prompts,
+        tasks=[],
+        responses=[],
         model=ranking.ranker_model,
     output:
         ranks=paths.rewards,
@@ -136,6 +138,8 @@ rule rewards:
             --prompts {input.prompts:q} \
             --requests {input.requests:q} \
             --completions {input.completions:q} \
+            --tasks {input.tasks:q} \
+            --responses {input.responses:q} \
             --model {input.model:q} \
             --settings {params.settings:q} \
             --ranks {output.ranks:q} 2>&1 | tee {log:q}

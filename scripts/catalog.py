@@ -32,8 +32,9 @@ KEYS = {
     "iteration": ("INTEGER", "-1 base, 0 warm-up, k after iteration k; null: shared by all policies"),
     "seed": ("INTEGER", "row of seeds that it was sampled and trained with; 0: base and warm-up; null: shared by all policies"),
     "pool": ("VARCHAR", "dsat, sat, corrections or the benchmark's name"),
-    "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: sampling for training"),
+    "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: about training pairs"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
+    "rater": ("VARCHAR", "the judge or the ranker that rated pairs, by its name in the configuration"),
     "labeler": ("VARCHAR", "name of the rubric labeler; null: not about labels"),
     "kind": ("VARCHAR", "what was published: pairwise (preferences) or score"),
 }
@@ -214,6 +215,9 @@ VIEWS = {
     "margins": table_view(tables.Margins, "margins"),
     "gradients": table_view(tables.Gradients, "gradients"),
     "diagnostics": table_view(tables.Diagnostics, "diagnostics"),
+    "pair_quality": table_view(tables.PairQuality, "pair_quality"),
+    "pair_judgments": table_view(tables.Judgments, "pair_judgments"),
+    "pair_scores": table_view(tables.Ranks, "pair_scores"),
     "reference_logps": table_view(tables.Logps, "reference_logps"),
     "responses": table_view(tables.Responses, "responses"),
     "judgments": table_view(tables.Judgments, "judgments", "published_judgments"),
@@ -226,8 +230,9 @@ VIEWS = {
     "generations": View(
         "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
         _USAGE,
-        ("sampling_usage", "answers_usage", "verdicts_usage", "judge_validation_usage", "labeling_usage"),
+        ("sampling_usage", "comparing_usage", "answers_usage", "verdicts_usage", "judge_validation_usage", "labeling_usage"),
         json_reader(_USAGE),
+        renamed={"rater": "judge"},
     ),
     "policies": View(
         "One row per policy: its policy.json, which is written last and names everything that made it.",

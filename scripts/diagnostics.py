@@ -12,12 +12,15 @@ Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (-
                              has a weight of at least TAU
     lemma1_bound_TAU         beta TAU P(E) E[||d|| | E] over the sample: the lower bound on
                              pair_gradient_norm in Lemma 1 of DRIFT (arXiv 2510.02341); d = grad log
-                             pi(y+|x) - grad log pi(y-|x). Absent where no pair is in E
+                             pi(y+|x) - grad log pi(y-|x). Absent where no pair is in E. Where s is
+                             0 for all pairs, as at the start of an iteration from its reference,
+                             the bound at 0.5 is pair_gradient_norm itself, for every method
     pair_gradient_norm       E ||grad loss||, the mean of the norms of single pairs' gradients (what
-                             Lemma 1 bounds)
-    mean_gradient_norm       ||E grad loss||, the norm of their mean (what the optimizer follows);
-                             pairs that pull against each other make it small while the former is
-                             not
+                             Lemma 1 bounds; pairs that cancel out do not make it small)
+    mean_gradient_norm_squared  ||E grad loss||^2, of the gradient that the optimizer follows:
+                             without bias, so that it may be below 0
+    gradient_signal_to_noise ||E grad loss||^2 over the trace of the covariance of single pairs'
+                             gradients (both: drift/metrics/gradient_signal.py)
     chosen_logp              mean log pi(y+|x); that both fall while the margin grows is likelihood
                              displacement (Razin et al. 2024)
     rejected_logp            mean log pi(y-|x)
@@ -26,22 +29,25 @@ Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (-
     chosen_tokens            mean length of y+, end of turn included (before only: it is a property
                              of the data, not of the policy)
     rejected_tokens          mean length of y- (before only)
-    kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy
-                             before the iteration and the one that the method started from
+    kl_previous, kl_initial  KL(pi(.|x, y<t) || pi'(.|x, y<t)), mean over the tokens of each reply y
+                             that the trained policy pi itself sampled to a held-out prompt, then
+                             over replies; pi' is the policy before the iteration and the one that
+                             the method started from
+    kl_logged_previous, kl_logged_initial  the same along logged replies that disappointed: the
+                             same contexts for all policies, but texts that some methods push down
+                             and others never see
 
 Margins, log-probabilities and gradients are of the policies as they were trained, in fp32: of a
 small step bf16 may show little (policies.served_share). The divergences are of the policies as they
 are served, in bf16, which is what answers benchmarks and is sampled.
 
-The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y
-(the per-step term of the Rao-Blackwellised estimator of Amini, Vieira and Cotterell 2025, on given
-texts instead of samples): no sampling noise, and the same contexts for all policies. They are not
-the divergence over sequences that a policy would sample by itself.
+Divergences are exact sums over the vocabulary at every position. Own replies are cut at max_tokens.
+Their interval is a bootstrap over prompts, that of the gradients a jackknife over pairs.
 """
 
-import hashlib
+import math
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import polars as pl
 import torch
@@ -49,23 +55,22 @@ from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import load_tokenizer, pad_token_id, render_reply
+from drift.metrics import gradient_signal, resampling
+from drift.metrics.resampling import Estimate
 from drift.progress import Progress
+from drift.seeds import picked
 from drift.settings.training import DiagnosticsSettings
 from drift.tables import Diagnostics, Gradients, Margins, Pairs, Prompts, read_table, write_table
+from drift.training.divergences import ReplyTokens, divergences, own_replies
 from drift.training.logps import PairLogps, PairTokens, load, pair_logps, read_logps, token_rows
 from drift.training.reference_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
 # By moment: which policy it is in the columns of Margins, and the suffix of its other columns.
 MOMENTS = {"before": ("start", "_before"), "after": ("policy", "")}
-
-
-class ReplyTokens(TypedDict):
-    """A held-out prompt and its logged reply as token ids."""
-
-    pair_id: str
-    prompt_ids: list[int]
-    reply_ids: list[int]
+# Resamples behind the intervals of the divergences. Not those of the scores: another number of
+# these should measure nothing again.
+RESAMPLES = 1000
 
 
 def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: float) -> pl.DataFrame:
@@ -92,84 +97,75 @@ def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: flo
     return table
 
 
-def sample(rows: list, count: int, seed: int) -> list:
-    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the
-    same ones in whatever order the rows come."""
-    return sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}|{row['pair_id']}".encode()).digest())[:count]
+def gradients(model, rows: list[PairTokens], sigma: dict[str, float], beta: float) -> dict[str, tuple[float, float | None]]:
+    """Of each row, by pair_id, ||d|| and the mean inner product of its loss gradient with those of
+    the other rows (None for a single one); `sigma` is sigma(-s) by pair_id.
 
-
-def gradients(model, rows: list[PairTokens], sigma: dict[str, float], beta: float) -> tuple[dict[str, float], float]:
-    """||d|| of each row by pair_id, and ||mean of the rows' loss gradients||; `sigma` is sigma(-s)
-    by pair_id.
-
-    grad loss = -beta sigma(-s) d. Memory: the model, and its gradients once. Over all weights, the
-    frozen ones of a policy that was trained with adapters included, so that policies can be
-    compared.
+    grad loss = -beta sigma(-s) d. Over all weights, the frozen ones of a policy that was trained
+    with adapters included, so that policies can be compared. A first pass over the rows sums their
+    gradients, a second one multiplies each with the sum of the others: exact, and the memory is
+    that of the model and of its gradients once, however many rows there are. Two rows need no
+    second pass.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    squares: list[torch.Tensor] = []
+    found: list[torch.Tensor] = []
     weight = 1.0
 
-    # A backward pass of log pi(y-|x) - log pi(y+|x) gives -d. Both norms need it, weighted
-    # differently: alone for ||d||, times beta sigma(-s) / rows in the mean. The hook sees each
-    # parameter's part of it before autograd adds it to .grad, so it can take the squared norm of
-    # the one and scale it for the other.
-    def measure_and_scale(gradient: torch.Tensor) -> torch.Tensor:
-        squares.append(gradient.float().pow(2).sum())
+    # A backward pass of log pi(y-|x) - log pi(y+|x) gives -d. The hooks see each parameter's part
+    # of it before autograd adds it to .grad.
+    def sum_up(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        found.append(gradient.float().pow(2).sum(dtype=torch.float64))
         return gradient * weight
 
-    hooks = [parameter.register_hook(measure_and_scale) for parameter in parameters]
-    norms = {}
-    for row in Progress(rows, desc="gradients", unit="pair"):
-        squares.clear()
-        weight = beta * sigma[row["pair_id"]] / len(rows)
-        chosen, rejected = pair_logps(model, row)
-        (rejected - chosen).backward()
-        # The squared norm of a gradient is the sum of those of its parts, one a parameter.
-        norms[row["pair_id"]] = torch.stack(squares).sum().sqrt().item()
-    for hook in hooks:
-        hook.remove()
-    # .grad has accumulated the mean over all rows.
-    total = sum(parameter.grad.float().pow(2).sum().item() for parameter in parameters if parameter.grad is not None)
-    return norms, total**0.5
+    def multiply(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        own = gradient * weight
+        found.append((own * (parameter.grad - own)).float().sum(dtype=torch.float64))
+        return torch.zeros_like(gradient)  # .grad stays the sum
+
+    def one_pass(hook, what: str) -> dict[str, float]:
+        nonlocal weight
+        hooks = [parameter.register_hook(partial(hook, parameter)) for parameter in parameters]
+        sums = {}
+        for row in Progress(rows, desc=what, unit="pair"):
+            found.clear()
+            weight = beta * sigma[row["pair_id"]]
+            chosen, rejected = pair_logps(model, row)
+            (rejected - chosen).backward()
+            # A product of two gradients is the sum of those of their parts, one a parameter.
+            sums[row["pair_id"]] = torch.stack(found).sum().item()
+        for handle in hooks:
+            handle.remove()
+        return sums
+
+    norms = {pair_id: square**0.5 for pair_id, square in one_pass(sum_up, "gradients").items()}
+    if len(rows) > 2:
+        products = one_pass(multiply, "products of gradients")
+        return {pair_id: (norm, products[pair_id] / (len(rows) - 1)) for pair_id, norm in norms.items()}
+    whole = sum(float(one.grad.float().pow(2).sum(dtype=torch.float64)) for one in parameters if one.grad is not None)
+    squares = sum((beta * sigma[pair_id] * norm) ** 2 for pair_id, norm in norms.items())
+    # ||a + b||^2 = ||a||^2 + ||b||^2 + 2 a . b
+    product = (whole - squares) / 2 if len(rows) == 2 else None
+    return {pair_id: (norm, product) for pair_id, norm in norms.items()}
 
 
-@torch.no_grad()
-def kl(policy, other, rows: list[ReplyTokens]) -> float:
-    """Mean over the tokens of all rows' `reply_ids` of KL(policy || other) of the next token, in
-    nats; see the top of this file."""
-    total, tokens = 0.0, 0
-    for row in Progress(rows, desc="KL", unit="reply"):
-        # The logits at position t predict token t+1: those of the last prompt token and of the
-        # reply's but its last are needed, so one more than the reply is kept and the last dropped.
-        keep = len(row["reply_ids"]) + 1
-        # Two tables of log-probabilities, reply tokens x vocabulary.
-        ours, theirs = (
-            model(torch.tensor([row["prompt_ids"] + row["reply_ids"]], device=model.device), logits_to_keep=keep)
-            .logits[0, :-1]
-            .float()
-            .log_softmax(-1)
-            for model in (policy, other)
-        )
-        theirs = theirs.to(ours.device)
-        # sum over tokens and vocabulary of p (log p - log q)
-        total += (ours.exp() * (ours - theirs)).sum().item()
-        tokens += keep - 1
-    return total / tokens
-
-
-def gradient_norms(
+def gradient_table(
     folders: dict[str, tuple[Path, Path | None]], table: pl.DataFrame, rows: list[PairTokens], beta: float
-) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Gradients of `rows`, and ||E grad loss|| by moment; `folders` of the policies and of their
-    remainders by moment, `table` is their Margins. Both are empty without rows."""
-    norms, means = [], {}
+) -> pl.DataFrame:
+    """Gradients of `rows`, empty without any; `folders` of the policies and of their remainders by
+    moment, `table` is their Margins."""
+    found = []
     for moment, stored in folders.items() if rows else ():
         _, suffix = MOMENTS[moment]
         sigma = dict(table.select("pair_id", f"sigma_minus_s{suffix}").iter_rows())
-        by_pair, means[moment] = gradients(load(*stored), rows, sigma, beta)
-        norms += [(pair_id, moment, norm, beta * sigma[pair_id] * norm) for pair_id, norm in by_pair.items()]
-    return pl.DataFrame(norms, schema=Gradients.create_empty().schema, orient="row"), means
+        for pair_id, (norm, product) in gradients(load(*stored), rows, sigma, beta).items():
+            found.append((pair_id, moment, norm, beta * sigma[pair_id] * norm, product))
+    return pl.DataFrame(found, schema=Gradients.create_empty().schema, orient="row")
+
+
+def sample(rows: list, key: str, count: int, seed: int) -> list:
+    """`count` of `rows` (all, if there are fewer), a seeded sample by their `key`."""
+    by_name = {row[key]: row for row in rows}
+    return [by_name[name] for name in picked(by_name, count, seed)]
 
 
 def heldout_replies(prompts: pl.DataFrame, tokenizer) -> list[ReplyTokens]:
@@ -178,30 +174,48 @@ def heldout_replies(prompts: pl.DataFrame, tokenizer) -> list[ReplyTokens]:
     rows = []
     for row in prompts.filter(split="test").iter_rows(named=True):
         if ids := render_reply(tokenizer, row["prompt"], row["rejected"]):
-            rows.append(ReplyTokens(pair_id=row["prompt_id"], prompt_ids=row["prompt_token_ids"], reply_ids=ids))
+            rows.append(ReplyTokens(prompt_id=row["prompt_id"], prompt_ids=row["prompt_token_ids"], reply_ids=ids))
     return rows
 
 
-def divergences(trained: Path, start: Path, initial: Path, rows: list[ReplyTokens]) -> list[dict]:
-    """Diagnostics of the KL divergences; none without rows."""
-    if not rows:
+def distances(
+    trained: Path, start: Path, initial: Path, logged: list[ReplyTokens], settings: DiagnosticsSettings
+) -> list[dict]:
+    """Diagnostics of the KL divergences, along own replies and along the `logged` ones; none
+    without these."""
+    if not logged:
         return []
-    policy = load(trained)
-    previous = kl(policy, load(start, number=1), rows)
-    values = {
-        "kl_previous": previous,
-        "kl_initial": previous if initial == start else kl(policy, load(initial, number=1), rows),
-    }
-    return [{"metric": metric, "moment": "after", "value": value, "n": len(rows)} for metric, value in values.items()]
+    own = own_replies(trained, logged, settings.max_tokens, settings.seed)
+    policy, measured = load(trained), {}
+    for name, folder in {"previous": start, "initial": initial}.items():
+        if name == "initial" and initial == start:
+            measured |= {metric.replace("previous", name): values for metric, values in measured.items()}
+            continue
+        other = load(folder, number=1)
+        for metric, replies in {f"kl_{name}": own, f"kl_logged_{name}": logged}.items():
+            measured[metric] = divergences(policy, other, replies)
+    prompts = [row["prompt_id"] for row in logged]
+    return [row(metric, "after", over_prompts(prompts, values, settings.seed)) for metric, values in measured.items()]
 
 
-def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means: dict[str, float], beta: float) -> list[dict]:
-    """Diagnostics of Margins, Pairs, Gradients and ||E grad loss|| by moment; all but the KL
-    divergences."""
+def over_prompts(prompts: list[str], values: list[float], seed: int) -> Estimate:
+    """The mean of a value a prompt, with the bootstrap's interval over prompts."""
+    mean = resampling.mean(prompts, values)
+    low, high = resampling.interval(resampling.bootstrap(mean, RESAMPLES, seed)) or (None, None)
+    return Estimate(mean.value(), low, high, len(mean.keys))
+
+
+def row(metric: str, moment: str, estimate: Estimate) -> dict:
+    """A row of Diagnostics."""
+    return {"metric": metric, "moment": moment} | vars(estimate)
+
+
+def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, beta: float) -> list[dict]:
+    """Diagnostics of Margins, Pairs and Gradients: all but the KL divergences."""
     rows = []
 
     def add(metric: str, moment: str, value: float, n: int) -> None:
-        rows.append({"metric": metric, "moment": moment, "value": value, "n": n})
+        rows.append(row(metric, moment, Estimate(value, None, None, n)))
 
     for moment, (name, suffix) in MOMENTS.items():
         sigma = table[f"sigma_minus_s{suffix}"]
@@ -216,12 +230,24 @@ def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, means
             add(f"{side}_logp", moment, table[f"{name}_{side}_logp"].mean(), table.height)
         if sampled.height:
             add("pair_gradient_norm", moment, sampled["gradient_norm"].mean(), sampled.height)
-            add("mean_gradient_norm", moment, means[moment], sampled.height)
+        rows += [row(metric, moment, estimate) for metric, estimate in signal(sampled).items()]
     less_likely = table["policy_chosen_logp"] < table["start_chosen_logp"]
     add("chosen_logp_fell", "after", less_likely.mean(), table.height)
     for side in ("chosen", "rejected"):
         add(f"{side}_tokens", "before", pairs[f"{side}_tokens"].mean(), pairs.height)
     return rows
+
+
+def signal(sampled: pl.DataFrame) -> dict[str, Estimate]:
+    """What the gradients of one moment have in common, by metric; none of fewer than two pairs."""
+    if sampled.height < 2:
+        return {}
+    products, squares = sampled["mean_product"].to_numpy(), sampled["gradient_norm"].to_numpy() ** 2
+    estimates = {
+        "mean_gradient_norm_squared": gradient_signal.norm_squared(products),
+        "gradient_signal_to_noise": gradient_signal.signal_to_noise(squares, products),
+    }
+    return {metric: estimate for metric, estimate in estimates.items() if math.isfinite(estimate.value)}
 
 
 def main() -> None:
@@ -253,14 +279,17 @@ def main() -> None:
         before = score_pairs(*before_stored, rows, training, pad, "before the iteration")
     table = margins(reference, before, after, training.beta)
 
-    sampled = sample(rows, settings.pairs, settings.seed)
-    norms, means = gradient_norms({"before": before_stored, "after": after_stored}, table, sampled, training.beta)
+    sampled = sample(rows, "pair_id", settings.pairs, settings.seed)
+    if len(sampled) < settings.pairs:
+        print(f"there are {len(sampled)} pairs, of {settings.pairs} whose gradients were to be measured")
+    norms = gradient_table({"before": before_stored, "after": after_stored}, table, sampled, training.beta)
     heldout = heldout_replies(read_table(Prompts, arguments.heldout), tokenizer)
-    metrics = summary(table, pairs, norms, means, training.beta)
-    metrics += divergences(trained, start, initial, sample(heldout, settings.prompts, settings.seed))
+    metrics = summary(table, pairs, norms, training.beta)
+    heldout = sample(heldout, "prompt_id", settings.prompts, settings.seed)
+    metrics += distances(trained, start, initial, heldout, settings)
     write_table(table, Margins, arguments.margins)
     write_table(norms, Gradients, arguments.gradients)
-    write_table(pl.DataFrame(metrics), Diagnostics, arguments.diagnostics)
+    write_table(pl.DataFrame(metrics, schema=Diagnostics.create_empty().schema), Diagnostics, arguments.diagnostics)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Score an iteration's candidates with a ranker: a reward model, or a rule.
+"""Score an iteration's candidates, or both sides of its pairs, with a ranker: a reward model, or a
+rule.
 
-Reads:  the Prompts, Requests and Completions of the iteration (--prompts, --requests,
-        --completions), and the folder of the ranker's model where its kind needs one (--model).
+Reads:  of candidates the Prompts, Requests and Completions of the iteration (--prompts, --requests,
+        --completions), of pairs what rated_pairs.py made of them (--tasks, --responses); and the
+        folder of the ranker's model where its kind needs one (--model).
 Writes: a Ranks table (--ranks).
 
 Only candidates that ended their turn and are not empty are scored: others make no pair.
@@ -12,9 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli, plugins
-from drift.judging.candidates import sound
+from drift.judging.candidates import SIDES, side_id, sound
 from drift.settings.sampling import RewardSettings
-from drift.tables import Completions, Prompts, Ranks, Requests, read_table, write_table
+from drift.tables import Completions, Prompts, Ranks, Requests, Responses, Tasks, read_table, write_table
 
 
 def candidates(prompts: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame) -> list[dict]:
@@ -25,24 +27,39 @@ def candidates(prompts: pl.DataFrame, requests: pl.DataFrame, completions: pl.Da
     return rows.select("request_id", "prompt", "text").sort("request_id").to_dicts()
 
 
+def sides(tasks: pl.DataFrame, responses: pl.DataFrame) -> list[dict]:
+    """The same of both sides of each pair."""
+    pairs = responses.join(tasks, on="prompt_id", validate="1:1").sort("prompt_id")
+    return [
+        {"request_id": side_id(row["prompt_id"], side), "prompt": row["prompt"], "text": text}
+        for row in pairs.iter_rows(named=True)
+        for side, text in zip(SIDES, (row["response"], row["baseline"]), strict=True)
+    ]
+
+
 def main() -> None:
     command = cli.parser(__doc__, RewardSettings)
-    command.add_argument("--prompts", required=True, help="Prompts table")
-    command.add_argument("--requests", required=True, help="Requests table of the candidates")
-    command.add_argument("--completions", required=True, nargs="+", help="Completions tables, the shards")
+    command.add_argument("--prompts", nargs="?", help="Prompts table")
+    command.add_argument("--requests", nargs="?", help="Requests table of the candidates")
+    command.add_argument("--completions", nargs="*", help="Completions tables, the shards")
+    command.add_argument("--tasks", nargs="?", help="Tasks table of pairs: the prompts and y-")
+    command.add_argument("--responses", nargs="?", help="Responses table of pairs: the y+")
     command.add_argument("--model", nargs="?", type=Path, help="folder of the ranker's model, if it has one")
     command.add_argument("--ranks", required=True, help="table to write")
     arguments = command.parse_args()
     settings: RewardSettings = arguments.settings
 
-    rows = candidates(
-        read_table(Prompts, arguments.prompts),
-        read_table(Requests, arguments.requests),
-        read_table(Completions, *arguments.completions),
-    )
+    if arguments.responses:
+        rows = sides(read_table(Tasks, arguments.tasks), read_table(Responses, arguments.responses))
+    else:
+        rows = candidates(
+            read_table(Prompts, arguments.prompts),
+            read_table(Requests, arguments.requests),
+            read_table(Completions, *arguments.completions),
+        )
     ranker = plugins.load(plugins.RANKERS, settings.kind)
     scores = ranker.scores(rows, settings, arguments.model)
-    print(f"{settings.kind}: {len(scores)} of {len(rows)} candidates that ended their turn were scored")
+    print(f"{settings.kind}: {len(scores)} of {len(rows)} replies were scored")
     table = pl.DataFrame(list(scores.items()), schema=Ranks.create_empty().schema, orient="row")
     write_table(table, Ranks, arguments.ranks)
 

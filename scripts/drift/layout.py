@@ -8,6 +8,7 @@ in braces are Snakemake's wildcards:
     {policy}     base, warmup or METHOD/seedS/iterK
     {trained}    a policy that was trained: warmup or METHOD/seedS/iterK
     {benchmark}, {judge}, {labeler}     rows of the configuration
+    {rater}      a judge or a ranker that rates pairs
     {i}-of-{n}   a shard
 
 Rules import this module, so it imports the standard library alone.
@@ -33,6 +34,7 @@ FOLDERS = {
     "labeling": "data/labelers/{labeler}",
     "sampling": "{model}/{trained}",
     "ranking": "{model}/{trained}/rank",
+    "comparing": "{model}/{trained}/quality/{rater}",
     "answers": "{model}/{policy}/eval/{benchmark}",
     "verdicts": "{model}/{policy}/eval/{benchmark}/judge/{judge}",
     "judge_validation": "judges/{judge}/validation/{benchmark}",
@@ -84,6 +86,12 @@ PATTERNS = {
     "margins": "{model}/{trained}/margins.parquet",
     "gradients": "{model}/{trained}/gradients.parquet",
     "diagnostics": "{model}/{trained}/diagnostics.parquet",
+    # how good its pairs are
+    "rated_tasks": "{model}/{trained}/quality/tasks.parquet",
+    "rated_responses": "{model}/{trained}/quality/responses.parquet",
+    "pair_judgments": "{model}/{trained}/quality/{rater}/judgments.parquet",
+    "pair_scores": "{model}/{trained}/quality/{rater}/scores.parquet",
+    "pair_quality": "{model}/{trained}/quality/{rater}/quality.parquet",
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",

@@ -1,7 +1,9 @@
-"""One seed for each completion, and the coins that were thrown by others before."""
+"""One seed for each completion, samples by a seed, and the coins that were thrown by others
+before."""
 
 import hashlib
 import random
+from collections.abc import Iterable
 
 
 def completion_seed(*parts: str | int) -> int:
@@ -19,3 +21,9 @@ def is_switched(instruction: str, seed: int = 0) -> bool:
     in the same orders.
     """
     return random.Random(f"is_switched_outputs{instruction}{seed}").choices([False, True], k=1)[0]
+
+
+def picked(names: Iterable[str], count: int, seed: int) -> list[str]:
+    """`count` of `names` (all, if there are fewer), those of the smallest seeded hash: the same
+    ones in whatever order the names come."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}|{name}".encode()).digest())[:count]

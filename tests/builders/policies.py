@@ -137,14 +137,46 @@ def build_training(folder: Path, ids: list[str], margin: float, random: np.rando
     write(gradients, tables.Gradients, folder / "gradients.parquet")
     reference = [{"pair_id": pair_id, "chosen_logp": -50.0, "rejected_logp": -60.0} for pair_id in ids]
     write(reference, tables.Logps, folder / "reference.parquet")
-    diagnostics = [{"metric": "mean_gradient_norm", "moment": "before", "value": 0.2, "n": 1}]
-    write(diagnostics, tables.Diagnostics, folder / "diagnostics.parquet")
+    build_measures(folder, ids)
     write([{"step": 1, "metric": "loss", "value": 0.69}], tables.TrainLog, folder / "train.parquet")
     gates = [
         {"gate": name, "passed": True, "detail": f"{len(ids)} pairs <checked>"}
         for name in ("one_bos", "prompt_ids_equal", "weights_changed", "all_steps_ran")
     ]
     (folder / "gates.json").write_text(json.dumps({"gates": gates}))
+
+
+def build_measures(folder: Path, ids: list[str]) -> None:
+    """What was measured of an iteration: its diagnostics, and by `tiny` and `rewards` its pairs."""
+    common = {"metric": "mean_gradient_norm_squared", "moment": "before", "value": -0.004, "low": -0.01, "high": 0.002, "n": 2}
+    diagnostics = [common, {"metric": "pair_gradient_norm", "moment": "before", "value": 0.2, "n": 2}]
+    write(diagnostics, tables.Diagnostics, folder / "diagnostics.parquet")
+    verdicts = [
+        {
+            "request_id": f"{pair_id}#pairwise-{order}-baseline-0.0",
+            "prompt_id": pair_id,
+            "sample": 0,
+            "kind": "pairwise",
+            "opponent": "baseline",
+            "order": order,
+            "vote": 0,
+            "preference": 0.625,
+            "mass": 0.9,
+            "policy_chars": 90,
+            "opponent_chars": 80,
+        }
+        for pair_id in ids
+        for order in ("AB", "BA")
+    ]
+    write(verdicts, tables.Judgments, folder / "quality/tiny/judgments.parquet")
+    row = {"value": 0.625, "low": 0.5, "high": 0.75, "ties": 0.125, "n": len(ids), "total": len(ids) + 1}
+    write([{"rater": "tiny"} | row], tables.PairQuality, folder / "quality/tiny/quality.parquet")
+    scores = [
+        {"request_id": f"{pair_id}#{side}", "score": score}
+        for pair_id in ids
+        for side, score in (("chosen", 2.0), ("rejected", 1.0))
+    ]
+    write(scores, tables.Ranks, folder / "quality/rewards/scores.parquet")
 
 
 def build_manifest(folder: Path, name: str, changed: float | None, steps: int) -> None:

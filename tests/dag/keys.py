@@ -20,6 +20,11 @@ ITERATION = {
     "pairs",
     "train",
     "diagnostics",
+    "rated_pairs",
+    "compare_requests",
+    "compare",
+    "compare_judgments",
+    "pair_quality",
     "respond",
     "responses",
     "judge_requests",
@@ -27,6 +32,9 @@ ITERATION = {
     "judgments",
     "logps",
 }
+
+# What another judge of the pairs adds: it is asked about them, and nothing is trained.
+RATING = {"compare_requests", "compare", "compare_judgments", "pair_quality", "catalog"}
 
 # How an endpoint is asked, which shapes no answer.
 ENDPOINT_HERE = {
@@ -56,6 +64,10 @@ KEYS = {
             "judgments",
             "train",
             "diagnostics",
+            "rated_pairs",
+            "compare_requests",
+            "compare_judgments",
+            "pair_quality",
             "scores",
         },
     ),
@@ -63,7 +75,8 @@ KEYS = {
     # The judge and a labeler were the same model; now they are laid out by themselves.
     "models.*.path": (
         "other",
-        {"register", "register_judge", "judge_requests", "judge", "register_labeler", "label_requests", "annotate"},
+        {"register", "register_judge", "judge_requests", "judge", "register_labeler", "label_requests", "annotate"}
+        | {"compare_requests", "compare"},
     ),
     "methods": (["drift", "spin", "drift-unguided"], ITERATION | {"ledger", "scores", "catalog"}),
     "recipes.*.prompts": ("corrections", {"requests", "pairs"}),
@@ -140,6 +153,9 @@ KEYS = {
     "training.tracker": ("tensorboard", NOTHING),
     "training.diagnostics.pairs": (3, {"diagnostics"}),
     "training.diagnostics.prompts": (3, {"diagnostics"}),
+    "training.diagnostics.max_tokens": (3, {"diagnostics"}),
+    "training.pair_quality.rater": ("second", {"register_judge"} | RATING),
+    "training.pair_quality.pairs": (3, {"rated_pairs"}),
     "training.losses": ({"exo_pair": 1.0}, {"train"}),
     "training.learning_rate": (2e-4, {"train"}),
     "training.schedule": ("cosine", {"train"}),
@@ -176,20 +192,24 @@ KEYS = {
     "evaluation.benchmarks.*.decoding.repetition_penalty": (1.2, {"respond"}),
     "evaluation.benchmarks.*.decoding.max_tokens": (40, {"benchmark_prompts", "respond"}),
     "evaluation.benchmarks.*.shards": (2, {"respond", "responses", "judge", "judgments"}),
-    "evaluation.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"}),
-    "evaluation.judges.*.path": ("other", {"register_judge", "judge_requests", "judge"}),
-    "evaluation.judges.*.context": (900, {"judge_requests", "judge"}),
+    "evaluation.judge": ("second", {"register_judge", "judge_requests", "judge", "judgments", "scores"} | RATING),
+    "evaluation.judges.*.path": ("other", {"register_judge", "judge_requests", "judge", "compare_requests", "compare"}),
+    "evaluation.judges.*.context": (900, {"judge_requests", "judge", "compare_requests", "compare"}),
     "evaluation.judges.*.trusted": (True, NOTHING),
-    "evaluation.judges.*.verdict": ("score", {"judge_requests", "judge", "judgments", "scores", "report"}),
+    # Pairs are compared by a letter where the judge's own verdict is about one answer.
+    "evaluation.judges.*.verdict": (
+        "score",
+        {"judge_requests", "judge", "judgments", "scores", "report", "compare_requests", "compare", "compare_judgments"},
+    ),
     # The judge prompt stands beside its scores.
-    "evaluation.judges.*.template": ("template.txt", {"judge_requests", "scores"}),
+    "evaluation.judges.*.template": ("template.txt", {"judge_requests", "scores", "compare_requests"}),
     "evaluation.judges.*.order": ("random", {"judge_requests", "judgments"}),
-    "evaluation.judges.*.votes": (2, {"judge_requests", "judgments"}),
-    "evaluation.judges.*.decoding.temperature": (0.5, {"judge"}),
-    "evaluation.judges.*.decoding.top_p": (0.5, {"judge"}),
-    "evaluation.judges.*.decoding.top_k": (5, {"judge"}),
-    "evaluation.judges.*.decoding.repetition_penalty": (1.2, {"judge"}),
-    "evaluation.judges.*.decoding.max_tokens": (100, {"judge_requests", "judge"}),
+    "evaluation.judges.*.votes": (2, {"judge_requests", "judgments", "compare_requests", "compare_judgments"}),
+    "evaluation.judges.*.decoding.temperature": (0.5, {"judge", "compare"}),
+    "evaluation.judges.*.decoding.top_p": (0.5, {"judge", "compare"}),
+    "evaluation.judges.*.decoding.top_k": (5, {"judge", "compare"}),
+    "evaluation.judges.*.decoding.repetition_penalty": (1.2, {"judge", "compare"}),
+    "evaluation.judges.*.decoding.max_tokens": (100, {"judge_requests", "judge", "compare_requests", "compare"}),
     "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
     "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
     "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
@@ -198,10 +218,10 @@ KEYS = {
         "other.jsonl",
         {"published_answers", "published_requests", "judge_published", "published_judgments", "validation", "catalog"},
     ),
-    "evaluation.bootstrap": (300, {"scores"}),
+    "evaluation.bootstrap": (300, {"scores", "pair_quality"}),
     "evaluation.primary.metrics": ({"heldout": "win_rate"}, {"scores"}),
     "evaluation.primary.against": ("base", {"scores"}),
-    "engine.backend": ("vllm", {"sample", "respond", "judge", "annotate"}),
+    "engine.backend": ("vllm", {"sample", "respond", "judge", "compare", "annotate"}),
     "engine.tensor_parallel": (2, NOTHING),
     "engine.prefix_caching": (False, NOTHING),
     "engine.gpu_memory": (0.5, NOTHING),
@@ -219,9 +239,9 @@ RANKING_KEYS = {
     "recipes.*.self_ranking.decoding.top_k": (5, {"rank"}),
     "recipes.*.self_ranking.decoding.repetition_penalty": (1.2, {"rank"}),
     "recipes.*.self_ranking.decoding.max_tokens": (40, {"rank_requests", "rank"}),
-    "rankers.*.kind": (None, {"rewards"}),  # there is one kind
-    "rankers.*.path": ("model", {"rewards"}),
-    "rankers.*.max_length": (99, {"rewards"}),
+    "rankers.*.kind": (None, {"rewards", "pair_scores"}),  # there is one kind
+    "rankers.*.path": ("model", {"rewards", "pair_scores"}),
+    "rankers.*.max_length": (99, {"rewards", "pair_scores"}),
 }
 # A run by another name is another run.
 NOT_LISTED = {"run"}

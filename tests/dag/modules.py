@@ -11,6 +11,8 @@ from tests.conftest import REPOSITORY
 from tests.dag.rules import BLOCKS, program_of
 
 SCRIPTS = REPOSITORY / "scripts"
+# diagnostics.py samples with one engine. That the package can load others shapes nothing there.
+IN_DIAGNOSTICS = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
 
 
 @cache
@@ -27,6 +29,7 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
     sides = {recipe[side] for recipe in recipes for side in ("chosen", "rejected")}
     candidates = {name for recipe in recipes for name in recipe["candidates"]}
     kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
+    judge = config["evaluation"]["judges"][config["evaluation"]["judge"]]
     verdicts = {row["verdict"] for row in config["evaluation"]["judges"].values()} | {"letter"}
     return [
         ("turns", plugins.SOURCES, {row["kind"] for row in config["data"]["sources"].values()}),
@@ -41,7 +44,10 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("pairs", plugins.SIDES, sides | {"logged"}),
         ("judgments", plugins.VERDICTS, verdicts - {None}),
         ("rank_judgments", plugins.VERDICTS, {"score"}),
+        # The run's judge compares both sides of pairs, by its own verdict if it is about two.
+        ("compare_judgments", plugins.VERDICTS, {judge["verdict"] or "letter"}),
         ("rewards", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
+        ("pair_scores", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
     ]
 
 
@@ -56,4 +62,7 @@ def users_of_modules(config: dict) -> dict[str, set[str]]:
         for name in names:
             for module in imported_by(plugins.source_of(registry, name)):
                 users.setdefault(module, set()).add(rule)
+    for module, rules in users.items():
+        if module.startswith("drift/engines/") and module not in IN_DIAGNOSTICS:
+            rules.discard("diagnostics")
     return {module: rules for module, rules in users.items() if module not in NO_RESULT}

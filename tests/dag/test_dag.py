@@ -51,7 +51,7 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each
     assert jobs["fetch"] == 4, "the model, the judge, the annotations and the conversations that they are about"
     assert jobs["train"] == policies - 1
-    assert jobs["pairs"] == jobs["diagnostics"] == policies - 1
+    assert jobs["pairs"] == jobs["diagnostics"] == jobs["pair_quality"] == policies - 1
     assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"
     assert jobs["respond"] == jobs["responses"] == jobs["judge"] == jobs["judgments"] == jobs["logps"] == policies
     once = ("turns", "labels", "pools", "register", "register_judge", "scores", "catalog", "report")
@@ -76,6 +76,11 @@ def test_a_second_method_adds_its_own_jobs_only(plan):
         "pairs": 2,
         "train": 2,
         "diagnostics": 2,
+        "rated_pairs": 2,
+        "compare_requests": 2,
+        "compare": 2,
+        "compare_judgments": 2,
+        "pair_quality": 2,
         "respond": 2,
         "responses": 2,
         "judge_requests": 2,
@@ -93,6 +98,11 @@ def test_a_third_iteration_adds_one_round(plan):
         "pairs": 1,
         "train": 1,
         "diagnostics": 1,
+        "rated_pairs": 1,
+        "compare_requests": 1,
+        "compare": 1,
+        "compare_judgments": 1,
+        "pair_quality": 1,
         "respond": 1,
         "responses": 1,
         "judge_requests": 1,
@@ -105,7 +115,7 @@ def test_a_third_iteration_adds_one_round(plan):
 def test_policies_can_be_made_without_their_evaluation(plan):
     jobs = plan("policies_all")
     assert jobs["train"] == 3
-    assert not {"diagnostics", "respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
+    assert not {"diagnostics", "pair_quality", "respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
 
 
 def with_benchmark(row: dict, **changes) -> dict:

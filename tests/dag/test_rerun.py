@@ -14,7 +14,7 @@ import pytest
 from drift.config import Config, load
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.dag.finished import FinishedRun, Plan
-from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, keys_of
+from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, RATING, keys_of
 from tests.dag.modules import SCRIPTS, users_of_modules
 
 MODULES = sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py"))
@@ -85,6 +85,7 @@ def ranking_run(tmp_path_factory):
     config["methods"] = list(config["recipes"])
     config["rankers"] = {"rewards": {"path": str(folder / "rewards")}}
     config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
+    config["training"]["pair_quality"] = {"rater": ["rewards"]}
     return FinishedRun(folder, config).play()
 
 
@@ -255,7 +256,8 @@ def test_a_key_that_one_method_has_of_its_own_makes_that_method_again_alone(plan
 
 def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):
     rules = {"register_judge", "judge_requests", "judge", "judgments", "scores", "catalog", "report"}
-    assert plans["evaluation.judge"].running_rules - ALWAYS == rules
+    assert plans["evaluation.judge"].running_rules - ALWAYS == rules | RATING
+    assert plans["training.pair_quality.rater"].running_rules - ALWAYS == {"register_judge", "report"} | RATING
 
 
 def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 # side by side take half the time.
 SIDE_BY_SIDE = (
     "--set-threads",
-    *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")),
+    *(f"{rule}=1" for rule in ("sample", "respond", "judge", "compare", "logps", "train", "diagnostics")),
     "--",
 )
 POLICIES = ("base", "warmup", "drift/seed42/iter1", "drift/seed42/iter2", "spin/seed42/iter1", "spin/seed42/iter2")
@@ -145,6 +145,8 @@ FOREIGN_KEYS = {
     "dropped -> prompts": "select 1 from dropped d anti join prompts q on d.prompt_id = q.prompt_id and d.model = q.model",
     "gradients -> pairs": "select 1 from gradients anti join pairs using (model, method, iteration, seed, pair_id)",
     "diagnostics -> policies": "select 1 from diagnostics anti join policies using (model, method, iteration, seed)",
+    "pair_quality -> policies": "select 1 from pair_quality anti join policies using (model, method, iteration, seed)",
+    "pair_judgments -> pairs": "select 1 from pair_judgments j anti join pairs p on j.prompt_id = p.pair_id and j.model = p.model",
     "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, seed, pair_id)",
     "responses -> tasks": "select 1 from responses anti join tasks using (prompt_id)",
     "judgments -> requests": "select 1 from judgments j anti join requests r on r.request_id = j.request_id and r.judge = j.judge",

@@ -176,7 +176,7 @@ def reference(cluster, tiny_model, logs_file, tmp_path_factory):
     config["sampling"] |= {"shards": 2}
     # Steps enough for a training to be hit several times; and no more gradients than it takes to
     # see that they are measured.
-    config["training"] |= {"warmup_epochs": 2, "diagnostics": {"pairs": 2, "prompts": 2}}
+    config["training"] |= {"warmup_epochs": 2, "diagnostics": {"pairs": 2, "prompts": 2}, "pair_quality": {"pairs": 0}}
     driver = profile_run(cluster, folder, config)
     looks = []
     while driver.process.poll() is None:

@@ -78,6 +78,8 @@ def test_view_without_files_is_empty_but_typed(name):
         ),
         ("judgments", "completions", "model, method, iteration, seed, benchmark, judge, request_id"),
         ("margins", "pairs", "model, method, iteration, seed, pair_id"),
+        ("(SELECT * RENAME (prompt_id AS pair_id) FROM pair_judgments)", "pairs", "model, method, iteration, seed, pair_id"),
+        ("pair_quality", "pair_judgments", "model, method, iteration, seed, rater"),
         ("responses", "tasks", "benchmark, prompt_id"),
         ("judgments", "responses", "model, method, iteration, seed, benchmark, prompt_id"),
         ("judgments", "tasks", "benchmark, prompt_id"),
@@ -134,6 +136,7 @@ def test_dictionary_has_the_columns_that_it_declares(run, name):
 def test_usage_of_judges_and_labelers_is_among_the_generations():
     shards = (
         "m/drift/seed42/iter1/completions/1-of-2.json",
+        "m/drift/seed42/iter1/quality/tiny/completions/1-of-1.json",
         "m/base/eval/heldout/completions/1-of-1.json",
         "m/base/eval/heldout/judge/tiny/completions/1-of-1.json",
         "judges/tiny/validation/heldout/completions/1-of-1.json",
@@ -143,6 +146,7 @@ def test_usage_of_judges_and_labelers_is_among_the_generations():
     keys = {files[0]: tuple(keys.values()) for keys, files in groups}
     assert [keys[shard] for shard in shards] == [
         ("m", "drift", 1, 42, None, None, None),
+        ("m", "drift", 1, 42, None, "tiny", None),
         ("m", "base", -1, 0, "heldout", None, None),
         ("m", "base", -1, 0, "heldout", "tiny", None),
         (None, None, None, None, "heldout", "tiny", None),

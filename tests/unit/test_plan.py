@@ -253,7 +253,8 @@ def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_
     run["evaluation"]["judges"]["qwen2.5-32b"] |= {"endpoint": endpoint, "path": None}
     expensive = planned(run)
     (stage,) = [stage for stage in expensive.stages.values() if stage.rule == "judge"]
-    assert expensive.bill == pytest.approx(stage.read * 5e-6 + stage.written * 15e-6)
+    asked = [one for one in expensive.stages.values() if one.rule in ("judge", "compare")]
+    assert expensive.bill == pytest.approx(sum(one.read * 5e-6 + one.written * 15e-6 for one in asked))
     assert stage.requests == 6 * 2 * 100, "six policies, two orders, a hundred held-out prompts"
     assert any("may spend 0.01" in problem for problem in expensive.problems)
 
@@ -317,6 +318,19 @@ def test_a_method_that_alone_does_not_fit_is_named():
         "train qwen2.5-7b",
         "train qwen2.5-7b mine",
     ]
+
+
+def test_pairs_are_compared_in_both_orders_in_every_iteration_and_the_bill_shows_it():
+    run = config(methods=["drift"])
+    endpoint = {"input_price": 5.0, "output_price": 15.0, "budget": None}
+    run["evaluation"]["judges"]["qwen2.5-32b"] |= {"endpoint": endpoint, "path": None}
+    compared = [work for work in generations(run, ROWS, Lengths()) if work.rule == "compare"]
+    assert [(work.repeats, work.requests) for work in compared] == [(1, 2 * 64), (2, 2 * 64)], "the warm-up, two iterations"
+    (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "compare"]
+    assert stage.read == 3 * 2 * 64 * (1200 + 2 * 400 + 250)
+    assert stage.cost == pytest.approx(stage.read * 5e-6 + stage.written * 15e-6)
+    run["training"]["pair_quality"]["pairs"] = 0
+    assert not [work for work in generations(run, ROWS, Lengths()) if work.rule == "compare"]
 
 
 def test_a_7b_samples_as_fast_as_is_published():

@@ -10,7 +10,7 @@ from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe
 from drift.config.run import Config, Engine, load
-from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampling, Training
+from drift.config.training import Decoding, Diagnostics, Lora, PairQuality, Prompting, Sampling, Training
 
 __all__ = [
     "SELF",
@@ -33,6 +33,7 @@ __all__ = [
     "Labeler",
     "Lora",
     "Model",
+    "PairQuality",
     "Prompting",
     "Ranker",
     "Recipe",

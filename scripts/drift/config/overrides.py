@@ -26,6 +26,7 @@ REFUSED = {
         "max_length": _FITTED,
         "diagnostics": _MEASURED,
         "min_carried": "what a gate lets pass is the same for every method of a run",
+        "pair_quality": _MEASURED,
     },
     "sampling": {
         "context": _FITTED,

@@ -151,6 +151,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _raters_are_rows(self) -> "Config":
+        raters, known = self.training.pair_quality.rater or [], [*self.evaluation.judges, *self.rankers]
+        for rater in [raters] if isinstance(raters, str) else raters:
+            if rater not in known:
+                raise ValueError(f"training.pair_quality.rater: {unknown(rater, known)}")
+        return self
+
+    @model_validator(mode="after")
     def _replies_fit(self) -> "Config":
         replies = {"sampling": (self.sampling.max_tokens, "sampling", self.sampling.context)}
         for name, row in self.evaluation.benchmarks.items():

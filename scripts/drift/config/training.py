@@ -96,9 +96,31 @@ class Diagnostics(Section):
     again."""
 
     pairs: int = Field(
-        32, ge=0, description="pairs whose gradients are measured; each costs two training steps of one pair; 0: none"
+        32,
+        ge=0,
+        description="pairs whose gradients are measured, the same number for every method; fewer than 32 say little. Each costs "
+        "four training steps of one pair; 0: none",
     )
-    prompts: int = Field(64, ge=0, description="held-out replies for the KL divergences; each is read by three models; 0: none")
+    prompts: int = Field(
+        64,
+        ge=0,
+        description="held-out prompts for the KL divergences; the policy's own reply and the logged one to each are read by three "
+        "models; 0: none",
+    )
+    max_tokens: int = Field(256, ge=1, description="longest of the policy's own replies for the KL divergences, tokens")
+
+
+class PairQuality(Section):
+    """How often an iteration's y+ is better than its y-. Changing it trains nothing again."""
+
+    rater: str | list[str] | None = Field(
+        None,
+        description="who says which reply is better: a row of evaluation.judges or of rankers, several independently; null: "
+        "evaluation.judge",
+    )
+    pairs: int = Field(
+        64, ge=0, description="pairs of every iteration that are rated; a judge sees each in both orders, two requests; 0: none"
+    )
 
 
 class Training(Section):
@@ -142,6 +164,7 @@ class Training(Section):
         description="where the log goes in addition to train.parquet; install its package yourself, keys are environment variables",
     )
     diagnostics: Diagnostics = Diagnostics()
+    pair_quality: PairQuality = PairQuality()
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Training":

@@ -32,39 +32,67 @@ class TransformersEngine:
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows, in batches of similar length."""
         check_lengths(requests, self.settings)
+        return [row for batch in self._batches(requests) for row in self._batch(batch)]
+
+    def sampled(self, requests: list[dict]) -> list[list[int]]:
+        """The token ids of each request's reply, in the order of the requests; the end of turn
+        included where the model wrote it."""
+        place = {request["request_id"]: number for number, request in enumerate(requests)}
+        replies: list[list[int]] = [[] for _ in requests]
+        for batch in self._batches(requests):
+            for request, tokens in zip(batch, self._sample(batch), strict=True):
+                replies[place[request["request_id"]]] = tokens
+        return replies
+
+    def _batches(self, requests: list[dict]) -> Progress:
         ordered = sorted(requests, key=lambda request: (len(request["prompt_token_ids"]), request["request_id"]))
-        batches = [ordered[start : start + self.BATCH] for start in range(0, len(ordered), self.BATCH)]
-        return [row for batch in Progress(batches, desc="batches") for row in self._batch(batch)]
+        return Progress([ordered[start : start + self.BATCH] for start in range(0, len(ordered), self.BATCH)], desc="batches")
 
     def _batch(self, requests: list[dict]) -> list[dict]:
-        import torch
-        from transformers import GenerationConfig
+        if self.choices:
+            return self._verdicts(requests)
+        return [self._completion(request, tokens) for request, tokens in zip(requests, self._sample(requests), strict=True)]
 
-        decoding = self.settings.decoding
+    def _padded(self, requests: list[dict]):
+        """Token ids and attention mask, batch x width, padded on the left: every row ends where its
+        reply begins."""
+        import torch
+
         pad = pad_token_id(self.tokenizer)
         width = max(len(request["prompt_token_ids"]) for request in requests)
-        # Batch x width, padded on the left: every row ends where its reply begins.
         padding = [width - len(request["prompt_token_ids"]) for request in requests]
         ids = torch.tensor([[pad] * n + request["prompt_token_ids"] for n, request in zip(padding, requests, strict=True)])
         mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding])
-        if self.choices:
-            with torch.no_grad():
-                logits = self.model(ids.to(self.device), attention_mask=mask.to(self.device), logits_to_keep=1).logits[:, -1]
-            logprobs = logits.float().log_softmax(-1).cpu()
-            return [self._verdict(request, row) for request, row in zip(requests, logprobs, strict=True)]
+        return ids.to(self.device), mask.to(self.device)
+
+    def _verdicts(self, requests: list[dict]) -> list[dict]:
+        import torch
+
+        ids, mask = self._padded(requests)
+        with torch.no_grad():
+            logits = self.model(ids, attention_mask=mask, logits_to_keep=1).logits[:, -1]
+        logprobs = logits.float().log_softmax(-1).cpu()
+        return [self._verdict(request, row) for request, row in zip(requests, logprobs, strict=True)]
+
+    def _sample(self, requests: list[dict]) -> list[list[int]]:
+        """The token ids of the batch's replies, the end of turn included."""
+        import torch
+        from transformers import GenerationConfig
+
+        decoding, end = self.settings.decoding, self.tokenizer.eos_token_id
         config = GenerationConfig(
             do_sample=False,
             repetition_penalty=decoding.repetition_penalty,
             max_new_tokens=decoding.max_tokens,
-            eos_token_id=self.tokenizer.eos_token_id,
-            pad_token_id=pad,
+            eos_token_id=end,
+            pad_token_id=pad_token_id(self.tokenizer),
         )
         draw = [] if decoding.temperature == 0 else self._draw(decoding, [request["seed"] for request in requests])
+        ids, mask = self._padded(requests)
         with torch.no_grad():
-            output = self.model.generate(
-                ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config, logits_processor=draw
-            )
-        return [self._completion(request, row.tolist()) for request, row in zip(requests, output[:, width:], strict=True)]
+            output = self.model.generate(ids, attention_mask=mask, generation_config=config, logits_processor=draw)
+        replies = output[:, ids.shape[1] :].tolist()
+        return [tokens[: tokens.index(end) + 1] if end in tokens else tokens for tokens in replies]
 
     def _draw(self, decoding: DecodingSettings, seeds: list[int]) -> list:
         """Logits processors that make the likeliest token a drawn one: temperature, top_k and
@@ -86,9 +114,7 @@ class TransformersEngine:
         return [TemperatureLogitsWarper(decoding.temperature), *top_k, TopPLogitsWarper(decoding.top_p), noise]
 
     def _completion(self, request: dict, tokens: list[int]) -> dict:
-        end = self.tokenizer.eos_token_id
-        stopped = end in tokens
-        tokens = tokens[: tokens.index(end) + 1] if stopped else tokens
+        stopped = self.tokenizer.eos_token_id in tokens
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
         stops = [text.index(stop) for stop in self.settings.decoding.stop if stop in text]
         text, stopped = (text[: min(stops)], True) if stops else (text, stopped)

@@ -1,7 +1,15 @@
-"""Candidates of a prompt: the sampled replies that a method ranks, numbered so that a judge's
-verdicts find them again."""
+"""What is ranked: a prompt's candidates, the sampled replies of a method, numbered so that a
+judge's verdicts find them again; and both sides of a pair."""
 
 import polars as pl
+
+# The sides of a pair, as a ranker's scores name them.
+SIDES = ("chosen", "rejected")
+
+
+def side_id(pair_id: str, side: str) -> str:
+    """The request_id of a side of a pair, in a ranker's scores."""
+    return f"{pair_id}#{side}"
 
 
 def numbered(requests: pl.DataFrame) -> pl.DataFrame:

@@ -11,8 +11,10 @@ from drift import plugins, verdicts
 from drift.config import SELF, Judge
 from drift.settings.judging import Protocol
 
-# The verdict that ranks candidates: each by itself.
+# The verdict that ranks candidates, each by itself; and the one by which a judge compares both
+# sides of a pair if its own verdict is not about two answers.
 RANKING = "score"
+COMPARING = "letter"
 
 
 def judges_of(config: dict, benchmark: str) -> list[str]:
@@ -58,6 +60,28 @@ def ranking_protocol(votes: int) -> Protocol:
     """How a judge, or the policy itself, scores candidates: each by itself, `votes` times."""
     pairwise = verdicts.load(RANKING).PAIRWISE
     return Protocol(verdict=RANKING, pairwise=pairwise, order="random", letters=("A", "B"), votes=votes)
+
+
+def raters_of(config: dict) -> list[str]:
+    """Who rates pairs, judges and rankers, in the order of the configuration; nobody where no pair
+    is rated."""
+    quality = config["training"]["pair_quality"]
+    if not quality["pairs"]:
+        return []
+    named = quality["rater"] or config["evaluation"]["judge"]
+    return [named] if isinstance(named, str) else named
+
+
+def compares(judge: dict[str, Any]) -> bool:
+    """Whether a judge, a row of evaluation.judges, has a verdict of its own that is about two
+    answers."""
+    return judge["verdict"] is not None and verdicts.load(judge["verdict"]).PAIRWISE
+
+
+def comparing_protocol(judge: dict[str, Any]) -> Protocol:
+    """How a judge, a row of evaluation.judges, compares both sides of a pair: in both orders."""
+    verdict, votes = (judge["verdict"], judge["votes"]) if compares(judge) else (COMPARING, 1)
+    return Protocol(verdict=verdict, pairwise=True, order="both", letters=("A", "B"), votes=votes)
 
 
 def generation(protocol: Protocol, decoding: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from drift.config import Config
 from drift.metrics.display import Metric
 from drift.names import HELDOUT_PAIRS
 from drift.report import charts
-from drift.report.metric_labels import TRAINING_CURVES, in_order
+from drift.report.metric_labels import PAIR_QUALITY, TRAINING_CURVES, in_order
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import scored_benchmarks
 
@@ -31,14 +31,15 @@ class ModelCharts:
     charts: list[Chart]
 
 
-def curve_charts(scores: list[dict], catalog: Catalog, config: Config) -> list[ModelCharts]:
-    """The curves of every model: of its scores, then of its training."""
+def curve_charts(scores: list[dict], quality: list[dict], catalog: Catalog, config: Config) -> list[ModelCharts]:
+    """The curves of every model: of its scores, of its pairs' quality, of its training."""
     margins = {metric.name: configured(margin_points(catalog, metric.name, config), config) for metric in TRAINING_CURVES}
     return [
         ModelCharts(
             model,
             [
                 *score_charts([row for row in scores if row["model"] == model], config),
+                *quality_charts([row for row in quality if row["model"] == model], config),
                 *training_charts(model, margins, config),
             ],
         )
@@ -60,6 +61,21 @@ def score_charts(scores: list[dict], config: Config) -> list[Chart]:
             if metric.curve:
                 points = [row for row in rows if row["metric"] == metric.name]
                 shown.append(chart(points, metric, " · ".join([metric.label, *names]), config, joined=True))
+    return [one for one in shown if one is not None]
+
+
+def quality_charts(quality: list[dict], config: Config) -> list[Chart]:
+    """The curve of how good one model's pairs were, one a rater; `quality`: rows of PairQuality."""
+    shown = [
+        chart(
+            [row for row in quality if row["rater"] == rater],
+            PAIR_QUALITY,
+            f"{PAIR_QUALITY.label} · {rater}",
+            config,
+            joined=False,
+        )
+        for rater in dict.fromkeys(row["rater"] for row in quality)
+    ]
     return [one for one in shown if one is not None]
 
 

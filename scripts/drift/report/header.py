@@ -13,7 +13,7 @@ from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import GateSummary
 from drift.report.judge_behaviour import Behaviour
 from drift.report.judge_tables import judged_by
-from drift.report.metric_labels import iteration_name
+from drift.report.metric_labels import interval, iteration_name
 from drift.report.reading import Catalog, Policy, configured
 
 # A served policy that shows less of an update than this is for the most part the one before.
@@ -111,6 +111,25 @@ def judge_notices(scores: list[dict], refused: dict[tuple[str, str], str]) -> li
                 "same answers differ by more than the methods do, so their scores are not put in one column."
             )
             shown.append(Notice("Several judges", text, "note"))
+    return shown
+
+
+def quality_notices(quality: list[dict], config: Config) -> list[Notice]:
+    """Iterations whose y+ is the worse reply by a rater that is trusted: the whole interval is
+    below one half. `quality`: rows of PairQuality."""
+    judges = config.evaluation.judges
+    shown = []
+    for row in quality:
+        trusted = row["rater"] not in judges or judges[row["rater"]].trusted
+        if trusted and row["high"] is not None and row["high"] < 0.5:
+            policy = f"{row['method']} {row['iteration']}" if row["iteration"] > 0 else "the warm-up"
+            if row["seed"] and len(config.seeds) > 1:
+                policy += f" with seed {row['seed']}"
+            text = (
+                f"{row['rater']} finds y+ better than y- in only {percent(row['value'])} of the pairs of {policy} (95% interval "
+                f"{interval(row, percent)}, {row['n']} pairs): they teach the reply that it finds worse."
+            )
+            shown.append(Notice("Pairs the wrong way round", text, "warning"))
     return shown
 
 

@@ -73,6 +73,15 @@ def in_order(names: Iterable[str]) -> list[Metric]:
     ]
 
 
+PAIR_QUALITY = Metric(
+    "pair_quality",
+    "y+ beats y\N{MINUS SIGN}",
+    percent,
+    "%",
+    curve="How often the chosen reply of an iteration's pairs is the better one; a tie counts half. Falling towards 50% (dashed): "
+    "the pairs tell better from worse no more; below: they teach the worse reply.",
+    rule=0.5,
+)
 TRAINING_CURVES = (
     Metric(
         "s",

@@ -20,6 +20,7 @@ from drift.report.ledger_tables import ledger_lineages
 from drift.report.pair_tables import dropped_table, sampled_pairs
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import refusals, score_tables
+from drift.report.training_tables import diagnostics_table, pair_quality, quality_table
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates/report"
 FILTERS = (
@@ -49,6 +50,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
     gates, costs = gate_summary(catalog, config), policy_costs(catalog, config)
     validation = catalog.query("SELECT * FROM validation")
     judged = behaviours([row for row in scores if row["seed"] == 0], validation, config)
+    quality = pair_quality(catalog, config)
     return {
         "run": config.run,
         "several_models": len(config.models) > 1,
@@ -60,6 +62,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
             *header.rounding_notices(costs),
             *header.behaviour_notices(judged, config),
             *header.judge_notices(scores, refused),
+            *header.quality_notices(quality, config),
         ],
         "facts": header.facts(config),
         "versions": header.versions(catalog, config),
@@ -67,13 +70,15 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "scores": score_tables(scores, config),
         "judges": judge_table(validation, judged, config),
         "comparisons": comparison_tables(comparisons, config),
-        "charts": curve_charts(scores, catalog, config),
+        "charts": curve_charts(scores, quality, catalog, config),
         "legend": legend(config),
         "ledger": ledger_lineages(catalog.query("SELECT * FROM ledger ORDER BY lineage, step")),
         "agreement": agreement_table(catalog),
         "heuristics": {name: CHECKED for name, row in config.data.labelers.items() if row.kind == "lexical"},
         "contamination": contamination(catalog, config),
         "gates": gates,
+        "quality": quality_table(quality),
+        "diagnostics": diagnostics_table(catalog, config),
         "pairs": sampled_pairs(catalog, config),
         "dropped": dropped_table(catalog, config),
         "policy_costs": costs,

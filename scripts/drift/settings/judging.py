@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from drift.config import Evaluation, Judge
+from drift.config import Evaluation, Judge, PairQuality
 from drift.config.evaluation import Order
 from drift.settings.base import Settings, like
 
@@ -32,6 +32,21 @@ class JudgmentSettings(Settings):
 
     seed: int = Field(ge=0, description="as the questions were made with")
     judging: Protocol = Field(description="as the questions were made with")
+
+
+class RatedPairsSettings(Settings):
+    """Of rated_pairs.py: which pairs of an iteration are rated."""
+
+    seed: int = Field(description="of the sample of pairs")
+    pairs: int = like(PairQuality, "pairs", gt=0)
+
+
+class PairQualitySettings(Settings):
+    """Of pair_quality.py: the interval of its figure."""
+
+    rater: str = Field(description="who rated the pairs, a judge or a ranker of the configuration")
+    seed: int = Field(description="of the resampling")
+    bootstrap: int = like(Evaluation, "bootstrap")
 
 
 class ValidationSettings(Settings):

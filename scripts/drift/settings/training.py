@@ -123,4 +123,5 @@ class DiagnosticsSettings(Settings):
     reference: Reference = like(Training, "reference")
     pairs: int = like(Diagnostics, "pairs")
     prompts: int = like(Diagnostics, "prompts")
+    max_tokens: int = like(Diagnostics, "max_tokens")
     training: MeasuredTraining = Field(description="as the iteration was trained")

@@ -61,11 +61,32 @@ class Completions(dy.Schema):
 
 
 class Ranks(dy.Schema):
-    """The scores that a method's ranker gave an iteration's candidates; what it could not score has
-    no row."""
+    """The scores that a ranker gave an iteration's candidates, or both sides of its pairs; what it
+    could not score has no row."""
 
-    request_id = dy.String(primary_key=True, description="requests.request_id of the candidate")
+    request_id = dy.String(
+        primary_key=True, description="requests.request_id of the candidate; of a pair PAIR_ID#chosen and PAIR_ID#rejected"
+    )
     score = dy.Float64(description="the higher the better; of a judge 1 to 10, of a reward model its output")
+
+
+class PairQuality(dy.Schema):
+    """How often the y+ of an iteration's pairs is better than their y-, by a judge or a ranker,
+    over a seeded sample of the pairs."""
+
+    rater = dy.String(primary_key=True, description="the judge or the ranker, by its name in the configuration")
+    value = dy.Float64(
+        nullable=True,
+        min=0.0,
+        max=1.0,
+        description="mean share of y+ against y-: 1 for a win, a tie counts half; of a judge that gives probabilities their mean "
+        "over both orders. Null where no pair was rated",
+    )
+    low = dy.Float64(nullable=True, description="2.5th percentile of the bootstrap over prompts")
+    high = dy.Float64(nullable=True, description="97.5th percentile of the bootstrap over prompts")
+    ties = dy.Float64(nullable=True, min=0.0, max=1.0, description="share of the rated pairs that are ties")
+    n = dy.Int32(min=0, description="pairs that were rated")
+    total = dy.Int32(min=1, description="pairs in the sample")
 
 
 class Dropped(dy.Schema):
@@ -144,14 +165,23 @@ class Gradients(dy.Schema):
     moment = one_of(("before", "after"), "before or after the iteration", primary_key=True)
     d_norm = dy.Float64(min=0.0, description="||d||, d = grad log pi(y+|x) - grad log pi(y-|x)")
     gradient_norm = dy.Float64(min=0.0, description="||grad loss|| = beta sigma(-s) ||d||")
+    mean_product = dy.Float64(
+        nullable=True,
+        description="mean inner product of grad loss with that of each other pair of the sample: below 0 where the pair pulls "
+        "against the others; its mean over pairs is mean_gradient_norm_squared. Null for a single pair",
+    )
 
 
 class Diagnostics(dy.Schema):
     """What an iteration of training did, in single numbers."""
 
     metric = dy.String(
-        primary_key=True, description="mean_gradient_norm, kl_previous, ...; scripts/diagnostics.py defines each"
+        primary_key=True, description="mean_gradient_norm_squared, kl_previous, ...; scripts/diagnostics.py defines each"
     )
     moment = one_of(("before", "after"), "before or after the iteration", primary_key=True)
-    value = dy.Float64(description="log-probabilities in nats")
+    value = dy.Float64(description="log-probabilities and divergences in nats")
+    low = dy.Float64(
+        nullable=True, description="lower end of the 95% interval: of gradients by jackknife, of divergences by bootstrap"
+    )
+    high = dy.Float64(nullable=True, description="its upper end; both are null where no interval is computed")
     n = dy.Int32(min=1, description="pairs, or held-out replies, behind the value")

@@ -82,6 +82,11 @@ class Generation:
             )
         return {"manifest": manifest, "policy": self._pinned(policy)}
 
+    def judge(self, name: str) -> dict[str, str | list]:
+        """The model of a judge, a row of evaluation.judges, as `model_of` returns it."""
+        policy, manifest = (pattern.format(judge=name) for pattern in (self._paths.judge_policy, self._paths.judge_manifest))
+        return self.model_of(self._config["evaluation"]["judges"][name], policy, manifest)
+
     def samples(self, wildcards) -> dict[str, Any]:
         """What is asked for an iteration's samples."""
         sampling = self._iterations.sampling(wildcards.trained)

@@ -199,6 +199,14 @@ class Judges(Asking):
         one."""
         return Assignment(row, protocols.ranking_protocol(row["votes"]), seed, self._templates)
 
+    def comparing(self, row: dict[str, Any]) -> Assignment:
+        """Who compares both sides of pairs, and how. row: of a judge, whose own prompt is used
+        where it was written for two answers."""
+        template = row["template"] if protocols.compares(row) else None
+        return Assignment(
+            row | {"template": template}, protocols.comparing_protocol(row), self._config["data"]["seed"], self._templates
+        )
+
     def prompts_of(self, benchmark: str) -> dict[str, str]:
         """A benchmark's judges, each with the hash of its judge prompt."""
         names = protocols.judges_of(self._config, benchmark)

@@ -16,7 +16,31 @@ from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Asking, Assignment, Judges
 
 
-class Ranking(Asking):
+class Scoring:
+    """Params of rules that run a ranker; a subclass has `_pinned`, which marks an input whose new
+    time stamp means nothing, and says which ranker it is."""
+
+    _pinned: Callable[[str], str]
+
+    def ranker(self, wildcards) -> dict[str, Any]:
+        """The ranker, a row of `rankers`."""
+        raise NotImplementedError
+
+    def ranker_model(self, wildcards) -> str | list:
+        """The folder of its model; nothing for a kind that needs none."""
+        path = self.ranker(wildcards)["path"]
+        return self._pinned(located(path)) if path else []
+
+    def ranker_settings(self, wildcards) -> str:
+        """Settings of rewards.py."""
+        return RewardSettings.of(self.ranker(wildcards)).canonical()
+
+    def ranker_file(self, wildcards) -> Path:
+        """Its module, which is part of the fingerprint of rewards.py."""
+        return plugins.source_of(plugins.RANKERS, self.ranker(wildcards)["kind"])
+
+
+class Ranking(Asking, Scoring):
     """The ranking of candidates, for rules with the wildcards {model} and {trained}.
 
     `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
@@ -55,8 +79,7 @@ class Ranking(Asking):
         if ranker == SELF:
             policy = self._pinned(self._iterations.start_policy(wildcards))
             return {"manifest": self._iterations.start_manifest(wildcards), "policy": policy}
-        policy, manifest = (pattern.format(judge=ranker) for pattern in (self._paths.judge_policy, self._paths.judge_manifest))
-        return self._generation.model_of(self.row(wildcards), policy, manifest)
+        return self._generation.judge(ranker)
 
     def completions(self, wildcards) -> list[str]:
         """The judge's replies about the candidates, by shard."""
@@ -68,16 +91,3 @@ class Ranking(Asking):
     def ranker(self, wildcards) -> dict[str, Any]:
         """The row of `rankers` that scores the candidates."""
         return self._config["rankers"][self._ranker(wildcards)]
-
-    def ranker_model(self, wildcards) -> str | list:
-        """The folder of its model; nothing for a kind that needs none."""
-        path = self.ranker(wildcards)["path"]
-        return self._pinned(located(path)) if path else []
-
-    def ranker_settings(self, wildcards) -> str:
-        """Settings of rewards.py."""
-        return RewardSettings.of(self.ranker(wildcards)).canonical()
-
-    def ranker_file(self, wildcards) -> Path:
-        """Its module, which is part of the fingerprint of rewards.py."""
-        return plugins.source_of(plugins.RANKERS, self.ranker(wildcards)["kind"])

@@ -48,6 +48,16 @@ class ReportInputs:
         """The diagnostics of every trained policy."""
         return self._of_trained(self._paths.diagnostics)
 
+    def pair_quality(self, wildcards: Any) -> list[str]:
+        """How good the pairs of every trained policy are, by every rater."""
+        raters = protocols.raters_of(self._config)
+        return [
+            self._paths.pair_quality.format(model=model, trained=policy, rater=rater)
+            for model, policy in self._policies
+            if policy != BASE
+            for rater in raters
+        ]
+
     def validation(self, wildcards: Any) -> list[str]:
         """The validation of the judges, where published verdicts are configured."""
         return [self._paths.validation] if self._config["evaluation"]["validation"] else []

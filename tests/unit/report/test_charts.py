@@ -49,9 +49,9 @@ def test_every_seed_is_a_thin_line_under_the_one_over_all(tmp_path, monkeypatch)
     assert both.keys() == {(k, seed) for k in (1, 2) for seed in (0, 1, 2)}
     assert min(both[1, 1], both[1, 2]) <= both[1, 0] <= max(both[1, 1], both[1, 2])
     assert [row["seed"] for row in points if row["method"] == "warmup"] == [0], "once"
-    (group,) = curve_charts([], catalog, several)
+    (group,) = curve_charts([], [], catalog, several)
     assert [lines_of(chart.svg) for chart in group.charts] == [4, 4], "two methods of two seeds"
-    (alone,) = curve_charts([], catalog, CONFIG.model_copy(update={"seeds": [1]}))
+    (alone,) = curve_charts([], [], catalog, CONFIG.model_copy(update={"seeds": [1]}))
     assert [lines_of(chart.svg) for chart in alone.charts] == [0, 0], "one seed is the mean"
     page = render_page(tmp_path)
     assert "drift 2, seed 1" in page
@@ -84,12 +84,12 @@ def test_charts_of_all_numbers_have_one_size():
 def test_title_names_the_benchmark_only_where_there_are_several(catalog):
     def titles(*benchmarks: str) -> list[str]:
         scores = [score("tiny", benchmark=benchmark) for benchmark in benchmarks]
-        (group,) = curve_charts(scores, catalog, CONFIG)
+        (group,) = curve_charts(scores, [], catalog, CONFIG)
         return [chart.title for chart in group.charts]
 
     assert titles("heldout") == ["Win rate", "Training margin s", "Weight left: sigma(-s)"]
     margin = score("", "margin", benchmark="heldout-pairs")
-    (group,) = curve_charts([score("tiny"), score("tiny", benchmark="late"), margin], catalog, CONFIG)
+    (group,) = curve_charts([score("tiny"), score("tiny", benchmark="late"), margin], [], catalog, CONFIG)
     assert [chart.title for chart in group.charts][:3] == ["Win rate · heldout", "Win rate · late", "Held-out margin s"]
 
 

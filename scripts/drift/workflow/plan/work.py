@@ -6,7 +6,15 @@ from typing import Any
 
 from drift import plugins, sides, verdicts
 from drift.config import SELF, effective
-from drift.judging.protocols import judges_of, protocol_of, questions_per_answer, ranking_judge, ranking_protocol
+from drift.judging.protocols import (
+    comparing_protocol,
+    judges_of,
+    protocol_of,
+    questions_per_answer,
+    ranking_judge,
+    ranking_protocol,
+    raters_of,
+)
 from drift.settings.judging import Protocol
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
@@ -75,12 +83,13 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
 
 
 def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
-    """What is asked for one model: samples and their rankings by method, then answers and verdicts
-    by benchmark. `rows`: prompts, by pool."""
-    work: list[Generation] = []
+    """What is asked for one model: samples, their rankings and comparisons of pairs by method, then
+    answers and verdicts by benchmark. `rows`: prompts, by pool."""
+    work = list(_compared(config, 1, rows["corrections"], lengths))  # the warm-up's pairs
     for method in config["methods"]:
         work += _sampled(config, method, rows, lengths)
         work += _ranked(config, method, rows, lengths)
+        work += _compared(config, _iterations(config), rows[config["recipes"][method]["prompts"]], lengths)
     for benchmark in config["evaluation"]["benchmarks"]:
         work += _evaluated(config, benchmark, lengths)
     return work
@@ -155,6 +164,26 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
         shards=config["sampling"]["shards"],
         answerer=None if ranker == SELF else Answerer(ranker, judge["path"], judge["endpoint"]),
     )
+
+
+def _compared(config: dict, iterations: int, pairs: float, lengths: Lengths) -> Iterator[Generation]:
+    """Comparisons of both sides of pairs by judges. What a ranker reads is left out, as above."""
+    prompt, reply = _prompt_and_reply(config, lengths)
+    for name in raters_of(config):
+        if name in config["rankers"]:
+            continue
+        judge = config["evaluation"]["judges"][name]
+        protocol = comparing_protocol(judge)
+        yield Generation(
+            rule="compare",
+            repeats=iterations,
+            requests=questions_per_answer(protocol) * min(pairs, config["training"]["pair_quality"]["pairs"]),
+            read=min(prompt + _answers_shown(protocol) * reply + JUDGE_READS, judge["context"]),
+            written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
+            context=judge["context"],
+            shards=1,
+            answerer=Answerer(name, judge["path"], judge["endpoint"]),
+        )
 
 
 def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Generation]:
