@@ -34,7 +34,6 @@ texts instead of samples): no sampling noise, and the same contexts for all poli
 the divergence over sequences that a policy would sample by itself.
 """
 
-import hashlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -45,6 +44,7 @@ from transformers.utils.logging import disable_progress_bar
 from drift import cli
 from drift.chat import load_tokenizer, pad_token_id, render_reply
 from drift.progress import Progress
+from drift.seeds import sample
 from drift.settings.training import DiagnosticsSettings
 from drift.tables import Diagnostics, Gradients, Margins, Pairs, Prompts, read_table, write_table
 from drift.training.logps import PairLogps, PairTokens, load, pair_logps, read_logps, token_rows
@@ -85,12 +85,6 @@ def margins(reference: PairLogps, start: PairLogps, policy: PairLogps, beta: flo
         table = table.with_columns((beta * (chosen - rejected)).alias(f"s{suffix}"))
         table = table.with_columns((1 / (1 + pl.col(f"s{suffix}").exp())).alias(f"sigma_minus_s{suffix}"))
     return table
-
-
-def sample(rows: list, count: int, seed: int) -> list:
-    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the
-    same ones in whatever order the rows come."""
-    return sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}|{row['pair_id']}".encode()).digest())[:count]
 
 
 def gradients(model, rows: list[PairTokens], sigma: dict[str, float], beta: float) -> tuple[dict[str, float], float]:

@@ -1,4 +1,5 @@
-"""One seed for each completion, and the coins that were thrown by others before."""
+"""Chance that can be repeated: seeds of completions, samples of rows, and the coins that were thrown
+by others before."""
 
 import hashlib
 import random
@@ -9,6 +10,12 @@ def completion_seed(*parts: str | int) -> int:
     parts another one."""
     digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def sample(rows: list[dict], count: int, seed: int) -> list[dict]:
+    """`count` of `rows` (all, if there are fewer) by a hash of the seed and their `pair_id`: the
+    same ones in whatever order the rows come."""
+    return sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}|{row['pair_id']}".encode()).digest())[:count]
 
 
 def is_switched(instruction: str, seed: int = 0) -> bool:

@@ -116,7 +116,8 @@ KEYS = {
     "sampling.top_p": (0.5, {"sample"}),
     "sampling.top_k": (5, {"sample"}),
     "sampling.repetition_penalty": (1.2, {"sample"}),
-    "sampling.max_tokens": (40, {"prompts", "sample"}),
+    "sampling.max_tokens": (40, {"prompts", "sample", "pairs"}),
+    "sampling.cut": ("drop", {"pairs"}),
     "sampling.context": (500, {"prompts", "benchmark_prompts", "sample", "respond"}),
     "sampling.shards": (3, {"sample", "pairs"}),
     "training.beta": (0.2, {"train", "diagnostics", "scores"}),
@@ -131,6 +132,7 @@ KEYS = {
     "training.tracker": ("tensorboard", NOTHING),
     "training.diagnostics.pairs": (3, {"diagnostics"}),
     "training.diagnostics.prompts": (3, {"diagnostics"}),
+    "training.pairs": (3, {"pairs"}),
     "training.losses": ({"exo_pair": 1.0}, {"train"}),
     "training.learning_rate": (2e-4, {"train"}),
     "training.schedule": ("cosine", {"train"}),
@@ -200,6 +202,7 @@ KEYS = {
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
+    "sampling.cut": ("drop", {"pairs", "candidates", "rewards"}),
     "rankers.*.kind": (None, {"rewards"}),  # there is one kind
     "rankers.*.path": ("model", {"rewards"}),
     "rankers.*.max_length": (99, {"rewards"}),

@@ -105,6 +105,18 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _pools_give_enough_pairs(self) -> "Config":
+        for method in self.methods:
+            pool = self.recipes[method].prompts
+            rows = getattr(self.data, f"max_{pool}")
+            if self.training.pairs and rows and rows < self.training.pairs:
+                raise ValueError(
+                    f"training.pairs {self.training.pairs}, but method {method} has no more than data.max_{pool} {rows} prompts; "
+                    "raise the maximum, with room for prompts that make no pair"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _replies_fit(self) -> "Config":
         replies = {"sampling": (self.sampling.max_tokens, "sampling", self.sampling.context)}
         for name, row in self.evaluation.benchmarks.items():

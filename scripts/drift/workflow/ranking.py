@@ -9,7 +9,7 @@ from drift import plugins
 from drift.config import SELF, Judge
 from drift.config.evaluation import Verdict
 from drift.layout import shards
-from drift.settings.sampling import RewardSettings
+from drift.settings.sampling import CandidatesSettings, RewardSettings
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
@@ -44,6 +44,10 @@ class Ranking(Asking):
         return self._iterations.recipe(wildcards.trained)["rank"]
 
     # By a judge, or by the policy itself
+
+    def candidates_settings(self, wildcards) -> str:
+        """Settings of candidates.py."""
+        return CandidatesSettings.of(self._config["sampling"]).canonical()
 
     def row(self, wildcards) -> dict[str, Any]:
         """The judge that scores the candidates, as a row of evaluation.judges."""
@@ -82,7 +86,7 @@ class Ranking(Asking):
 
     def ranker_settings(self, wildcards) -> str:
         """Settings of rewards.py."""
-        return RewardSettings.of(self.ranker(wildcards)).canonical()
+        return RewardSettings.of(self.ranker(wildcards), self._config["sampling"]).canonical()
 
     def ranker_file(self, wildcards) -> Path:
         """Its module, which is part of the fingerprint of rewards.py."""

@@ -1,5 +1,6 @@
 """The work of a run: trainings, and what engines and endpoints are asked, in tokens."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -61,11 +62,12 @@ class Generation:
 
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
-    epochs, warmup_epochs = config["training"]["epochs"], config["training"]["warmup_epochs"]
+    training = config["training"]
+    limit = training["pairs"] or math.inf
     return [
-        Training(0, rows["corrections"], warmup_epochs),
+        Training(0, rows["corrections"], training["warmup_epochs"]),
         *(
-            Training(k, rows[config["recipes"][method]["prompts"]], epochs)
+            Training(k, min(limit, rows[config["recipes"][method]["prompts"]]), training["epochs"])
             for method in config["methods"]
             for k in range(1, config["iterations"] + 1)
         ),
