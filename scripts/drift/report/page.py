@@ -16,7 +16,7 @@ from drift.report.data_tables import agreement_table, contamination
 from drift.report.gate_tables import gate_summary
 from drift.report.judge_tables import judge_table
 from drift.report.ledger_tables import ledger_lineages
-from drift.report.pair_tables import dropped_table, sampled_pairs
+from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import refusals, score_tables
 
@@ -64,6 +64,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "heuristics": {name: CHECKED for name, row in config.data.labelers.items() if row.kind == "lexical"},
         "contamination": contamination(catalog, config),
         "gates": gates,
+        "lengths": pair_lengths(catalog, config),
         "pairs": sampled_pairs(catalog, config),
         "dropped": dropped_table(catalog, config),
         "policy_costs": policy_costs(catalog, config),
