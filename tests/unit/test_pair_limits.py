@@ -172,7 +172,10 @@ def test_the_ledger_counts_what_the_limit_and_the_number_of_pairs_cost(tokenizer
     pairs.write_ledger(tmp_path / "ledger.parquet", "m/drift/iter1", fitted, kept, pl.concat([dropped, spare]))
     steps = tables.read_table(tables.Ledger, tmp_path / "ledger.parquet")
     counted = dict(steps.filter(pl.col("dropped") > 0).select("reason", "dropped").iter_rows())
-    expected = {"drop": {"reply longer than max_tokens": 2, "more than training.pairs": 2}, "prefix": {"more than training.pairs": 4}}
+    expected = {
+        "drop": {"reply longer than max_tokens": 2, "more than training.pairs": 2},
+        "prefix": {"more than training.pairs": 4},
+    }
     assert counted == expected[cut]
     assert steps["rows_out"][-1] == 4
 

@@ -17,7 +17,7 @@ from drift.workflow.machines import read_machine
 from drift.workflow.plan.budget import Budget, plan
 from drift.workflow.plan.fit import training_knobs
 from drift.workflow.plan.shapes import shape_finder
-from drift.workflow.plan.work import ROWS, Lengths, generations
+from drift.workflow.plan.work import ROWS, Lengths, generations, trainings
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
 DRIVER_PYTHON = SNAKEMAKE.parent / "python"
@@ -225,6 +225,12 @@ def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_
     assert expensive.bill == pytest.approx(stage.read * 5e-6 + stage.written * 15e-6)
     assert stage.requests == 6 * 2 * 100, "six policies, two orders, a hundred held-out prompts"
     assert any("may spend 0.01" in problem for problem in expensive.problems)
+
+
+def test_methods_are_planned_with_the_pairs_that_they_are_limited_to_and_the_warm_up_with_all():
+    trained = [training.pairs for training in trainings(config(training__pairs=4000), ROWS)]
+    assert trained == [ROWS["corrections"], 4000, 4000, 4000, 4000]
+    assert [training.pairs for training in trainings(config(), ROWS)][1:] == [ROWS["dsat"]] * 2 + [ROWS["sat"]] * 2
 
 
 def test_a_rubric_is_asked_about_every_reply_once():

@@ -34,7 +34,11 @@ _COLUMNS = {
         "share of the pairs whose prompt has a pair in the first iteration of the method too; null for the warm-up",
         "CASE WHEN iteration > 0 THEN avg((first.pair_id IS NOT NULL)::INTEGER) END",
     ),
-    "chosen_shorter": ("DOUBLE", "share of pairs whose y+ is shorter than y-", "avg((chosen_tokens < rejected_tokens)::INTEGER)"),
+    "chosen_shorter": (
+        "DOUBLE",
+        "share of pairs whose y+ is shorter than y-",
+        "avg((chosen_tokens < rejected_tokens)::INTEGER)",
+    ),
 } | {
     name.replace("$", side): (kind, text.replace("&", sign), sql.replace("$", side))
     for side, sign in (("chosen", "y+"), ("rejected", "y-"))

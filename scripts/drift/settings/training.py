@@ -49,7 +49,9 @@ class Subset(Settings):
     """How many of an iteration's pairs are trained on, and which."""
 
     pairs: int = like(Training, "pairs")
-    seed: int = Field(description="of the hash that picks them by their prompts: the same prompts in every iteration, as far as they have a pair")
+    seed: int = Field(
+        description="of the hash that picks them by their prompts: the same prompts in every iteration, as far as they have a pair"
+    )
 
 
 class PairsSettings(Settings):

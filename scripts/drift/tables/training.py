@@ -102,7 +102,10 @@ class Pairs(dy.Schema):
     @dy.rule()
     def _sampled_replies_ended_or_are_prefixes(cls) -> pl.Expr:
         sides = [(pl.col(f"{side}_finish"), pl.col(f"{side}_cut")) for side in ("chosen", "rejected")]
-        return pl.all_horizontal(finish.is_null() | (finish == pl.when(cut).then(pl.lit("length")).otherwise(pl.lit("stop"))) for finish, cut in sides)
+        return pl.all_horizontal(
+            finish.is_null() | (finish == pl.when(cut).then(pl.lit("length")).otherwise(pl.lit("stop")))
+            for finish, cut in sides
+        )
 
 
 class TrainLog(dy.Schema):
