@@ -17,6 +17,7 @@
 # make bench-generate, bench-train   the two heavy stages against the released code, on this machine
 # make bench-data       a million raw conversations to pools, against datasets map/filter (10 GB of disk)
 # make bench-pairs      lengths of pairs with and without one token limit for both sides
+# make bench-contamination   how many of the PROMPTS of a benchmark decontamination finds in disguise
 # make bench-scores     the scores of 10 policies on WildBench and AlpacaEval at full size
 # make bench-endpoint   2,000 requests, 64 in flight, to a server that takes 200 ms for each
 # make bench-slurm      what Slurm jobs cost
@@ -38,7 +39,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-scores bench-endpoint bench-generate bench-train \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -80,7 +81,7 @@ SHARD ?= 1 4
 bench-generate bench-train bench-data: export PYTHONPATH = scripts
 
 bench-generate: envs
-	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/iter1/requests.parquet
+	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/seed42/iter1/requests.parquet
 	$(STAGE_PYTHON) perf/generate_rates.py --shard $(SHARD)
 
 bench-train: envs
@@ -104,11 +105,15 @@ why prune: envs
 
 bench-pairs: envs
 	$(SNAKEMAKE) --profile demo --configfile perf/pairs.yaml -- \
-		$(foreach method,drift drift-unguided spin,results/bench-pairs/smollm2-135m/$(method)/iter1/pairs.parquet)
+		$(foreach method,drift drift-unguided spin,results/bench-pairs/smollm2-135m/$(method)/seed42/iter1/pairs.parquet)
 	$(STAGE_PYTHON) perf/pair_lengths.py perf/pairs.yaml
 
 bench-data: envs
 	$(STAGE_PYTHON) perf/data_rates.py
+
+# A file of the benchmark's tasks, such as alpaca_eval_gpt4_baseline.json.
+bench-contamination: envs
+	$(STAGE_PYTHON) perf/contamination_rates.py $(PROMPTS)
 
 envs: .venv/snakemake/installed .venv/cpu/installed
 

@@ -35,7 +35,7 @@ from common import measured
 from tests.conftest import snakemake, tiny_config
 from tests.shards import wildchat_1m
 
-from drift.config import Decontamination, Filters
+from drift.config import CorrectionAllusions, Decontamination, Filters, LabelNoise
 from drift.downloads import fetch, folder_name
 from drift.sources import sharegpt
 from drift.sources.conversations import frames
@@ -50,7 +50,8 @@ PROMPTS = 1_000
 POOLS = ("dsat", "sat", "corrections")
 POOL_SETTINGS = {
     "labeler": "lexical",
-    "label_noise": 0.0,
+    "label_noise": LabelNoise().model_dump(),
+    "allusions": CorrectionAllusions().model_dump(),
     "seed": 42,
     "pick": "hash",
     "test_conversations": 100,

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from common import FOLDER, REPOSITORY, measured, rule, rule_seconds
 
-REQUESTS = FOLDER / "drift/iter1/requests.parquet"
+REQUESTS = FOLDER / "drift/seed42/iter1/requests.parquet"
 
 
 def released(shard: list[str], half: int) -> dict:
@@ -34,7 +34,7 @@ def main() -> None:
     shard = command.parse_args().shard
 
     name = "-of-".join(shard)
-    completions = FOLDER / f"drift/iter1/completions/{name}.parquet"
+    completions = FOLDER / f"drift/seed42/iter1/completions/{name}.parquet"
     halves = [released(shard, 0)]
     ours = rule(completions)
     halves.append(released(shard, 1))
@@ -52,7 +52,7 @@ def main() -> None:
         print(f"{way:<14}{tokens:>9}{seconds:>9.0f}{tokens / seconds:>10.1f}{start:>8.0f}{whole:>12.1f}{memory:>6.1f}")
     (their_tokens, their_seconds, their_start, _), (tokens, seconds, start, _) = rates.values()
     spread = [half["generating"] / half["tokens"] for half in halves]
-    job = rule_seconds(Path(f"sample/smollm2-135m/drift/iter1/{name}.jsonl"))
+    job = rule_seconds(Path(f"sample/smollm2-135m/drift/seed42/iter1/{name}.jsonl"))
     print(
         f"ratio {tokens / seconds / (their_tokens / their_seconds):.2f}, with engine start "
         f"{tokens / (seconds + start) / (their_tokens / (their_seconds + their_start)):.2f}; "

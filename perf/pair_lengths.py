@@ -35,7 +35,7 @@ def lengths(tokens: pl.Series) -> str:
 def rows(config: dict, model: Path, method: str) -> list[str]:
     """The table's rows of a method."""
     recipe, sampling = config["recipes"][method], config["sampling"]
-    folder = model / method / "iter1"
+    folder = model / f"{method}/seed{config['seeds'][0]}/iter1"
     prompts = tables.read_table(tables.Prompts, model / f"prompts/{recipe['prompts']}.parquet")
     requests = tables.read_table(tables.Requests, folder / "requests.parquet")
     replies = sampled_replies(requests, tables.read_table(tables.Completions, *sorted(folder.glob("completions/*.parquet"))))

@@ -11,15 +11,15 @@ Settings: as those of scripts/pools.py. Ledger, quarantine and masking are left 
 import hashlib
 import re
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import datasets
 import numpy as np
-import regex
 import rensa
+from stock_benchmark import Benchmark, words
 
 from drift import cli
 from drift.data import similarity
@@ -27,7 +27,6 @@ from drift.labelers import lexical
 from drift.settings.data import PoolsSettings
 
 ROLES = {"user": "user", "assistant": "assistant"}
-WORD = regex.compile(similarity.WORDS, regex.V1)
 BASE, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 RULES = [(rule, re.compile(rule.pattern), re.compile(rule.unless) if rule.unless else None) for rule in lexical.RULES]
 MORE, CODE, QUESTION, QUALIFIED = map(re.compile, (lexical.MORE, lexical.CODE, lexical.QUESTION, lexical.QUALIFIED))
@@ -201,10 +200,6 @@ def md5(text: str) -> str:
 # ------------------------------------------------------------------------ the same words, or nearly
 
 
-def words(text: str) -> list[str]:
-    return WORD.findall(text.lower()) or [text]
-
-
 @cache
 def word_hash(word: str) -> int:
     return int.from_bytes(hashlib.md5(word.encode()).digest()[:8], "little")
@@ -248,39 +243,6 @@ def root(parent: list[int], place: int) -> int:
     while parent[place] != place:
         parent[place] = place = parent[parent[place]]
     return place
-
-
-class Benchmark:
-    """What finds a benchmark's prompts again."""
-
-    def __init__(self, tasks: datasets.Dataset, ngram: int, similarity: float):
-        self.ngram, self.similarity = ngram, similarity
-        self.ids, self.said, self.grams = set(tasks["prompt_id"]), set(), set()
-        self.buckets: dict[tuple, list[list[int]]] = defaultdict(list)
-        for prompt in tasks["prompt"]:
-            for place, text in enumerate(m["content"] for m in prompt if m["role"] == "user"):
-                found = words(text)
-                if place and len(found) < similarity.SHINGLE:
-                    continue
-                self.said.add(" ".join(found))
-                self.grams |= {tuple(found[at : at + ngram]) for at in range(len(found) - ngram + 1)}
-                signed = signature(text)
-                for band in bands(signed):
-                    self.buckets[band].append(signed)
-
-    def is_clean(self, row: dict) -> bool:
-        if row["conversation_id"].rpartition(":")[2] in self.ids:
-            return False
-        return not any(self.holds(message["content"]) for message in row["prompt"] if message["role"] == "user")
-
-    def holds(self, text: str) -> bool:
-        found = words(text)
-        if " ".join(found) in self.said:
-            return True
-        if any(tuple(found[at : at + self.ngram]) in self.grams for at in range(len(found) - self.ngram + 1)):
-            return True
-        signed = signature(text)
-        return any(alike(signed, other, self.similarity) for band in bands(signed) for other in self.buckets.get(band, ()))
 
 
 # --------------------------------------------------------------------------------------------- caps

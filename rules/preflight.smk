@@ -7,9 +7,16 @@ check is retried.
 
 import time
 
+from snakemake.logging import logger
+
 preflight_checks = Preflight(
     config, paths, Path(workflow.basedir), {model: len(iterations.policies(model)) for model in config["models"]}
 )
+
+# Where a run or a dry run begins, and not in its jobs, which read this file as well.
+if workflow.is_main_process:
+    for related in preflight_checks.related_judges:
+        logger.warning(f"note: {related}.")
 
 
 rule preflight:

@@ -7,11 +7,12 @@ Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays s
 The views hold the path of --results exactly as it is given. Give it relative to the repository root
 and open the catalog from there: `duckdb results/demo/catalog.duckdb`. A table that exists once for
 every policy has the parts of its path as columns: model, method (base, warmup or the method's
-name), iteration (-1 base, 0 warm-up, k after iteration k). `FROM dictionary` explains every column.
+name), iteration (-1 base, 0 warm-up, k after iteration k), seed (0 for base and warm-up, which all
+seeds share). `FROM dictionary` explains every column.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,7 @@ KEYS = {
     "model": ("VARCHAR", "name of the base model in the configuration"),
     "method": ("VARCHAR", "the method's name; base and warmup before the first iteration; null: shared by all policies"),
     "iteration": ("INTEGER", "-1 base, 0 warm-up, k after iteration k; null: shared by all policies"),
+    "seed": ("INTEGER", "row of seeds that it was sampled and trained with; 0: base and warm-up; null: shared by all policies"),
     "pool": ("VARCHAR", "dsat, sat, corrections or the benchmark's name"),
     "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: sampling for training"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
@@ -38,13 +40,11 @@ KEYS = {
 }
 
 # What the wildcards of drift.layout stand for in a path, where that is not just a name.
-_FIRST = {layout.BASE: -1, layout.WARMUP: 0}
-_ITERATION = r"(?P<method>[^/]+)/iter(?P<iteration>[1-9]\d*)"
 _WILDCARDS = {
     # No model is called like a folder of the run.
     "model": rf"(?P<model>(?!(?:{'|'.join(sorted(layout.reserved('model')))})/)[^/]+)",
-    "policy": rf"(?:(?P<first>{'|'.join(_FIRST)})|{_ITERATION})",
-    "trained": rf"(?:(?P<first>{layout.WARMUP})|{_ITERATION})",
+    "policy": f"(?P<policy>{layout.BASE}|{layout.trained_by()})",
+    "trained": f"(?P<policy>{layout.trained_by()})",
     "table": "(?P<pool>dsat|sat|corrections)",
     "i": r"\d+",
     "n": r"\d+",
@@ -86,11 +86,15 @@ class View:
     # Keys that the path has under another name (wildcard -> key), or does not have (key -> value).
     renamed: dict[str, str] = field(default_factory=dict)
     fixed: dict[str, str] = field(default_factory=dict)
+    # Columns that a key of the view would hide, by the name that they are shown under.
+    shown_as: dict[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The key columns: what any of the patterns, or `fixed`, says that the rows do not."""
         names = {name for pattern in self.patterns for name in path_pattern(pattern).groupindex}
+        if "policy" in names:
+            names |= {part.name for part in fields(layout.PolicyName)}
         names = {self.renamed.get(name, name) for name in names} | self.fixed.keys()
         return tuple(name for name in KEYS if name in names and name not in self.columns)
 
@@ -100,10 +104,8 @@ class View:
         if match is None:
             return None
         parts = {self.renamed.get(name, name): part for name, part in match.groupdict().items() if part is not None}
-        if (first := parts.get("first")) is not None:
-            parts |= {"method": first, "iteration": _FIRST[first]}
-        elif "iteration" in parts:
-            parts["iteration"] = int(parts["iteration"])
+        if "policy" in parts:
+            parts |= vars(layout.PolicyName.parse(parts["policy"]))
         return {name: (self.fixed | parts).get(name) for name in self.keys}
 
 
@@ -119,7 +121,11 @@ def path_pattern(name: str) -> re.Pattern:
 def table_view(schema, *patterns: str, **options: dict[str, str]) -> View:
     """The view of a kind of table; its comments are the schema's docstring and descriptions."""
     dtypes = schema.create_empty().schema
-    columns = {name: (duckdb_type(dtypes[name]), column.description or "") for name, column in schema.columns().items()}
+    shown_as = options.get("shown_as", {})
+    columns = {
+        shown_as.get(name, name): (duckdb_type(dtypes[name]), column.description or "")
+        for name, column in schema.columns().items()
+    }
     return View(" ".join((schema.__doc__ or "").split()), columns, patterns, **options)
 
 
@@ -134,8 +140,7 @@ _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest doe
     "weights_sha256": ("VARCHAR", "hash of the weights; completions.policy_hash refers to it"),
     "parent_sha256": ("VARCHAR", "hash of the policy that the iteration started from; null for the base model"),
     "pairs_sha256": ("VARCHAR", "hash of the pairs it was trained on; null for the base model"),
-    "settings": ("JSON", "the training settings"),
-    "seed": ("BIGINT", "seed of the training"),
+    "settings": ("JSON", "the training settings; settings ->> 'seed' is what the training was seeded with"),
     "versions": ("JSON", "versions of the libraries that trained it"),
     "steps_done": ("BIGINT", "optimizer steps that ran"),
     "steps_planned": ("BIGINT", "optimizer steps that were planned"),
@@ -187,6 +192,7 @@ VIEWS = {
         "verdicts_requests",
         "judge_validation_requests",
         "labeling_requests",
+        shown_as={"seed": "completion_seed"},
     ),
     "completions": table_view(
         tables.Completions,
@@ -249,7 +255,9 @@ def select(view: View, results: str, keys: dict, files: list[str]) -> str:
     """The query over one group of files."""
     paths = "[" + ", ".join(literal(f"{results}/{file}") for file in files) + "]"
     constants = [f"{literal(value)}::{KEYS[name][0]} AS {quoted(name)}" for name, value in keys.items()]
-    return f"SELECT {', '.join([*constants, *map(quoted, view.columns)])} FROM {view.reader.format(files=paths)}"
+    stored = {shown: name for name, shown in view.shown_as.items()}
+    columns = [f"{quoted(stored[name])} AS {quoted(name)}" if name in stored else quoted(name) for name in view.columns]
+    return f"SELECT {', '.join([*constants, *columns])} FROM {view.reader.format(files=paths)}"
 
 
 def nothing(view: View) -> str:

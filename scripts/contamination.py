@@ -20,13 +20,15 @@ ROWS = 2000
 def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.DataFrame:
     """Contamination of a pool's training rows: of each row the first message that holds a task,
     with the evidence."""
-    keys = rows.filter(split="train").select("prompt_id", "conversation_id", "prompt")
-    columns = ["prompt_id", "benchmark", "task", "how", "evidence"]
-    parts = [known.named_after(keys).select(columns)]
-    for some in keys.iter_slices(ROWS):
-        messages = user_messages(some)
+    names = dict.fromkeys(("prompt_id", "benchmark", "task", "how", "evidence"), pl.String)
+    parts = [pl.DataFrame(schema=names)]
+    for some in rows.filter(split="train").iter_slices(ROWS):
+        messages = user_messages(some.select("prompt_id", "prompt"))
+        if pool == "corrections":
+            # What a correction's chosen reply answers.
+            messages = pl.concat([messages, some.select("prompt_id", content="feedback")])
         hits = known.found_in(messages["content"])
-        parts.append(hits.with_columns(prompt_id=messages["prompt_id"].gather(hits["row"])).select(columns))
+        parts.append(hits.with_columns(prompt_id=messages["prompt_id"].gather(hits["row"])).select(list(names)))
     return pl.concat(parts).unique("prompt_id", keep="first", maintain_order=True).with_columns(pool=pl.lit(pool))
 
 
@@ -41,7 +43,7 @@ def main() -> None:
     name, path = arguments.benchmark
     settings: ContaminationSettings = arguments.settings
     tasks = read_table(Tasks, path)
-    known = BenchmarkTexts([(name, tasks)], ngram=settings.ngram, similarity=settings.similarity)
+    known = BenchmarkTexts([(name, tasks)], ngram=settings.ngram, coverage=settings.coverage)
     rows = pl.concat(
         contamination(read_table(schema, getattr(arguments, pool)), pool, known) for pool, schema in SCHEMAS.items()
     )

@@ -15,7 +15,6 @@ first sound one is taken; best and worst are the sound ones farthest apart in th
 that contains a benchmark's stops the run: the pools leave these out.
 """
 
-import re
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +23,7 @@ import polars as pl
 
 from drift import cli, plugins
 from drift.chat import load_tokenizer, markers, render, render_reply
+from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.data.trained_replies import TrainedReply, trained_replies
 from drift.ledger import LedgerBook
@@ -48,28 +48,10 @@ REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LE
 # Of a sound pair that training.pairs leaves out.
 SPARE = "more than training.pairs"
 
-# How a guided reply gives away what it was shown and its training prompt does not show.
-_ALLUSION = re.compile(
-    r"(i'?m (so |very )?sorry|i (sincerely )?apologi[sz]e|(my |sincere )?apologies|sorry (for|about)|you('re| are) (absolutely |quite )?(right|correct)"
-    r"|thank you for (your|the) (feedback|clarif\w+|correct\w+|pointing)"
-    r"|.{0,60}\b(revised|improved|updated|corrected|refined|rewritten|better) (\w+ ){0,2}(version|answer|response|reply|explanation|code|list|draft)\b)",
-    re.IGNORECASE,
-)
-
 
 def shows_feedback(kind: str) -> bool:
     """Whether requests of a kind (a sampled side) show the user's feedback to the policy."""
     return "feedback" in plugins.load(plugins.SIDES, kind).NEEDS.shown
-
-
-def alludes(text: str) -> bool:
-    """Whether a reply opens with a reference to an earlier one: an apology, thanks for the
-    feedback, "Here is a revised version".
-
-    English only, and a rough measure: where the prompt itself ends with a complaint, an apology is
-    apt.
-    """
-    return _ALLUSION.match(text.lstrip(" #*\n")) is not None
 
 
 def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[tuple[str, str], list[dict]]:
@@ -120,13 +102,31 @@ def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple
     """The same of a sampled reply by itself."""
     if side["reply"]["finish_reason"] not in ("stop", *(["length"] if settings.cut == "prefix" else [])):
         return CUT, side["reply"]["finish_reason"]
-    if not side["text"]:
+    said = side["reply"]["text"].strip()
+    if not said:
         return EMPTY, ""
     if marker := next((word for word in words if word in side["text"]), None):
         return MARKER, marker
-    if settings.allusions == "drop" and shows_feedback(side["reply"]["kind"]) and alludes(side["text"]):
-        return ALLUSION, side["text"][:80]
+    if shows_feedback(side["reply"]["kind"]) and alludes(said) and (settings.allusions == "drop" or not side["text"]):
+        return ALLUSION, said[:80]
     return None
+
+
+def stripped(side: dict, settings: PairsSettings) -> dict:
+    """A side without its words on the feedback, where these are stripped of guided replies. Its
+    text is empty where next to nothing is left."""
+    if side["reply"] and settings.allusions == "strip" and shows_feedback(side["reply"]["kind"]):
+        return side | {"text": without_allusion(side["text"]) or ""}
+    return side
+
+
+def hides_feedback(prompt: dict, side: dict) -> bool:
+    """Whether a reply, as it was sampled or logged, opens with words on feedback that its prompt
+    does not show."""
+    if side["reply"]:
+        return shows_feedback(side["reply"]["kind"]) and alludes(side["reply"]["text"])
+    # Of two logged replies the chosen one came after the feedback on the other.
+    return prompt["rejected"] is not None and alludes(side["text"])
 
 
 def make_pairs(
@@ -153,7 +153,8 @@ def make_pairs(
         # A reply is in several candidates where both sides are sampled.
         rendered = cache(partial(render_reply, tokenizer, prompt["prompt"]))
         reasons = []
-        for sides in candidates(prompt, replies, recipe, scores or {}):
+        for drawn in candidates(prompt, replies, recipe, scores or {}):
+            sides = {side: stripped(reply, settings) for side, reply in drawn.items()}
             texts = {side: sides[side]["text"] for side in sides}
             trained = trained_replies(texts, finish_reasons(sides), rendered, tokenizer, settings.max_tokens)
             reason = fault(prompt, sides, trained, words, settings)
@@ -189,6 +190,7 @@ def pair(prompt: dict, sides: dict, trained: dict[str, TrainedReply]) -> dict:
         **{f"{side}_cut": reply.cut for side, reply in trained.items()},
         **{f"{side}_token_ids": reply.token_ids for side, reply in trained.items()},
         **{f"{side}_tokens": len(reply.token_ids) for side, reply in trained.items()},
+        "alludes": hides_feedback(prompt, sides["chosen"]),
     }
 
 
@@ -217,23 +219,15 @@ def check_count(pairs: pl.DataFrame, dropped: pl.DataFrame, settings: PairsSetti
 
 
 def report(pairs: pl.DataFrame, failed: Counter) -> None:
-    """Print what the tables do not show: every sample that was passed over, and how many guided
-    replies mention the feedback."""
+    """Print what the tables do not show: every sample that was passed over."""
     print(f"{pairs.height} pairs; {failed.total()} candidates failed a check: {dict(failed)}")
-    sampled = pairs.with_columns(kind=pl.col("chosen_from").str.extract(r"#(.+)-\d+$")).drop_nulls("kind")
-    for (kind,), rows in sampled.group_by("kind", maintain_order=True):
-        if shows_feedback(kind):
-            allusions = sum(map(alludes, rows["chosen"]))
-            print(
-                f"{allusions} of {rows.height} {kind} replies open with words on the feedback, which their prompt does not show"
-            )
 
 
 def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
     """Raise StageError where a user's message in a training prompt is, word for word, a message of
     one of the Tasks tables."""
     messages = user_messages(pairs.select("pair_id", "prompt"))
-    matches = BenchmarkTexts(benchmarks.items(), ngram=None, similarity=None).found_in(messages["content"])
+    matches = BenchmarkTexts(benchmarks.items(), ngram=None, coverage=None).found_in(messages["content"])
     if not matches.is_empty():
         first = matches.row(0, named=True)
         count = messages["pair_id"].gather(matches["row"]).n_unique()

@@ -19,12 +19,13 @@ import numpy as np
 import polars as pl
 
 from drift import cli, tables
+from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts
 from drift.data.prefetch import mapped
 from drift.data.similarity import clusters, signatures
 from drift.ledger import LedgerBook
 from drift.settings.base import Settings
-from drift.settings.data import ContaminationSettings, PoolsSettings
+from drift.settings.data import AllusionsSettings, ContaminationSettings, LabelNoiseSettings, PoolsSettings
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "corrections": tables.Corrections}
@@ -60,20 +61,25 @@ def choose(
         _set_variable(connection, "labels", str(labels))
         _set_variables(connection, settings)
         _set_variables(connection, settings.filters)
+        _set_noise(connection, settings.label_noise)
         for name in ("filters", "replies", "dsat", "sat", "corrections", "candidates"):
             connection.execute(_sql(name))
         quarantine = _quarantine(connection, benchmarks, settings.decontamination)
         connection.register("quarantine", quarantine)
-        threshold = settings.filters.near_duplicates
-        connection.register("near_duplicates", _near_duplicates(connection, threshold))
-        connection.register("groups", _groups(connection, threshold))
+        near_duplicates, groups = _compared(connection, settings)
+        connection.register("near_duplicates", near_duplicates)
+        connection.register("groups", groups)
+        connection.register("allusions", _allusions(connection, settings.allusions))
+        connection.execute(_sql("caps"))
+        connection.register("test_groups", _test_groups(connection, settings))
         connection.execute(_sql("split"))
+        _check_false_rows(connection, settings.label_noise)
         books = {pool: _ledger(connection, pool) for pool in SCHEMAS}
         ledger = pl.concat(book.table() for book in books.values())
         _check_training_rows(connection, ledger, settings)
         _check_training_corrections(connection, settings)
         for pool, schema in SCHEMAS.items():
-            written = tables.write_batches(_rows(connection, pool), schema, paths[pool])
+            written = tables.write_batches(_rows(connection, pool, settings.allusions), schema, paths[pool])
             if books[pool].rows != written:
                 raise AssertionError(f"pool {pool}: {written} rows were taken, but the ledger leaves {books[pool].rows}")
     return quarantine, ledger
@@ -92,6 +98,16 @@ def _set_variables(connection: duckdb.DuckDBPyConnection, settings: Settings) ->
             _set_variable(connection, name, getattr(settings, name), kinds[0])
 
 
+def _set_noise(connection: duckdb.DuckDBPyConnection, noise: LabelNoiseSettings) -> None:
+    for name, value in noise.model_dump().items():
+        _set_variable(connection, f"noise_{name}", value)
+    _set_variable(connection, "neutral_counts", noise.drawn_from == "neutral" and _any(noise))
+
+
+def _any(noise: LabelNoiseSettings) -> bool:
+    return any(getattr(noise, pool) > 0 for pool in SCHEMAS)
+
+
 def _set_variable(connection: duckdb.DuckDBPyConnection, name: str, value: Any, kind: type | None = None) -> None:
     connection.execute(f"SET VARIABLE {name} = $value::{SQL_TYPES[kind or type(value)]}", {"value": value})
 
@@ -105,27 +121,37 @@ def _batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pl.Dat
 def _quarantine(
     connection: duckdb.DuckDBPyConnection, benchmarks: dict[str, Path], settings: ContaminationSettings
 ) -> pl.DataFrame:
-    """The candidates whose prompt holds a benchmark's, with the evidence."""
+    """The candidates that answer a benchmark's prompt, with the evidence."""
     tasks = [(name, tables.read_table(tables.Tasks, path)) for name, path in sorted(benchmarks.items())]
-    known = BenchmarkTexts(tasks, settings.ngram, settings.similarity)
+    known = BenchmarkTexts(tasks, settings.ngram, settings.coverage)
+    # A prompt holds what was said up to its turn; a correction's chosen reply answers the next
+    # message as well.
+    connection.execute(
+        """
+        CREATE TEMP VIEW answered AS
+        SELECT pool, prompt_id, conversation_id, turn + (pool = 'corrections')::INT AS last_message
+        FROM candidates
+        WHERE reason IS NULL
+        """
+    )
     messages = """
         SELECT conversation_id, turn, "user" AS text
         FROM candidate_turns
-        JOIN (SELECT conversation_id, max(turn) AS last FROM candidates WHERE reason IS NULL GROUP BY ALL) USING (conversation_id)
+        JOIN (SELECT conversation_id, max(last_message) AS last FROM answered GROUP BY ALL) USING (conversation_id)
         WHERE turn <= last
     """
     parts = list(mapped(partial(_hits, known), _batches(connection, messages))) if tasks else []
-    conversations = connection.sql("SELECT DISTINCT conversation_id FROM candidates WHERE reason IS NULL").pl()
-    parts.append(known.named_after(conversations).with_columns(turn=pl.lit(0, pl.Int32)))
     columns = {"conversation_id": pl.String, "turn": pl.Int32} | dict.fromkeys(
         ("benchmark", "task", "how", "evidence"), pl.String
     )
     hits = pl.concat([pl.DataFrame(schema=columns), *(part.select(list(columns)).cast(columns) for part in parts)])
-    candidates = connection.sql("SELECT pool, prompt_id, conversation_id, turn FROM candidates WHERE reason IS NULL").pl()
-    # A prompt holds what was said up to its turn.
-    held = candidates.join(hits, on="conversation_id", suffix="_hit").filter(pl.col("turn_hit") <= pl.col("turn"))
-    first = held.sort("pool", "prompt_id", "turn_hit", "how", "benchmark", "task")
-    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop("conversation_id", "turn", "turn_hit")
+    held = (
+        connection.sql("FROM answered").pl().join(hits, on="conversation_id").filter(pl.col("turn") <= pl.col("last_message"))
+    )
+    first = held.sort("pool", "prompt_id", "turn", "how", "benchmark", "task")
+    return first.unique(["pool", "prompt_id"], keep="first", maintain_order=True).drop(
+        "conversation_id", "turn", "last_message"
+    )
 
 
 def _hits(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
@@ -134,38 +160,53 @@ def _hits(known: BenchmarkTexts, batch: pl.DataFrame) -> pl.DataFrame:
     return known.found_in(batch["text"]).join(keys, on="row").drop("row")
 
 
-def _near_duplicates(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
-    """Pool and prompt_id of candidates that are nearly the same text as one that stays."""
-    exchanges = """
-        SELECT pool, prompt_id, "user" || chr(10) || response AS text
+def _compared(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tables near_duplicates and groups. Whatever false rows there may be, true rows are
+    compared with true rows alone: noise must move none of them."""
+    threshold = settings.filters.near_duplicates
+    duplicates = _near_duplicates(connection, "true_candidates", threshold)
+    groups = _groups(connection, "true_candidates", threshold)
+    if not _any(settings.label_noise):
+        return duplicates.drop("flipped"), groups.with_columns(wider_key="group_key")
+    of_false_rows = _near_duplicates(connection, "candidates", threshold).filter("flipped")
+    wider = _groups(connection, "candidates", threshold).rename({"group_key": "wider_key"})
+    groups = wider.join(groups, on="conversation_id", how="left", validate="1:1")
+    return pl.concat([duplicates, of_false_rows]).drop("flipped"), groups
+
+
+def _near_duplicates(connection: duckdb.DuckDBPyConnection, candidates: str, threshold: float | None) -> pl.DataFrame:
+    """pool, flipped and prompt_id of `candidates` (a table) that are nearly the same text as one
+    that stays."""
+    exchanges = f"""
+        SELECT pool, flipped, prompt_id, "user" || chr(10) || response AS text
         FROM (
-            SELECT pool, prompt_id, conversation_id, turn
-            FROM candidates
+            SELECT pool, flipped, prompt_id, conversation_id, turn
+            FROM {candidates}
             WHERE reason IS NULL AND (pool, prompt_id) NOT IN (SELECT (pool, prompt_id) FROM quarantine)
         )
         JOIN candidate_turns USING (conversation_id, turn)
     """
     rows = _clustered(connection, exchanges, threshold)
-    return rows.filter(pl.col("cluster") != pl.col("prompt_id")).select("pool", "prompt_id")
+    return rows.filter(pl.col("cluster") != pl.col("prompt_id")).select("pool", "flipped", "prompt_id")
 
 
-def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> pl.DataFrame:
+def _groups(connection: duckdb.DuckDBPyConnection, candidates: str, threshold: float | None) -> pl.DataFrame:
     """conversation_id and group_key of what a split keeps on one side: conversations of one user,
-    and those that open alike."""
+    and those that open alike. `candidates`: the table that has the conversations."""
     conversations = connection.sql(
-        """
+        f"""
         SELECT
             conversation_id,
             any_value(opening_key) AS opening,
             coalesce(any_value(user_id), 'conversation ' || conversation_id) AS user
-        FROM candidates
+        FROM {candidates}
         GROUP BY conversation_id
         """
     ).pl()
-    openings = """
-        SELECT 'openings' AS pool, conversation_id AS prompt_id, "user" AS text
+    openings = f"""
+        SELECT 'openings' AS pool, FALSE AS flipped, conversation_id AS prompt_id, "user" AS text
         FROM candidate_turns
-        WHERE turn = 0
+        WHERE turn = 0 AND conversation_id IN (SELECT conversation_id FROM {candidates})
     """
     alike = _clustered(connection, openings, threshold).select("cluster", conversation_id="prompt_id")
     conversations = conversations.sort("conversation_id").join(alike, on="conversation_id", how="left", maintain_order="left")
@@ -173,21 +214,25 @@ def _groups(connection: duckdb.DuckDBPyConnection, threshold: float | None) -> p
 
 
 def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float | None) -> pl.DataFrame:
-    """pool, prompt_id and cluster of the query's rows (pool, prompt_id, text): the first prompt_id
-    of those in the pool whose texts are nearly the same. No rows where there is no threshold."""
+    """pool, flipped, prompt_id and cluster of the query's rows (pool, flipped, prompt_id, text).
+
+    The cluster is the first prompt_id of those in the pool whose texts are nearly the same, a true
+    row's where there is one. No rows where there is no threshold.
+    """
     signed = list(mapped(_signed, _batches(connection, sql))) if threshold else []
-    names = pl.concat([pl.DataFrame(schema={"pool": pl.String, "prompt_id": pl.String}), *(name for name, _ in signed)])
+    keys = {"pool": pl.String, "flipped": pl.Boolean, "prompt_id": pl.String}
+    names = pl.concat([pl.DataFrame(schema=keys), *(name for name, _ in signed)])
     matrix = np.concatenate([signatures(pl.Series(dtype=pl.String)), *(rows for _, rows in signed)])
     del signed  # Signatures are the largest thing that is held of the candidates: not twice.
-    parts = [names.clear().select("pool", "prompt_id", cluster="prompt_id")]
-    for pool in names.with_row_index("row").sort("pool", "prompt_id").partition_by("pool", maintain_order=True):
+    parts = [names.clear().with_columns(cluster="prompt_id")]
+    for pool in names.with_row_index("row").sort(*keys).partition_by("pool", maintain_order=True):
         first = clusters(matrix[pool["row"].to_numpy()], threshold)
-        parts.append(pool.select("pool", "prompt_id", cluster=pl.col("prompt_id").gather(first)))
+        parts.append(pool.select(*keys, cluster=pl.col("prompt_id").gather(first)))
     return pl.concat(parts)
 
 
 def _signed(batch: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
-    return batch.select("pool", "prompt_id"), signatures(batch["text"])
+    return batch.drop("text"), signatures(batch["text"])
 
 
 def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
@@ -204,17 +249,63 @@ def _linked(conversations: pl.DataFrame) -> pl.DataFrame:
             return rows.select("conversation_id", "group_key")
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, pool: str) -> Iterator[pl.DataFrame]:
+def _allusions(connection: duckdb.DuckDBPyConnection, settings: AllusionsSettings) -> pl.DataFrame:
+    """prompt_id, train and test of the corrections that open with words on the feedback: whether
+    such a one is unfit for that side."""
+    replies = """
+        SELECT prompt_id, replied.response AS rejected, followed.response AS chosen
+        FROM candidates
+        JOIN candidate_turns AS replied USING (conversation_id, turn)
+        JOIN candidate_turns AS followed
+            ON followed.conversation_id = candidates.conversation_id AND followed.turn = candidates.turn + 1
+        WHERE pool = 'corrections' AND reason IS NULL
+    """
+    found = [pl.DataFrame(schema={"prompt_id": pl.String, "train": pl.Boolean, "test": pl.Boolean})]
+    for batch in _batches(connection, replies):
+        for prompt_id, rejected, chosen in batch.iter_rows():
+            if alludes(chosen):
+                left = without_allusion(chosen)
+                unfit = {"keep": False, "drop": True, "strip": left is None or left == rejected.strip()}
+                sides = {side: [unfit[mode]] for side, mode in settings.model_dump().items()}
+                found.append(pl.DataFrame({"prompt_id": [prompt_id], **sides}))
+    return pl.concat(found)
+
+
+def _test_groups(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> pl.DataFrame:
+    """pool and group_key of the groups that are picked for the test side: in their order, each that
+    does not bring in more conversations than are left to find."""
+    left = {"dsat": settings.test_conversations, "corrections": settings.test_correction_conversations}
+    picked = []
+    choices = "SELECT pool, group_key, conversations FROM test_choices ORDER BY pool, place, group_key"
+    for pool, group, conversations in connection.sql(choices).fetchall():
+        if conversations <= left[pool]:
+            left[pool] -= conversations
+            picked.append((pool, group))
+    return pl.DataFrame(picked, schema={"pool": pl.String, "group_key": pl.String}, orient="row")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, pool: str, allusions: AllusionsSettings) -> Iterator[pl.DataFrame]:
     """The rows that a pool takes, with their texts, in the order of prompt_id, some at a time."""
     first = 0
     while True:
         for name, value in {"pool": pool, "first_row": first, "rows_at_a_time": ROWS_AT_A_TIME}.items():
             _set_variable(connection, name, value)
         rows = connection.sql(_sql("rows")).pl()
-        yield rows.rename(REPLIES[pool])
+        named = rows.rename(REPLIES[pool])
+        yield _stripped(named, allusions) if pool == "corrections" else named
         first += rows.height
         if rows.height < ROWS_AT_A_TIME:
             return
+
+
+def _stripped(rows: pl.DataFrame, settings: AllusionsSettings) -> pl.DataFrame:
+    """Corrections with `alludes`, and without words on the feedback on the sides that are stripped
+    of them."""
+    said = rows.select("split", "chosen").rows()
+    left = [without_allusion(chosen) if getattr(settings, split) == "strip" else chosen for split, chosen in said]
+    return rows.with_columns(
+        alludes=pl.Series([alludes(chosen) for _, chosen in said], dtype=pl.Boolean), chosen=pl.Series(left, dtype=pl.String)
+    )
 
 
 def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
@@ -237,6 +328,23 @@ def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
     return book
 
 
+def _check_false_rows(connection: duckdb.DuckDBPyConnection, noise: LabelNoiseSettings) -> None:
+    """Raises StageError where there are fewer false rows than label noise asks for."""
+    counts = """
+        SELECT pool, any_value(false_rows), count(*) FILTER (flipped AND reason IS NULL)
+        FROM split_candidates
+        GROUP BY pool
+    """
+    for pool, asked, found in sorted(connection.sql(counts).fetchall()):
+        if found < asked:
+            label = {"neutral": "NEUTRAL", "opposite": "DSAT" if pool == "sat" else "SAT"}[noise.drawn_from]
+            raise cli.StageError(
+                f"data.label_noise.{pool} is {getattr(noise, pool):g}, which asks for {asked:.0f} false rows, but only {found} "
+                f"replies labelled {label} pass the filters on the training side. Lower it, lower data.max_{pool}, or set "
+                f"drawn_from to {'opposite' if noise.drawn_from == 'neutral' else 'neutral'}."
+            )
+
+
 def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataFrame, settings: PoolsSettings) -> None:
     """Raises StageError where no DSAT reply is left to train on."""
     taken = "SELECT split, count(*) FROM split_candidates WHERE reason IS NULL AND pool = 'dsat' GROUP BY split"
@@ -256,20 +364,14 @@ def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataF
 def _check_training_corrections(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> None:
     """Raises StageError where the test side, which is filled first, leaves fewer corrections to
     train on than it takes, max_corrections aside: a warm-up on a handful of pairs is none."""
-    taken = """
-        SELECT split, count(*)
-        FROM split_candidates
-        WHERE pool = 'corrections' AND (reason IS NULL OR reason = 'training row over the maximum')
-        GROUP BY split
-    """
-    rows = dict(connection.sql(taken).fetchall())
+    found = "FROM split_candidates WHERE pool = 'corrections' AND (reason IS NULL OR reason = 'training row over the maximum')"
+    rows = dict(connection.sql(f"SELECT split, count(*) {found} GROUP BY split").fetchall())
     left, tested = rows.get("train", 0), rows.get("test", 0)
     if left < tested:
         raise cli.StageError(
             f"{left} corrections are left to train on, and {tested} are kept for testing: test_correction_conversations is "
             f"{settings.test_correction_conversations}, and those of the test_conversations come on top. The warm-up is trained "
-            "on the former: lower test_correction_conversations, to a third of all conversations with a correction or less, "
-            "or add conversations."
+            "on the former: lower test_correction_conversations, to a third of what there is or less, or add conversations."
         )
 
 

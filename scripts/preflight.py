@@ -1,6 +1,6 @@
 """What would otherwise fail after hours, checked in a minute.
 
-    preflight.py login    checks where snakemake runs: partitions, models and data, disk
+    preflight.py login    checks where snakemake runs: partitions, models and data, disk, judges
     preflight.py node     checks inside a job: interpreter and packages, GPUs, folders, endpoints
     preflight.py report   prints what the other two wrote, and fails if one of the checks failed
 
@@ -193,7 +193,8 @@ def login(settings: LoginSettings) -> list[dict]:
         line, sizes[address] = located(address)
         checks.append(line)
     weights = {name: (sizes[model.path], model.policies) for name, model in settings.models.items()}
-    return [*checks, disk(weights, Path("."))]
+    related = [check("judge", text, "", warning=True) for text in settings.related_judges]
+    return [*checks, disk(weights, Path(".")), *related]
 
 
 def node(settings: NodeSettings) -> list[dict]:

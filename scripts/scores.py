@@ -82,7 +82,7 @@ class Run:
             if policy.model == model and policy.iteration == -1:
                 return candidate
         raise cli.StageError(
-            f"no base model among the policies of '{model}': add --policy NAME {model} base -1; "
+            f"no base model among the policies of '{model}': add --policy NAME {model} base -1 0; "
             "margins and gains are measured against it."
         )
 
@@ -180,18 +180,18 @@ def headlines(settings: ScoresSettings) -> set[str]:
 
 def policy_columns(policy: Policy) -> dict:
     """A policy's key columns."""
-    return {"model": policy.model, "method": policy.method, "iteration": policy.iteration}
+    return {"model": policy.model, "method": policy.method, "iteration": policy.iteration, "seed": policy.seed}
 
 
-def named_policies(values: Iterable[tuple[str, str, str, str]]) -> dict[str, Policy]:
+def named_policies(values: Iterable[tuple[str, str, str, str, str]]) -> dict[str, Policy]:
     """Every --policy of the command line, by name."""
     policies = {}
-    for name, model, method, iteration in values:
+    for name, model, method, iteration, seed in values:
         try:
-            policies[name] = Policy(model, method, int(iteration))
+            policies[name] = Policy(model, method, int(iteration), int(seed))
         except ValueError as error:
             raise cli.StageError(
-                f"--policy {name} {model} {method} {iteration}: the iteration must be a whole number"
+                f"--policy {name} {model} {method} {iteration} {seed}: the iteration and the seed must be whole numbers"
             ) from error
     return policies
 
@@ -205,9 +205,9 @@ def parser() -> argparse.ArgumentParser:
 
     repeated(
         "--policy",
-        *("NAME", "MODEL", "METHOD", "ITERATION"),
+        *("NAME", "MODEL", "METHOD", "ITERATION", "SEED"),
         required=True,
-        help="a policy to score; METHOD is base for iteration -1 and warmup for 0",
+        help="a policy to score; METHOD is base for iteration -1 and warmup for 0, and SEED is 0 for both",
     )
     repeated("--tasks", "BENCHMARK", "PATH", help="a benchmark's Tasks table")
     repeated("--file", "BENCHMARK", "NAME", "PATH", help="a file that a benchmark's metrics need, as gamed of alpacaeval")

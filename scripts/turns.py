@@ -110,6 +110,7 @@ def write_turns(
         tables.write_batches((pl.DataFrame(pl.from_arrow(batch)) for batch in kept), tables.Turns, turns)
     rows = dict(pl.scan_parquet(turns).group_by("source").len().collect().rows())
     books = [source_ledger(name, reader, counts[name], rows.get(name, 0)) for name, reader in readers.items()]
+    books += [annotation_ledger(name, reader, counts[name]) for name, reader in readers.items() if _annotates(settings, name)]
     return pl.concat([book.table() for book in books])
 
 
@@ -125,6 +126,20 @@ def source_ledger(name: str, reader: ModuleType, counts: Counter, turns: int) ->
         raise AssertionError(f"source {name}: {counts['kept']} conversations were kept, but the ledger leaves {book.rows}")
     book.regroup("cut into exchanges", "turns", turns)
     return book
+
+
+def annotation_ledger(name: str, reader: ModuleType, counts: Counter) -> LedgerBook:
+    """From annotations to labels of replies."""
+    book = LedgerBook(f"annotations:{name}", "turns", "annotations", counts["annotations"])
+    for reason in reader.ANNOTATION_DROPS:
+        book.drop(reason, counts[reason])
+    if book.rows != counts["labels"]:
+        raise AssertionError(f"source {name}: {counts['labels']} replies have a label, but the ledger leaves {book.rows}")
+    return book
+
+
+def _annotates(settings: TurnsSettings, name: str) -> bool:
+    return settings.sources[name].kind in plugins.ANNOTATING
 
 
 def _check_some(name: str, path: Path, reader: ModuleType, counts: Counter) -> None:

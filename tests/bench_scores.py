@@ -33,7 +33,7 @@ LIMIT = 30.0  # seconds
 SIZES = {"wildbench": 1024, "alpacaeval": 805}
 JUDGES = {"wildbench": ["scorer", "comparer"], "alpacaeval": ["weigher"]}
 REFERENCES = ("gpt4t", "haiku", "llama")
-POLICIES = [("base", -1), ("warmup", 0)] + [(method, k) for method in ("drift", "spin") for k in (1, 2, 3, 4)]
+POLICIES = ["base", "warmup"] + [f"{method}/seed42/iter{k}" for method in ("drift", "spin") for k in (1, 2, 3, 4)]
 
 
 def write(rows: pl.DataFrame, schema, path: Path) -> None:
@@ -125,11 +125,9 @@ def make_run(root: Path) -> list[str]:
     """The tables of the run, and the options of scores.py for them."""
     random = np.random.default_rng(1)
     make_tasks(root, random)
-    policies = []
-    for number, (method, k) in enumerate(POLICIES):
-        name = f"model/{method}{k}"
+    policies = [f"model/{policy}" for policy in POLICIES]
+    for number, name in enumerate(policies):
         make_policy(root / name, 0.05 * number, random)
-        policies.append((name, method, k))
     benchmarks = {name: {"kind": name, "judges": dict.fromkeys(judges)} for name, judges in JUDGES.items()}
     gamed = {"alpacaeval/gamed": root / "df_gamed.csv"}
     return score_arguments(root, benchmarks, root, policies, bootstrap=1000, extra=gamed)

@@ -1,10 +1,10 @@
 """Delete the weights of iterations that nothing needs any more, and print how much that frees.
 
-An iteration's policy goes when the next iteration of its method has been trained from it and every
-job that reads it (answers to benchmarks, log-probabilities) is done and would not run again. The
-base model, the warm-up and the last iteration of each method stay, and so do all tables and
-policy.json: nothing reruns. What later needs the weights after all (a benchmark that is added, a
-changed decoding) trains the iterations before it again.
+An iteration's policy goes when the next iteration of its method and seed has been trained from it
+and every job that reads it (answers to benchmarks, log-probabilities) is done and would not run
+again. The base model, the warm-up and the last iteration of each method and seed stay, and so do
+all tables and policy.json: nothing reruns. What later needs the weights after all (a benchmark that
+is added, a changed decoding) trains the iterations before it again.
 
 Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile
 slurm`); --list only lists. Runs with the driver's Python.

@@ -5,8 +5,8 @@ the same patterns, and the configuration refuses names that would collide with a
 in braces are Snakemake's wildcards:
 
     {model}      a row of `models`
-    {policy}     base, warmup or METHOD/iterK
-    {trained}    a policy that was trained: warmup or METHOD/iterK
+    {policy}     base, warmup or METHOD/seedS/iterK
+    {trained}    a policy that was trained: warmup or METHOD/seedS/iterK
     {benchmark}, {judge}, {labeler}     rows of the configuration
     {i}-of-{n}   a shard
 
@@ -15,12 +15,18 @@ Rules import this module, so it imports the standard library alone.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Self
 
 from drift.names import HELDOUT_PAIRS
 
-# The policies that no method makes.
+# The policies that no method makes, which all seeds share, and their iterations.
 BASE, WARMUP = "base", "warmup"
+_SHARED = {BASE: -1, WARMUP: 0}
+# The folder of a policy that a method makes, and a number in it.
+_MADE = "{method}/seed{seed}/iter{iteration}"
+_NUMBER = "[1-9][0-9]*"
 
 # Folders in which something is asked of a model: requests.parquet, completions/{i}-of-{n}.parquet.
 FOLDERS = {
@@ -103,6 +109,41 @@ for _kind, _folder in FOLDERS.items():
         PATTERNS[f"{_kind}_requests"] = f"{_folder}/requests.parquet"
     PATTERNS[f"{_kind}_completions"] = f"{_folder}/completions/{{i}}-of-{{n}}.parquet"
     PATTERNS[f"{_kind}_usage"] = f"{_folder}/completions/{{i}}-of-{{n}}.json"
+
+
+@dataclass(frozen=True)
+class PolicyName:
+    """A policy of a model, and its folder there: base (iteration -1), warmup (0), or what a method
+    makes of a seed in iteration k >= 1. Base and warm-up have seed 0: all seeds share them."""
+
+    method: str
+    iteration: int
+    seed: int
+
+    @classmethod
+    def parse(cls, folder: str) -> Self:
+        """The policy of a folder. Raises ValueError where the folder is no policy's."""
+        if folder in _SHARED:
+            return cls(folder, _SHARED[folder], 0)
+        match = _MADE_FOLDER.fullmatch(folder)
+        if match is None:
+            raise ValueError(f"{folder} is neither {BASE}, {WARMUP} nor METHOD/seedS/iterK")
+        return cls(match["method"], int(match["iteration"]), int(match["seed"]))
+
+    def __str__(self) -> str:
+        """Its folder."""
+        return self.method if self.iteration < 1 else _MADE.format(**vars(self))
+
+
+_MADE_FOLDER = re.compile(
+    _MADE.format(method="(?P<method>[^/]+)", seed=f"(?P<seed>{_NUMBER})", iteration=f"(?P<iteration>{_NUMBER})")
+)
+
+
+def trained_by(method: str = "[^/]+") -> str:
+    """A constraint of {trained}: the warm-up, or any seed and iteration of a method that the
+    regular expression `method` matches."""
+    return f"(?:{WARMUP}|{_MADE.format(method=f'(?:{method})', seed=_NUMBER, iteration=_NUMBER)})"
 
 
 def paths(root: str) -> SimpleNamespace:

@@ -1,4 +1,9 @@
 -- What each pool makes of every reply; of rows with the same prompt and the same reply, one stays.
+-- Candidates for false rows (label noise; `flipped`) come after the true ones in every choice, so that
+-- noise changes no true row.
+
+-- Why a reply that was not taken for a false row is not in the pool.
+CREATE TEMP MACRO other_label(pool) AS CASE pool WHEN 'sat' THEN 'not labelled SAT' ELSE 'not labelled DSAT' END;
 
 CREATE TEMP VIEW choices AS
     SELECT * FROM dsat_choices
@@ -9,7 +14,7 @@ CREATE TEMP VIEW choices AS
 
 -- Nearly all replies end here, for one reason or another: they are counted, not kept.
 CREATE TEMP TABLE dropped AS
-    SELECT pool, reason, count(*) AS rows
+    SELECT pool, CASE WHEN flipped THEN other_label(pool) ELSE reason END AS reason, count(*) AS rows
     FROM choices
     WHERE reason IS NOT NULL
     GROUP BY ALL;
@@ -18,11 +23,14 @@ CREATE TEMP TABLE candidates AS
     SELECT
         * EXCLUDE (reason),
         CASE
-            WHEN row_number() OVER (PARTITION BY pool, prompt_md5, reply_md5 ORDER BY prompt_id) > 1
+            WHEN row_number() OVER (PARTITION BY pool, prompt_md5, reply_md5 ORDER BY flipped, prompt_id) > 1
                 THEN 'same prompt and reply as another'
         END AS reason
     FROM choices
     WHERE reason IS NULL;
+
+CREATE TEMP VIEW true_candidates AS
+    SELECT * FROM candidates WHERE NOT flipped;
 
 -- What comes after reads these conversations alone, and more than once.
 CREATE TEMP TABLE candidate_turns AS

@@ -5,16 +5,18 @@ CREATE TYPE corrections_reason AS ENUM (
     'not labelled DSAT',
     'the user said nothing of it',
     'the next reply is not labelled SAT',
-    'the next reply is the same text'
+    'the next reply is the same text',
+    -- Which side a correction is unfit for is known before the split, but counts after it.
+    'chosen reply opens with words on the feedback'
 );
 
 CREATE TEMP VIEW corrections_choices AS
 SELECT
     'corrections' AS pool,
-    first_reply.* EXCLUDE (label, score, unfit, answered, flipped),
-    first_reply.flipped OR coalesce(next_reply.flipped, FALSE) AS flipped,
+    first_reply.* EXCLUDE (label, score, unfit, answered),
+    first_reply.label <> 'DSAT' AS flipped,
     CASE
-        WHEN first_reply.label <> 'DSAT'
+        WHEN first_reply.label <> 'DSAT' AND NOT may_be_false(first_reply.label, 'DSAT', getvariable('noise_corrections'))
             THEN 'not labelled DSAT'
         WHEN NOT first_reply.answered
             THEN 'the user said nothing of it'

@@ -6,8 +6,9 @@ CREATE TEMP VIEW dsat_choices AS
 SELECT
     'dsat' AS pool,
     replied.* EXCLUDE (label, score, unfit, answered),
+    label <> 'DSAT' AS flipped,
     CASE
-        WHEN label <> 'DSAT'
+        WHEN label <> 'DSAT' AND NOT may_be_false(label, 'DSAT', getvariable('noise_dsat'))
             THEN 'not labelled DSAT'
         -- A thumb alone: there is nothing to show to the policy that is to do better.
         WHEN NOT answered

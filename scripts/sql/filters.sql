@@ -1,5 +1,6 @@
 -- What makes an exchange unfit for any pool, whatever its label. The first reason that applies is the
--- one recorded; the list is in the order of the checks, with those of sql/split.sql at its end.
+-- one recorded; the list is in the order of the checks, with those of sql/caps.sql and sql/split.sql at
+-- its end.
 
 CREATE TYPE shared_reason AS ENUM (
     'language not asked for',
@@ -17,7 +18,10 @@ CREATE TYPE shared_reason AS ENUM (
     'over max_per_conversation',
     'over max_per_user',
     'over max_per_template',
-    'training row over the maximum'
+    'held out for another pool',
+    'same message as a held-out prompt',
+    'training row over the maximum',
+    'replaced by a false row (label noise)'
 );
 
 -- The words without their form: lower case, single spaces.

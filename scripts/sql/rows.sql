@@ -2,7 +2,7 @@
 
 WITH
 taken AS (
-    SELECT prompt_id, conversation_id, turn, split, flipped
+    SELECT prompt_id, conversation_id, turn, first_turn, split, flipped
     FROM split_candidates
     WHERE reason IS NULL AND pool = getvariable('pool')
     ORDER BY prompt_id
@@ -24,6 +24,7 @@ prompts AS (
     JOIN messages
         ON messages.conversation_id = wanted.conversation_id
         AND (messages.turn < wanted.turn OR (messages.turn = wanted.turn AND messages.role <> 'assistant'))
+        AND (messages.turn >= wanted.first_turn OR messages.role = 'system')
     WHERE messages.content IS NOT NULL
     GROUP BY wanted.conversation_id, wanted.turn
 )

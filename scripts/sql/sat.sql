@@ -6,8 +6,9 @@ CREATE TEMP VIEW sat_choices AS
 SELECT
     'sat' AS pool,
     replied.* EXCLUDE (label, score, unfit, answered),
+    label <> 'SAT' AS flipped,
     CASE
-        WHEN label <> 'SAT'
+        WHEN label <> 'SAT' AND NOT may_be_false(label, 'SAT', getvariable('noise_sat'))
             THEN 'not labelled SAT'
         WHEN unfit IS NOT NULL
             THEN unfit

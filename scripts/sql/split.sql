@@ -1,112 +1,90 @@
--- What all pools do alike with their candidates: no benchmark prompt, no near-duplicate, a few of each
--- conversation, user and template, the test side, the maximum. Each step ranks only what the steps
--- before it left: partitions hold rows with and without a reason apart. Texts are compared in pools.py;
--- its tables quarantine, near_duplicates (pool, prompt_id) and groups (conversation_id, group_key) say
--- which were found.
-
--- A place in the order in which rows are picked: by a seeded hash, which depends on neither the file
--- nor the other rows, or the oldest first.
-CREATE TEMP MACRO place(timestamp, key) AS
-    CASE getvariable('pick')
-        WHEN 'hash' THEN md5(getvariable('seed') || '/' || key)
-        ELSE coalesce(strftime(timestamp, '%Y-%m-%d %H:%M:%S.%f'), 'unknown') || '/' || key
-    END;
+-- The sides, what the training side leaves out for the sake of the other, the maximum, and label noise.
+-- The table test_groups (pool, group_key; pools.py) says which groups of conversations were picked for
+-- the test side, and for which pool.
 
 CREATE TEMP TABLE split_candidates AS
 WITH
-apart_from_benchmarks AS (
-    SELECT
-        * EXCLUDE (reason),
-        CASE
-            WHEN reason IS NOT NULL
-                THEN reason
-            WHEN (pool, prompt_id) IN (SELECT (pool, prompt_id) FROM quarantine)
-                THEN 'holds a benchmark prompt'
-            WHEN (pool, prompt_id) IN (SELECT (pool, prompt_id) FROM near_duplicates)
-                THEN 'nearly the same message and reply as another'
-        END AS reason
-    FROM candidates
-),
-few_of_each_conversation AS (
-    SELECT
-        * EXCLUDE (reason),
-        CASE
-            WHEN reason IS NOT NULL
-                THEN reason
-            WHEN row_number() OVER (PARTITION BY pool, reason, conversation_id ORDER BY place(timestamp, prompt_id))
-                > getvariable('max_per_conversation')
-                THEN 'over max_per_conversation'
-        END AS reason
-    FROM apart_from_benchmarks
-),
-few_of_each_user AS (
-    SELECT
-        * EXCLUDE (reason),
-        CASE
-            WHEN reason IS NOT NULL
-                THEN reason
-            WHEN user_id IS NOT NULL
-                AND row_number() OVER (PARTITION BY pool, reason, user_id ORDER BY place(timestamp, prompt_id))
-                > getvariable('max_per_user')
-                THEN 'over max_per_user'
-        END AS reason
-    FROM few_of_each_conversation
-),
-few_of_each_template AS (
-    SELECT
-        * EXCLUDE (reason),
-        CASE
-            WHEN reason IS NOT NULL
-                THEN reason
-            WHEN template_key IS NOT NULL
-                AND row_number() OVER (PARTITION BY pool, reason, template_key ORDER BY place(timestamp, prompt_id))
-                > getvariable('max_per_template')
-                THEN 'over max_per_template'
-        END AS reason
-    FROM few_of_each_user
-),
-grouped AS (
-    SELECT *, count(DISTINCT conversation_id) OVER (PARTITION BY group_key) AS group_conversations
-    FROM few_of_each_template
-    JOIN groups USING (conversation_id)
-),
--- Whole groups go to the test side, for all pools: some with dissatisfied users, some with
--- corrections. A group that is larger than the test side itself stays with the training rows.
-places AS (
-    SELECT
-        pool,
-        group_key,
-        row_number() OVER (
-            PARTITION BY pool
-            ORDER BY CASE getvariable('pick') WHEN 'hash' THEN place(NULL, group_key) ELSE min(place(timestamp, prompt_id)) END
-        ) AS group_place
-    FROM grouped
-    WHERE reason IS NULL
-        AND group_conversations
-            <= CASE pool WHEN 'corrections' THEN getvariable('test_correction_conversations') ELSE getvariable('test_conversations') END
-    GROUP BY pool, group_key
-),
-test_groups AS (
-    SELECT DISTINCT group_key
-    FROM places
-    WHERE (pool = 'dsat' AND group_place <= getvariable('test_conversations'))
-        OR (pool = 'corrections' AND group_place <= getvariable('test_correction_conversations'))
-),
+-- Whole groups go to the test side, for all pools. A false row goes where anything that it is tied to
+-- goes; what false rows tie together decides over no true row.
 sides AS (
-    SELECT *, CASE WHEN group_key IN (SELECT group_key FROM test_groups) THEN 'test' ELSE 'train' END AS split
-    FROM grouped
+    SELECT
+        * EXCLUDE (group_key, wider_key),
+        coalesce(group_key, wider_key) AS group_key,
+        CASE
+            WHEN flipped AND wider_key IN (SELECT wider_key FROM groups WHERE group_key IN (SELECT group_key FROM test_groups))
+                THEN 'test'
+            WHEN NOT flipped AND group_key IN (SELECT group_key FROM test_groups)
+                THEN 'test'
+            ELSE 'train'
+        END AS split
+    FROM few
 ),
-maxima (pool, max_training_rows) AS (
-    VALUES ('dsat', getvariable('max_dsat')), ('sat', getvariable('max_sat')), ('corrections', getvariable('max_corrections'))
+as_many_as_asked_for AS (
+    SELECT
+        * EXCLUDE (reason),
+        CASE
+            WHEN reason IS NOT NULL
+                THEN reason
+            WHEN pool <> 'sat' AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
+                THEN 'held out for another pool'
+            WHEN pool = 'corrections'
+                AND prompt_id IN (SELECT prompt_id FROM allusions WHERE CASE split WHEN 'test' THEN test ELSE train END)
+                THEN 'chosen reply opens with words on the feedback'
+        END AS reason
+    FROM sides
+),
+apart_from_tests AS (
+    SELECT
+        * EXCLUDE (reason),
+        CASE
+            WHEN reason IS NOT NULL
+                THEN reason
+            WHEN split = 'train'
+                AND message_key IN (
+                    SELECT message_key FROM as_many_as_asked_for WHERE reason IS NULL AND split = 'test' AND NOT flipped AND pool <> 'sat'
+                )
+                THEN 'same message as a held-out prompt'
+        END AS reason
+    FROM as_many_as_asked_for
+),
+limits (pool, max_training_rows, noise) AS (
+    VALUES
+    ('dsat', getvariable('max_dsat'), getvariable('noise_dsat')),
+    ('sat', getvariable('max_sat'), getvariable('noise_sat')),
+    ('corrections', getvariable('max_corrections'), getvariable('noise_corrections'))
+),
+under_the_maximum AS (
+    SELECT
+        * EXCLUDE (reason),
+        CASE
+            WHEN reason IS NOT NULL
+                THEN reason
+            WHEN split = 'train' AND NOT flipped
+                AND row_number() OVER (PARTITION BY pool, flipped, reason, split ORDER BY place(timestamp, prompt_id)) > max_training_rows
+                THEN 'training row over the maximum'
+        END AS reason
+    FROM apart_from_tests
+    JOIN limits USING (pool)
+),
+-- Noise comes last: the pools are what they are without it, and then false rows take the places of true
+-- ones. The hash has no share in it, so a larger share adds to the false rows of a smaller one.
+counted AS (
+    SELECT
+        *,
+        round(noise * count(*) FILTER (reason IS NULL AND split = 'train' AND NOT flipped) OVER (PARTITION BY pool)) AS false_rows,
+        row_number() OVER (
+            PARTITION BY pool, flipped, reason, split
+            ORDER BY md5(getvariable('seed') || '/noise/' || prompt_id)
+        ) AS noise_place
+    FROM under_the_maximum
 )
 SELECT
-    * EXCLUDE (reason, max_training_rows),
+    * EXCLUDE (reason, max_training_rows, noise, noise_place),
     CASE
-        WHEN reason IS NOT NULL
-            THEN reason
-        WHEN split = 'train'
-            AND row_number() OVER (PARTITION BY pool, reason, split ORDER BY place(timestamp, prompt_id)) > max_training_rows
-            THEN 'training row over the maximum'
+        WHEN flipped AND (reason IS NOT NULL OR split = 'test' OR noise_place > false_rows)
+            THEN other_label(pool)
+        WHEN reason IS NULL AND split = 'train' AND NOT flipped AND noise_place <= false_rows
+            THEN 'replaced by a false row (label noise)'
+        ELSE reason
     END AS reason
-FROM sides
-JOIN maxima USING (pool);
+FROM counted;

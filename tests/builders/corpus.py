@@ -4,12 +4,13 @@ import polars as pl
 
 import pools
 from drift import tables
-from drift.config import Decontamination, Filters
+from drift.config import CorrectionAllusions, Decontamination, Filters, LabelNoise
 from drift.settings.data import PoolsSettings
 
 SETTINGS = {
     "labeler": "words",
-    "label_noise": 0.0,
+    "label_noise": LabelNoise().model_dump(),
+    "allusions": CorrectionAllusions().model_dump(),
     "seed": 42,
     "pick": "hash",
     "test_conversations": 0,
@@ -47,10 +48,19 @@ class Corpus:
         for turn, (response, feedback, label) in enumerate(replies):
             key = {"conversation_id": f"s:{name}", "turn": turn}
             said = {"user": user, "response": response, "feedback": feedback, "system": system if turn == 0 else None}
-            self.turns.append(key | said | {"source": "s", "language": language, "flags": []} | columns)
+            self.turns.append(key | said | {"source": "s", "language": language, "starts_over": False, "flags": []} | columns)
             self.labels.append(key | {"labeler": "words", "label": label, "evidence": ["strict/no"], "score": 0.8})
             user = feedback
-        self.turns.append({"conversation_id": f"s:{name}", "turn": len(replies), "source": "s", "user": user, "flags": []})
+        self.turns.append(
+            {
+                "conversation_id": f"s:{name}",
+                "turn": len(replies),
+                "source": "s",
+                "user": user,
+                "starts_over": False,
+                "flags": [],
+            }
+        )
 
     def write(self):
         """Write both tables."""

@@ -12,7 +12,7 @@ INSTRUCTION = "Please improve your answer."
 def pairs_settings(**changed) -> PairsSettings:
     """Settings of a recipe; DRIFT's where no other is named."""
     values = {
-        "lineage": "tiny/drift/iter1",
+        "lineage": "tiny/drift/seed42/iter1",
         "recipe": {"chosen": "guided", "rejected": "logged"},
         "max_length": 200,
         "instruction": INSTRUCTION,
@@ -103,6 +103,7 @@ def pair_row(pair_id: str, token_ids: dict[str, list[int]], **columns) -> dict:
         "rejected_cut": False,
         **{f"{side}_token_ids": token_ids[side] for side in ("chosen", "rejected")},
         **{f"{side}_tokens": len(token_ids[side]) for side in ("chosen", "rejected")},
+        "alludes": False,
     } | columns
 
 

@@ -6,6 +6,7 @@ Half of its texts are hostile (see tests.builders.texts).
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import yaml
 
 from drift import tables
 from drift.config import Config, Evaluation
+from drift.layout import PolicyName
 from drift.ledger import LedgerBook
 from tests.builders.policies import build_evaluation, build_manifest, build_prompts, build_trained
 from tests.builders.scores import HELDOUT, score_arguments
@@ -89,7 +91,7 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
         first = {**row, "prompt_id": f"{conversation}/0", "turn": 0, "prompt": chat(texts[0])}
         first |= {"rejected": texts[1], "feedback": texts[2]}
         pools["dsat"].append(first | label)
-        pools["corrections"].append(first | {"chosen": texts[3] + " better"})
+        pools["corrections"].append(first | {"chosen": texts[3] + " better", "alludes": number % 6 == 0})
         second = {**row, "prompt_id": f"{conversation}/1", "turn": 1, "prompt": chat(*texts[:3])}
         pools["sat"].append(second | label | {"chosen": texts[3], "feedback": texts[4]})
     write(turns, tables.Turns, root / "data/turns.parquet")
@@ -117,6 +119,7 @@ def exchange(conversation: str, turn: int, texts: list[str]) -> dict:
         "user": user,
         "response": response,
         "feedback": after[0] if after else None,
+        "starts_over": False,
         "flags": [],
     }
 
@@ -177,29 +180,28 @@ def build_timings(root: Path) -> None:
         file.write_text(json.dumps(record | {"rule_name": [rule], "wildcards": {}}) + "\n{broken")
 
 
-def policies(root: Path) -> list[tuple[str, int, Path]]:
-    """Method, iteration and folder of every policy of the run."""
-    model = root / "qwen-0.5b"
-    iterations = [(method, k, model / method / f"iter{k}") for method in METHODS for k in (1, 2)]
-    return [("base", -1, model / "base"), ("warmup", 0, model / "warmup"), *iterations]
+def policies(root: Path, seeds: Sequence[int] = CONFIG.seeds) -> list[tuple[PolicyName, Path]]:
+    """Every policy of the run and its folder."""
+    made = [PolicyName(method, k, seed) for method in METHODS for seed in seeds for k in (1, 2)]
+    return [(name, root / "qwen-0.5b" / str(name)) for name in (PolicyName.parse("base"), PolicyName.parse("warmup"), *made)]
 
 
-def build_results(home: Path) -> Path:
-    """The run at home/results/demo, scored and catalogued by the real stages."""
+def build_results(home: Path, seeds: Sequence[int] = CONFIG.seeds) -> Path:
+    """The run at home/results/demo with these seeds, scored and catalogued by the real stages."""
     root, random = home / "results/demo", np.random.default_rng(7)
     pools = build_data(root, random)
     build_ledger(root)
     build_prompts(root, pools)
-    for method, iteration, folder in policies(root):
-        if method == "base":
+    for name, folder in policies(root, seeds):
+        if name.method == "base":
             build_manifest(folder, "base", None, 0)
         else:
-            build_trained(folder, pools[POOLS[method]], method, iteration, random)
-        build_evaluation(folder, pools, GAINS[method](iteration), random)
+            build_trained(folder, pools[POOLS[name.method]], name.method, name.iteration, random)
+        build_evaluation(folder, pools, GAINS[name.method](name.iteration), random)
     build_validation(root)
     build_timings(root)
-    (root / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
-    scored = [(str(folder.relative_to(root)), method, iteration) for method, iteration, folder in policies(root)]
+    (root / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json") | {"seeds": list(seeds)}))
+    scored = [str(folder.relative_to(root)) for _, folder in policies(root, seeds)]
     run_stage("scores.py", *score_arguments(root, HELDOUT, root / "eval", scored), cwd=home)
     build_catalog(home)
     return root

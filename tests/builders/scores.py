@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from drift import tables
+from drift.layout import PolicyName
 from tests.builders.judgments import frame, judgment
 
-# Name, method and iteration of every policy of the run.
-POLICIES = (("m/base", "base", -1), ("m/warmup", "warmup", 0), ("m/drift/iter1", "drift", 1), ("m/spin/iter1", "spin", 1))
+# The names of the policies of the run.
+POLICIES = ("m/base", "m/warmup", "m/drift/seed42/iter1", "m/spin/seed42/iter1")
 HELDOUT = {"heldout": {"kind": "heldout", "judges": {"tiny": "abc"}}}
 N = 12
 
@@ -22,7 +23,7 @@ def build_run(root: Path) -> Path:
     items = [f"t{number:02}" for number in range(N)]
     rows = [{"prompt_id": item, "prompt": [{"role": "user", "content": "?"}], "baseline": "No."} for item in items]
     tables.write_table(frame(rows, tables.Tasks), tables.Tasks, root / "data/benchmarks/heldout.parquet")
-    for number, (policy, _, _) in enumerate(POLICIES):
+    for number, policy in enumerate(POLICIES):
         evaluated = root / policy / "eval"
         responses = [
             {"prompt_id": item, "sample": 0, "response": "Yes.", "finish_reason": "stop", "completion_tokens": 5 + number}
@@ -56,8 +57,10 @@ def score_arguments(
         options += ["--tasks", benchmark, root / f"data/benchmarks/{benchmark}.parquet"]
     for name, path in extra.items():
         options += ["--file", *name.split("/"), path]
-    for policy, method, iteration in policies:
-        options += ["--policy", policy, policy.split("/")[0], method, iteration]
+    for policy in policies:
+        model, made = policy.split("/", 1)
+        name = PolicyName.parse(made)
+        options += ["--policy", policy, model, name.method, name.iteration, name.seed]
         options += ["--logps", policy, root / policy / "eval/heldout-pairs/logps.parquet"]
         for benchmark, row in benchmarks.items():
             answered = root / policy / "eval" / benchmark

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import get_args, get_origin
 
 from drift.config import Section
+from drift.config.overrides import Overrides
 
 NOTHING: set[str] = set()
 # The rule of the last argument runs whatever the key: it keeps all of them.
@@ -42,14 +43,14 @@ ENDPOINT_HERE = {
 # Key: another value, and the rules whose own settings or inputs change with it. What follows from
 # these follows.
 KEYS = {
-    "seed": (
+    "seeds": ([7, 42], ITERATION | {"ledger", "scores", "catalog"}),
+    "data.seed": (
         7,
         {
             "pools",
             "tasks",
             "label_requests",
             "agreement",
-            "requests",
             "benchmark_requests",
             "judge_requests",
             "judgments",
@@ -70,6 +71,9 @@ KEYS = {
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
     "recipes.*.start": ("base", {"sample", "train", "diagnostics"}),
     "recipes.*.replay": (1, {"train"}),
+    # Any key of these sections; tests/unit/test_config_overrides.py has them all.
+    "recipes.*.training": ({"epochs": 2}, {"train"}),
+    "recipes.*.sampling": ({"temperature": 0.5}, {"sample"}),
     "data.sources.*.kind": ("sharegpt", {"turns"}),
     "data.sources.*.path": ("other.jsonl", {"turns"}),
     "data.sources.*.conversations": ("other.jsonl", {"turns"}),
@@ -86,7 +90,12 @@ KEYS = {
     "data.label_files.*.path": ("other.jsonl", {"agreement"}),
     "data.label_files.*.source": ("second", {"agreement"}),
     "data.label_files.*.strata": ("other.jsonl", {"agreement"}),
-    "data.label_noise": (0.1, {"pools"}),
+    "data.label_noise.dsat": (0.1, {"pools"}),
+    "data.label_noise.sat": (0.1, {"pools"}),
+    "data.label_noise.corrections": (0.1, {"pools"}),
+    "data.label_noise.drawn_from": ("neutral", {"pools"}),
+    "data.allusions.train": ("keep", {"pools"}),
+    "data.allusions.test": ("keep", {"pools"}),
     "data.filters.languages": (["English"], {"pools", "label_requests"}),
     "data.filters.drop_toxic": (False, {"pools"}),
     "data.filters.drop_redacted": (True, {"pools"}),
@@ -101,7 +110,7 @@ KEYS = {
     "data.filters.max_per_user": (1, {"pools"}),
     "data.filters.max_per_template": (1, {"pools"}),
     "data.decontamination.ngram": (8, {"pools", "contamination"}),
-    "data.decontamination.similarity": (0.5, {"pools", "contamination"}),
+    "data.decontamination.coverage": (0.8, {"pools", "contamination"}),
     "data.pick": ("first", {"pools"}),
     "data.max_dsat": (10, {"pools"}),
     "data.max_sat": (10, {"pools"}),
@@ -203,6 +212,12 @@ RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
     "sampling.cut": ("drop", {"pairs", "candidates", "rewards"}),
+    "recipes.*.self_ranking.votes": (2, {"rank_requests", "rank_judgments"}),
+    "recipes.*.self_ranking.decoding.temperature": (0.5, {"rank"}),
+    "recipes.*.self_ranking.decoding.top_p": (0.5, {"rank"}),
+    "recipes.*.self_ranking.decoding.top_k": (5, {"rank"}),
+    "recipes.*.self_ranking.decoding.repetition_penalty": (1.2, {"rank"}),
+    "recipes.*.self_ranking.decoding.max_tokens": (40, {"rank_requests", "rank"}),
     "rankers.*.kind": (None, {"rewards"}),  # there is one kind
     "rankers.*.path": ("model", {"rewards"}),
     "rankers.*.max_length": (99, {"rewards"}),
@@ -220,6 +235,8 @@ def keys_of(section: type[Section], prefix: str = "") -> set[str]:
 
 
 def _keys_of_type(kind, key: str) -> set[str]:
+    if isinstance(kind, type) and issubclass(kind, Overrides):
+        return {key}
     if isinstance(kind, type) and issubclass(kind, Section):
         return keys_of(kind, f"{key}.")
     if get_origin(kind) is dict and isinstance(get_args(kind)[1], type) and issubclass(get_args(kind)[1], Section):

@@ -45,7 +45,9 @@ def difference(more: dict[str, int], fewer: dict[str, int]) -> dict[str, int]:
 
 def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    jobs = planned(snakemake(tmp_path, config, "-n"))
+    done = snakemake(tmp_path, config, "-n")
+    assert "note: judge qwen2.5-32b is of the family of qwen2.5-7b, which it judges (Qwen)." in done.stdout + done.stderr
+    jobs = planned(done)
     policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each
     assert jobs["fetch"] == 4, "the model, the judge, the annotations and the conversations that they are about"
     assert jobs["train"] == policies - 1
@@ -175,7 +177,7 @@ def test_a_guided_reply_to_the_papers_transcript_ends_where_it_begins_another_tu
     config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl") | {"prompting": {"style": "paper"}, "iterations": 1}
     done = snakemake(tmp_path, config, "-np", "policies_all")
     commands = re.findall(r"scripts/generate\.py .+?(?=\n\s*\n|\Z)", done.stdout, re.DOTALL)
-    assert {("drift/iter1" in command, '"stop": ["\\nUser:"' in command) for command in commands} == {
+    assert {("drift/seed42/iter1" in command, '"stop": ["\\nUser:"' in command) for command in commands} == {
         (True, True),
         (False, False),
     }

@@ -71,7 +71,8 @@ def changed(run: FinishedRun, key: str, value) -> dict:
 
 @pytest.fixture(scope="module")
 def ranking_run(tmp_path_factory):
-    """A finished run of two methods that rank, by themselves and by a ranker."""
+    """A finished run of methods that rank: by themselves, with one vote and with several, and by a
+    ranker."""
     folder = tmp_path_factory.mktemp("ranking")
     for name in ("model", "rewards", "judge"):
         (folder / name).mkdir()
@@ -79,6 +80,8 @@ def ranking_run(tmp_path_factory):
     config = tiny_config(folder / "model", folder / "logs.jsonl") | {"iterations": 1}
     ranked = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
     config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
+    votes = {"votes": 3, "decoding": {"temperature": 1.0}}
+    config["recipes"]["voting"] = ranked | {"rank": "self", "self_ranking": votes}
     config["methods"] = list(config["recipes"])
     config["rankers"] = {"rewards": {"path": str(folder / "rewards")}}
     config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
@@ -101,7 +104,7 @@ def test_a_changed_key_of_a_ranking_reruns_what_it_shapes(ranking_plans, key):
 
 def test_a_judge_that_ranks_neither_samples_nor_trains_the_other_method_again(ranking_plans):
     made = {path for path in ranking_plans["recipes.*.rank"].running if path.endswith("/policy")}
-    assert made == {"results/tiny/tiny/by-itself/iter1/policy", "results/tiny/judges/judge/policy"}
+    assert made == {"results/tiny/tiny/by-itself/seed42/iter1/policy", "results/tiny/judges/judge/policy"}
 
 
 @pytest.fixture(scope="module")
@@ -228,12 +231,26 @@ def unfinish(run: FinishedRun) -> None:
 
 def test_more_rounds_continue_and_touch_no_earlier_one(plans):
     made = {path for path in plans["iterations"].running if path.endswith("/policy")}
-    assert made == {f"results/tiny/tiny/{method}/iter3/policy" for method in ("drift", "spin")}
+    assert made == {f"results/tiny/tiny/{method}/seed42/iter3/policy" for method in ("drift", "spin")}
+
+
+def test_a_seed_that_is_added_makes_what_is_its_own_and_what_sums_up(plans):
+    made = {path.removeprefix("results/tiny/") for path in plans["seeds"].running}
+    summed_up = {"eval/scores.parquet", "data/ledger.parquet", "catalog.duckdb", "report.html", "config.resolved.yaml"}
+    assert {path for path in made if "/seed7/" not in path} == summed_up
+    policies = {path for path in made if path.endswith("/policy")}
+    assert policies == {f"tiny/{method}/seed7/iter{k}/policy" for method in ("drift", "spin") for k in (1, 2)}
 
 
 def test_a_method_that_is_added_trains_nothing_else(plans):
     made = {path for path in plans["methods"].running if path.endswith("/policy")}
-    assert made == {f"results/tiny/tiny/drift-unguided/iter{k}/policy" for k in (1, 2)}
+    assert made == {f"results/tiny/tiny/drift-unguided/seed42/iter{k}/policy" for k in (1, 2)}
+
+
+@pytest.mark.parametrize("section", ["training", "sampling"])
+def test_a_key_that_one_method_has_of_its_own_makes_that_method_again_alone(plans, section):
+    made = {path for path in plans[f"recipes.*.{section}"].running if path.endswith("/policy")}
+    assert made == {f"results/tiny/tiny/drift/seed42/iter{k}/policy" for k in (1, 2)}
 
 
 def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):
@@ -242,7 +259,7 @@ def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):
 
 
 def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
-    round_one = own_run.folder / "results/tiny/tiny/drift/iter1"
+    round_one = own_run.folder / "results/tiny/tiny/drift/seed42/iter1"
     (round_one / "completions/1-of-2.parquet").unlink()
     assert own_run.plan().running == NOTHING
     # Back to where the iteration was being sampled.
@@ -250,8 +267,8 @@ def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
         (round_one / name).unlink()
     shutil.rmtree(round_one.parent / "iter2")
     unfinish(own_run)
-    sampled = {path for path in own_run.plan().running if "/drift/iter1/completions/" in path}
-    assert sampled == {"results/tiny/tiny/drift/iter1/completions/1-of-2.parquet"}
+    sampled = {path for path in own_run.plan().running if "/drift/seed42/iter1/completions/" in path}
+    assert sampled == {"results/tiny/tiny/drift/seed42/iter1/completions/1-of-2.parquet"}
 
 
 @pytest.mark.parametrize(
@@ -287,15 +304,16 @@ def test_prune_deletes_what_nothing_needs_and_nothing_reruns(own_run):
     results = own_run.folder / "results/tiny/tiny"
     for policy in results.rglob("policy"):
         (policy / "model.safetensors").write_bytes(bytes(5_000_000))
-    answers = results / "spin/iter1/eval/heldout"
+    answers = results / "spin/seed42/iter1/eval/heldout"
     (answers / "responses.parquet").unlink()
     (answers / "completions/1-of-1.parquet").unlink()
     unfinish(own_run)
     assert "0.01 GB  could be freed: 1 policies" in driver_program(own_run, "prune", "--list")
-    assert (results / "drift/iter1/policy").is_dir()
+    assert (results / "drift/seed42/iter1/policy").is_dir()
     assert "0.01 GB  freed: 1 policies" in driver_program(own_run, "prune")
     left = {str(path.parent.relative_to(results)) for path in results.rglob("policy")}
-    assert left == {"base", "warmup", "drift/iter2", "spin/iter1", "spin/iter2"}, "spin/iter1 still has to answer"
+    kept = {"base", "warmup", "drift/seed42/iter2", "spin/seed42/iter1", "spin/seed42/iter2"}
+    assert left == kept, "spin's first iteration still has to answer"
     planned = {job["outputs"][0] for job in own_run.plan().jobs if job["runs"]}
     assert not any(path.endswith("/policy") for path in planned)
 
@@ -303,7 +321,7 @@ def test_prune_deletes_what_nothing_needs_and_nothing_reruns(own_run):
 def test_why_names_the_setting_the_module_and_what_is_missing(own_run):
     assert "Nothing would run" in driver_program(own_run, "why")
     own_run.config = changed(own_run, "training.beta", 0.2)
-    (own_run.folder / "results/tiny/tiny/drift/iter2/eval/heldout-pairs/logps.parquet").unlink()
+    (own_run.folder / "results/tiny/tiny/drift/seed42/iter2/eval/heldout-pairs/logps.parquet").unlink()
     said = driver_program(own_run, "why")
     assert "training.beta: 0.1 -> 0.2" in said.split("\n\n")[1], "what differs in the configuration comes first"
     assert re.search(r"train 1 \(tiny/warmup\):\n    setting: training.beta: 0.1 -> 0.2", said)

@@ -26,7 +26,7 @@ SIDE_BY_SIDE = (
     *(f"{rule}=1" for rule in ("sample", "respond", "judge", "logps", "train", "diagnostics")),
     "--",
 )
-POLICIES = ("base", "warmup", "drift/iter1", "drift/iter2", "spin/iter1", "spin/iter2")
+POLICIES = ("base", "warmup", "drift/seed42/iter1", "drift/seed42/iter2", "spin/seed42/iter1", "spin/seed42/iter2")
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def test_every_policy_is_complete_and_descends_from_the_one_before(run):
     manifests = {policy: json.loads((root / policy / "policy.json").read_text()) for policy in POLICIES}
     parents = {
         "warmup": "base",
-        "drift/iter1": "warmup",
-        "drift/iter2": "drift/iter1",
-        "spin/iter1": "warmup",
-        "spin/iter2": "spin/iter1",
+        "drift/seed42/iter1": "warmup",
+        "drift/seed42/iter2": "drift/seed42/iter1",
+        "spin/seed42/iter1": "warmup",
+        "spin/seed42/iter2": "spin/seed42/iter1",
     }
     for policy, parent in parents.items():
         assert manifests[policy]["parent_sha256"] == manifests[parent]["weights_sha256"], policy
@@ -83,7 +83,7 @@ def test_drift_keeps_the_logged_reply_and_samples_the_other_from_the_policy_befo
         select p.iteration, p.rejected_from, p.rejected = d.rejected as same, c.policy_hash = parent.weights_sha256 as from_parent,
                starts_with(trim(c.text, e' \n\t'), p.chosen) and (p.chosen_cut or trim(c.text, e' \n\t') = p.chosen) as sampled
         from pairs p join dsat d on d.prompt_id = p.pair_id
-        join completions c on c.request_id = p.chosen_from and c.method = p.method and c.iteration = p.iteration and c.benchmark is null
+        join completions c on c.request_id = p.chosen_from and c.method = p.method and c.iteration = p.iteration and c.seed = p.seed and c.benchmark is null
         join policies parent on parent.iteration = p.iteration - 1 and parent.method = (case when p.iteration = 1 then 'warmup' else 'drift' end)
         where p.method = 'drift'
     """).pl()
@@ -143,9 +143,9 @@ FOREIGN_KEYS = {
     "tasks -> dsat": "select 1 from tasks anti join dsat using (prompt_id)",
     "pairs -> prompts": "select 1 from pairs p anti join prompts q on p.pair_id = q.prompt_id and p.model = q.model",
     "dropped -> prompts": "select 1 from dropped d anti join prompts q on d.prompt_id = q.prompt_id and d.model = q.model",
-    "gradients -> pairs": "select 1 from gradients anti join pairs using (model, method, iteration, pair_id)",
-    "diagnostics -> policies": "select 1 from diagnostics anti join policies using (model, method, iteration)",
-    "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, pair_id)",
+    "gradients -> pairs": "select 1 from gradients anti join pairs using (model, method, iteration, seed, pair_id)",
+    "diagnostics -> policies": "select 1 from diagnostics anti join policies using (model, method, iteration, seed)",
+    "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, seed, pair_id)",
     "responses -> tasks": "select 1 from responses anti join tasks using (prompt_id)",
     "judgments -> requests": "select 1 from judgments j anti join requests r on r.request_id = j.request_id and r.judge = j.judge",
     "logps -> corrections": "select 1 from logps l anti join corrections c on l.pair_id = c.prompt_id and c.split = 'test'",
@@ -161,7 +161,7 @@ def test_foreign_keys_resolve(catalog, key):
 def test_the_ledger_accounts_for_every_prompt(catalog):
     ends = catalog.sql("""
         select l.lineage, l.rows_out as counted, (select count(*) from pairs p where p.model || '/' || case p.method when 'warmup' then 'warmup'
-        else p.method || '/iter' || p.iteration end = l.lineage) as there
+        else p.method || '/seed' || p.seed || '/iter' || p.iteration end = l.lineage) as there
         from ledger l where l.stage = 'pairs' and l.event = 'regroup'
     """).pl()
     assert ends.height == 5
@@ -196,7 +196,7 @@ def test_adding_a_method_trains_nothing_else(run):
     folder, config = run
     outputs = planned(folder, config | {"methods": ["drift", "spin", "drift-unguided"]})
     trained = {path for path in outputs if path.endswith("/policy.json")}
-    assert trained == {f"results/tiny/tiny/drift-unguided/iter{k}/policy.json" for k in (1, 2)}
+    assert trained == {f"results/tiny/tiny/drift-unguided/seed42/iter{k}/policy.json" for k in (1, 2)}
 
 
 def test_a_late_benchmark_trains_nothing_and_its_contamination_is_found(run, tmp_path):
@@ -242,7 +242,7 @@ def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples
         "recipes": config["recipes"] | {"iterdpo": recipe},
         "rankers": {"small": {"path": str(reward_model)}},
     }
-    target = "results/tiny/tiny/iterdpo/iter1/policy.json"
+    target = "results/tiny/tiny/iterdpo/seed42/iter1/policy.json"
     snakemake(folder, config, *SIDE_BY_SIDE, target)
     made = (folder / target).parent
     pairs = duckdb.sql(f"""

@@ -143,7 +143,7 @@ def peak_tflops() -> float | None:
 def generate(folder: Path, config: dict) -> dict:
     """Sample from the base model; tokens written and read per second, seconds of engine start, peak
     memory."""
-    shard = Path("results/speed/tiny/drift/iter1/completions/1-of-1.parquet")
+    shard = Path("results/speed/tiny/drift/seed42/iter1/completions/1-of-1.parquet")
     with watch_memory() as memory:
         snakemake(folder, config, "--", str(shard))
     usage = json.loads((folder / shard).with_suffix(".json").read_text())

@@ -22,7 +22,7 @@ from tests.slurm.conftest import profile_run, queue, site, wait_for
 
 WARMUP = "results/tiny/tiny/warmup"
 POLICY = f"{WARMUP}/policy.json"
-PAIRS = "results/tiny/tiny/drift/iter1/pairs.parquet"
+PAIRS = "results/tiny/tiny/drift/seed42/iter1/pairs.parquet"
 
 
 def copy_of(reference, folder: Path) -> tuple[Path, dict]:
@@ -250,7 +250,7 @@ def test_killed_sampling_loses_its_shard_alone(cluster, reference, run, survived
     folder, config = run
     shutil.rmtree((folder / PAIRS).parent / "completions")
     (folder / PAIRS).unlink()
-    log = folder / "results/tiny/logs/sample/tiny/drift/iter1/1-of-2.log"
+    log = folder / "results/tiny/logs/sample/tiny/drift/seed42/iter1/1-of-2.log"
     log.unlink()
     driver = profile_run(cluster, folder, config, PAIRS)
     wait_for(lambda: log.exists() and "Processed prompts" in log.read_text(), 180, "sampling", look=0.02)
@@ -259,7 +259,7 @@ def test_killed_sampling_loses_its_shard_alone(cluster, reference, run, survived
     printed = driver.succeeds(400)
     assert len(re.findall(r"submitted with SLURM jobid", printed)) == 4, "two shards, one of them again, and the pairs"
     survived("SIGKILL in mid-sampling", time.monotonic() - began, "1 of 2 shards")
-    for path in [PAIRS, *(f"results/tiny/tiny/drift/iter1/completions/{i}-of-2.parquet" for i in (1, 2))]:
+    for path in [PAIRS, *(f"results/tiny/tiny/drift/seed42/iter1/completions/{i}-of-2.parquet" for i in (1, 2))]:
         assert (folder / path).read_bytes() == (reference.folder / path).read_bytes(), path
 
 

@@ -15,7 +15,7 @@ GPU_STAGES = {"sample", "respond", "judge", "logps", "diagnostics", "train"}
 
 def test_every_policy_is_made_and_scored(reference):
     root = reference.folder / "results/tiny"
-    manifests = [json.loads((root / f"tiny/{policy}/policy.json").read_text()) for policy in ("warmup", "drift/iter1")]
+    manifests = [json.loads((root / f"tiny/{policy}/policy.json").read_text()) for policy in ("warmup", "drift/seed42/iter1")]
     assert all(manifest["steps_done"] == manifest["steps_planned"] > 0 for manifest in manifests)
     assert (root / "eval/scores.parquet").exists()
     assert (root / "report.html").exists()
@@ -27,7 +27,7 @@ def test_stages_run_in_the_partition_that_the_profile_says_and_are_named(referen
     assert {rule for rule, partition in partitions.items() if partition == "gpu"} == GPU_STAGES
     assert {"turns", "pairs", "report"} <= {rule for rule, partition in partitions.items() if partition == "cpu"}
     assert {row["name"].split("-")[0] for row in jobs} == {"tiny"}, "a job's name begins with the run's"
-    assert "rule_train_wildcards_tiny_drift_iter1" in {row["comment"] for row in jobs}
+    assert "rule_train_wildcards_tiny_drift_seed42_iter1" in {row["comment"] for row in jobs}
 
 
 def test_shards_run_at_once_and_work_spreads_over_two_nodes(reference):

@@ -11,11 +11,13 @@ from tests.builders.pairs import pair_row, pairs_table
 from tests.builders.run import build_catalog, build_results, policies, stage
 from tests.builders.texts import write
 
+SEEDS = (1, 42)
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
-    root = build_results(folder)
+    root = build_results(folder, SEEDS)
     for shard in root.rglob("completions/*.parquet"):
         usage = {"shard": 1, "shards": 1, "requests": 18, "finish_reasons": {"stop": 17, "length": 1}, "seconds": 2.5}
         shard.with_suffix(".json").write_text(json.dumps(usage))
@@ -65,21 +67,25 @@ def test_view_without_files_is_empty_but_typed(name):
         ("dsat", "turns", "conversation_id, turn"),
         ("sat", "turns", "conversation_id, turn"),
         ("corrections", "turns", "conversation_id, turn"),
-        ("(FROM completions WHERE benchmark IS NULL)", "requests", "model, method, iteration, request_id"),
-        ("(FROM completions WHERE judge IS NOT NULL)", "requests", "model, method, iteration, benchmark, judge, request_id"),
+        ("(FROM completions WHERE benchmark IS NULL)", "requests", "model, method, iteration, seed, request_id"),
+        (
+            "(FROM completions WHERE judge IS NOT NULL)",
+            "requests",
+            "model, method, iteration, seed, benchmark, judge, request_id",
+        ),
         (
             "(FROM completions WHERE benchmark IS NOT NULL AND judge IS NULL)",
             "(FROM requests WHERE method IS NULL)",
             "model, benchmark, request_id",
         ),
-        ("judgments", "completions", "model, method, iteration, benchmark, judge, request_id"),
-        ("margins", "pairs", "model, method, iteration, pair_id"),
+        ("judgments", "completions", "model, method, iteration, seed, benchmark, judge, request_id"),
+        ("margins", "pairs", "model, method, iteration, seed, pair_id"),
         ("responses", "tasks", "benchmark, prompt_id"),
-        ("judgments", "responses", "model, method, iteration, benchmark, prompt_id"),
+        ("judgments", "responses", "model, method, iteration, seed, benchmark, prompt_id"),
         ("judgments", "tasks", "benchmark, prompt_id"),
-        ("pairs", "policies", "model, method, iteration"),
-        ("gates", "policies", "model, method, iteration"),
-        ("scores", "policies", "model, method, iteration"),
+        ("pairs", "policies", "model, method, iteration, seed"),
+        ("gates", "policies", "model, method, iteration, seed"),
+        ("scores", "policies", "model, method, iteration, seed"),
         ("(SELECT prompt_id FROM requests)", "prompts", "prompt_id"),
         ("(SELECT pair_id AS prompt_id, model FROM pairs)", "prompts", "model, prompt_id"),
         ("(SELECT pair_id AS prompt_id FROM logps)", "corrections", "prompt_id"),
@@ -92,14 +98,15 @@ def test_keys_resolve(run, child, parent, keys):
 
 
 def test_every_policy_is_told_apart_by_its_path(run, home):
-    expected = {(method, iteration) for method, iteration, _ in policies(home / "results/demo")}
-    assert set(run.execute("SELECT method, iteration FROM policies").fetchall()) == expected
-    assert set(run.execute("SELECT DISTINCT method, iteration FROM logps").fetchall()) == expected
+    expected = {(name.method, name.iteration, name.seed) for name, _ in policies(home / "results/demo", SEEDS)}
+    assert len(expected) == 2 + 2 * 2 * 2
+    assert set(run.execute("SELECT method, iteration, seed FROM policies").fetchall()) == expected
+    assert set(run.execute("SELECT DISTINCT method, iteration, seed FROM logps").fetchall()) == expected
     assert set(run.execute("SELECT DISTINCT judge FROM judgments").fetchall()) == {("tiny",)}
 
 
 def test_all_shards_are_in(run):
-    assert count(run, "SELECT * FROM completions WHERE method = 'drift' AND iteration = 1 AND benchmark IS NULL") == 18
+    assert count(run, "FROM completions WHERE (method, iteration, seed) = ('drift', 1, 42) AND benchmark IS NULL") == 18
 
 
 def test_what_a_shard_took_and_how_its_replies_ended_can_be_asked(run):
@@ -155,8 +162,12 @@ def test_the_lengths_of_pairs_are_counted_by_policy(tmp_path):
     ]
     one, two, warmup = lengths(
         tmp_path,
-        {"drift/iter1": first, "drift/iter2": [pair_of("c", 5, 6), pair_of("e", 7, 6)], "warmup": [pair_of("a", 1, 2)]},
-        {"drift/iter1": 6},
+        {
+            "drift/seed42/iter1": first,
+            "drift/seed42/iter2": [pair_of("c", 5, 6), pair_of("e", 7, 6)],
+            "warmup": [pair_of("a", 1, 2)],
+        },
+        {"drift/seed42/iter1": 6},
     )
     assert (warmup["method"], warmup["shared_with_first"]) == ("warmup", None)
     assert (one["prompts"], one["pairs"], one["shared_with_first"]) == (10, 4, 1.0)
@@ -170,7 +181,11 @@ def test_the_lengths_of_pairs_are_counted_by_policy(tmp_path):
 def test_prompts_are_shared_with_the_first_iteration_of_the_same_method_alone(tmp_path):
     rows = lengths(
         tmp_path,
-        {"drift/iter1": [pair_of("a", 1, 2)], "drift/iter2": [pair_of("b", 1, 2)], "spin/iter1": [pair_of("b", 1, 2)]},
+        {
+            "drift/seed42/iter1": [pair_of("a", 1, 2)],
+            "drift/seed42/iter2": [pair_of("b", 1, 2)],
+            "spin/seed42/iter1": [pair_of("b", 1, 2)],
+        },
         {},
     )
     assert [row["shared_with_first"] for row in rows] == [1.0, 0.0, 1.0]
@@ -178,7 +193,7 @@ def test_prompts_are_shared_with_the_first_iteration_of_the_same_method_alone(tm
 
 def test_usage_of_judges_and_labelers_is_among_the_generations():
     shards = (
-        "m/drift/iter1/completions/1-of-2.json",
+        "m/drift/seed42/iter1/completions/1-of-2.json",
         "m/base/eval/heldout/completions/1-of-1.json",
         "m/base/eval/heldout/judge/tiny/completions/1-of-1.json",
         "judges/tiny/validation/heldout/completions/1-of-1.json",
@@ -187,11 +202,11 @@ def test_usage_of_judges_and_labelers_is_among_the_generations():
     groups = catalog.grouped(catalog.VIEWS["generations"], list(shards))
     keys = {files[0]: tuple(keys.values()) for keys, files in groups}
     assert [keys[shard] for shard in shards] == [
-        ("m", "drift", 1, None, None, None),
-        ("m", "base", -1, "heldout", None, None),
-        ("m", "base", -1, "heldout", "tiny", None),
-        (None, None, None, "heldout", "tiny", None),
-        (None, None, None, None, None, "rubric"),
+        ("m", "drift", 1, 42, None, None, None),
+        ("m", "base", -1, 0, "heldout", None, None),
+        ("m", "base", -1, 0, "heldout", "tiny", None),
+        (None, None, None, None, "heldout", "tiny", None),
+        (None, None, None, None, None, None, "rubric"),
     ]
 
 
@@ -202,7 +217,7 @@ def test_every_view_is_over_patterns_of_the_layout():
 
 
 def test_order_of_files_does_not_matter():
-    iterations = [f"m/{method}/iter{k}" for method in ("drift", "spin") for k in (1, 2, 10)]
+    iterations = [f"m/{method}/seed42/iter{k}" for method in ("drift", "spin") for k in (1, 2, 10)]
     files = [
         f"{folder}/{file}"
         for folder in iterations
@@ -222,13 +237,19 @@ def test_ledgers_of_prompts_are_not_prompts(run):
 
 
 def test_iterations_are_numbers():
-    groups = catalog.grouped(catalog.VIEWS["pairs"], [f"m/drift/iter{k}/pairs.parquet" for k in (10, 2)])
+    groups = catalog.grouped(catalog.VIEWS["pairs"], [f"m/drift/seed42/iter{k}/pairs.parquet" for k in (10, 2)])
     assert [keys["iteration"] for keys, _ in groups] == [2, 10]
 
 
 @pytest.mark.parametrize(
     "stray",
-    ["state/drift/iter1/pairs.parquet", "m/drift/iter1/old/pairs.parquet", "m/drift/iterx/pairs.parquet", "pairs.parquet"],
+    [
+        "state/drift/seed42/iter1/pairs.parquet",
+        "m/drift/seed42/iter1/old/pairs.parquet",
+        "m/drift/seed42/iterx/pairs.parquet",
+        "m/drift/iter1/pairs.parquet",
+        "pairs.parquet",
+    ],
 )
 def test_stray_files_are_left_out(stray):
     assert catalog.grouped(catalog.VIEWS["pairs"], [stray]) == []

@@ -5,8 +5,8 @@ import pytest
 from drift.metrics import comparisons, resampling
 
 
-def policy(method: str, iteration: int, model: str = "m") -> comparisons.Policy:
-    return comparisons.Policy(model, method, iteration)
+def policy(method: str, iteration: int, seed: int = 42) -> comparisons.Policy:
+    return comparisons.Policy("m", method, iteration, seed if iteration > 0 else 0)
 
 
 def scored(values: list[float], keys: str = "abcdefghij") -> comparisons.Scored:
@@ -31,6 +31,13 @@ def test_policies_are_compared_with_base_predecessor_and_the_other_methods():
         *(("method", "drift", k, "spin", k) for k in (1, 2)),
     }
     assert len(compared) == len(named)
+
+
+def test_iterations_are_compared_with_those_of_the_same_seed_and_with_what_all_seeds_share():
+    made = [policy(method, k, seed) for method in ("drift", "spin") for seed in (1, 2) for k in (1, 2)]
+    compared = list(comparisons.pairs([policy("base", -1), policy("warmup", 0), *made]))
+    assert {(a.seed, b.seed) for _, a, b in compared if b.iteration > 0} == {(1, 1), (2, 2)}
+    assert len(compared) == 1 + len(made) * 2 + 4, "base and predecessor of each, and the methods at each iteration and seed"
 
 
 def test_comparison_is_over_the_items_that_both_have():

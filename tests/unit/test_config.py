@@ -69,10 +69,36 @@ def test_defaults_are_the_papers_and_are_filled_in():
 
 
 def test_what_is_given_is_kept():
-    values = load(minimal(seed=7, training={"beta": 0.2}))
-    assert values["seed"] == 7
+    values = load(minimal(seeds=[7], training={"beta": 0.2}))
+    assert values["seeds"] == [7]
     assert values["training"]["beta"] == 0.2
     assert values["training"]["epochs"] == 1
+
+
+def test_seeds_are_a_set_of_their_own_next_to_that_of_the_data():
+    values = load(minimal())
+    assert (values["seeds"], values["data"]["seed"]) == ([42], 42)
+    assert load(minimal(seeds=[3, 1, 2])) == load(minimal(seeds=[1, 2, 3])), "their order means nothing"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cause"),
+    [
+        ([1, 2, 1], "1 is listed twice"),
+        ([0], "0 is not a seed"),
+        ([-1], "-1 is not a seed"),
+        ([1.0], "1.0 is not a seed"),
+        (["1"], "'1' is not a seed"),
+        ([True], "True is not a seed"),
+        ([2**31], "2147483648 is not a seed"),
+        (42, "42 is not a list of seeds"),
+        ([], "is not a list of seeds"),
+    ],
+)
+def test_seeds_that_make_no_policies_of_their_own_are_refused(seeds, cause):
+    message = refusal(minimal(seeds=seeds))
+    assert f"seeds: {cause}" in message or f"seeds: {seeds} {cause}" in message
+    assert "as in seeds: [42] or seeds: [1, 2, 3]" in message
 
 
 def test_several_faults_are_all_listed():

@@ -54,6 +54,12 @@ def test_a_key_that_had_another_name_is_refused_with_the_new_one(section, old, n
     assert f"{old}: this key is called '{new}' now" in refusal(values)
 
 
+def test_the_seed_that_was_one_for_all_is_refused_with_the_two_that_there_are():
+    message = refusal(minimal(seed=7))
+    assert "seed: this key is two now: 'data.seed'" in message
+    assert "write seeds: [42] and data: {seed: 42}" in message
+
+
 def test_every_renamed_key_and_value_has_gone_and_its_new_name_is_known():
     for old, new in RENAMED_KEYS.items():
         section = section_of(*old.split(".")[:-1])

@@ -26,13 +26,13 @@ def rows(*said: tuple[str, str, list[str]]) -> pl.DataFrame:
     )
 
 
-def found(pool: pl.DataFrame) -> list[tuple]:
+def found(pool: pl.DataFrame, name: str = "sat") -> list[tuple]:
     tasks = pl.DataFrame(
-        [{"prompt_id": "story", "prompt": [{"role": "user", "content": STORY}]}, {"prompt_id": "c7", "prompt": []}],
+        [{"prompt_id": "story", "prompt": [{"role": "user", "content": STORY}]}],
         schema_overrides={"prompt": tables.Tasks.create_empty().schema["prompt"]},
     )
-    known = BenchmarkTexts([("late", tasks)], ngram=8, similarity=0.8)
-    return contamination.contamination(pool, "sat", known).select("pool", "prompt_id", "task", "how").rows()
+    known = BenchmarkTexts([("late", tasks)], ngram=8, coverage=0.5)
+    return contamination.contamination(pool, name, known).select("pool", "prompt_id", "task", "how").rows()
 
 
 def test_a_prompt_in_any_message_of_the_user_is_found_and_an_answer_is_none():
@@ -44,8 +44,10 @@ def test_a_prompt_in_any_message_of_the_user_is_found_and_an_answer_is_none():
     assert found(answered) == []
 
 
-def test_a_conversation_that_a_task_is_named_after_is_found():
-    assert found(rows(("chats:c7", "train", ["Hi"]))) == [("sat", "chats:c7/0", "c7", "id")]
+def test_the_message_that_a_correction_answers_is_searched():
+    pool = rows(("chats:c1", "train", ["Hello"])).with_columns(feedback=pl.lit("No, I said: " + STORY))
+    assert found(pool, "corrections") == [("corrections", "chats:c1/0", "story", "ngram")]
+    assert found(pool) == []
 
 
 def test_test_rows_are_trained_on_by_nobody():

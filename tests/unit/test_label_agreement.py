@@ -86,6 +86,7 @@ TURNS = pl.LazyFrame(
             "user": "q",
             "response": "r",
             "feedback": "no",
+            "starts_over": False,
             "flags": [],
         }
         for name in "ab"

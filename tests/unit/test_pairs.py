@@ -180,34 +180,30 @@ def test_candidates_that_do_not_rank_make_no_pair(tokenizer, ranks, reason):
     assert dropped["reason"].to_list() == [reason]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I apologize for the confusion. Rome is old.",
-        "Here's a revised version of the poem:",
-        "Sure, here is an improved answer: yes.",
-        "You're right, it is 4.",
-        "Thank you for your feedback! It is 4.",
-        "**Updated code:**",
-    ],
-)
-def test_words_on_the_feedback_are_recognised(text):
-    assert pairs.alludes(text)
+def test_words_on_the_feedback_are_kept_dropped_or_stripped_as_asked_for(tokenizer):
+    fitted = fitted_prompts(tokenizer)
+    answer = {"text": "I apologize for that. They are old, and most of them were built by hand."}
+    kept, _ = make(tokenizer, fitted, settings=pairs_settings(allusions="keep"), **answer)
+    assert kept.select("chosen", "alludes").rows() == [(answer["text"], True)] * 3
+    stripped, _ = make(tokenizer, fitted, settings=pairs_settings(allusions="strip"), **answer)
+    rest = "They are old, and most of them were built by hand."
+    assert stripped.select("chosen", "alludes").rows() == [(rest, True)] * 3
+    assert stripped["chosen_token_ids"][0].to_list() == tokenizer(rest + "<|im_end|>\n", add_special_tokens=False)["input_ids"]
+    made, dropped = make(tokenizer, fitted, settings=pairs_settings(allusions="strip"), text="Sorry about that. Yes.")
+    assert made.is_empty()
+    assert set(dropped["reason"]) == {pairs.ALLUSION}
+    plain, _ = make(tokenizer, fitted, "plain", pairs_settings(recipe=SPIN, allusions="strip"), **answer)
+    assert plain.select("rejected", "alludes").rows() == [(answer["text"], False)] * 3, "guided ones alone"
 
 
-@pytest.mark.parametrize(
-    "text", ["Here is a list of cities.", "The answer is 4.", "Apologetics is a discipline.", "A better way is to walk."]
-)
-def test_other_openings_are_not(text):
-    assert not pairs.alludes(text)
-
-
-def test_words_on_the_feedback_are_kept_unless_dropping_is_asked_for(tokenizer):
-    answer = {"text": "I apologize. They are old."}
-    assert make(tokenizer, fitted_prompts(tokenizer), settings=pairs_settings(allusions="keep"), **answer)[0].height == 3
-    assert make(tokenizer, fitted_prompts(tokenizer), "plain", pairs_settings(recipe=SPIN), **answer)[0].height == 3, (
-        "guided ones alone"
-    )
+def test_logged_corrections_that_open_with_words_on_the_feedback_are_counted(tokenizer):
+    logged = pairs_settings(recipe={"chosen": "logged", "rejected": "logged"})
+    counts = []
+    for rejected in ("Bad reply.", None):
+        fitted = fitted_prompts(tokenizer, 1, chosen="I apologize. It is 4.", rejected=rejected)
+        settings = logged if rejected else pairs_settings(recipe=SPIN)
+        counts += make(tokenizer, fitted, "plain", settings)[0]["alludes"].to_list()
+    assert counts == [True, False], "the prompt of a satisfied reply shows the feedback before it"
 
 
 def test_a_rejected_reply_that_was_cut_is_no_example_either(tokenizer):

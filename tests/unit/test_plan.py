@@ -216,6 +216,24 @@ def test_too_small_a_disk_is_refused():
     assert any("disk: " in problem and "200 are there" in problem for problem in planned(config(), disk=200).problems)
 
 
+def test_every_seed_costs_its_iterations_and_shares_the_warm_up():
+    alone, three = config(), config()
+    three["seeds"] = [1, 2, 3]
+    methods, iterations = len(alone["methods"]), alone["iterations"]
+    assert [len(trainings(run, ROWS)) for run in (alone, three)] == [1 + methods * iterations, 1 + 3 * methods * iterations]
+    repeats = [
+        {(work.rule, work.answerer): work.repeats for work in generations(run, ROWS, Lengths())} for run in (alone, three)
+    ]
+    sampled, answered = ("sample", None), ("respond", None)
+    assert [each[sampled] for each in repeats] == [iterations, 3 * iterations]
+    assert [each[answered] for each in repeats] == [2 + methods * iterations, 2 + 3 * methods * iterations]
+    once, thrice = planned(alone), planned(three)
+    assert 2.5 * once.gpu_hours < thrice.gpu_hours < 3 * once.gpu_hours
+    assert thrice.longest == pytest.approx(once.longest), "seeds run side by side"
+    more = sum(thrice.disk.values()) - sum(once.disk.values())
+    assert more == 2 * methods * iterations * once.disk["qwen2.5-7b: base model"]
+
+
 def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_budget():
     run = config()
     endpoint = {"input_price": 5.0, "output_price": 15.0, "budget": 0.01}
@@ -252,9 +270,8 @@ def test_a_score_reads_one_answer_once():
 
 
 def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_every_candidate():
-    run = config(methods=["iterated"])
     row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "guided"]}
-    run["recipes"] = {"iterated": row | {"rank": "self", "start": "warmup", "replay": 0}}
+    run = config(methods=["iterated"], recipes__iterated=row | {"rank": "self"})
     work = [work for work in generations(run, ROWS, Lengths()) if work.rule in ("sample", "rank")]
     read = {(part.rule, part.requests): part.read for part in work}
     assert read == {
@@ -263,6 +280,36 @@ def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_eve
         ("rank", 3 * ROWS["dsat"]): 1200 + 400 + 250,
     }
     assert all(part.answerer is None for part in work), "the policy ranks its own samples"
+
+
+def test_the_votes_of_a_policy_that_ranks_are_planned():
+    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain"] * 4, "rank": "self"}
+    votes = {"votes": 3, "decoding": {"temperature": 0.7}}
+    run = config(methods=["iterated"], recipes__iterated=row | {"self_ranking": votes})
+    (ranked,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "rank"]
+    assert ranked.requests == 3 * 4 * ROWS["dsat"]
+
+
+def test_a_method_with_epochs_samples_and_earlier_pairs_of_its_own_is_planned_with_them():
+    usual, own = (
+        planned(config(methods=["mine"], recipes__mine={"prompts": "sat", "chosen": "logged", "rejected": "plain"} | row))
+        for row in ({}, {"replay": 1, "training": {"epochs": 2}, "sampling": {"n": 3}})
+    )
+    requests = {name: own.stages[name, "qwen2.5-7b"].requests for name in ("train", "sample")}
+    warmup = 3 * ROWS["corrections"]
+    assert usual.stages["train", "qwen2.5-7b"].requests == warmup + 2 * ROWS["sat"]
+    assert requests["train"] == warmup + 2 * (1 + 2) * ROWS["sat"], "the second iteration has the pairs of both"
+    assert requests["sample"] == 2 * 3 * ROWS["sat"]
+
+
+def test_a_method_that_alone_does_not_fit_is_named():
+    row = {"prompts": "sat", "chosen": "logged", "rejected": "plain", "training": {"device_batch": 32}}
+    run = config(methods=["drift", "mine"], recipes__mine=row)
+    problems = planned(run, gpus=1).problems
+    assert [problem.split(" (")[0] for problem in problems if problem.startswith("train")] == [
+        "train qwen2.5-7b",
+        "train qwen2.5-7b mine",
+    ]
 
 
 def test_a_7b_samples_as_fast_as_is_published():

@@ -34,6 +34,15 @@ def test_the_prompt_is_all_that_was_said_before_the_reply(corpus):
     assert (row["rejected"], row["feedback"], row["chosen"]) == ("four", "no", "five")
 
 
+def test_a_prompt_begins_where_the_conversation_last_started_over(corpus):
+    corpus.add("a", "one", ("two", "one", "DSAT"), ("three", "who?", "SAT"), ("four", "no", "DSAT"), system="be brief")
+    corpus.turns[1]["starts_over"] = True
+    chosen, _ = corpus.choose(max_chars=len("be brief" + "one" + "three" + "who?" + "four"))
+    told = {row["turn"]: [m["content"] for m in row["prompt"]] for pool in ("dsat", "sat") for row in chosen[pool].to_dicts()}
+    assert told == {0: ["be brief", "one"], 1: ["be brief", "one"], 2: ["be brief", "one", "three", "who?"]}
+    assert chosen["corrections"].select("rejected", "chosen").rows() == [("two", "three")]
+
+
 def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):
     corpus.add("kept", "aa", ("bb", "no", "DSAT"))
     corpus.add("copy", "aa", ("bb", "wrong", "DSAT"))
@@ -161,7 +170,7 @@ def test_of_near_duplicates_one_stays(corpus):
 
 def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_evidence(corpus, tmp_path):
     secret = "Name the seven rivers that cross the old border and say in which year each of them was first bridged"
-    tasks = [("t1", secret), ("planted", "Another question that nobody asks?")]
+    tasks = [("t1", secret), ("named", "Another question that nobody asks?")]
     rows = [{"prompt_id": name, "prompt": [{"role": "user", "content": text}]} for name, text in tasks]
     path = tmp_path / "bench.parquet"
     tables.write_table(pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
@@ -169,33 +178,36 @@ def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_ev
     corpus.add("exact", secret.upper(), ("r1", "no", "DSAT"))
     corpus.add("inside", "Hello. " + secret + " Answer in French.", ("r2", "no", "DSAT"))
     corpus.add("later", "before", ("r3", f"{secret}?", "DSAT"), ("r4", "no", "DSAT"))
-    corpus.add("planted", "whatever", ("r5", "no", "DSAT"))
+    # Sources number their conversations as benchmarks their tasks: a name alone says nothing.
+    corpus.add("named", "whatever", ("r5", "no", "DSAT"))
     corpus.benchmarks = {"bench": path}
     chosen, ledger = corpus.choose()
-    assert ids(chosen["dsat"]) == {"s:clean/0", "s:later/0"}  # the first reply of `later` came before the prompt
-    assert drops(ledger, "dsat") == {"holds a benchmark prompt": 4}
+    assert ids(chosen["dsat"]) == {"s:clean/0", "s:later/0", "s:named/0"}  # the first reply of `later` came before the prompt
+    assert drops(ledger, "dsat") == {"holds a benchmark prompt": 3}
     held = {row["prompt_id"]: row for row in corpus.quarantine.to_dicts()}
     tables.Quarantine.validate(corpus.quarantine.sort("pool", "prompt_id"), cast=True)
     assert {name: (row["how"], row["task"]) for name, row in held.items()} == {
         "s:exact/0": ("exact", "t1"),
         "s:inside/0": ("ngram", "t1"),
         "s:later/1": ("exact", "t1"),
-        "s:planted/0": ("id", "planted"),
     }
     assert "seven rivers" in held["s:inside/0"]["evidence"]
 
 
-def test_label_noise_flips_a_seeded_share_of_the_labels(corpus):
-    for number in range(200):
-        corpus.add(f"c{number}", f"question {number}", (f"r{number}", "no", "DSAT"))
-    clean, half, most = (corpus.choose(label_noise=noise)[0] for noise in (0.0, 0.3, 0.8))
-    assert clean["dsat"].height == 200
-    assert not clean["dsat"]["flipped"].any()
-    assert half["sat"]["flipped"].all()
-    assert 35 <= half["sat"].height <= 85
-    assert half["sat"].height + half["dsat"].height == 200
-    assert ids(half["sat"]) < ids(most["sat"])
-    assert ids(corpus.choose(label_noise=0.3, seed=7)[0]["sat"]) != ids(half["sat"])
+def test_a_correction_that_answers_a_benchmark_prompt_is_quarantined(corpus, tmp_path):
+    """Its chosen reply answers the user's second message, which is not in its prompt."""
+    asked = "Then name the seven rivers that cross the old border."
+    path = tmp_path / "bench.parquet"
+    task = {"prompt_id": "t1", "prompt": [{"role": "user", "content": asked}]}
+    tables.write_table(pl.DataFrame([task], schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
+    corpus.add("plain", "Hello", ("r1", "That is no answer.", "DSAT"), ("r2", "Thanks", "SAT"))
+    corpus.add("held", "Good day", ("r3", f"No. {asked}", "DSAT"), ("r4", "Thanks", "SAT"))
+    corpus.benchmarks = {"bench": path}
+    chosen, _ = corpus.choose()
+    assert ids(chosen["corrections"]) == {"s:plain/0"}
+    assert ids(chosen["dsat"]) == {"s:plain/0", "s:held/0"}
+    held = corpus.quarantine.select("pool", "prompt_id", "how").rows()
+    assert held == [("corrections", "s:held/0", "coverage"), ("sat", "s:held/1", "coverage")]
 
 
 def test_a_setting_that_is_missing_is_named(corpus, tmp_path):

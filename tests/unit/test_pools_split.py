@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import pools
 from drift import tables
 from drift.cli import StageError
-from tests.builders.corpus import Corpus, add_many, ids, pools_settings
+from tests.builders.corpus import Corpus, add_many, drops, ids, pools_settings
 from tests.conftest import REPOSITORY
 
 
@@ -32,8 +32,37 @@ def test_no_opening_is_on_both_sides(corpus, seed):
     ).unique()
     assert sides["opening"].is_unique().all()
     held_out = [rows.filter(pl.col("split") == "test") for rows in (chosen["dsat"], chosen["corrections"])]
-    openings = [rows["prompt"].list.first().struct.field("content").n_unique() for rows in held_out]
-    assert openings == [7, 7]
+    assert [rows["conversation_id"].n_unique() for rows in held_out] == [5, 7]
+    assert set(held_out[0]["conversation_id"]) < set(held_out[1]["conversation_id"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_test_side_has_as_many_conversations_as_were_asked_for(corpus, seed):
+    """Users have one to five conversations, and half of the conversations hold a correction."""
+    for number in range(90):
+        labels = ("DSAT", "SAT") if number % 2 else ("DSAT", "NEUTRAL")
+        replies = [(f"r{number} {turn}", f"f{number} {turn}", label) for turn, label in enumerate(labels)]
+        corpus.add(f"c{number}", f"question {number}", *replies, user_id=f"s:{int(number**0.7)}")
+    chosen, ledger = corpus.choose(seed=seed, test_conversations=20, test_correction_conversations=15)
+    for pool, asked in (("dsat", 20), ("corrections", 15)):
+        assert chosen[pool].filter(split="test")["conversation_id"].n_unique() == asked
+    of_corrections = drops(ledger, "dsat")["held out for another pool"]
+    assert 90 - 20 - of_corrections == chosen["dsat"].filter(split="train").height
+
+
+def test_no_training_row_asks_what_a_held_out_row_asks(corpus):
+    for number in range(40):
+        said = ("r", f"Tell me  about {number // 2} again" if number % 2 else f"tell me about {number // 2} AGAIN", "NEUTRAL")
+        corpus.add(f"c{number}", f"question {number}", said, (f"s{number}", "no", "DSAT"), (f"t{number}", "thanks", "SAT"))
+    chosen, ledger = corpus.choose(test_conversations=6, test_correction_conversations=6)
+
+    def last_messages(split: str, *names: str) -> set[str]:
+        asked = [chosen[name].filter(split=split)["prompt"].list.last().struct.field("content") for name in names]
+        return set(pl.concat(asked).str.to_lowercase().str.replace_all(r"\s+", " "))
+
+    assert last_messages("test", "dsat", "corrections")
+    assert not last_messages("test", "dsat", "corrections") & last_messages("train", *pools.SCHEMAS)
+    assert drops(ledger, "dsat")["same message as a held-out prompt"] > 0
 
 
 def test_openings_that_differ_in_case_and_spaces_stay_together(corpus):
@@ -133,16 +162,21 @@ def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, 
         st.tuples(
             st.sampled_from("abcdef"),
             st.sampled_from([None, "u", "v", "w"]),
-            st.lists(st.sampled_from(["DSAT", "SAT"]), max_size=4),
+            st.lists(st.sampled_from(["DSAT", "SAT", "NEUTRAL"]), max_size=4),
         ),
         min_size=1,
         max_size=14,
     ),
     st.integers(0, 5),
     st.integers(0, 3),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from(["opposite", "neutral"]),
 )
-def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(tmp_path_factory, conversations, tests, seed):
-    """Whatever users and openings conversations share, directly or through others."""
+def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(
+    tmp_path_factory, conversations, tests, seed, noise, drawn_from
+):
+    """Whatever users, openings and messages conversations share, directly or through others, and
+    whatever rows are false on purpose."""
     corpus = Corpus(tmp_path_factory.mktemp("split"))
     # One that shares nothing: there is always something to train on.
     corpus.add("alone", "z", ("reply z", "no", "DSAT"))
@@ -151,17 +185,34 @@ def test_no_reply_is_lost_or_doubled_and_nothing_is_on_both_sides(tmp_path_facto
         corpus.add(f"c{number}", opening, *said, user_id=user and f"s:{user}")
     corpus.add("apart", "y", ("reply y", "no", "DSAT"))
     try:
-        chosen, ledger = corpus.choose(seed=seed, test_conversations=tests, test_correction_conversations=tests, max_sat=3)
+        chosen, ledger = corpus.choose(
+            seed=seed,
+            test_conversations=tests,
+            test_correction_conversations=tests,
+            max_sat=3,
+            label_noise={"dsat": noise, "sat": noise, "corrections": noise, "drawn_from": drawn_from},
+        )
     except StageError:
-        assert tests  # all that disappointed went to the test side: said, and nothing is written
+        # All that disappointed went to the test side, or there are too few false rows: said, and
+        # nothing is written.
+        assert tests or noise
         return
     labels = {(row["conversation_id"], row["turn"]): row["label"] for row in corpus.labels}
     for pool, rows in chosen.items():
         assert rows["prompt_id"].is_unique().all()
         wanted = "SAT" if pool == "sat" else "DSAT"
-        assert {labels[key] for key in rows.select("conversation_id", "turn").rows()} <= {wanted}
+        assert {labels[key] for key in rows.filter(~pl.col("flipped")).select("conversation_id", "turn").rows()} <= {wanted}
+        assert wanted not in {labels[key] for key in rows.filter("flipped").select("conversation_id", "turn").rows()}
+        held_out = rows.filter(split="test")
+        assert pool == "sat" or held_out["conversation_id"].n_unique() <= tests
+        assert not held_out["flipped"].any()
         steps = ledger.filter(lineage=pool).sort("step")
         assert steps["rows_in"][0] == len(labels) == steps["dropped"].sum() + rows.height
+    asked = {
+        split: {row["prompt"][-1]["content"] for pool in pools_asked for row in chosen[pool].filter(split=split).to_dicts()}
+        for split, pools_asked in (("test", ("dsat", "corrections")), ("train", pools.SCHEMAS))
+    }
+    assert not asked["test"] & asked["train"]
     sides = pl.concat(rows.select("conversation_id", "split") for rows in chosen.values()).unique()
     assert sides["conversation_id"].is_unique().all()
     told = pl.DataFrame(corpus.turns, schema=tables.Turns.create_empty().schema).filter(turn=0)

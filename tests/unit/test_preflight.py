@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import preflight
-from drift.settings.preflight import AskedEndpoint
+from drift.settings.preflight import AskedEndpoint, LoginSettings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 
 LOCK = REPOSITORY / "envs/cpu.lock"
@@ -126,6 +126,12 @@ def test_an_endpoint_answers_with_its_model_and_the_right_key(server, monkeypatc
         in preflight.endpoint("big", asked.model_copy(update={"model": "judge-2"}))["text"]
     )
     assert "does not answer" in preflight.endpoint("big", asked.model_copy(update={"url": "http://127.0.0.1:1/v1"}))["text"]
+
+
+def test_a_judge_of_the_models_family_is_a_warning_that_stops_nothing():
+    settings = LoginSettings(partitions=[], addresses=[], models={}, related_judges=["judge big is of the family of small"])
+    (line,) = [line for line in preflight.login(settings) if line["name"] == "judge"]
+    assert (line["state"], line["text"]) == ("warn", "judge big is of the family of small")
 
 
 def test_the_report_fails_where_a_check_failed(tmp_path):

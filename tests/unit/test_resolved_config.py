@@ -10,7 +10,7 @@ def test_configuration_is_written_with_its_defaults_in_the_declared_order(tmp_pa
     run_stage("resolved_config.py", "--settings", CONFIG.model_dump_json(), "--config", "config.yaml", cwd=tmp_path)
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert written == CONFIG.model_dump(mode="json") == load(written)
-    assert list(written)[:3] == ["run", "seed", "iterations"]
+    assert list(written)[:3] == ["run", "seeds", "iterations"]
 
 
 def test_key_that_does_not_exist_is_named(tmp_path):

@@ -9,7 +9,7 @@ from drift import cli, tables
 from drift.metrics import answer_metrics, comparisons, judge_metrics, pair_metrics, resampling
 from tests.builders.judgments import frame, judgment, values
 from tests.builders.run import stage
-from tests.builders.scores import HELDOUT, POLICIES, build_run, score_arguments
+from tests.builders.scores import HELDOUT, build_run, score_arguments
 
 
 def logps(*rows: tuple[str, float, float]) -> pl.DataFrame:
@@ -70,7 +70,8 @@ def run(tmp_path_factory):
 
 def test_every_policy_has_every_score(run):
     found = tables.read_table(tables.Scores, run / "eval/scores.parquet")
-    assert set(found.select("model", "method", "iteration").rows()) == {("m", method, k) for _, method, k in POLICIES}
+    policies = {("m", "base", -1, 0), ("m", "warmup", 0, 0), ("m", "drift", 1, 42), ("m", "spin", 1, 42)}
+    assert set(found.select("model", "method", "iteration", "seed").rows()) == policies
     by_judge = found.filter(pl.col("judge") == "tiny")["metric"].unique().sort().to_list()
     assert by_judge == ["parse_failure_rate", "position_flip_rate", "verdict_mass", "win_rate"]
     assert found.filter((pl.col("value") < pl.col("low")) | (pl.col("value") > pl.col("high"))).is_empty()
@@ -111,7 +112,7 @@ def test_without_a_judge_the_other_scores_stay_the_same(run, tmp_path):
     [
         ("--logps", "no Logps table of m/warmup: add --logps m/warmup PATH"),
         ("--judgments", "no Judgments table of m/warmup, heldout, tiny: add --judgments m/warmup heldout tiny PATH"),
-        ("--policy", "no base model among the policies of 'm': add --policy NAME m base -1"),
+        ("--policy", "no base model among the policies of 'm': add --policy NAME m base -1 0"),
     ],
 )
 def test_table_or_policy_that_was_not_named_is_named_in_the_error(run, tmp_path, option, error):
@@ -125,5 +126,5 @@ def test_table_or_policy_that_was_not_named_is_named_in_the_error(run, tmp_path,
 
 
 def test_iteration_that_is_not_a_number_is_refused():
-    with pytest.raises(cli.StageError, match="--policy m/x m x one: the iteration must be a whole number"):
-        scores.named_policies([("m/x", "m", "x", "one")])
+    with pytest.raises(cli.StageError, match="--policy m/x m x one 1: the iteration and the seed must be whole numbers"):
+        scores.named_policies([("m/x", "m", "x", "one", "1")])

@@ -70,5 +70,5 @@ def test_a_chain_of_near_duplicates_is_one_cluster_named_by_its_first_text(order
     chain = [" ".join(f"w{n}" for n in range(3 * link, 3 * link + 80)) for link in range(12)]
     signed = similarity.signatures(pl.Series([chain[link] for link in order] + ["something else"]))
     ends = np.array([order.index(0)]), np.array([order.index(11)])
-    assert similarity.similarity(signed, ends[0], signed, ends[1]) < 0.8
+    assert similarity.similarity(signed, ends[0], ends[1]) < 0.8
     assert similarity.clusters(signed, 0.8).tolist() == [0] * 12 + [12]

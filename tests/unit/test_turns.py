@@ -79,7 +79,14 @@ RATED = {"instruction": "q", "completions": [{"response": reply, "overall_score"
 
 
 ANNOTATED = [
-    {"UtteranceId": n, "Role": role, "Content": text, "Satisfaction": None, "Disatisfaction": n >= 2}
+    {
+        "UtteranceId": n,
+        "Role": role,
+        "Content": text,
+        "Preceeding": "YES",
+        "Satisfaction": None,
+        "Disatisfaction": n == 2 or None,
+    }
     for n, (role, text) in enumerate((("User", "q"), ("Agent", "r"), ("User", "no"), ("Agent", "s")))
 ]
 
@@ -113,8 +120,9 @@ def test_the_ledger_of_every_kind_leads_from_its_records_to_its_turns(tmp_path, 
         conversations["s"] = tmp_path / "wildchat.parquet"
         pq.write_table(wildchat_with(*SAID), conversations["s"])
     written = tmp_path / "turns.out"
-    ledger = turns.write_turns({"s": tmp_path / file}, turns_settings(s=kind), written, conversations).sort("step")
+    ledger = turns.write_turns({"s": tmp_path / file}, turns_settings(s=kind), written, conversations)
     tables.Ledger.validate(ledger, cast=True)
+    ledger = ledger.filter(lineage="source:s").sort("step")
     assert ledger["rows_in"][0] == records
     assert ledger["rows_in"][1:].to_list() == ledger["rows_out"][:-1].to_list()
     assert ledger["dropped"].sum() == 1

@@ -9,9 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import labels
+import pools
 import turns
 from drift import tables
+from drift.settings.data import LabelsSettings
 from drift.sources import ultrafeedback
+from tests.builders.corpus import pools_settings
 from tests.builders.sources import turns_settings
 
 
@@ -36,8 +40,38 @@ def test_the_lowest_rated_reply_disappoints_with_its_critique_and_the_highest_sa
     (first, second), _ = rows_of(tmp_path, tmp_path / "flan.jsonl")
     assert (first["user"], first["response"], first["feedback"]) == ("Where?", "bad", "wrong city")
     assert (first["source_label"], first["source_evidence"], first["model"]) == ("DSAT", ["overall score 2"], "alpaca")
-    assert (second["user"], second["response"], second["feedback"]) == ("wrong city", "fine", "good work")
+    assert (second["user"], second["response"], second["feedback"]) == ("Where?", "fine", "good work")
     assert (second["source_label"], second["source_evidence"]) == ("SAT", ["overall score 7.5"])
+    assert (first["starts_over"], second["starts_over"]) == (False, True)
+
+
+def test_both_replies_are_to_the_bare_question_in_every_pool_and_stay_together(tmp_path):
+    lines = [
+        {"instruction": f"question {n}", "completions": [completion(f"bad {n}", 1, f"wrong {n}"), completion(f"good {n}", 9)]}
+        for n in range(12)
+    ]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows_of(tmp_path, tmp_path / "x.jsonl")
+    labels.write_labels(tmp_path / "turns.out", LabelsSettings(labelers={"r": {"kind": "source"}}), tmp_path / "labels.out", {})
+    paths = {pool: tmp_path / f"{pool}.out" for pool in pools.SCHEMAS}
+    held_out = {"test_conversations": 3, "test_correction_conversations": 3, "max_per_conversation": 1}
+    settings = pools_settings(labeler="r", **held_out)
+    pools.choose(tmp_path / "turns.out", tmp_path / "labels.out", {}, settings, paths)
+    chosen = {pool: tables.read_table(schema, paths[pool]) for pool, schema in pools.SCHEMAS.items()}
+    sides = set()
+    for pool, rows in chosen.items():
+        assert rows.height == 12
+        for row in rows.to_dicts():
+            (message,) = row["prompt"]
+            number = message["content"].removeprefix("question ")
+            sides.add((number, row["split"]))
+            told = {name: row[name] for name in ("rejected", "feedback", "chosen") if name in row}
+            said = {"rejected": f"bad {number}", "feedback": f"wrong {number}", "chosen": f"good {number}"}
+            if pool == "sat":
+                said["feedback"] = "too short"
+            assert told == {name: said[name] for name in told}
+    assert len(sides) == 12
+    assert sum(side == "test" for _, side in sides) == 3
 
 
 def binarized(**changes) -> dict:
@@ -53,7 +87,7 @@ def test_binarized_rows_have_their_score_in_place_of_a_critique(tmp_path):
     (first, second), _ = rows_of(tmp_path, tmp_path)
     assert first["conversation_id"] == "u:p"
     assert (first["user"], first["response"], first["feedback"]) == ("Where?", "bad", "I rate this answer 3.5 out of 10.")
-    assert (second["response"], second["source_label"]) == ("fine", "SAT")
+    assert (second["user"], second["response"], second["source_label"]) == ("Where?", "fine", "SAT")
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 import turns
 from drift import tables
 from drift.cli import StageError
-from drift.sources import wildfeedback
+from drift.sources import annotated, wildfeedback
+from ledger import check_lineages
 from tests.builders.sources import turns_settings
 from tests.shards import wildchat_1m
 
 SAT, DSAT, NEITHER, NOTHING = (True, False), (False, True), (False, False), (None, None)
 
 
-def annotate(said: list[str], judged: dict[int, tuple], *, agent: dict[int, tuple] | None = None, **fields) -> list[dict]:
+def annotate(
+    said: list[str | None], judged: dict[int, tuple], *, agent: dict[int, tuple] | None = None, **fields
+) -> list[dict]:
     """The utterances of a conversation; `judged` has the flags of its user utterances, `agent`
-    those of the agent's.
+    those of the agent's. Nothing is said of the first message.
 
     As in the published file, an utterance of the agent otherwise repeats the annotation of the user
     before it.
@@ -31,7 +34,11 @@ def annotate(said: list[str], judged: dict[int, tuple], *, agent: dict[int, tupl
     utterances = []
     for place, text in enumerate(said):
         of_agent = place % 2 == 1
-        flags = (agent or {}).get(place // 2) if of_agent and agent is not None else judged.get(place // 2, NEITHER)
+        flags = (
+            (agent or {}).get(place // 2)
+            if of_agent and agent is not None
+            else judged.get(place // 2, NEITHER if place // 2 else NOTHING)
+        )
         satisfied, dissatisfied = flags or NOTHING
         utterances.append(
             {
@@ -55,22 +62,23 @@ def shard(*conversations: list[str]) -> pa.Table:
     return wildchat_1m(pa.array(texts), np.array([len(conversation) for conversation in conversations]))
 
 
-def join(folder: Path, utterances: list[dict], wildchat: pa.Table) -> tuple[dict, pl.DataFrame]:
-    """The label and evidence of every reply by text of reply, and the ledger."""
+def join(folder: Path, utterances: list[dict], wildchat: pa.Table | None) -> tuple[dict, pl.DataFrame]:
+    """The label and evidence of every reply by text of reply, and the ledger. Without WildChat the
+    texts are those of the annotations."""
     (folder / "annotations.json").write_text(json.dumps(utterances, indent=1))
-    pq.write_table(wildchat, folder / "train-0.parquet")
-    ledger = turns.write_turns(
-        {"wf": folder / "annotations.json"},
-        turns_settings(wf="wildfeedback"),
-        folder / "turns.parquet",
-        {"wf": folder / "train-0.parquet"},
-    )
+    conversations = {}
+    if wildchat is not None:
+        conversations = {"wf": folder / "train-0.parquet"}
+        pq.write_table(wildchat, conversations["wf"])
+    source, settings = {"wf": folder / "annotations.json"}, turns_settings(wf="wildfeedback")
+    ledger = turns.write_turns(source, settings, folder / "turns.parquet", conversations)
+    check_lineages(ledger)
     rows = tables.read_table(tables.Turns, folder / "turns.parquet")
     return {row["response"]: (row["source_label"], row["source_evidence"]) for row in rows.to_dicts()}, ledger
 
 
-def dropped_in(ledger: pl.DataFrame) -> dict[str, int]:
-    return {reason: count for reason, count in ledger.select("reason", "dropped").rows() if count}
+def dropped_in(ledger: pl.DataFrame, lineage: str = "source:wf") -> dict[str, int]:
+    return {reason: count for reason, count in ledger.filter(lineage=lineage).select("reason", "dropped").rows() if count}
 
 
 ONE = ["q1", "r1", "q2", "r2", "q3", "r3"]
@@ -81,8 +89,8 @@ def test_the_annotation_of_a_user_message_judges_the_reply_before_it(tmp_path):
     assert said["r1"] == ("DSAT", ["DSAT: pointed at an error"])
     assert said["r2"] == ("SAT", ["SAT: thanked"])
     assert said["r3"] == (None, None)
-    assert dropped_in(ledger) == {}
-    assert ledger["rows_in"][0] == 1
+    assert dropped_in(ledger) == dropped_in(ledger, "annotations:wf") == {}
+    assert ledger.filter(step=0).select("lineage", "rows_in").rows() == [("source:wf", 1), ("annotations:wf", 2)]
 
 
 def test_annotations_and_texts_that_differ_in_space_and_replies_still_match(tmp_path):
@@ -126,28 +134,115 @@ def test_annotations_of_neither_or_of_both_roles_stop_with_what_was_found(tmp_pa
         join(tmp_path, annotate(ONE, {1: DSAT}, agent={0: SAT, 1: SAT, 2: SAT}), shard(ONE))
 
 
-def test_every_annotated_conversation_is_accounted_for(tmp_path):
+def test_every_annotated_conversation_and_annotation_is_accounted_for(tmp_path):
     copied = ["c1", "d1", "c2", "d2"]
-    twice = ["t1", "u1", "t2", "u2"]
     utterances = [
         *annotate(ONE, {1: DSAT}),
         *annotate(ONE, {1: SAT}),
         *annotate(["never", "in", "WildChat", "!"], {1: DSAT}),
-        *annotate([None, "r"], {}),
+        *annotate([None, "r"], {0: DSAT}),
         *annotate(copied, {1: DSAT}),
-        *annotate(twice, {1: DSAT}),
+        *annotate(["other", "replies", "to", "these"], {1: DSAT}),
+        *annotate(["first", "f1", "", "f2", "second", "f3"], {0: SAT, 1: SAT, 2: SAT}),
+        *annotate(["part", "p1", "of", "another", "chat", "p3"], {1: DSAT, 2: SAT}),
     ]
-    wildchat = shard(ONE, copied, copied, twice, ["t1", "another reply", "t2", "u2"], ["not", "annotated"])
+    part = ["part", "p1", "of", "it", "chat", "p3"]
+    first = ["first", "f1", "", "f2", "second", "f3"]
+    wildchat = shard(ONE, copied, copied, ["other", "talk", "to", "you"], first, part, ["not", "annotated"])
     said, ledger = join(tmp_path, utterances, wildchat)
-    assert set(said) == {"r1", "r2", "r3", "d1", "d2"}
+    assert {reply: label for reply, (label, _) in said.items() if label} == {
+        "r1": "DSAT",
+        "r2": "NEUTRAL",
+        "d1": "DSAT",
+        "f1\n\nf2": "SAT",
+        "p1": "DSAT",
+    }
+    assert said.keys() == {"r1", "r2", "r3", "d1", "d2", "f1\n\nf2", "f3", "p1", "it", "p3"}
     assert dropped_in(ledger) == {
         wildfeedback.NO_TEXT: 1,
-        wildfeedback.TWICE: 1,
-        wildfeedback.UNMATCHED: 1,
-        wildfeedback.AMBIGUOUS: 1,
-        turns.EXACT_COPY: 1,
+        annotated.UNMATCHED: 1,
+        annotated.OTHER_REPLIES: 1,
+        annotated.TWICE: 1,
     }
-    assert ledger["rows_in"][0] == 6
+    assert dropped_in(ledger, "annotations:wf") == {
+        wildfeedback.NO_REPLY: 2,
+        annotated.LEFT_OUT: 5,
+        annotated.NOT_JUDGED: 1,
+    }
+    ends = ledger.group_by("lineage").agg(pl.col("rows_out").last()).rows()
+    assert sorted(ends) == [("annotations:wf", 5), ("source:wf", 10)]
+
+
+REPLY = "To sort a list in Python, call its method sort, or the function sorted, which leaves the list itself as it was before."
+
+
+def test_a_reply_that_is_not_the_judged_one_has_no_label(tmp_path):
+    utterances = annotate(["q1", REPLY, "q2", "last"], {1: DSAT}) + annotate(ONE, {1: SAT, 2: SAT})
+    said, ledger = join(tmp_path, utterances, shard(["q1", "A shorter reply.", "q2", "last"], ONE))
+    assert {reply for reply, (label, _) in said.items() if label} == {"r1", "r2"}
+    assert said["A shorter reply."][0] is None
+    assert dropped_in(ledger, "annotations:wf") == {annotated.NOT_JUDGED: 1}
+
+
+def test_of_conversations_with_the_same_user_messages_the_one_with_the_judged_replies_is_labelled(tmp_path):
+    utterances = annotate(["q1", REPLY, "q2", "r2"], {1: SAT}) + annotate(["q1", "No.", "q2", "r2"], {1: DSAT})
+    said, ledger = join(tmp_path, utterances, shard(["q1", "No.", "q2", "r2"], ["q1", REPLY, "q2", "r2"]))
+    assert {reply: label for reply, (label, _) in said.items()} == {"No.": "DSAT", REPLY: "SAT", "r2": None}
+    assert dropped_in(ledger) == {}
+
+
+def test_names_that_were_cut_out_of_the_annotations_hide_no_conversation(tmp_path):
+    said = [
+        "My name is Ada Lovelace. Write a letter.",
+        f"Dear Ada Lovelace, {REPLY} Yours, Grace",
+        "Thank you.",
+        "You are welcome.",
+    ]
+    texts = [text.replace("Ada Lovelace", "<PERSON>").replace("Grace", "<PERSON>").replace("Ada", "<PERSON>") for text in said]
+    found, ledger = join(tmp_path, annotate(texts, {1: DSAT}), shard(["other", "talk"], said))
+    assert found[said[1]][0] == "DSAT"
+    assert dropped_in(ledger) == {}
+
+
+@pytest.mark.parametrize(
+    "texts", [["My name is <PERSON>", "Hello <PERSON>", "q", "r"], ["q", "r", "<PERSON>?", "Hello <PERSON>"]]
+)
+def test_what_was_cut_out_of_a_short_text_stands_for_a_name_and_no_more(tmp_path, texts):
+    filled = [text.replace("<PERSON>", "Ada Lovelace") for text in texts]
+    other = [text.replace("<PERSON>", "and could you please explain to me what it is called") for text in texts]
+    _, ledger = join(tmp_path, annotate(texts, {1: DSAT}), shard(filled, ["other", "talk"]))
+    assert dropped_in(ledger) == {}
+    with pytest.raises(StageError, match="none of 1 annotated conversations"):
+        join(tmp_path, annotate(texts, {1: DSAT}), shard(other))
+
+
+def test_an_annotation_that_does_not_say_whether_it_is_about_the_reply_before_it_labels_nothing(tmp_path):
+    utterances = annotate(ONE, {1: DSAT, 2: SAT})
+    for said in utterances[2:4]:
+        said["Preceeding"] = None
+    said, ledger = join(tmp_path, utterances, shard(ONE))
+    assert [said[reply][0] for reply in ("r1", "r2", "r3")] == [None, "SAT", None]
+    assert dropped_in(ledger, "annotations:wf") == {wildfeedback.NOT_SAID: 1}
+    with pytest.raises(StageError, match=r"none of 2 annotations labels a reply \(not said whether .*: 2\)"):
+        join(tmp_path, annotate(ONE, {1: DSAT, 2: SAT}, Preceeding=None), shard(ONE))
+
+
+def test_without_wildchat_the_texts_are_those_of_the_annotations(tmp_path):
+    utterances = (
+        annotate(["q1", "Hello <PERSON>", "q2", None], {1: DSAT}) + annotate([None, "r"], {0: SAT}) + annotate(ONE, {2: SAT})
+    )
+    said, ledger = join(tmp_path, utterances, None)
+    assert said["Hello <PERSON>"] == ("DSAT", ["DSAT: pointed at an error"])
+    assert [said[reply][0] for reply in ("r1", "r2", "r3")] == ["NEUTRAL", "SAT", None]
+    assert dropped_in(ledger) == {wildfeedback.NO_TEXT: 1}
+    assert dropped_in(ledger, "annotations:wf") == {annotated.LEFT_OUT: 1}
+    rows = tables.read_table(tables.Turns, tmp_path / "turns.parquet")
+    kept = (
+        rows.filter(pl.col("response").is_not_null()).select("conversation_id", "turn", "language", "redacted", "user").rows()
+    )
+    assert kept == [("wf:0", 0, "English", True, "q1")] + [
+        ("wf:1", turn, "English", False, text) for turn, text in enumerate(("q1", "q2", "q3"))
+    ]
 
 
 def test_annotations_that_match_nothing_stop_with_the_cure(tmp_path):
@@ -185,10 +280,10 @@ def test_a_reply_is_never_given_the_annotation_of_another(tmp_path_factory, chat
     """Whatever repeats: a reply with a label is in a conversation with the annotated user messages,
     at the annotated place."""
     chats = [["start", "hello", *chat] for chat in chats]
-    annotated = data.draw(st.lists(st.sampled_from(chats), min_size=1, max_size=4))
-    utterances = []
-    wanted = set()
-    for chat in annotated:
+    chosen = data.draw(st.lists(st.sampled_from(chats), min_size=1, max_size=4))
+    utterances = annotate(ONE, {1: DSAT})
+    wanted = {(("q1", "q2", "q3"), 1)}
+    for chat in chosen:
         place = data.draw(st.integers(1, len(chat) // 2 - 1))
         utterances += annotate(chat, {place: DSAT})
         asked = [text for text in chat[::2] if text]
@@ -196,7 +291,7 @@ def test_a_reply_is_never_given_the_annotation_of_another(tmp_path_factory, chat
             wanted.add((tuple(asked), sum(bool(text) for text in chat[: 2 * place : 2])))
     folder = tmp_path_factory.mktemp("join")
     (folder / "annotations.json").write_text(json.dumps(utterances))
-    pq.write_table(shard(*chats), folder / "w.parquet")
+    pq.write_table(shard(ONE, *chats), folder / "w.parquet")
     counts = turns.Counter()
     frames = wildfeedback.read([folder / "annotations.json"], counts, [folder / "w.parquet"])
     for row in (row for frame in frames for row in frame.to_dicts()):

@@ -16,7 +16,7 @@ ENDPOINT = {"url": "http://localhost:1/v1", "model": "m"}
 def config(**data) -> dict:
     """A configuration with this section `data`, as rules have it."""
     sources = {"logs": {"kind": "logs", "path": "logs.jsonl"}}
-    return {"seed": 3, "data": Data.model_validate({"sources": sources} | data).model_dump()}
+    return {"data": Data.model_validate({"seed": 3, "sources": sources} | data).model_dump()}
 
 
 def located(address: str) -> str:

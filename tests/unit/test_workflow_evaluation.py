@@ -48,17 +48,17 @@ def test_scores_reads_the_inputs_that_its_rule_declares_and_no_others():
         [*options(rules), "--settings", settings, "--scores", "s.parquet", "--comparisons", "c.parquet"]
     )
     files = scores.files_of(arguments)
-    assert str(files.judgments["llama/drift/iter2", "alpaca", "two"]) == (
-        "results/r/llama/drift/iter2/eval/alpaca/judge/two/judgments.parquet"
+    assert str(files.judgments["llama/drift/seed42/iter2", "alpaca", "two"]) == (
+        "results/r/llama/drift/seed42/iter2/eval/alpaca/judge/two/judgments.parquet"
     )
     named = [*files.tasks.values(), *files.responses.values(), *files.judgments.values(), *files.logps.values()]
     assert {str(path) for path in named} == {*rules.tasks, *rules.responses, *rules.judgments, *rules.logps}
     policies = scores.named_policies(arguments.policy)
-    assert {(policy.method, policy.iteration) for policy in policies.values()} == {
-        ("base", -1),
-        ("warmup", 0),
-        ("drift", 1),
-        ("drift", 2),
+    assert {(policy.method, policy.iteration, policy.seed) for policy in policies.values()} == {
+        ("base", -1, 0),
+        ("warmup", 0, 0),
+        ("drift", 1, 42),
+        ("drift", 2, 42),
     }
 
 

@@ -43,23 +43,23 @@ def generation_of(config: dict) -> Generation:
     return Generation(config, PATHS, Iterations(config, PATHS), pinned=lambda path: f"pinned {path}")
 
 
-def ranking_of(rank: str) -> Ranking:
-    config = configuration(methods=["ranked"], recipes={"ranked": RANKED | {"rank": rank}})
+def ranking_of(rank: str, **row) -> Ranking:
+    config = configuration(methods=["ranked"], recipes={"ranked": RANKED | {"rank": rank} | row})
     iterations = Iterations(config, PATHS)
     judges = Judges(config, PATHS, templates=REPOSITORY / "scripts/templates")
     generation = generation_of(config)
     return Ranking(config, PATHS, iterations, judges, generation, pinned=lambda path: f"pinned {path}")
 
 
-JOB = Wildcards(model="tiny", trained="ranked/iter2", i="1", n="1")
+JOB = Wildcards(model="tiny", trained="ranked/seed42/iter2", i="1", n="1")
 
 
 @pytest.mark.parametrize(
     ("style", "trained", "stop"),
     [
-        ("chat", "drift/iter1", ()),
-        ("paper", "drift/iter1", tuple(TRANSCRIPT_STOPS)),
-        ("paper", "spin/iter1", ()),
+        ("chat", "drift/seed42/iter1", ()),
+        ("paper", "drift/seed42/iter1", tuple(TRANSCRIPT_STOPS)),
+        ("paper", "spin/seed42/iter1", ()),
     ],
 )
 def test_samples_end_at_the_next_turn_only_where_a_transcript_is_shown(style, trained, stop):
@@ -113,7 +113,7 @@ def test_a_judges_model_is_the_model_to_improve_of_its_address_or_its_own_or_non
 @pytest.mark.parametrize(
     ("rank", "model", "context", "max_tokens"),
     [
-        ("self", "results/tiny/tiny/ranked/iter1/policy", 512, 256),
+        ("self", "results/tiny/tiny/ranked/seed42/iter1/policy", 512, 256),
         ("tiny", "results/tiny/tiny/base/policy", 1024, 1024),
         ("other", "results/tiny/judges/other/policy", 8192, 1024),
     ],
@@ -127,7 +127,16 @@ def test_candidates_are_scored_by_their_policy_or_by_a_judge(rank, model, contex
     assert json.loads(ranking.question_settings(JOB))["judging"]["verdict"] == "score"
     assert ranking.template(JOB, Resources()).name == "judge-score.txt"
     assert ranking.min_verdicts(JOB, Resources()) == (0.0 if rank == "self" else 0.95)
-    assert ranking.completions(JOB) == ["results/tiny/tiny/ranked/iter2/rank/completions/1-of-1.parquet"]
+    assert ranking.completions(JOB) == ["results/tiny/tiny/ranked/seed42/iter2/rank/completions/1-of-1.parquet"]
+
+
+def test_a_policy_scores_its_candidates_as_often_and_as_its_recipe_says():
+    votes = {"votes": 3, "decoding": {"temperature": 0.7, "top_p": 0.9}}
+    ranking = ranking_of("self", self_ranking=votes)
+    asked = generation_settings("vllm", **ranking.asked(JOB))
+    assert (asked.decoding.temperature, asked.decoding.top_p, asked.max_tokens) == (0.7, 0.9, 256)
+    assert json.loads(ranking.question_settings(JOB))["judging"]["votes"] == 3
+    assert json.loads(ranking.judgment_settings(JOB))["judging"]["votes"] == 3
 
 
 def test_a_judge_behind_an_endpoint_scores_candidates_without_a_model():

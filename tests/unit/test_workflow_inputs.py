@@ -90,6 +90,7 @@ def test_the_preflight_looks_at_every_address_and_in_jobs_at_local_paths_and_end
     assert login["partitions"] == ["cpu", "gpu"]
     assert login["models"] == {"llama": {"path": "hf:org/llama@abc", "policies": 4}}
     assert HUB in login["addresses"]
+    assert login["related_judges"] == []
     node = json.loads(preflight.node("gpu")(None, {"gres": "gpu:2"}))
     assert (node["gpus"], node["results"]) == (2, "results/small")
     assert node["lock"] == "/repository/envs/gpu.lock"

@@ -8,8 +8,13 @@ import pytest
 from drift import layout
 from drift.config import load
 from drift.settings.training import PolicyTraining, TrainingRun
-from drift.workflow.iterations import Iterations, method_and_iteration
+from drift.workflow.iterations import Iterations
 
+DATA = {
+    "sources": {"chats": {"kind": "logs", "path": "logs.jsonl"}},
+    "labelers": {"lexical": {"kind": "lexical"}},
+    "labeler": "lexical",
+}
 RANKED = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "plain"]}
 
 
@@ -25,11 +30,7 @@ def iterations(**changed) -> Iterations:
             "spin": {"prompts": "sat", "chosen": "logged", "rejected": "plain", "start": "base", "replay": 1},
             "ranked": RANKED | {"rank": "self"},
         },
-        "data": {
-            "sources": {"chats": {"kind": "logs", "path": "logs.jsonl"}},
-            "labelers": {"lexical": {"kind": "lexical"}},
-            "labeler": "lexical",
-        },
+        "data": DATA,
         "sampling": {"n": 2, "shards": 2},
         "evaluation": {
             "benchmarks": {"heldout": {"kind": "heldout"}},
@@ -46,21 +47,56 @@ def job(trained: str) -> SimpleNamespace:
 
 
 def test_policies_come_in_the_order_of_their_making():
+    trained = [f"{method}/seed42/iter{k}" for method in ("drift", "spin") for k in (1, 2)]
     made = iterations(iterations=2, methods=["drift", "spin"]).policies("tiny")
-    assert made == [f"tiny/{name}" for name in ("base", "warmup", "drift/iter1", "drift/iter2", "spin/iter1", "spin/iter2")]
-    numbers = [method_and_iteration(policy) for policy in made]
-    assert numbers == [("base", -1), ("warmup", 0), ("drift", 1), ("drift", 2), ("spin", 1), ("spin", 2)]
-    assert method_and_iteration("drift/iter12") == ("drift", 12), "without the model's name"
+    assert made == [f"tiny/{name}" for name in ("base", "warmup", *trained)]
+    repeated = iterations(iterations=1, methods=["drift", "spin"], seeds=[3, 1]).policies("tiny")
+    seeds = [f"tiny/{method}/seed{seed}/iter1" for method in ("drift", "spin") for seed in (1, 3)]
+    assert repeated == ["tiny/base", "tiny/warmup", *seeds], "one base model and one warm-up for all seeds"
+
+
+@pytest.mark.parametrize(
+    ("folder", "policy"),
+    [("base", ("base", -1, 0)), ("warmup", ("warmup", 0, 0)), ("drift/seed7/iter12", ("drift", 12, 7))],
+)
+def test_the_folder_of_a_policy_says_which_it_is(folder, policy):
+    name = layout.PolicyName.parse(folder)
+    assert (name.method, name.iteration, name.seed) == policy
+    assert str(name) == folder
+
+
+@pytest.mark.parametrize("folder", ["drift/iter1", "drift/seed0/iter1", "drift/seed1/iter0", "m/drift/seed1/iter1", "eval"])
+def test_a_folder_that_is_no_policys_is_refused(folder):
+    with pytest.raises(ValueError, match=f"{folder} is neither base, warmup nor METHOD/seedS/iterK"):
+        layout.PolicyName.parse(folder)
+
+
+def test_a_seed_samples_and_trains_its_own_policies_and_the_warm_up_has_that_of_the_data():
+    run = iterations(seeds=[1, 7], data=DATA | {"seed": 9})
+
+    def seed(settings, trained: str) -> int:
+        return json.loads(settings(job(trained)))["seed"]
+
+    for settings in (run.requests_settings, run.train_settings):
+        assert [seed(settings, f"drift/seed{s}/iter2") for s in (1, 7)] == [1, 7]
+    assert seed(run.train_settings, "warmup") == 9, "whatever seeds there are"
+    assert {seed(run.diagnostics_settings, f"drift/seed{s}/iter2") for s in (1, 7)} == {9}, "the same pairs for all"
+
+
+def test_the_seeds_of_completions_do_not_depend_on_the_folder_of_a_seed():
+    asked = json.loads(iterations(seeds=[42]).requests_settings(job("drift/seed42/iter1")))
+    assert (asked["seed"], asked["unit"]) == (42, "drift/iter1")
 
 
 @pytest.mark.parametrize(
     ("trained", "previous", "initial"),
     [
         ("warmup", "base", "base"),
-        ("drift/iter1", "warmup", "warmup"),
-        ("drift/iter3", "drift/iter2", "warmup"),
-        ("spin/iter1", "base", "base"),
-        ("spin/iter3", "spin/iter2", "base"),
+        ("drift/seed42/iter1", "warmup", "warmup"),
+        ("drift/seed42/iter3", "drift/seed42/iter2", "warmup"),
+        ("spin/seed42/iter1", "base", "base"),
+        ("spin/seed42/iter3", "spin/seed42/iter2", "base"),
+        ("drift/seed7/iter2", "drift/seed7/iter1", "warmup"),
     ],
 )
 def test_an_iteration_starts_from_the_one_before_and_a_method_where_its_recipe_says(trained, previous, initial):
@@ -75,60 +111,67 @@ def test_what_is_sampled_follows_from_the_recipe():
     run = iterations()
     assert run.samples("warmup") == {}
     assert run.sampled(job("warmup")) == {"requests": [], "completions": []}
-    assert run.samples("drift/iter1") == {"guided": 2}
-    assert run.samples("ranked/iter1") == {"guided": 1, "plain": 2}, "the candidates, whatever sampling.n is"
-    folder = "results/test/tiny/spin/iter2"
-    assert run.sampled(job("spin/iter2")) == {
+    assert run.samples("drift/seed42/iter1") == {"guided": 2}
+    assert run.samples("ranked/seed42/iter1") == {"guided": 1, "plain": 2}, "the candidates, whatever sampling.n is"
+    folder = "results/test/tiny/spin/seed42/iter2"
+    assert run.sampled(job("spin/seed42/iter2")) == {
         "requests": f"{folder}/requests.parquet",
         "completions": [f"{folder}/completions/1-of-2.parquet", f"{folder}/completions/2-of-2.parquet"],
     }
 
 
 def test_candidates_are_ranked_by_the_ranker_of_the_recipe_and_others_not_at_all():
-    folder = "results/test/tiny/ranked/iter1/rank"
+    folder = "results/test/tiny/ranked/seed42/iter1/rank"
     run = iterations()
-    assert run.ranks(job("drift/iter1")) == []
-    assert run.ranks(job("ranked/iter1")) == f"{folder}/scores.parquet"
+    assert run.ranks(job("drift/seed42/iter1")) == []
+    assert run.ranks(job("ranked/seed42/iter1")) == f"{folder}/scores.parquet"
     rankers = {"rankers": {"rewards": {"kind": "classifier", "path": "model"}}}
     by_rewards = iterations(methods=["ranked"], recipes={"ranked": RANKED | {"rank": "rewards"}}, **rankers)
-    assert by_rewards.ranks(job("ranked/iter1")) == f"{folder}/rewards.parquet"
+    assert by_rewards.ranks(job("ranked/seed42/iter1")) == f"{folder}/rewards.parquet"
 
 
 def test_pairs_of_earlier_iterations_are_replayed_the_nearest_first():
     recipe = {"prompts": "sat", "chosen": "logged", "rejected": "plain", "replay": 2}
     run = iterations(methods=["spin"], recipes={"spin": recipe}, iterations=4)
-    for trained, earlier in {"warmup": [], "spin/iter1": [], "spin/iter2": [1], "spin/iter4": [3, 2]}.items():
-        assert run.replay(job(trained)) == [f"results/test/tiny/spin/iter{k}/pairs.parquet" for k in earlier]
+    for trained, earlier in {
+        "warmup": [],
+        "spin/seed42/iter1": [],
+        "spin/seed42/iter2": [1],
+        "spin/seed42/iter4": [3, 2],
+    }.items():
+        assert run.replay(job(trained)) == [f"results/test/tiny/spin/seed42/iter{k}/pairs.parquet" for k in earlier]
 
 
 def test_the_gates_see_the_prompts_of_the_pairs_and_every_test_split():
     run = iterations()
     assert run.prompts(job("warmup")) == "results/test/tiny/prompts/corrections.parquet"
     tables = [f"results/test/tiny/prompts/{table}.parquet" for table in ("corrections", "dsat")]
-    assert run.gate_prompts(job("drift/iter1")) == tables
-    assert run.gate_prompts(job("spin/iter1")) == [*tables, "results/test/tiny/prompts/sat.parquet"]
+    assert run.gate_prompts(job("drift/seed42/iter1")) == tables
+    assert run.gate_prompts(job("spin/seed42/iter1")) == [*tables, "results/test/tiny/prompts/sat.parquet"]
 
 
 def test_the_fingerprints_list_the_sides_that_are_used():
     run = iterations()
-    assert [path.stem for path in run.sampled_sides(job("drift/iter1"))] == ["guided"]
-    assert [path.stem for path in run.paired_sides(job("drift/iter1"))] == ["guided", "logged"]
-    assert all(path.is_file() for path in run.paired_sides(job("ranked/iter1")))
+    assert [path.stem for path in run.sampled_sides(job("drift/seed42/iter1"))] == ["guided"]
+    assert [path.stem for path in run.paired_sides(job("drift/seed42/iter1"))] == ["guided", "logged"]
+    assert all(path.is_file() for path in run.paired_sides(job("ranked/seed42/iter1")))
 
 
 def test_the_settings_of_a_training_are_what_shapes_the_policy_and_nothing_else():
     run = iterations(training={"lora": {"rank": 4}, "warmup_epochs": 5})
     settings = json.loads(run.train_settings(job("warmup")))
     assert (settings["epochs"], settings["name"]) == (5, "tiny/warmup")
-    assert json.loads(run.train_settings(job("drift/iter1")))["epochs"] == 1
+    assert json.loads(run.train_settings(job("drift/seed42/iter1")))["epochs"] == 1
     assert settings["training"].keys() == PolicyTraining.model_fields.keys()
     assert not settings["training"].keys() & (TrainingRun.model_fields.keys() | {"reference", "diagnostics", "epochs"})
     assert settings["training"]["lora"]["rank"] == 4
 
 
 def test_a_training_gets_the_gpus_and_the_time_of_its_job():
-    run = json.loads(iterations(training={"launcher": "ddp"}).training_run(None, {"gpu": 4, "runtime": 60}))
+    run = json.loads(
+        iterations(training={"launcher": "ddp"}).training_run(job("drift/seed42/iter1"), {"gpu": 4, "runtime": 60})
+    )
     assert (run["processes"], run["deadline"]) == (4, 60.0)
-    assert json.loads(iterations().training_run(None, {}))["processes"] is None
+    assert json.loads(iterations().training_run(job("drift/seed42/iter1"), {}))["processes"] is None
     with pytest.raises(ValueError, match="global_batch 32 is not a multiple of device_batch 4 x 3 devices"):
-        iterations(training={"launcher": "ddp"}).training_run(None, {"gpu": 3})
+        iterations(training={"launcher": "ddp"}).training_run(job("drift/seed42/iter1"), {"gpu": 3})

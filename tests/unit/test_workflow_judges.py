@@ -88,7 +88,8 @@ def test_how_a_verdict_is_read_shapes_the_judgments_and_not_the_questions():
 
 def test_whoever_ranks_candidates_scores_each_by_itself():
     judges = judges_of({"heldout": HELDOUT}, {"a": {"path": "judge"}})
-    ranking = judges.ranking(judges.row(wildcards("", "a")))
+    ranking = judges.ranking(judges.row(wildcards("", "a")), seed=7)
+    assert json.loads(ranking.question_settings)["seed"] == 7, "that of the policy whose candidates they are"
     assert json.loads(ranking.judgment_settings)["judging"]["verdict"] == "score"
     assert ranking.template == TEMPLATES / "judge-score.txt"
     assert ranking.asked["schema"]["required"] == ["strengths", "weaknesses", "score"]

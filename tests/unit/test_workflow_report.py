@@ -11,7 +11,7 @@ from drift.workflow.report import ReportInputs, table_comments
 from tests.builders.run import CONFIG
 from tests.conftest import REPOSITORY
 
-POLICIES = ["qwen-0.5b/base", "qwen-0.5b/warmup", "qwen-0.5b/drift/iter1", "qwen-0.5b/spin/iter1"]
+POLICIES = ["qwen-0.5b/base", "qwen-0.5b/warmup", "qwen-0.5b/drift/seed42/iter1", "qwen-0.5b/spin/seed42/iter1"]
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def test_ledger_has_every_stage_every_pool_in_use_and_every_trained_policy(input
         "results/demo/qwen-0.5b/eval/heldout/prompts.ledger.parquet",
         "results/demo/qwen-0.5b/eval/late/prompts.ledger.parquet",
         "results/demo/qwen-0.5b/warmup/ledger.parquet",
-        "results/demo/qwen-0.5b/drift/iter1/ledger.parquet",
-        "results/demo/qwen-0.5b/spin/iter1/ledger.parquet",
+        "results/demo/qwen-0.5b/drift/seed42/iter1/ledger.parquet",
+        "results/demo/qwen-0.5b/spin/seed42/iter1/ledger.parquet",
     ]
 
 

@@ -4,18 +4,21 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 (config.schema.json) is generated from these classes: `make schema`.
 """
 
-from drift.config.base import ConfigError, Endpoint, Model, Section, kind_of
-from drift.config.data import Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config.base import Allusions, ConfigError, Endpoint, Model, Section, kind_of
+from drift.config.data import CorrectionAllusions, Data, Decontamination, Filters, Labeler, LabelFile, LabelNoise, Source
 from drift.config.evaluation import Benchmark, Evaluation, Judge
+from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe
 from drift.config.run import Config, Engine, load
 from drift.config.training import Decoding, Diagnostics, Lora, Prompting, Sampling, Training
 
 __all__ = [
     "SELF",
+    "Allusions",
     "Benchmark",
     "Config",
     "ConfigError",
+    "CorrectionAllusions",
     "Data",
     "Decoding",
     "Decontamination",
@@ -26,6 +29,7 @@ __all__ = [
     "Filters",
     "Judge",
     "LabelFile",
+    "LabelNoise",
     "Labeler",
     "Lora",
     "Model",
@@ -36,6 +40,7 @@ __all__ = [
     "Section",
     "Source",
     "Training",
+    "effective",
     "kind_of",
     "load",
 ]

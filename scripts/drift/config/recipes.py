@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from drift import plugins
 from drift.config.base import Section, kind_of
+from drift.config.evaluation import Verdict, votes_can_differ
+from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
 
 # What the rows of a pool have besides the prompt.
 POOLS = {
@@ -21,6 +23,29 @@ _COLUMNS = {
 
 # Who ranks candidates where no other model does: the policy that wrote them.
 SELF = "self"
+
+
+class SelfDecoding(Verdict):
+    """Decoding for a policy that scores candidates."""
+
+    max_tokens: int = Field(256, ge=1, description="longest verdict, tokens")
+
+
+class SelfRanking(Section):
+    """How a policy scores the candidates that it wrote."""
+
+    votes: int = Field(1, ge=1, description="how often each candidate is scored; the mean counts")
+    decoding: SelfDecoding = Field(SelfDecoding(), description="of the verdicts; greedy by default")
+
+    @model_validator(mode="after")
+    def _votes_can_differ(self) -> "SelfRanking":
+        votes_can_differ(self.votes, self.decoding)
+        return self
+
+
+def _alone(section: str) -> str:
+    """Description of a method's own keys of a section."""
+    return f"keys of {section} that this method has of its own, by the same names; not {', '.join(REFUSED[section])}"
 
 
 class Recipe(Section):
@@ -40,8 +65,13 @@ class Recipe(Section):
         None,
         description="who scores the candidates: a row of evaluation.judges or of rankers, or self, the policy that wrote them",
     )
+    self_ranking: SelfRanking | None = Field(
+        None, description="of rank: self, how the policy scores; several votes are averaged. null: one greedy vote"
+    )
     start: Literal["warmup", "base"] = Field("warmup", description="the policy that iteration 1 starts from")
     replay: int = Field(0, ge=0, description="earlier iterations whose pairs are trained on again; SPIN's authors keep one")
+    training: TrainingOverrides = Field(TrainingOverrides(), description=_alone("training"))
+    sampling: SamplingOverrides = Field(SamplingOverrides(), description=_alone("sampling"))
 
     @model_validator(mode="after")
     def _sides_have_what_they_need(self) -> "Recipe":
@@ -80,6 +110,16 @@ class Recipe(Section):
             raise ValueError("candidates: a ranking needs two or more, e.g. [plain, guided]")
         if self.rank is None:
             raise ValueError("rank: who scores the candidates? self, or a row of evaluation.judges or rankers")
+        return self
+
+    @model_validator(mode="after")
+    def _who_ranks_says_how(self) -> "Recipe":
+        if self.self_ranking is not None and self.rank != SELF:
+            raise ValueError(
+                "self_ranking belongs to rank: self; a judge has votes and decoding in its row of evaluation.judges"
+            )
+        if self.rank == SELF and self.self_ranking is None:
+            self.self_ranking = SelfRanking()
         return self
 
 

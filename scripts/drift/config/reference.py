@@ -8,6 +8,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 
+from drift.config.overrides import OVERRIDES
+
 _INTRODUCTION = """\
 # Configuration
 
@@ -69,7 +71,7 @@ def _alternatives(field: dict) -> list[dict]:
 def _inner(key: str, field: dict, definitions: dict) -> Iterator[tuple[str, dict]]:
     """The sections that a key leads to: itself, or the rows of a table."""
     for section in _sections_of(field, definitions):
-        if "properties" in section:
+        if "properties" in section and OVERRIDES not in section:
             yield key, section
     for part in _alternatives(field):
         rows = _rows(part)
@@ -98,7 +100,11 @@ def _one_type(part: dict, definitions: dict) -> str:
     if part.get("type") == "object":
         return f"table of {_type(_rows(part), definitions)}s" if _rows(part) else "table"
     name = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
-    limits = [f"{sign} {part[limit]:g}" for limit, sign in _LIMITS.items() if limit in part]
+    limits = [
+        f"{sign} {part[limit]:{',' if isinstance(part[limit], int) else 'g'}}"
+        for limit, sign in _LIMITS.items()
+        if limit in part
+    ]
     return " ".join([name.get(part.get("type"), part.get("type", "any")), ", ".join(limits)]).strip()
 
 
@@ -106,7 +112,9 @@ def _default(field: dict, required: bool, definitions: dict) -> str:
     if required:
         return "required"
     default = field.get("default")
-    if isinstance(default, dict) and any("properties" in section for section in _sections_of(field, definitions)):
+    if isinstance(default, dict) and any(
+        "properties" in section and OVERRIDES not in section for section in _sections_of(field, definitions)
+    ):
         return "see below"
     if isinstance(default, dict) and default and all(isinstance(row, dict) for row in default.values()):
         return "rows " + ", ".join(f"`{name}`" for name in default)

@@ -3,14 +3,15 @@
 import re
 from fnmatch import fnmatchcase
 from types import UnionType
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drift import layout
-from drift.config.base import ConfigError, Model, Name, Section, unknown
+from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
+from drift.config.overrides import REFUSED, effective
 from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
 
@@ -20,6 +21,11 @@ RENAMED_KEYS = {
     "data.test_seed_conversations": "test_correction_conversations",
     "data.filters.drop_pagers": "drop_continuations",
     "reward_models": "rankers",
+}
+# Keys that are several now, with what to write instead.
+DIVIDED_KEYS = {
+    "seed": "this key is two now: 'data.seed' (of the data, the split, the picks, the judging and the resampling) and 'seeds', "
+    "a list (of sampling and training); instead of seed: 42 write seeds: [42] and data: {seed: 42}",
 }
 RENAMED_VALUES = {
     "recipes.*.prompts": {"seed": "corrections"},
@@ -51,7 +57,13 @@ class Config(Section):
     """A run."""
 
     run: Name = Field(description="results go to results/RUN")
-    seed: int = Field(42, ge=0, description="every other seed is a hash of this one and of what it is for")
+    seeds: list[int] = Field(
+        [42],
+        min_length=1,
+        json_schema_extra={"items": {"type": "integer", "minimum": 1, "maximum": MAX_SEED}, "uniqueItems": True},
+        description="repeats of sampling and training, each over all iterations of every method; data, base model, warm-up and "
+        "what is asked of benchmarks are shared, so that one more seed reruns nothing of the others; their order means nothing",
+    )
     iterations: int = Field(2, ge=1, description="K: iterations of sampling and training")
     models: dict[Name, Model] = Field(min_length=1, description="the models to improve")
     methods: list[str] = Field(["drift"], min_length=1, description="rows of `recipes` to run")
@@ -64,6 +76,19 @@ class Config(Section):
     evaluation: Evaluation
     engine: Engine = Engine()
     environments: Environments = Environments()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_are_distinct(cls, seeds: Any) -> list[int]:
+        wanted = f"list whole numbers from 1 to {MAX_SEED:,}, each once, as in seeds: [42] or seeds: [1, 2, 3]"
+        if not isinstance(seeds, list) or not seeds:
+            raise ValueError(f"{seeds!r} is not a list of seeds; {wanted}")
+        for seed in seeds:
+            if type(seed) is not int or not 1 <= seed <= MAX_SEED:
+                raise ValueError(f"{seed!r} is not a seed; {wanted} (0 stands for policies that all seeds share)")
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise ValueError(f"{twice[0]} is listed twice, and would make the same policy twice; {wanted}")
+        return sorted(seeds)
 
     @model_validator(mode="after")
     def _methods_are_rows(self) -> "Config":
@@ -117,12 +142,28 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _sections_of_methods_hold(self) -> "Config":
+        values = self.model_dump()
+        for name, recipe in values["recipes"].items():
+            for key in (key for key in REFUSED if recipe[key]):
+                try:
+                    type(getattr(self, key)).model_validate(effective(values, key, recipe))
+                except ValidationError as error:
+                    faults = "; ".join(_fault(fault) for fault in error.errors())
+                    raise ValueError(f"recipes.{name}.{key}, with the run's {key}: {faults}") from None
+        return self
+
+    @model_validator(mode="after")
     def _replies_fit(self) -> "Config":
         replies = {"sampling": (self.sampling.max_tokens, "sampling", self.sampling.context)}
         for name, row in self.evaluation.benchmarks.items():
             key = f"evaluation.benchmarks.{name}"
             context = (key, row.context) if row.context else ("sampling", self.sampling.context)
             replies[f"{key}.decoding"] = (row.decoding.max_tokens, *context)
+        for name, recipe in self.recipes.items():
+            if recipe.self_ranking:
+                verdict = recipe.self_ranking.decoding.max_tokens
+                replies[f"recipes.{name}.self_ranking.decoding"] = (verdict, "sampling", self.sampling.context)
         for key, (tokens, section, context) in replies.items():
             if tokens >= context:
                 raise ValueError(f"{key}.max_tokens {tokens} leaves no room for a prompt in {section}.context {context}")
@@ -135,12 +176,21 @@ class Config(Section):
 
 def load(values: dict) -> dict:
     """`values` (as read from YAML) with every default filled in. Raises ConfigError that lists
-    every fault."""
+    every fault.
+
+    A method that sets keys of a section itself has all of that section's keys in its row: what is
+    in effect for it.
+    """
     try:
-        return Config.model_validate(values).model_dump(mode="json")
+        config = Config.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
         faults = [_fault(fault) for fault in error.errors()]
         raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults)) from None
+    for recipe in config["recipes"].values():
+        for key, refused in REFUSED.items():
+            if recipe[key]:
+                recipe[key] = {name: value for name, value in effective(config, key, recipe).items() if name not in refused}
+    return config
 
 
 def _fault(fault: dict) -> str:
@@ -163,6 +213,8 @@ def _unknown_key(key: str, parts: tuple) -> str:
     for old, new in RENAMED_KEYS.items():
         if fnmatchcase(key, old):
             return f"this key is called '{new}' now"
+    if key in DIVIDED_KEYS:
+        return DIVIDED_KEYS[key]
     return "unknown key: " + unknown(str(parts[-1]), section_of(*parts[:-1]).model_fields)
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from drift.config.base import Section
+from drift.config.base import Allusions, Section
 
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Optimizer = Literal["rmsprop", "adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
@@ -12,7 +12,6 @@ Precision = Literal["bf16", "fp32"]
 Launcher = Literal["single", "ddp", "zero3", "fsdp2"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 Style = Literal["chat", "paper"]
-Allusions = Literal["keep", "drop"]
 Reference = Literal["previous", "initial"]
 Cut = Literal["drop", "prefix"]
 
@@ -50,7 +49,9 @@ class Prompting(Section):
         description="the request to improve, shown after the feedback in a guided prompt",
     )
     allusions: Allusions = Field(
-        "keep", description="guided replies that open with words on the feedback ('I apologize', 'Here is a revised version')"
+        "keep",
+        description="guided replies that open with words on the feedback ('I apologize', 'Here is a revised version'), which "
+        "their training prompt does not show. drop: no pair; strip: a pair without these sentences",
     )
 
 

@@ -23,7 +23,7 @@ SHINGLE = 5  # words that count as one element when texts are compared as sets
 PERMUTATIONS, BANDS = 128, 16
 BATCH = 4096  # texts, or pairs of texts, that are worked on at once
 # A word is a run of letters and digits; scripts that do not part words give one a character.
-WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
+WORDS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\w--_--\p{Han}--\p{Hiragana}--\p{Katakana}--\p{Thai}]+"
 # The base of the polynomials that hash sequences: 2^64 over the golden ratio, odd.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -91,14 +91,10 @@ def signatures(texts: pl.Series) -> np.ndarray:
     of two rows estimates the Jaccard similarity of the texts' sets of shingles."""
     parts = [np.zeros((0, PERMUTATIONS), dtype=np.uint32)]
     for start in range(0, len(texts), BATCH):
-        parts.append(sign(*gram_hashes(Words(texts[start : start + BATCH]), SHINGLE)))
+        hashes, offsets = gram_hashes(Words(texts[start : start + BATCH]), SHINGLE)
+        matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
+        parts.append(np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS))
     return np.concatenate(parts)
-
-
-def sign(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """`signatures` of texts whose `gram_hashes` are known."""
-    matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets.astype(np.uint64), PERMUTATIONS, 0)
-    return np.array(matrix.to_rows(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
 
 
 def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
@@ -111,7 +107,7 @@ def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
         pairs = np.union1d(pairs, _pairs_with_first(bucket))
     earlier, later = np.divmod(pairs, max(len(signed), 1))
     # A shared bucket is a hint: only what is alike on all permutations is an edge of the graph.
-    alike = similarity(signed, earlier, signed, later) >= threshold
+    alike = similarity(signed, earlier, later) >= threshold
     earlier, later = earlier[alike], later[alike]
     # Connected components: both ends of an edge take the lower of their two labels, and every row
     # the label of its label, until nothing changes. A label is a row of the same component that is
@@ -129,26 +125,12 @@ def clusters(signed: np.ndarray, threshold: float) -> np.ndarray:
             return first
 
 
-def matches(signed: np.ndarray, others: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of `signed` and of `others` (few) that are near-duplicates, and how similar they are:
-    three arrays of one length."""
-    pairs = [pl.DataFrame(schema={"a": pl.UInt32, "b": pl.UInt32})]
-    for mine, theirs in zip(_buckets(signed), _buckets(others), strict=True):
-        left = pl.DataFrame({"bucket": mine}).with_row_index("a")
-        right = pl.DataFrame({"bucket": theirs}).with_row_index("b")
-        pairs.append(left.join(right, on="bucket").select("a", "b"))
-    a, b = (column.to_numpy() for column in pl.concat(pairs).unique().sort("a", "b"))
-    similar = similarity(signed, a, others, b)
-    kept = similar >= threshold
-    return a[kept], b[kept], similar[kept]
-
-
-def similarity(signed: np.ndarray, rows: np.ndarray, others: np.ndarray, other_rows: np.ndarray) -> np.ndarray:
-    """The estimated Jaccard similarity of each pair: `rows` of `signed` with `other_rows` of
-    `others`, as many."""
+def similarity(signed: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The estimated Jaccard similarity of each pair of rows of `signed`: `rows` and `others`, as
+    many."""
     parts = [np.zeros(0)]
     for start in range(0, len(rows), BATCH):
-        mine, theirs = signed[rows[start : start + BATCH]], others[other_rows[start : start + BATCH]]
+        mine, theirs = signed[rows[start : start + BATCH]], signed[others[start : start + BATCH]]
         parts.append((mine == theirs).mean(axis=1))
     return np.concatenate(parts)
 

@@ -8,6 +8,7 @@ with (its JUDGING). Rules and tools import this module, so it imports no library
 from typing import Any
 
 from drift import plugins, verdicts
+from drift.config import SELF, Judge
 from drift.settings.judging import Protocol
 
 # The verdict that ranks candidates: each by itself.
@@ -38,6 +39,19 @@ def protocol_of(config: dict, benchmark: str, judge: str) -> Protocol:
         letters=published.letters,
         votes=judge_row["votes"],
     )
+
+
+def ranking_judge(config: dict, recipe: dict) -> dict[str, Any]:
+    """Who scores the candidates of a `recipe` that a judge ranks, or the policy itself, as a row of
+    evaluation.judges.
+
+    A policy that gives no score makes no pair, so that no share of verdicts is required of it.
+    """
+    if recipe["rank"] != SELF:
+        return config["evaluation"]["judges"][recipe["rank"]]
+    # Not validated: a judge has a path or an endpoint, which the policy itself has not.
+    asked = {"context": config["sampling"]["context"], "min_verdicts": 0.0}
+    return Judge.model_construct(**asked).model_dump(mode="json") | recipe["self_ranking"]
 
 
 def ranking_protocol(votes: int) -> Protocol:

@@ -11,11 +11,13 @@ from drift.metrics import resampling
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy by its name in the results: iteration -1 is the base model, 0 the warm-up."""
+    """A policy by its name in the results: iteration -1 is the base model, 0 the warm-up; both have
+    seed 0, as all seeds share them."""
 
     model: str
     method: str
     iteration: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,18 @@ class Scored:
 def pairs(policies: list[Policy]) -> Iterator[tuple[str, Policy, Policy]]:
     """Every comparison within a model: of each policy with the base model, of an iteration with the
     one before (the warm-up for the first), of an iteration with the same one of the methods listed
-    later."""
-    named = {(policy.model, policy.method, policy.iteration): policy for policy in policies}
+    later. Iterations are those of one seed."""
+    named = {(policy.model, policy.method, policy.iteration, policy.seed): policy for policy in policies}
     for number, policy in enumerate(policies):
         if policy.iteration >= 0:
-            yield "base", policy, named[policy.model, "base", -1]
-        before = (policy.model, policy.method if policy.iteration > 1 else "warmup", policy.iteration - 1)
+            yield "base", policy, named[policy.model, "base", -1, 0]
+        last = (policy.method, policy.iteration - 1, policy.seed) if policy.iteration > 1 else ("warmup", 0, 0)
+        before = (policy.model, *last)
         if policy.iteration >= 1 and before in named:
             yield "previous", policy, named[before]
         for other in policies[number + 1 :]:
-            if policy.iteration >= 1 and (other.model, other.iteration) == (policy.model, policy.iteration):
+            same = (other.model, other.iteration, other.seed) == (policy.model, policy.iteration, policy.seed)
+            if policy.iteration >= 1 and same:
                 yield "method", policy, other
 
 
@@ -79,7 +83,7 @@ def contrasts(
         for against, policy, other in compared:
             if (policy, *measure) in scored and (other, *measure) in scored:
                 rows.append(
-                    {"model": policy.model, "method": policy.method, "iteration": policy.iteration}
+                    {"model": policy.model, "method": policy.method, "iteration": policy.iteration, "seed": policy.seed}
                     | {"other_method": other.method, "other_iteration": other.iteration, "against": against}
                     | dict(zip(("benchmark", "judge", "metric"), measure, strict=True))
                     | contrast(scored[policy, *measure], scored[other, *measure], resamples, seed)

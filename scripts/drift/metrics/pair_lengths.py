@@ -45,14 +45,13 @@ _COLUMNS = {
     for name, (kind, text, sql) in _OF_A_SIDE.items()
 }
 
-KEYS = ("model", "method", "iteration")
+KEYS = ("model", "method", "iteration", "seed")
 COLUMNS = {name: (kind, text) for name, (kind, text, _) in _COLUMNS.items()}
 QUERY = f"""
     SELECT {", ".join(KEYS)}, {", ".join(f"{sql} AS {name}" for name, (_, _, sql) in _COLUMNS.items())}
     FROM pairs
-    LEFT JOIN (SELECT model, method, pair_id FROM pairs WHERE iteration = 1) AS first USING (model, method, pair_id)
-    LEFT JOIN (SELECT model, method, iteration, count(*) AS lost FROM dropped GROUP BY ALL) AS others
-        USING (model, method, iteration)
+    LEFT JOIN (SELECT model, method, seed, pair_id FROM pairs WHERE iteration = 1) AS first USING (model, method, seed, pair_id)
+    LEFT JOIN (SELECT {", ".join(KEYS)}, count(*) AS lost FROM dropped GROUP BY ALL) AS others USING ({", ".join(KEYS)})
     GROUP BY {", ".join(KEYS)}
     ORDER BY ALL
 """

@@ -22,6 +22,7 @@ DODGE = 0.05  # iterations between two methods' points, so that their intervals 
 POINTS = {
     "method": pl.String,
     "iteration": pl.Int32,
+    "seed": pl.Int32,
     "value": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -49,18 +50,26 @@ def style(method: str, methods: list[str]) -> Style:
     return Style(f"var(--series-{position + 1})", list(SHAPES)[position])
 
 
+def with_repeats(points: pl.DataFrame) -> pl.DataFrame:
+    """`points` with the column `repeat`: whether a point is of one seed, where that over all seeds
+    (seed 0) is there as well."""
+    means = points.filter(seed=0).select("method", "iteration", mean=True)
+    marked = points.join(means, on=["method", "iteration"], how="left", maintain_order="left")
+    return marked.with_columns(repeat=(pl.col("seed") > 0) & pl.col("mean").fill_null(False)).drop("mean")
+
+
 def joined_to_start(points: pl.DataFrame, starts: dict[str, int]) -> pl.DataFrame:
-    """`points` and, as the first point of each method, that of the policy that it started from.
+    """`points` and, as the first point of each method and seed, that of the policy that it started
+    from.
 
     `starts`: the iteration of that policy by method, -1 base, 0 warm-up.
     """
-    extra = [
-        points.filter(pl.col("method").is_in(START) & (pl.col("iteration") == iteration)).with_columns(
-            method=pl.lit(method), low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64)
-        )
-        for method, iteration in starts.items()
-    ]
-    return pl.concat([points, *extra])
+    lines = points.select("method", "seed", "repeat").unique(maintain_order=True)
+    begins = pl.DataFrame(list(starts.items()), schema={name: POINTS[name] for name in ("method", "iteration")}, orient="row")
+    first = points.filter(pl.col("method").is_in(START)).select("iteration", "value")
+    joined = lines.join(begins, on="method", maintain_order="left").join(first, on="iteration", maintain_order="left")
+    joined = joined.with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
+    return pl.concat([points, joined.select(points.columns)])
 
 
 def placed(points: pl.DataFrame, methods: list[str]) -> pl.DataFrame:
@@ -74,8 +83,8 @@ def placed(points: pl.DataFrame, methods: list[str]) -> pl.DataFrame:
 
 
 def curve(points: pl.DataFrame, methods: list[str], number: str, rule: float | None = None) -> str:
-    """An SVG curve of `points` (columns as POINTS) over iterations: a line a method, whiskers from
-    low to high.
+    """An SVG curve of `points` (columns as POINTS, and `repeat`) over iterations: a line a method,
+    whiskers from low to high, and a thin line without whiskers for each repeat.
 
     `number` is the d3 format of the y axis; `rule` a value to compare with, drawn as a dashed line.
     """
@@ -88,13 +97,18 @@ def curve(points: pl.DataFrame, methods: list[str], number: str, rule: float | N
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=axis)
     colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[styles[name].colour for name in names]), legend=None)
     shape = alt.Shape("series:N", scale=alt.Scale(domain=names, range=[styles[name].shape for name in names]), legend=None)
-    base = alt.Chart(shown).encode(x=x, color=colour)
+    main, repeats = shown.remove("repeat"), shown.filter("repeat")
+    base = alt.Chart(main).encode(x=x, color=colour, detail="seed:N")
     own = (pl.col("series") == "start") | (pl.col("iteration") > 0)
     layers = [
         base.mark_line(strokeWidth=1.75).encode(y=y),
         base.mark_rule(strokeWidth=1.5, opacity=0.65).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
-        alt.Chart(shown.filter(own)).mark_point(filled=True, size=46, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
+        alt.Chart(main.filter(own)).mark_point(filled=True, size=46, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
     ]
+    if len(repeats):
+        thin = alt.Chart(repeats).encode(x=x, y=y, color=colour, detail="seed:N")
+        dots = alt.Chart(repeats.filter(own)).mark_point(filled=True, size=10, opacity=0.6).encode(x=x, y=y, color=colour)
+        layers = [thin.mark_line(strokeWidth=0.75, opacity=0.5), dots, *layers]
     if rule is not None:
         dashed = alt.Chart(pl.DataFrame({"value": [rule]})).mark_rule(strokeDash=[4, 4], color="var(--muted)")
         layers.insert(0, dashed.encode(y=y))

@@ -54,7 +54,7 @@ def comparison_tables(comparisons: list[dict], config: Config) -> list[Compariso
 
 def comparison(row: dict, metric: Metric) -> Comparison:
     """A comparison as it is shown."""
-    other = Policy(row["model"], row["other_method"], row["other_iteration"])
+    other = Policy(row["model"], row["other_method"], row["other_iteration"], row["seed"] if row["other_iteration"] > 0 else 0)
     policies = Policy.of(row), other, AGAINST[row["against"]], row["n"]
     if row["difference"] is None:
         return Comparison(*policies)

@@ -27,10 +27,10 @@ class PolicyCost:
 
 
 _POLICY_SUMS = (
-    "SELECT model, method, iteration, steps_done, steps_planned, changed_share, seconds FROM policies",
-    "SELECT model, method, iteration, count(*) AS pairs, "
+    "SELECT model, method, iteration, seed, steps_done, steps_planned, changed_share, seconds FROM policies",
+    "SELECT model, method, iteration, seed, count(*) AS pairs, "
     "sum(2 * len(prompt_token_ids) + chosen_tokens + rejected_tokens) AS trained FROM pairs GROUP BY ALL",
-    "SELECT model, method, iteration, sum(prompt_tokens) FILTER (benchmark IS NULL) AS read, "
+    "SELECT model, method, iteration, seed, sum(prompt_tokens) FILTER (benchmark IS NULL) AS read, "
     "sum(completion_tokens) FILTER (benchmark IS NULL) AS written, "
     "sum(prompt_tokens + completion_tokens) FILTER (benchmark IS NOT NULL) AS evaluated FROM completions GROUP BY ALL",
 )
@@ -42,7 +42,7 @@ def policy_costs(catalog: Catalog, config: Config) -> list[PolicyCost]:
     for sql in _POLICY_SUMS:
         for row in configured(catalog.query(sql), config):
             sums = by_policy.setdefault(Policy.of(row), {})
-            sums |= {name: value for name, value in row.items() if name not in ("model", "method", "iteration")}
+            sums |= {name: value for name, value in row.items() if name not in ("model", "method", "iteration", "seed")}
     ordered = sorted(by_policy, key=lambda policy: policy.position(config))
     return [PolicyCost(policy, **by_policy[policy]) for policy in ordered]
 

@@ -33,7 +33,7 @@ class ModelCharts:
 
 def curve_charts(scores: list[dict], catalog: Catalog, config: Config) -> list[ModelCharts]:
     """The curves of every model: of its scores, then of its training."""
-    margins = {metric.name: configured(margin_points(catalog, metric.name), config) for metric in TRAINING_CURVES}
+    margins = {metric.name: configured(margin_points(catalog, metric.name, config), config) for metric in TRAINING_CURVES}
     return [
         ModelCharts(
             model,
@@ -72,11 +72,15 @@ def training_charts(model: str, margins: dict[str, list[dict]], config: Config) 
     return [one for one in shown if one is not None]
 
 
-def margin_points(catalog: Catalog, column: str) -> list[dict]:
-    """Mean and middle half of a column of the margins, for every policy."""
+def margin_points(catalog: Catalog, column: str, config: Config) -> list[dict]:
+    """Mean and middle half of a column of the margins, for every policy, and with seed 0 over the
+    pairs of all seeds together."""
     return catalog.query(
-        f"SELECT model, method, iteration, avg({column}) AS value, quantile_cont({column}, 0.25) AS low, "
-        f"quantile_cont({column}, 0.75) AS high FROM margins GROUP BY ALL ORDER BY ALL"
+        f"SELECT DISTINCT model, method, iteration, coalesce(seed, 0) AS seed, avg({column}) AS value, "
+        f"quantile_cont({column}, 0.25) AS low, quantile_cont({column}, 0.75) AS high "
+        "FROM margins WHERE seed = 0 OR list_contains(?, seed) "
+        "GROUP BY GROUPING SETS ((model, method, iteration, seed), (model, method, iteration)) ORDER BY ALL",
+        config.seeds,
     )
 
 
@@ -88,6 +92,9 @@ def chart(rows: list[dict], metric: Metric, title: str, config: Config, *, joine
     points = pl.DataFrame([{name: row[name] for name in charts.POINTS} for row in rows], schema=charts.POINTS)
     if points["value"].drop_nulls().is_empty():
         return None
+    points = charts.with_repeats(points)
+    if len(config.seeds) == 1:
+        points = points.remove("repeat")
     if joined:
         drawn = set(points["method"])
         starts = {name: config.recipes[name].start for name in config.methods if name in drawn}

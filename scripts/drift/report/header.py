@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drift.config import Config, Section
+from drift.config.recipes import POOLS
+from drift.judging.families import kinships
 from drift.labelers.lexical import CHECKED
 from drift.metrics.display import percent
 from drift.report.gate_tables import GateSummary
+from drift.report.judge_behaviour import Behaviour
 from drift.report.judge_tables import judged_by
 from drift.report.reading import Catalog, configured
 
@@ -22,21 +25,46 @@ class Notice:
 
 
 def notices(config: Config, gates: GateSummary) -> list[Notice]:
-    """Judges that are not trusted, labels from a heuristic, label noise, and failed gates."""
+    """Judges that are not trusted or are related to what they judge, labels from a heuristic, label
+    noise, and failed gates."""
     shown = []
     for judge in judges(config):
         if not config.evaluation.judges[judge].trusted:
-            text = "The verdicts of this judge mean nothing by themselves: they show that the machinery works."
+            text = (
+                "By the configuration (trusted: false) the verdicts of this judge mean nothing by themselves: they show that the "
+                "machinery works."
+            )
             shown.append(Notice(f"Judge {judge}", text, "warning"))
+    shown += [
+        Notice("A judge of the same family", f"{one.text}.", "warning") for one in kinships(config.model_dump(mode="json"))
+    ]
     if config.data.labelers[config.data.labeler].kind == "lexical":
         text = f"Labels come from a lexical heuristic: fixed rules on the user's next message, not from people or a model. {CHECKED}"
         shown.append(Notice("Labels", text, "note"))
-    if noise := config.data.label_noise:
-        text = f"{percent(noise)} of the DSAT and SAT labels were flipped on purpose (data.label_noise)."
+    noise = config.data.label_noise
+    if shares := {pool: share for pool in POOLS if (share := getattr(noise, pool))}:
+        rows = ", ".join(f"{percent(share)} of {pool}" for pool, share in shares.items())
+        replies = "replies that were labelled NEUTRAL" if noise.drawn_from == "neutral" else "replies with the opposite label"
+        text = f"Training rows that are false on purpose, made of {replies} (data.label_noise): {rows}. Held-out rows are not."
         shown.append(Notice("Label noise", text, "warning"))
     if gates.failed:
         text = f"{len(gates.failed)} of {gates.total} correctness gates failed; do not trust the policies below."
         shown.append(Notice("Gates", text, "failure"))
+    return shown
+
+
+def behaviour_notices(judged: list[Behaviour], config: Config) -> list[Notice]:
+    """What the judges' behaviour leaves of their verdicts, whatever the configuration says of
+    them."""
+    shown = []
+    for one in judged:
+        title = f"Judge {one.judge} on {one.benchmark}"
+        if one.nothing:
+            trusted = " (trusted: true in the configuration)" if config.evaluation.judges[one.judge].trusted else ""
+            text = f"Its verdicts mean nothing here{trusted}: {'; '.join([*one.nothing, *one.caution])}."
+            shown.append(Notice(title, text, "failure"))
+        elif one.caution:
+            shown.append(Notice(title, f"Read its verdicts with caution: {'; '.join(one.caution)}.", "warning"))
     return shown
 
 
@@ -75,8 +103,23 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
         ("Judges", judges(config)),
         ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "cut", "context")),
         ("Training", values(config.training, "beta", "learning_rate", "epochs", "global_batch", "max_length")),
-        ("Seed", [str(config.seed)]),
+        *own_values(config),
+        ("Seeds", [*map(str, config.seeds), f"of the data {config.data.seed}"]),
     ]
+
+
+def own_values(config: Config) -> list[tuple[str, list[str]]]:
+    """What methods have of their own in training and sampling: a name and its values, a method
+    each."""
+    found = []
+    for method in config.methods:
+        recipe, own = config.recipes[method], []
+        for overrides, section in ((recipe.sampling, config.sampling), (recipe.training, config.training)):
+            keys = [key for key in type(overrides).model_fields if key in overrides.model_fields_set]
+            own += [key for key in values(overrides, *keys) if key not in values(section, *keys)]
+        if own:
+            found.append((f"Of {method} alone", own))
+    return found
 
 
 def judges(config: Config) -> list[str]:
@@ -92,7 +135,7 @@ def values(section: Section, *keys: str) -> list[str]:
 def versions(catalog: Catalog, config: Config) -> list[tuple[str, str]]:
     """Library versions of all trained policies; several where these differ."""
     by_library: dict[str, set[str]] = {}
-    for policy in configured(catalog.query("SELECT model, method, iteration, versions FROM policies"), config):
+    for policy in configured(catalog.query("SELECT model, method, iteration, seed, versions FROM policies"), config):
         for library, version in json.loads(policy["versions"] or "{}").items():
             by_library.setdefault(library, set()).add(str(version))
     return [(library, ", ".join(sorted(used))) for library, used in sorted(by_library.items())]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from drift.config import Config
 from drift.judging.protocols import judged, protocol_of, words
 from drift.metrics.display import Metric, hundredths, percent, whole
+from drift.report.judge_behaviour import Behaviour
 from drift.report.metric_labels import interval
 
 AGREEMENT = (
@@ -39,6 +40,7 @@ class JudgeRow:
     how: str
     measures: list[Measure | None]
     validated: bool  # whether it was compared with published verdicts
+    reading: str | None  # what to think of its verdicts here; None where it gave none
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ def judged_by(config: Config) -> list[tuple[str, str]]:
     return judged(config.model_dump(mode="json"))
 
 
-def judge_table(validation: list[dict], config: Config) -> JudgeTable:
-    """A row a benchmark and judge, from the rows of a Validation table."""
+def judge_table(validation: list[dict], behaved: list[Behaviour], config: Config) -> JudgeTable:
+    """A row a benchmark and judge, from the rows of a Validation table and from how each
+    behaved."""
+    readings = {(one.judge, one.benchmark): one.reading for one in behaved}
     measured = {(row["judge"], row["benchmark"], row["metric"]): row for row in validation}
     values = config.model_dump(mode="json")
     rows = []
@@ -70,6 +74,7 @@ def judge_table(validation: list[dict], config: Config) -> JudgeTable:
                 how=words(protocol_of(values, benchmark, name)) + (", own template" if judge.template else ""),
                 measures=[measure(row, metric) for row, metric in zip(its_rows, AGREEMENT, strict=True)],
                 validated=any(its_rows),
+                reading=readings.get((name, benchmark)),
             )
         )
     return JudgeTable(AGREEMENT, rows)

@@ -14,6 +14,7 @@ from drift.report.cost_tables import cost_table, policy_costs, read_timings
 from drift.report.curves import curve_charts, legend
 from drift.report.data_tables import agreement_table, contamination
 from drift.report.gate_tables import gate_summary
+from drift.report.judge_behaviour import behaviours
 from drift.report.judge_tables import judge_table
 from drift.report.ledger_tables import ledger_lineages
 from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
@@ -31,7 +32,7 @@ FILTERS = (
 
 # Who answered as a judge, for every policy.
 _JUDGE_MODELS = """
-    SELECT DISTINCT benchmark, judge, method, iteration, policy_hash
+    SELECT DISTINCT benchmark, judge, method, iteration, seed, policy_hash
     FROM completions
     WHERE judge IS NOT NULL AND method IS NOT NULL AND error IS NULL
     ORDER BY ALL
@@ -46,16 +47,23 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         for sql in ("SELECT * FROM scores", "SELECT * FROM comparisons")
     )
     gates = gate_summary(catalog, config)
+    validation = catalog.query("SELECT * FROM validation")
+    judged = behaviours(scores, validation, config)
     return {
         "run": config.run,
         "several_models": len(config.models) > 1,
+        "several_seeds": len(config.seeds) > 1,
         "catalog": catalog.path,
         "styles": {method: charts.style(method, config.methods) for method in (*START, *config.methods)},
-        "notices": header.notices(config, gates) + header.judge_notices(scores, refused),
+        "notices": [
+            *header.notices(config, gates),
+            *header.behaviour_notices(judged, config),
+            *header.judge_notices(scores, refused),
+        ],
         "facts": header.facts(config),
         "versions": header.versions(catalog, config),
         "scores": score_tables(scores, config),
-        "judges": judge_table(catalog.query("SELECT * FROM validation"), config),
+        "judges": judge_table(validation, judged, config),
         "comparisons": comparison_tables(comparisons, config),
         "charts": curve_charts(scores, catalog, config),
         "legend": legend(config),

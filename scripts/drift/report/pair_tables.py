@@ -61,13 +61,11 @@ def pair_lengths(catalog: Catalog, config: Config) -> list[PairLengths]:
     ]
 
 
-# The last iteration's pairs of every method, in an order that their ids alone decide.
+# The last iteration's pairs of every method and one seed, in an order that their ids alone decide.
 _LAST_PAIRS = f"""
     SELECT *, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
-    FROM pairs
-    WHERE
-        iteration > 0
-        AND (model, method, iteration) IN (SELECT (model, method, max(iteration)) FROM pairs GROUP BY model, method)
+    FROM (FROM pairs WHERE iteration > 0 AND seed = ?) AS made
+    WHERE iteration = (SELECT max(iteration) FROM pairs WHERE (model, method, seed) = (made.model, made.method, made.seed))
     QUALIFY position <= {SAMPLED_PAIRS}
     ORDER BY position
 """
@@ -102,8 +100,9 @@ class SampledPair:
 
 
 def sampled_pairs(catalog: Catalog, config: Config) -> list[SampledPair]:
-    """A dozen pairs of the methods' last iterations, evenly spread, the same ones every time."""
-    rows = configured(catalog.query(_LAST_PAIRS), config)
+    """A dozen pairs of the methods' last iterations with the first seed, evenly spread, the same
+    ones every time."""
+    rows = configured(catalog.query(_LAST_PAIRS, config.seeds[0]), config)
     groups = len({(row["model"], row["method"]) for row in rows})
     each = math.ceil(SAMPLED_PAIRS / groups) if groups else 0
     picked = [row for row in rows if row["position"] <= each][:SAMPLED_PAIRS]
@@ -138,14 +137,17 @@ class DroppedTable:
 
     policies: list[Policy]
     kept: list[int]
+    alluding: list[int]  # of the pairs, those whose chosen reply opens with words on feedback
     reasons: list[tuple[str, list[int]]]  # the commonest first
 
 
 def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
     """The pairs and the dropped prompts of every configured policy."""
-    made = configured(catalog.query("SELECT model, method, iteration, count(*) AS n FROM pairs GROUP BY ALL"), config)
-    lost = configured(catalog.query("SELECT model, method, iteration, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
-    kept = Counter({Policy.of(row): row["n"] for row in made})
+    policy = "model, method, iteration, seed"
+    pairs = f"SELECT {policy}, count(*) AS n, count(*) FILTER (alludes) AS alluding FROM pairs GROUP BY ALL"
+    made = configured(catalog.query(pairs), config)
+    lost = configured(catalog.query(f"SELECT {policy}, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
+    kept, alluding = (Counter({Policy.of(row): row[count] for row in made}) for count in ("n", "alluding"))
     reasons: dict[str, Counter[Policy]] = {}
     for row in lost:
         reasons.setdefault(row["reason"], Counter())[Policy.of(row)] = row["n"]
@@ -154,5 +156,6 @@ def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
     return DroppedTable(
         policies,
         [kept[policy] for policy in policies],
+        [alluding[policy] for policy in policies],
         [(reason, [counts[policy] for policy in policies]) for reason, counts in ordered],
     )

@@ -48,29 +48,31 @@ def read_config(path: str | Path) -> Config:
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy as every view names it: iteration -1 is the base model, 0 the warm-up."""
+    """A policy as every view names it: iteration -1 is the base model, 0 the warm-up; both have
+    seed 0, as all seeds share them."""
 
     model: str
     method: str
     iteration: int
+    seed: int
 
     @classmethod
     def of(cls, row: dict) -> Self:
         """The policy that a row of a view is about."""
-        return cls(row["model"], row["method"], row["iteration"])
+        return cls(row["model"], row["method"], row["iteration"], row["seed"])
 
-    def position(self, config: Config) -> tuple[int, int, int]:
-        """Its sort key in every table: by model, base and warm-up first, then by method and
+    def position(self, config: Config) -> tuple[int, int, int, int]:
+        """Its sort key in every table: by model, base and warm-up first, then by method, seed and
         iteration."""
         methods = [*START, *config.methods]
-        return list(config.models).index(self.model), methods.index(self.method), self.iteration
+        return list(config.models).index(self.model), methods.index(self.method), self.seed, self.iteration
 
 
 def configured(rows: Iterable[dict], config: Config) -> list[dict]:
-    """Those of `rows` whose model and method are in the configuration, in its order.
+    """Those of `rows` whose model, method and seed are in the configuration, in its order.
 
-    A folder may also hold the methods of earlier runs.
+    A folder may also hold the methods and seeds of earlier runs.
     """
-    methods = {*START, *config.methods}
-    kept = [row for row in rows if row["model"] in config.models and row["method"] in methods]
+    methods, seeds = {*START, *config.methods}, {0, *config.seeds}
+    kept = [row for row in rows if row["model"] in config.models and row["method"] in methods and row["seed"] in seeds]
     return sorted(kept, key=lambda row: Policy.of(row).position(config))

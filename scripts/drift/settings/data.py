@@ -2,7 +2,17 @@
 
 from pydantic import Field
 
-from drift.config import Config, Data, Decontamination, Filters, Labeler, LabelFile, Source
+from drift.config import (
+    Allusions,
+    CorrectionAllusions,
+    Data,
+    Decontamination,
+    Filters,
+    Labeler,
+    LabelFile,
+    LabelNoise,
+    Source,
+)
 from drift.settings.base import Settings, like
 
 
@@ -27,7 +37,7 @@ class LabelRequestsSettings(Settings):
     max_tokens: int = Field(description="tokens of the context that are left for the answer")
     max_replies: int | None = like(Labeler, "max_replies")
     languages: list[str] | None = like(Filters, "languages")
-    seed: int = like(Config, "seed")
+    seed: int = like(Data, "seed")
 
 
 class LabelerSettings(Settings):
@@ -53,7 +63,7 @@ class AgreementSettings(Settings):
 
     labelers: list[str] = Field(description="names of the labelers, in the order of the comparison")
     files: dict[str, LabelFileSettings] = like(Data, "label_files")
-    seed: int = like(Config, "seed")
+    seed: int = like(Data, "seed")
 
 
 class FilterSettings(Settings):
@@ -78,14 +88,31 @@ class ContaminationSettings(Settings):
     """Of contamination.py: when a training row holds a benchmark's prompt."""
 
     ngram: int | None = like(Decontamination, "ngram")
-    similarity: float | None = like(Decontamination, "similarity")
+    coverage: float | None = like(Decontamination, "coverage")
+
+
+class LabelNoiseSettings(Settings):
+    """How many training rows of each pool are false on purpose, and what they are made of."""
+
+    dsat: float = like(LabelNoise, "dsat")
+    sat: float = like(LabelNoise, "sat")
+    corrections: float = like(LabelNoise, "corrections")
+    drawn_from: str = like(LabelNoise, "drawn_from")
+
+
+class AllusionsSettings(Settings):
+    """What becomes of corrections that open with words on the feedback, side by side."""
+
+    train: Allusions = like(CorrectionAllusions, "train")
+    test: Allusions = like(CorrectionAllusions, "test")
 
 
 class PoolsSettings(Settings):
     """Of pools.py: which replies become rows of a pool, and which of those are kept for testing."""
 
     labeler: str = like(Data, "labeler")
-    label_noise: float = like(Data, "label_noise")
+    label_noise: LabelNoiseSettings = Field(description="false rows among the training rows")
+    allusions: AllusionsSettings = Field(description="corrections that open with words on the feedback")
     filters: FilterSettings = Field(description="what a reply must be to become a row of a pool")
     decontamination: ContaminationSettings = Field(description="when a conversation holds a benchmark's prompt")
     pick: str = like(Data, "pick")
@@ -94,4 +121,4 @@ class PoolsSettings(Settings):
     max_dsat: int | None = like(Data, "max_dsat")
     max_sat: int | None = like(Data, "max_sat")
     max_corrections: int | None = like(Data, "max_corrections")
-    seed: int = like(Config, "seed")
+    seed: int = like(Data, "seed")

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from drift.config import Benchmark, Evaluation, Training
+from drift.config import Benchmark, Evaluation
 from drift.settings.base import Settings, like
 
 
@@ -27,6 +27,6 @@ class ScoresSettings(Settings):
     """Of scores.py: which scores there are, and the uncertainty of each."""
 
     benchmarks: dict[str, JudgedBenchmark] = Field(description="benchmarks by name, in the order of the table")
-    beta: float = like(Training, "beta")
+    beta: float = Field(description="training.beta of the run: margins of all methods are on one scale")
     bootstrap: int = like(Evaluation, "bootstrap")
     seed: int = Field(description="of all resampling and of the order of votes")

@@ -21,6 +21,7 @@ class LoginSettings(Settings):
     partitions: list[str] = Field(description="Slurm partitions that the profile asks for; empty: it does not use Slurm")
     addresses: list[str] = Field(description="of every model and file that the configuration names")
     models: dict[str, PlannedModel] = Field(description="the models to improve, by name")
+    related_judges: list[str] = Field(description="a sentence for each judge that is of the family of a model that it judges")
 
 
 class AskedEndpoint(Settings):

@@ -19,7 +19,9 @@ class RegisterSettings(Settings):
 class RequestsSettings(Settings):
     """Of policy_requests.py: what a policy is asked about each prompt."""
 
-    seed: int = Field(description="of the run; every request's seed is a hash of it and of what the request is")
+    seed: int = Field(
+        description="of the policy, or of the data for a benchmark; a request's own is a hash of it and of what the request is"
+    )
     unit: str = Field(description="what the requests are for (METHOD/iterK, eval/BENCHMARK); part of every seed")
     split: Literal["train", "test"] = Field(description="whose prompts are asked about")
     samples: dict[str, Annotated[int, Field(ge=1)]] = Field(

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from drift.config import Allusions
 from drift.config.training import (
-    Allusions,
     Cut,
     Diagnostics,
     Launcher,
@@ -21,7 +21,7 @@ from drift.config.training import (
 )
 from drift.settings.base import Settings, like
 
-LINEAGE = "which policy or benchmark the ledger's steps belong to, e.g. MODEL/drift/iter1"
+LINEAGE = "which policy or benchmark the ledger's steps belong to, e.g. MODEL/drift/seed42/iter1"
 
 
 class PromptsSettings(Settings):
@@ -101,7 +101,7 @@ class PolicyTraining(ScoringSettings):
 class TrainSettings(Settings):
     """Of train.py: what shapes the policy."""
 
-    name: str = Field(description="of the policy, MODEL/warmup or MODEL/METHOD/iterK")
+    name: str = Field(description="of the policy, MODEL/warmup or MODEL/METHOD/seedS/iterK")
     seed: int = Field(description="of the order of the pairs and of the adapters")
     epochs: int = Field(description="passes over the pairs")
     instruction: str = like(Prompting, "instruction")

@@ -28,7 +28,7 @@ ROLES = {
 }
 
 # What is kept of messages when neighbours become one.
-_KEPT = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comment")
+_KEPT = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comment", "starts_over")
 _NO_TEXTS = pl.lit([], pl.List(pl.String))
 
 
@@ -71,6 +71,7 @@ def exchanges(conversations: pl.DataFrame, mask: bool = False) -> tuple[pl.DataF
         "model",
         timestamp=pl.coalesce("reply_timestamp", "timestamp", "conversation_timestamp"),
         system=pl.when(pl.col("turn") == 0).then("system"),
+        starts_over=pl.col("starts_over").fill_null(False),
         user="content",
         response="reply_content",
         feedback=pl.coalesce("reply_comment", "next_content"),
@@ -155,7 +156,7 @@ def _merged(messages: pl.DataFrame) -> pl.DataFrame:
             pl.col("role").drop_nulls().first(),
             pl.col("content", "comment").drop_nulls().str.join("\n\n"),
             pl.col("timestamp", "label").drop_nulls().last(),
-            pl.col("toxic", "redacted").max(),
+            pl.col("toxic", "redacted", "starts_over").max(),
             pl.col("evidence", "flags").drop_nulls().explode(empty_as_null=False),
             texts=pl.col("content").count(),
             blanks=pl.col("blank").sum(),

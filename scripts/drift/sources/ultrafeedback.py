@@ -5,11 +5,12 @@ known; this is ours:
 
     user       the prompt
     assistant  the completion with the lowest overall score          DSAT; feedback: its critique
-    user       that critique
+    user       the prompt again, and the conversation starts over
     assistant  the completion with the highest overall score         SAT; feedback: its critique
 
-Of completions with equal scores the first counts. The binarized set has no critiques: its score in
-words takes the place of one.
+Both completions were written for the bare prompt, so that is the prompt of both. Of completions
+with equal scores the first counts. The binarized set has no critiques: its score in words takes the
+place of one.
 """
 
 import hashlib
@@ -113,7 +114,7 @@ def converse(key: str | None, prompt: str | None, completions: list[dict]) -> di
         "messages": [
             {"role": "user", "content": prompt},
             _reply(lowest, "DSAT"),
-            {"role": "user", "content": _critique(lowest)},
+            {"role": "user", "content": prompt, "starts_over": True},
             _reply(highest, "SAT"),
         ],
     }

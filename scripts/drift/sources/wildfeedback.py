@@ -1,15 +1,13 @@
 """WildFeedback's satisfaction annotations (sat_dsat_annotation.json), put on the WildChat
-conversations that they are about.
+conversations that they are about, or read with the texts that they hold themselves.
 
-The file is one JSON array of utterances, 1.6 GB, and is streamed. UtteranceId starts at 0 in every
-conversation, and nothing else tells conversations apart; which of WildChat's it is, only the texts
-say: it is the one with the same user messages in the same order. An annotation of a user's message
-judges the reply before it.
+The file is one JSON array of utterances, 1.6 GB, and is streamed, twice. UtteranceId starts at 0 in
+every conversation, and nothing else tells conversations apart; which of WildChat's it is, only the
+texts say (annotated.py). An annotation of a user's message judges the reply before it.
 """
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import ijson
@@ -17,16 +15,21 @@ import polars as pl
 
 from drift.cli import StageError
 from drift.sources import wildchat
+from drift.sources.annotated import DROPS as JOIN_DROPS
+from drift.sources.annotated import LEFT_OUT, NOT_JUDGED, Exchange, joined
 from drift.sources.conversations import frames
+from drift.sources.scrubbed import PLACEHOLDER
 
 SUFFIXES = (".json",)
 UNIT = "annotated conversations"
 NO_TEXT = "a user message without text"
-TWICE = "same user messages as another annotated conversation"
-UNMATCHED = "no WildChat conversation with these user messages"
-AMBIGUOUS = "several WildChat conversations with these user messages, but other replies"
-DROPS = (NO_TEXT, TWICE, UNMATCHED, AMBIGUOUS)
+DROPS = (NO_TEXT, *JOIN_DROPS)
 CONVERSATION_DROPS = ()
+# Why an annotation labels no reply, in the order of the checks.
+NOT_SAID = "not said whether it is about the reply before it (Preceeding)"
+NOT_ABOUT = "not about the reply before it (Preceeding)"
+NO_REPLY = "no text, or no reply before it"
+ANNOTATION_DROPS = (NOT_SAID, NOT_ABOUT, NO_REPLY, LEFT_OUT, NOT_JUDGED)
 # The reader of what is annotated: `conversations` of the source.
 CONVERSATIONS = wildchat
 
@@ -40,71 +43,93 @@ _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 Judgment = tuple[str | None, list[str]]
 
 
-def read(files: list[Path], counts: Counter, shards: list[Path]) -> Iterator[pl.DataFrame]:
-    """Yield the annotated conversations as WildChat (`shards`) has them, each reply with its label.
+def read(files: list[Path], counts: Counter, shards: list[Path] | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the annotated conversations, each reply with its label: as WildChat (`shards`) has
+    them, or as they are in `files`.
 
-    WildChat is read twice: to find which of its conversations each annotated one is, and to yield
-    those that are only one. Raises StageError where it is not clear which role's annotations count,
-    or where nothing matches.
+    Annotations are counted as "annotations", those that label a reply as "labels". Raises
+    StageError where it is not clear which role's annotations count, and where nothing matches.
     """
-    judged = read_annotations(files, counts)
-    replies: dict[bytes, set[bytes]] = defaultdict(set)
-    for key, row in _keyed(shards, judged):
-        replies[key].add(_digest(message["content"] for message in row["messages"]))
-    counts[UNMATCHED] += len(judged.keys() - replies.keys())
-    counts[AMBIGUOUS] += sum(len(found) > 1 for found in replies.values())
-    if not replies:
+    conversations = annotated(files, _role(files), counts)
+    if shards is None:
+        yield from frames(_as_annotated(conversations, counts))
+    else:
+        yield from frames(joined(conversations, shards, files[0], counts))
+    if not counts["labels"]:
+        dropped = ", ".join(f"{reason}: {counts[reason]}" for reason in ANNOTATION_DROPS if counts[reason])
         raise StageError(
-            f"{files[0]}: none of {len(judged)} annotated conversations has the user messages of a WildChat conversation in "
-            f"{shards[0].parent}. Check that `conversations` is WildChat-1M, all shards of it."
+            f"{files[0]}: none of {counts['annotations']} annotations labels a reply ({dropped}). Check that the file and "
+            "`conversations` are of the releases that the configuration names."
         )
-    clear = {key: judged[key] for key, found in replies.items() if len(found) == 1}
-    yield from frames(_conversations_of(clear, shards, counts))
 
 
-def _conversations_of(clear: dict[bytes, list[Judgment]], shards: list[Path], counts: Counter) -> Iterator[dict]:
-    for key, row in _keyed(shards, clear):
-        counts["conversations"] += 1
-        yield labelled(row, clear[key])
-
-
-def read_annotations(files: list[Path], counts: Counter) -> dict[bytes, list[Judgment]]:
-    """The annotations of the reply to each user message, by key of the conversation's user
-    messages.
-
-    Raises StageError as `read` does, and where a file is not one of annotations.
-    """
-    judged: dict[bytes, dict[str, list[Judgment]]] = {}
-    carried = Counter()
+def annotated(files: list[Path], role: str, counts: Counter) -> Iterator[list[Exchange]]:
+    """The exchanges of every annotated conversation, with the judgments that utterances of `role`
+    carry. Conversations, their drops and annotations that judge no reply are counted."""
     for utterances in _conversations(files):
         counts[UNIT] += 1
-        users = [utterance for utterance in utterances if utterance["Role"] == "User"]
-        agents = [utterance for utterance in utterances if utterance["Role"] == "Agent"]
-        if not users or not all(isinstance(user["Content"], str) for user in users):
+        annotations = sum(said["Role"] == role and _says(said) for said in utterances)
+        counts["annotations"] += annotations
+        texts = [said["Content"] for said in utterances if said["Role"] == "User"]
+        if texts and all(isinstance(text, str) for text in texts):
+            yield _exchanges(utterances, role, counts)
+        else:
             counts[NO_TEXT] += 1
-            continue
-        key = _digest(text for user in users if (text := user["Content"].strip()))
-        if key in judged:
-            counts[TWICE] += 1
-            continue
-        by_user = [judgment(user) for user in users if user["Content"].strip()]
-        by_agent = [judgment(agent) for agent in agents]
-        carried["User"] += any(_says(user) for user in users)
-        carried["Agent"] += any(_says(agent) for agent in agents)
-        # An annotation of the agent's that only copies the one of the user's before adds nothing.
-        carried["own"] += by_agent != [judgment(user) for user in users][: len(by_agent)]
-        judged[key] = {"User": [*by_user[1:], (None, [])], "Agent": by_agent}
-    return {key: by_role[_role(carried, files[0])] for key, by_role in judged.items()}
+            counts[LEFT_OUT] += annotations
 
 
-def _role(carried: Counter, file: Path) -> str:
+def _exchanges(utterances: list[dict], role: str, counts: Counter) -> list[Exchange]:
+    said: list[Exchange] = []
+    for utterance in utterances:
+        text, from_user = utterance["Content"] or "", utterance["Role"] == "User"
+        if not from_user and text.strip() and said:
+            said[-1].replies.append(text)
+        if utterance["Role"] == role and _says(utterance):
+            about = _flag(utterance.get("Preceeding"))[0]
+            if about is None:
+                counts[NOT_SAID] += 1
+            elif not about:
+                counts[NOT_ABOUT] += 1
+            elif not text.strip() or not said or not said[-1].replies or said[-1].label:
+                counts[NO_REPLY] += 1
+            else:
+                said[-1].label, said[-1].evidence = judgment(utterance)
+        if from_user and text.strip():
+            said.append(Exchange(text))
+    return said
+
+
+def _as_annotated(conversations: Iterator[list[Exchange]], counts: Counter) -> Iterator[dict]:
+    for number, said in enumerate(conversations):
+        messages = []
+        for exchange in said:
+            messages.append({"role": "user", "content": exchange.user})
+            label = {"label": exchange.label, "evidence": exchange.evidence} if exchange.label else {}
+            messages += [{"role": "assistant", "content": text} | label for text in exchange.replies]
+        for message in messages:
+            message["redacted"] = PLACEHOLDER.search(message["content"]) is not None
+        counts["conversations"] += 1
+        counts["labels"] += sum(exchange.label is not None for exchange in said)
+        # WildFeedback annotated English conversations alone.
+        yield {"id": str(number), "language": "English", "messages": messages}
+
+
+def _role(files: list[Path]) -> str:
     """Whose utterances carry the annotations."""
+    carried = Counter()
+    for utterances in _conversations(files):
+        by_role = {role: [said for said in utterances if said["Role"] == role] for role in ("User", "Agent")}
+        for role, said in by_role.items():
+            carried[role] += any(map(_says, said))
+        users, agents = ([judgment(utterance) for utterance in said] for said in by_role.values())
+        # An annotation of the agent's that only copies the one of the user's before adds nothing.
+        carried["own"] += agents != users[: len(agents)]
     if not carried["User"] and not carried["Agent"]:
-        raise StageError(f"{file}: no utterance has {' or '.join(_FLAGS)} set: nothing is annotated. Fetch the file again.")
+        raise StageError(f"{files[0]}: no utterance has {' or '.join(_FLAGS)} set: nothing is annotated. Fetch the file again.")
     if carried["User"] and carried["own"] and carried["Agent"]:
         raise StageError(
-            f"{file}: utterances of User and of Agent are annotated, and differently in {carried['own']} conversations, so it is "
-            "not clear which reply an annotation judges. Keep the annotations of one role."
+            f"{files[0]}: utterances of User and of Agent are annotated, and differently in {carried['own']} conversations, so it "
+            "is not clear which reply an annotation judges. Keep the annotations of one role."
         )
     return "User" if carried["User"] else "Agent"
 
@@ -139,8 +164,8 @@ def _utterances(file: Path) -> Iterator[object]:
 def judgment(utterance: dict) -> Judgment:
     """What an annotation amounts to. Where a user was both satisfied and not, DSAT counts."""
     flags = {label: _flag(utterance[name]) for name, label in _FLAGS.items()}
-    if _flag(utterance.get("Preceeding")) == (False, []) or not any(said for said, _ in flags.values()):
-        return ("NEUTRAL" if _says(utterance) and _flag(utterance.get("Preceeding")) != (False, []) else None), []
+    if not any(said for said, _ in flags.values()):
+        return ("NEUTRAL" if _says(utterance) else None), []
     evidence = [
         f"{label}: {reason}"
         for label, (said, items) in flags.items()
@@ -165,31 +190,3 @@ def _flag(value: object) -> tuple[bool | None, list[str]]:
     if text.lower() in _YES + _NO:
         return text.lower() in _YES, []
     return True, [text]
-
-
-def _keyed(shards: list[Path], wanted: Iterable[bytes]) -> Iterator[tuple[bytes, dict]]:
-    """WildChat's conversations whose user messages have a `wanted` key, each with its key."""
-    said = pl.element().filter(pl.element().struct.field("role") == "user").struct.field("content").drop_nulls()
-    for rows in wildchat.read(shards, Counter()):
-        texts = rows.select(pl.col("messages").list.eval(said)).to_series().to_list()
-        keys = [_digest(stripped for text in said or () if (stripped := text.strip())) for said in texts]
-        found = [place for place, key in enumerate(keys) if key in wanted]
-        for place, row in zip(found, rows[found].to_dicts(), strict=True):
-            # A message without role or text: the exchanges could not be compared.
-            if all(message and message["role"] and message["content"] is not None for message in row["messages"]):
-                yield keys[place], row
-
-
-def _digest(texts: Iterable[str | None]) -> bytes:
-    return hashlib.sha256(repr(list(texts)).encode("utf-8", "surrogatepass")).digest()
-
-
-def labelled(conversation: dict, judgments: list[Judgment]) -> dict:
-    """The conversation, with the n-th judgment on the reply to the n-th user message that has
-    text."""
-    messages, asked = [], -1
-    for message in conversation["messages"]:
-        asked += message["role"] == "user" and message["content"].strip() != ""
-        label, evidence = judgments[asked] if 0 <= asked < len(judgments) else (None, [])
-        messages.append(message | ({"label": label, "evidence": evidence} if message["role"] == "assistant" and label else {}))
-    return conversation | {"messages": messages}

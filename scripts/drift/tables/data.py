@@ -17,6 +17,9 @@ class Turns(dy.Schema):
     model = dy.String(nullable=True, description="the model that answered; null where the source does not say")
     timestamp = dy.Datetime(time_unit="us", nullable=True, description="UTC; null where the source does not say")
     system = dy.String(nullable=True, description="the system prompt, on turn 0 only")
+    starts_over = dy.Bool(
+        description="whoever answered saw nothing of the exchanges before: they are no part of this one's prompt"
+    )
     user = dy.String(description="the user's message")
     response = dy.String(nullable=True, description="the deployment's reply; null where the log ends without one")
     feedback = dy.String(
@@ -74,8 +77,12 @@ class _Pool(dy.Schema):
     turn = dy.Int32(description="turns.turn")
     source = dy.String(description="turns.source")
     split = one_of(SPLITS, "test rows are never trained on; a user's conversations, and those that open alike, are on one side")
-    flipped = dy.Bool(description="label noise turned the label of the reply, or of the one that corrects it, the other way")
+    flipped = dy.Bool(description="label noise: the reply was labelled otherwise, and took the place of a true row")
     prompt = messages("the conversation up to the user message that got the reply: x")
+
+    @dy.rule()
+    def _test_rows_are_true(cls) -> pl.Expr:
+        return ~(pl.col("flipped") & (pl.col("split") == "test"))
 
 
 class Dsat(_Pool):
@@ -104,7 +111,11 @@ class Corrections(_Pool):
 
     rejected = dy.String(description="the reply that the user was unhappy with")
     feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
-    chosen = dy.String(description="the revised reply, which the user was satisfied with")
+    chosen = dy.String(description="the revised reply, which the user was satisfied with; see data.allusions")
+    alludes = dy.Bool(
+        description="the revised reply, as logged, opens with words on the feedback, which the prompt does not show; a rough "
+        "measure, in English alone"
+    )
 
 
 class Quarantine(dy.Schema):
@@ -114,8 +125,8 @@ class Quarantine(dy.Schema):
     prompt_id = dy.String(primary_key=True, description="CONVERSATION_ID/TURN of the reply in question")
     benchmark = dy.String(description="name of the benchmark in the configuration")
     task = dy.String(description="tasks.prompt_id")
-    how = one_of(("id", "exact", "ngram", "minhash"), "the conversation's id, the same words, words in a row, or a like text")
-    evidence = dy.String(description="the id, the task's message, the words in a row, or the similarity and the task's message")
+    how = one_of(("exact", "ngram", "coverage"), "the same words, words in a row, or most of the task's message")
+    evidence = dy.String(description="the task's message, the words in a row, or the share of the message and the message")
 
 
 class Contamination(Quarantine):

@@ -106,12 +106,13 @@ class Logps(dy.Schema):
 
 
 class Scores(dy.Schema):
-    """One row per model, method, iteration, benchmark, judge and metric. Scores of different judges
-    are different scores."""
+    """One row per model, method, iteration, seed, benchmark, judge and metric. Scores of different
+    judges are different scores."""
 
     model = dy.String(primary_key=True, description="name of the base model in the configuration")
     method = dy.String(primary_key=True, description="the method's name; base and warmup before the first iteration")
     iteration = dy.Int32(primary_key=True, description="-1 base, 0 warm-up, k after iteration k")
+    seed = dy.Int32(primary_key=True, min=0, description="row of `seeds`; 0: base and warm-up, which all seeds share")
     benchmark = dy.String(primary_key=True, description="name of the benchmark in the configuration")
     judge = dy.String(primary_key=True, description="the judge's name; empty where nobody judged")
     judge_prompt = dy.String(
@@ -139,6 +140,7 @@ class Comparisons(dy.Schema):
     model = dy.String(primary_key=True, description="name of the base model in the configuration")
     method = dy.String(primary_key=True, description="of the policy in question")
     iteration = dy.Int32(primary_key=True, description="of the policy in question")
+    seed = dy.Int32(primary_key=True, min=0, description="of both policies, if the other has one; 0: of the warm-up")
     other_method = dy.String(primary_key=True, description="of the policy that it is compared with")
     other_iteration = dy.Int32(primary_key=True, description="of the policy that it is compared with")
     against = dy.String(

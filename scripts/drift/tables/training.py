@@ -33,7 +33,9 @@ class Requests(dy.Schema):
         nullable=True,
         description="the same, rendered: what the engine gets; null for an endpoint, which renders by itself",
     )
-    seed = dy.Int64(description="of this completion: a hash of run seed, unit, prompt, kind and sample")
+    seed = dy.Int64(
+        description="of this completion: a hash of the policy's or the data's seed, and of unit, prompt, kind, sample"
+    )
 
 
 class Completions(dy.Schema):
@@ -94,6 +96,10 @@ class Pairs(dy.Schema):
     rejected_token_ids = dy.List(dy.Int32(), description="y- as rendered and checked, end of turn included unless cut")
     chosen_tokens = dy.Int32(description="length of y+ in tokens, end of turn included unless cut")
     rejected_tokens = dy.Int32(description="length of y- in tokens, end of turn included unless cut")
+    alludes = dy.Bool(
+        description="y+, as sampled or as the pool has it, opens with words on feedback that x does not show; a rough measure, "
+        "in English alone"
+    )
 
     @dy.rule()
     def _sides_differ(cls) -> pl.Expr:

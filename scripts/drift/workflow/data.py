@@ -59,14 +59,13 @@ class Pools:
     """Settings of the rules that make the pools and look for benchmarks in them."""
 
     def __init__(self, config: dict):
-        self._data, self._seed = config["data"], config["seed"]
+        self._data = config["data"]
 
     @property
     def settings(self) -> str:
         """Settings of pools.py."""
         return PoolsSettings.of(
             self._data,
-            seed=self._seed,
             filters=FilterSettings.of(self._data["filters"]),
             decontamination=ContaminationSettings.of(self._data["decontamination"]),
         ).canonical()
@@ -101,10 +100,10 @@ class Labelers:
         """Settings of label_requests.py."""
         return LabelRequestsSettings.of(
             self.row(wildcards),
+            self._config["data"],
             self._config["data"]["filters"],
             labeler=wildcards.labeler,
             max_tokens=DECODING["max_tokens"],
-            seed=self._config["seed"],
         ).canonical()
 
     def asked(self, wildcards) -> dict[str, Any]:
@@ -152,6 +151,6 @@ class LabelFiles:
     @property
     def settings(self) -> str:
         """Settings of agreement.py."""
-        return AgreementSettings(
-            labelers=sorted(self._config["data"]["labelers"]), files=self._sources, seed=self._config["seed"]
+        return AgreementSettings.of(
+            self._config["data"], labelers=sorted(self._config["data"]["labelers"]), files=self._sources
         ).canonical()

@@ -6,15 +6,16 @@ from typing import Any
 
 from drift import benchmarks, plugins
 from drift.judging import protocols
+from drift.layout import PolicyName
 from drift.settings.evaluation import JudgedBenchmark, ScoresSettings, TasksSettings
-from drift.workflow.iterations import Iterations, method_and_iteration
+from drift.workflow.iterations import Iterations
 
 
 class Evaluation:
     """The evaluation of a run, by its configuration and its `paths` (drift.layout.paths).
 
     Tables are named as scores.py wants them: with the policy (MODEL/base, MODEL/warmup or
-    MODEL/METHOD/iterK), the benchmark and the judge that they are of.
+    MODEL/METHOD/seedS/iterK), the benchmark and the judge that they are of.
     """
 
     def __init__(self, config: dict[str, Any], paths: SimpleNamespace):
@@ -58,7 +59,11 @@ class Evaluation:
     def options(self, wildcards: Any, input: Any) -> list[str]:
         """The options of scores.py for the policies and for its inputs, which are what rule
         `scores` declares: `tasks`, `files`, `responses`, `judgments` and `logps`, as above."""
-        named = [("--policy", policy, policy.split("/")[0], *method_and_iteration(policy)) for policy in self._policies]
+        named: list[tuple] = []
+        for policy in self._policies:
+            model, folder = policy.split("/", 1)
+            name = PolicyName.parse(folder)
+            named.append(("--policy", policy, model, name.method, name.iteration, name.seed))
         for option, keys, paths in (
             ("--tasks", [(benchmark,) for benchmark in self._rows], input.tasks),
             ("--file", self._files(), input.files),
@@ -90,14 +95,14 @@ class Evaluation:
 
     def task_settings(self, wildcards: Any) -> str:
         """Settings of tasks.py."""
-        return TasksSettings.of(self._rows[wildcards.benchmark], seed=self._config["seed"]).canonical()
+        return TasksSettings.of(self._rows[wildcards.benchmark], seed=self._config["data"]["seed"]).canonical()
 
     def score_settings(self, prompts_of: Callable[[str], dict[str, str]]) -> str:
         """Settings of scores.py; `prompts_of`: a benchmark's judges, each with the SHA-256 of its
         prompt."""
         return ScoresSettings.of(
             self._config["evaluation"],
-            seed=self._config["seed"],
+            seed=self._config["data"]["seed"],
             beta=self._config["training"]["beta"],
             benchmarks={name: JudgedBenchmark(kind=row["kind"], judges=prompts_of(name)) for name, row in self._rows.items()},
         ).canonical()

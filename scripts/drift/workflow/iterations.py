@@ -1,19 +1,20 @@
 """What an iteration starts from, samples and is trained on.
 
-A policy is named MODEL/base, MODEL/warmup or MODEL/METHOD/iterK. Rules know one that is trained by
-its wildcards {model} and {trained} (warmup, METHOD/iterK); methods that take `wildcards` are input
-functions or settings of rules. The warm-up is iteration 0: both sides of its pairs are logged.
+A policy is named MODEL/base, MODEL/warmup or MODEL/METHOD/seedS/iterK. Rules know one that is
+trained by its wildcards {model} and {trained} (warmup, METHOD/seedS/iterK); methods that take
+`wildcards` are input functions or settings of rules. The warm-up is iteration 0: both sides of its
+pairs are logged. All seeds share it, and each method repeats its iterations with every seed.
 """
 
-import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import Recipe
+from drift.config import Recipe, effective
 from drift.config.training import accumulation_steps
-from drift.layout import BASE, WARMUP, shards
+from drift.layout import BASE, WARMUP, PolicyName, shards
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -32,15 +33,6 @@ from drift.workflow.resources import gpus
 _WARMUP_RECIPE = Recipe(prompts="corrections", chosen="logged", rejected="logged", start=BASE).model_dump(mode="json")
 
 
-def method_and_iteration(name: str) -> tuple[str, int]:
-    """Method and iteration of a policy, named with or without its model: (drift, 2) of
-    MODEL/drift/iter2; the base model is iteration -1 and the warm-up 0, each its own method."""
-    *_, last = name.split("/")
-    if match := re.fullmatch(r"iter(\d+)", last):
-        return name.split("/")[-2], int(match[1])
-    return last, {BASE: -1, WARMUP: 0}[last]
-
-
 class Iterations:
     """The iterations of a run, by its configuration and its `paths` (drift.layout.paths)."""
 
@@ -52,14 +44,29 @@ class Iterations:
     def policies(self, model: str) -> list[str]:
         """The policies of a model in the order of their making, with the model's name in front."""
         numbers = range(1, self.config["iterations"] + 1)
-        trained = [f"{method}/iter{k}" for method in self.config["methods"] for k in numbers]
+        trained = [
+            PolicyName(method, k, seed) for method in self.config["methods"] for seed in self.config["seeds"] for k in numbers
+        ]
         return [f"{model}/{policy}" for policy in (BASE, WARMUP, *trained)]
+
+    def seed(self, trained: str) -> int:
+        """What a policy is sampled and trained with: its own seed, and for the warm-up, which all
+        seeds share, that of the data."""
+        return PolicyName.parse(trained).seed or self.config["data"]["seed"]
 
     def recipe(self, trained: str) -> dict[str, Any]:
         """The row of `recipes` behind a policy; the warm-up's pairs are logged on both sides."""
         if trained == WARMUP:
             return _WARMUP_RECIPE
-        return self.config["recipes"][method_and_iteration(trained)[0]]
+        return self.config["recipes"][PolicyName.parse(trained).method]
+
+    def training(self, trained: str) -> dict[str, Any]:
+        """Section `training` as it is for a policy's method; of the warm-up the run's."""
+        return effective(self.config, "training", self.recipe(trained))
+
+    def sampling(self, trained: str) -> dict[str, Any]:
+        """Section `sampling`, likewise."""
+        return effective(self.config, "sampling", self.recipe(trained))
 
     def initial(self, trained: str) -> str:
         """The policy that the method starts from; of the warm-up the base model."""
@@ -67,12 +74,12 @@ class Iterations:
 
     def previous(self, trained: str) -> str:
         """The policy that this one is sampled from and trained from."""
-        method, k = method_and_iteration(trained)
-        return f"{method}/iter{k - 1}" if k > 1 else self.initial(trained)
+        name = PolicyName.parse(trained)
+        return str(replace(name, iteration=name.iteration - 1)) if name.iteration > 1 else self.initial(trained)
 
     def reference(self, trained: str) -> str:
         """The policy that is the reference in training."""
-        return {"previous": self.previous, "initial": self.initial}[self.config["training"]["reference"]](trained)
+        return {"previous": self.previous, "initial": self.initial}[self.training(trained)["reference"]](trained)
 
     def ancestors(self, trained: str) -> list[str]:
         """A policy, the one that its iteration started from, and the one that its method started
@@ -88,7 +95,7 @@ class Iterations:
     def samples(self, trained: str) -> dict[str, int]:
         """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
         sides are logged."""
-        return sides.samples(self.recipe(trained), self.config["sampling"]["n"])
+        return sides.samples(self.recipe(trained), self.sampling(trained)["n"])
 
     def sampled_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
@@ -129,11 +136,11 @@ class Iterations:
 
     def replay(self, wildcards) -> list[str]:
         """Pairs of earlier iterations that are trained on again, the nearest iteration first."""
-        method, k = method_and_iteration(wildcards.trained)
-        oldest = max(1, k - self.recipe(wildcards.trained)["replay"])
+        name = PolicyName.parse(wildcards.trained)
+        oldest = max(1, name.iteration - self.recipe(wildcards.trained)["replay"])
         return [
-            self.paths.pairs.format(model=wildcards.model, trained=f"{method}/iter{earlier}")
-            for earlier in range(k - 1, oldest - 1, -1)
+            self.paths.pairs.format(model=wildcards.model, trained=replace(name, iteration=earlier))
+            for earlier in range(name.iteration - 1, oldest - 1, -1)
         ]
 
     def gate_prompts(self, wildcards) -> list[str]:
@@ -185,10 +192,11 @@ class Iterations:
 
     def requests_settings(self, wildcards) -> str:
         """Of rule requests."""
+        name = PolicyName.parse(wildcards.trained)
         return RequestsSettings.of(
             self.config["prompting"],
-            seed=self.config["seed"],
-            unit=wildcards.trained,
+            seed=self.seed(wildcards.trained),
+            unit=f"{name.method}/iter{name.iteration}",
             split="train",
             samples=self.samples(wildcards.trained),
         ).canonical()
@@ -199,31 +207,32 @@ class Iterations:
         pairs = None if wildcards.trained == WARMUP else self.config["training"]["pairs"]
         return PairsSettings.of(
             self.config["prompting"],
-            self.config["training"],
-            self.config["sampling"],
+            self.training(wildcards.trained),
+            self.sampling(wildcards.trained),
             lineage=f"{wildcards.model}/{wildcards.trained}",
             recipe=Sides.of(self.recipe(wildcards.trained)),
-            subset=pairs and Subset(pairs=pairs, seed=self.config["seed"]),
+            subset=pairs and Subset(pairs=pairs, seed=self.config["data"]["seed"]),
         ).canonical()
 
     def train_settings(self, wildcards) -> str:
         """Of rule train."""
-        epochs = "warmup_epochs" if wildcards.trained == WARMUP else "epochs"
+        training = self.training(wildcards.trained)
         return TrainSettings.of(
             self.config["prompting"],
             name=f"{wildcards.model}/{wildcards.trained}",
-            seed=self.config["seed"],
-            epochs=self.config["training"][epochs],
-            training=PolicyTraining.of(self.config["training"]),
+            seed=self.seed(wildcards.trained),
+            epochs=training["warmup_epochs" if wildcards.trained == WARMUP else "epochs"],
+            training=PolicyTraining.of(training),
         ).canonical()
 
     def diagnostics_settings(self, wildcards) -> str:
         """Of rule diagnostics."""
+        training = self.training(wildcards.trained)
         return DiagnosticsSettings.of(
-            self.config["training"]["diagnostics"],
-            seed=self.config["seed"],
-            reference=self.config["training"]["reference"],
-            training=MeasuredTraining.of(self.config["training"]),
+            training["diagnostics"],
+            seed=self.config["data"]["seed"],
+            reference=training["reference"],
+            training=MeasuredTraining.of(training),
         ).canonical()
 
     def training_run(self, wildcards, resources) -> str:
@@ -232,7 +241,7 @@ class Iterations:
 
         Raises ValueError where the job's GPUs cannot share a step's pairs.
         """
-        training = self.config["training"]
+        training = self.training(wildcards.trained)
         processes = training["processes"] or gpus(resources)
         accumulation_steps(training["global_batch"], training["device_batch"], processes or 1)
         return TrainingRun.of(training, processes=processes, deadline=resources.get("runtime")).canonical()

@@ -46,7 +46,7 @@ class Benchmarks:
     def requests_settings(self, wildcards) -> str:
         """Of rule benchmark_requests: tasks are asked as they are."""
         return RequestsSettings(
-            seed=self._config["seed"],
+            seed=self._config["data"]["seed"],
             unit=f"eval/{wildcards.benchmark}",
             split="test",
             samples={PLAIN: self.row(wildcards)["samples"]},
@@ -72,7 +72,7 @@ class Assignment:
 
     row: dict[str, Any]
     protocol: Protocol
-    # Of the run.
+    # Of the order of two answers and of the sampling of verdicts.
     seed: int
     # Folder of the judge prompts of judges that have none of their own.
     templates: Path
@@ -192,11 +192,12 @@ class Judges(Asking):
 
     def _assignment(self, benchmark: str, judge: str) -> Assignment:
         protocol = protocols.protocol_of(self._config, benchmark, judge)
-        return Assignment(self.rows[judge], protocol, self._config["seed"], self._templates)
+        return Assignment(self.rows[judge], protocol, self._config["data"]["seed"], self._templates)
 
-    def ranking(self, row: dict[str, Any]) -> Assignment:
-        """Who ranks candidates, and how. row: of a judge, or as of one."""
-        return Assignment(row, protocols.ranking_protocol(row["votes"]), self._config["seed"], self._templates)
+    def ranking(self, row: dict[str, Any], seed: int) -> Assignment:
+        """Who ranks the candidates of a policy with this `seed`, and how. row: of a judge, or as of
+        one."""
+        return Assignment(row, protocols.ranking_protocol(row["votes"]), seed, self._templates)
 
     def prompts_of(self, benchmark: str) -> dict[str, str]:
         """A benchmark's judges, each with the hash of its judge prompt."""
@@ -244,7 +245,7 @@ class Judges(Asking):
 
     def validation_settings(self) -> str:
         """Of rule validation."""
-        return ValidationSettings.of(self._config["evaluation"], seed=self._config["seed"]).canonical()
+        return ValidationSettings.of(self._config["evaluation"], seed=self._config["data"]["seed"]).canonical()
 
 
 def _kind(protocol: Protocol) -> str:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift.downloads import is_remote
+from drift.judging.families import kinships
 from drift.settings.preflight import LoginSettings, NodeSettings
 from drift.workflow.inputs import addresses_of
 from drift.workflow.resources import gpus
@@ -33,6 +34,11 @@ class Preflight:
         self._repository = repository
         self._policies = policies
 
+    @property
+    def related_judges(self) -> list[str]:
+        """A sentence for each judge that is of the family of a model that it judges."""
+        return [one.text for one in kinships(self._config)]
+
     def login(self, partitions: Iterable[str]) -> str:
         """Settings of the checks where snakemake runs; `partitions` are those of all rules."""
         return LoginSettings.of(
@@ -42,6 +48,7 @@ class Preflight:
                 name: {"path": model["path"], "policies": self._policies[name]}
                 for name, model in self._config["models"].items()
             },
+            related_judges=self.related_judges,
         ).canonical()
 
     def node(self, kind: str) -> Callable:

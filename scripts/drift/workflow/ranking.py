@@ -6,18 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins
-from drift.config import SELF, Judge
-from drift.config.evaluation import Verdict
+from drift.config import SELF
+from drift.judging.protocols import ranking_judge
 from drift.layout import shards
 from drift.settings.sampling import CandidatesSettings, RewardSettings
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Asking, Assignment, Judges
-
-# A score of the policy itself is greedy and short, and a policy that gives no score makes no pair,
-# so that no share of verdicts is required of it.
-_BY_ITSELF = {"decoding": Verdict(max_tokens=256), "min_verdicts": 0.0}
 
 
 class Ranking(Asking):
@@ -37,8 +33,6 @@ class Ranking(Asking):
     ):
         self._config, self._paths, self._pinned = config, paths, pinned
         self._iterations, self._judges, self._generation = iterations, judges, generation
-        # Not validated: a judge has a path or an endpoint, which the policy itself has not.
-        self._by_itself = Judge.model_construct(context=config["sampling"]["context"], **_BY_ITSELF).model_dump(mode="json")
 
     def _ranker(self, wildcards) -> str:
         return self._iterations.recipe(wildcards.trained)["rank"]
@@ -51,12 +45,12 @@ class Ranking(Asking):
 
     def row(self, wildcards) -> dict[str, Any]:
         """The judge that scores the candidates, as a row of evaluation.judges."""
-        ranker = self._ranker(wildcards)
-        return self._by_itself if ranker == SELF else self._judges.rows[ranker]
+        return ranking_judge(self._config, self._iterations.recipe(wildcards.trained))
 
     def assignment(self, wildcards) -> Assignment:
-        """The judge, which scores each candidate by itself."""
-        return self._judges.ranking(self.row(wildcards))
+        """The judge, which scores each candidate by itself. Ranking is a part of training, so that
+        its requests are repeated with each seed."""
+        return self._judges.ranking(self.row(wildcards), self._iterations.seed(wildcards.trained))
 
     def model(self, wildcards) -> dict[str, str | list]:
         """The model that is asked, as `policy` and `manifest`: of a policy that ranks by itself,

@@ -1,5 +1,6 @@
 """What a reader must know comes before any number."""
 
+from drift.config import Config, LabelNoise, load
 from drift.report.gate_tables import Gate, GateSummary
 from drift.report.header import facts, judge_notices, notices, versions
 from drift.report.reading import Policy
@@ -10,9 +11,11 @@ PASSED = GateSummary([])
 
 
 def test_label_noise_is_named():
-    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"label_noise": 0.25})})
+    noise = LabelNoise(dsat=0.25, drawn_from="neutral")
+    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"label_noise": noise})})
     (notice,) = (one for one in notices(config, PASSED) if one.title == "Label noise")
-    assert notice.text.startswith("25.0%")
+    assert "25.0% of dsat. " in notice.text
+    assert "NEUTRAL" in notice.text
 
 
 def test_trusted_judge_is_not_warned_about():
@@ -21,8 +24,14 @@ def test_trusted_judge_is_not_warned_about():
     assert [notice.title for notice in notices(config, PASSED)] == ["Labels"]
 
 
+def test_a_judge_of_the_models_family_is_warned_about():
+    related = CONFIG.model_copy(update={"evaluation": evaluation(trusted=True, path="hf:Qwen/Qwen2.5-72B-Instruct@main")})
+    (notice,) = (one for one in notices(related, PASSED) if one.kind == "warning")
+    assert notice.text.startswith("judge tiny is of the family of qwen-0.5b, which it judges (Qwen).")
+
+
 def test_failed_gates_are_a_notice():
-    policy = Policy("m", "drift", 1)
+    policy = Policy("m", "drift", 1, 42)
     gates = GateSummary([Gate(policy, "one_bos", False, "3 prompts"), Gate(policy, "finite", True, "")])
     assert [gate.name for gate in gates.failed] == ["one_bos"]
     (notice,) = (one for one in notices(CONFIG, gates) if one.kind == "failure")
@@ -53,6 +62,17 @@ def test_a_judge_without_probabilities_is_named():
 def test_withheld_scores_are_a_failure():
     (notice,) = judge_notices([], {("heldout", "tiny"): "why"})
     assert (notice.title, notice.text, notice.kind) == ("Scores withheld", "why", "failure")
+
+
+def test_what_one_method_has_of_its_own_is_a_fact():
+    assert not [name for name, _ in facts(CONFIG) if name.endswith("alone")]
+    own = {"sampling": {"temperature": 1.0}, "training": {"losses": {"sigmoid": 1.0}, "epochs": 2}}
+    values = CONFIG.model_dump(mode="json")
+    values["recipes"]["spin"] |= own
+    resolved = Config.model_validate(load(values))
+    assert resolved.recipes["spin"].training.beta == 0.1, "the resolved row has every key"
+    for config in (Config.model_validate(values), resolved):
+        assert dict(facts(config))["Of spin alone"] == ["temperature 1.0", "losses {'sigmoid': 1.0}", "epochs 2"]
 
 
 def test_facts_and_versions_of_a_run(catalog):

@@ -111,10 +111,11 @@ def test_accuracy_of_lexical_labels_is_shown_whoever_made_the_pairs(page):
 def test_judge_that_was_several_models_is_refused_with_cause_and_cure(home, tmp_path):
     """The verdicts on one policy come from another model under the same name: none are shown."""
     shutil.copytree(home / "results", tmp_path / "results")
-    file = tmp_path / "results/demo/qwen-0.5b/spin/iter2/eval/heldout/judge/tiny/completions/1-of-1.parquet"
+    file = tmp_path / "results/demo/qwen-0.5b/spin/seed42/iter2/eval/heldout/judge/tiny/completions/1-of-1.parquet"
     tables.write_table(pl.read_parquet(file).with_columns(policy_hash=pl.lit("other")), tables.Completions, file)
     page = render_page(tmp_path)
-    assert "tiny was 2 models when it judged heldout: any for base, drift 1, drift 2, spin 1, warmup; other for spin 2" in page
+    others = "base, drift 1 (seed 42), drift 2 (seed 42), spin 1 (seed 42), warmup"
+    assert f"tiny was 2 models when it judged heldout: any for {others}; other for spin 2 (seed 42)" in page
     assert "Delete the judge" in page
     scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet")
     unjudged = scores.filter(judge="")["value"].drop_nulls().to_list()

@@ -43,3 +43,7 @@ def test_dropped_prompts_and_pairs_add_up(catalog):
     assert [(policy.method, policy.iteration) for policy in dropped.policies][:3] == [("warmup", 0), ("drift", 1), ("drift", 2)]
     totals = [kept + sum(counts[i] for _, counts in dropped.reasons) for i, kept in enumerate(dropped.kept)]
     assert totals == [18] * 5
+    counted = "SELECT count(*) FILTER (alludes) AS n FROM pairs WHERE method = ? AND iteration = ? AND seed = ?"
+    for policy, alluding in zip(dropped.policies, dropped.alluding, strict=True):
+        assert alluding == catalog.query(counted, policy.method, policy.iteration, policy.seed)[0]["n"]
+    assert sum(dropped.alluding) > 0

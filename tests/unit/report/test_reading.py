@@ -27,8 +27,14 @@ def test_configuration_of_a_run_is_read_back(home, tmp_path):
 
 def test_policies_of_earlier_runs_are_left_out_and_others_in_order():
     rows = [
-        {"model": "qwen-0.5b", "method": method, "iteration": iteration}
-        for method, iteration in (("spin", 1), ("older", 1), ("drift", 2), ("drift", 1), ("warmup", 0), ("base", -1))
-    ] + [{"model": "older", "method": "base", "iteration": -1}]
-    kept = [(row["method"], row["iteration"]) for row in configured(rows, CONFIG)]
-    assert kept == [("base", -1), ("warmup", 0), ("drift", 1), ("drift", 2), ("spin", 1)]
+        {"model": "qwen-0.5b", "method": method, "iteration": iteration, "seed": seed}
+        for method, iteration, seed in (
+            *(("spin", 1, 42), ("older", 1, 42), ("drift", 2, 42), ("drift", 1, 42), ("drift", 1, 9), ("drift", 1, 0)),
+            *(("warmup", 0, 0), ("base", -1, 0)),
+        )
+    ] + [{"model": "older", "method": "base", "iteration": -1, "seed": 0}]
+    kept = [(row["method"], row["iteration"], row["seed"]) for row in configured(rows, CONFIG)]
+    assert kept == [
+        *(("base", -1, 0), ("warmup", 0, 0)),
+        *(("drift", 1, 0), ("drift", 1, 42), ("drift", 2, 42), ("spin", 1, 42)),
+    ]

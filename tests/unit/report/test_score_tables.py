@@ -40,7 +40,7 @@ def test_groups_and_references_are_details():
 
 
 def test_comparison_is_coloured_only_if_significant_after_the_correction():
-    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1}
+    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1, "seed": 42}
     row |= {"against": "base", "benchmark": "heldout", "judge": "tiny", "metric": "win_rate", "n": 6}
     significant, not_after_holm = {"p": 0.0004, "p_holm": 0.004}, {"p": 0.02, "p_holm": 0.2}
     rows = [row | {"difference": -0.031, "low": -0.05, "high": -0.01} | p for p in (significant, not_after_holm)]

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from drift.config import effective
 from drift.config.training import accumulation_steps
 from drift.workflow import cost_model
-from drift.workflow.cost_model import GIB, Shape, TrainingSetup
+from drift.workflow.cost_model import GIB, Shape
 from drift.workflow.machines import Machine
 from drift.workflow.plan.fit import engine_knobs, excess, setup_of, training_knobs, training_peak
 from drift.workflow.plan.work import Generation, Lengths, Training, generations, labelling, trainings
@@ -55,8 +56,8 @@ class Budget:
 
     @property
     def wall_hours(self) -> float:
-        """At least: the GPUs are never idle, or one method's iterations follow each other without a
-        pause."""
+        """At least: the GPUs are never idle, or one method's iterations of a seed follow each other
+        without a pause."""
         return max(self.gpu_hours / self.machine.gpus, self.longest)
 
     def book(self, rule: str, who: str, *, requests: float, read: float, written: float, **spent: float) -> None:
@@ -95,12 +96,16 @@ class _Planner:
         self.config, self.machine, self.rows, self.lengths = config, machine, rows, lengths
         self.find_shape = find_shape
         self.engine = SimpleNamespace(**config["engine"])
-        self.setup = setup_of(config["training"], machine.gpus)
+        # Section `training` as it is for the warm-up (None) and for each method.
+        self.training = {None: config["training"]} | {
+            method: effective(config, "training", config["recipes"][method]) for method in config["methods"]
+        }
         self.budget = Budget(machine)
 
     def model(self, name: str, shape: Shape) -> None:
         """Everything that is done for one model to improve."""
-        self._check_training(name, shape)
+        for method, training in self.training.items():
+            self._check_training(name, shape, method, training)
         slowest: dict[int, float] = {}  # wall hours of an iteration's longest training
         every = trainings(self.config, self.rows)
         for training in every:
@@ -118,12 +123,14 @@ class _Planner:
         self.budget.keep(f"{name}: base model", size)
         self.budget.keep(f"{name}: {len(every)} policies, bf16", len(every) * size)
         # A new checkpoint is whole before the oldest of the two that are kept goes; of each method
-        # one training at a time.
-        at_once = min(len(self.config["methods"]), max(1, self.machine.gpus // self.setup.gpus))
+        # and seed one training at a time.
+        setups = [setup_of(training, self.machine.gpus) for training in self.training.values()]
+        chains = len(self.config["methods"]) * len(self.config["seeds"])
+        at_once = min(chains, max(1, self.machine.gpus // min(setup.gpus for setup in setups)))
         checkpoints = 3 * at_once
         self.budget.keep(
             f"{name}: {checkpoints} checkpoints while trainings run",
-            checkpoints * cost_model.checkpoint_bytes(shape, self.setup),
+            checkpoints * max(cost_model.checkpoint_bytes(shape, setup) for setup in setups),
         )
 
     def other_models(self) -> None:
@@ -143,16 +150,20 @@ class _Planner:
                 "at a time, or use training.lora, whose checkpoints are small"
             )
 
-    def _check_training(self, name: str, shape: Shape) -> None:
-        setup, memory = self.setup, training_peak(shape, self.setup)
-        what = f"train {name} ({setup.launcher}, {_gpus(setup.gpus)})"
+    def _check_training(self, name: str, shape: Shape, method: str | None, training: dict) -> None:
+        """Check a training as it is for a method; one that is as the run's needs no second look."""
+        if method and training == self.training[None]:
+            return
+        setup = setup_of(training, self.machine.gpus)
+        memory = training_peak(shape, setup)
+        what = f"train {name}{f' {method}' if method else ''} ({setup.launcher}, {_gpus(setup.gpus)})"
         self.budget.memory[what] = memory
         problems = self.budget.problems
         try:
-            accumulation_steps(self.config["training"]["global_batch"], setup.device_batch, setup.gpus)
+            accumulation_steps(training["global_batch"], setup.device_batch, setup.gpus)
         except ValueError as error:
             at_once = setup.device_batch * setup.gpus
-            nearest = max(1, round(self.config["training"]["global_batch"] / at_once)) * at_once
+            nearest = max(1, round(training["global_batch"] / at_once)) * at_once
             problems.append(f"{what}: {error}; the nearest global_batch is {nearest}")
         if setup.gpus > self.machine.gpus:
             problems.append(f"{what}: the machine has {self.machine.gpus}; lower training.processes")
@@ -168,7 +179,7 @@ class _Planner:
 
     def _train(self, name: str, shape: Shape, training: Training) -> float:
         """Book one training; returns its wall hours."""
-        setup: TrainingSetup = self.setup
+        setup = setup_of(self.training[training.method], self.machine.gpus)
         reply = min(self.lengths.reply, self.config["sampling"]["max_tokens"], setup.max_length // 2)
         length = min(self.lengths.prompt, setup.max_length - reply) + reply
         tokens = 2 * training.pairs * length

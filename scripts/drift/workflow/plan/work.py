@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drift import plugins, sides, verdicts
-from drift.judging.protocols import judges_of, protocol_of, questions_per_answer, ranking_protocol
+from drift.config import SELF, effective
+from drift.judging.protocols import judges_of, protocol_of, questions_per_answer, ranking_judge, ranking_protocol
 from drift.settings.judging import Protocol
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
@@ -33,6 +34,7 @@ class Training:
     """A training of one model."""
 
     iteration: int  # the warm-up is 0
+    method: str | None  # None: the warm-up
     pairs: float
     epochs: int
 
@@ -51,7 +53,7 @@ class Generation:
     """What an engine or an endpoint is asked in a rule, for one model to improve."""
 
     rule: str
-    repeats: int  # iterations or policies that it is done for; the rest is of one of them
+    repeats: int  # iterations, with every seed, or policies that it is done for; the rest is of one of them
     requests: float
     read: float  # tokens of a request
     written: float  # tokens of a reply
@@ -62,16 +64,16 @@ class Generation:
 
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
-    training = config["training"]
-    limit = training["pairs"] or math.inf
-    return [
-        Training(0, rows["corrections"], training["warmup_epochs"]),
-        *(
-            Training(k, min(limit, rows[config["recipes"][method]["prompts"]]), training["epochs"])
-            for method in config["methods"]
-            for k in range(1, config["iterations"] + 1)
-        ),
-    ]
+    found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])]
+    limit = config["training"]["pairs"] or math.inf
+    for method in config["methods"]:
+        recipe = config["recipes"][method]
+        epochs = effective(config, "training", recipe)["epochs"]
+        for k in range(1, config["iterations"] + 1):
+            # Earlier iterations' pairs are trained on again.
+            pairs = (1 + min(recipe["replay"], k - 1)) * min(limit, rows[recipe["prompts"]])
+            found += [Training(k, method, pairs, epochs)] * len(config["seeds"])
+    return found
 
 
 def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
@@ -114,15 +116,20 @@ def _prompt_and_reply(config: dict, lengths: Lengths) -> tuple[float, float]:
     )
 
 
+def _iterations(config: dict) -> int:
+    """Iterations of a method, with every seed."""
+    return config["iterations"] * len(config["seeds"])
+
+
 def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
     sampling, recipe = config["sampling"], config["recipes"][method]
     prompt, reply = _prompt_and_reply(config, lengths)
-    for kind, samples in sides.samples(recipe, sampling["n"]).items():
+    for kind, samples in sides.samples(recipe, effective(config, "sampling", recipe)["n"]).items():
         # The disappointing reply and the feedback on it, where they are shown.
         shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
         yield Generation(
             rule="sample",
-            repeats=config["iterations"],
+            repeats=_iterations(config),
             requests=samples * rows[recipe["prompts"]],
             read=min(prompt + shown, sampling["context"] - sampling["max_tokens"]),
             written=reply,
@@ -137,25 +144,24 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
     recipe, ranker = config["recipes"][method], config["recipes"][method]["rank"]
     if ranker is None or ranker in config["rankers"]:
         return
-    judge = config["evaluation"]["judges"].get(ranker)
-    context = judge["context"] if judge else config["sampling"]["context"]
+    judge = ranking_judge(config, recipe)
     prompt, reply = _prompt_and_reply(config, lengths)
-    protocol = ranking_protocol(judge["votes"] if judge else 1)
+    protocol = ranking_protocol(judge["votes"])
     yield Generation(
         rule="rank",
-        repeats=config["iterations"],
+        repeats=_iterations(config),
         requests=protocol.votes * len(recipe["candidates"]) * rows[recipe["prompts"]],
-        read=min(prompt + reply + JUDGE_READS, context),
+        read=min(prompt + reply + JUDGE_READS, judge["context"]),
         written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
-        context=context,
+        context=judge["context"],
         shards=config["sampling"]["shards"],
-        answerer=Answerer(ranker, judge["path"], judge["endpoint"]) if judge else None,
+        answerer=None if ranker == SELF else Answerer(ranker, judge["path"], judge["endpoint"]),
     )
 
 
 def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Generation]:
     row = config["evaluation"]["benchmarks"][benchmark]
-    policies = 2 + len(config["methods"]) * config["iterations"]
+    policies = 2 + len(config["methods"]) * _iterations(config)
     answers = _tasks(config, row) * row["samples"]
     prompt, _ = _prompt_and_reply(config, lengths)
     answer = min(lengths.reply, row["decoding"]["max_tokens"])
