@@ -15,6 +15,7 @@
 # make locks        resolve envs/*.in into envs/*.lock again
 #
 # make bench-generate, bench-train   the two heavy stages against the released code, on this machine
+# make bench-carry      five small iterations whose updates add up in fp32, and get lost in bf16
 # make bench-data       a million raw conversations to pools, against datasets map/filter (10 GB of disk)
 # make bench-pairs      lengths of pairs with and without one token limit for both sides
 # make bench-contamination   how many of the PROMPTS of a benchmark decontamination finds in disguise
@@ -39,7 +40,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -78,7 +79,7 @@ plan: .venv/snakemake/installed
 BENCH = results/bench/smollm2-135m
 # Which of how many parts of the prompts of `make bench-generate`.
 SHARD ?= 1 4
-bench-generate bench-train bench-data: export PYTHONPATH = scripts
+bench-generate bench-train bench-carry bench-data: export PYTHONPATH = scripts
 
 bench-generate: envs
 	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/seed42/iter1/requests.parquet
@@ -88,6 +89,10 @@ bench-train: envs
 	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/warmup/pairs.parquet
 	$(STAGE_PYTHON) perf/train_rates.py
 	$(STAGE_PYTHON) perf/same_gradient.py
+
+bench-carry: envs
+	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/warmup/pairs.parquet
+	$(STAGE_PYTHON) perf/carried_updates.py
 
 docs: .venv/snakemake/installed
 	PYTHONPATH=scripts .venv/snakemake/bin/python -m drift.config --markdown > docs/configuration.md

@@ -60,9 +60,11 @@ def main() -> None:
         start = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32, local_files_only=True)
         theirs, their_gradient = first_step(stock_trainer(folder, training, moved(policy), pairs, tokenizer, ref_model=start))
         rows = token_rows(pairs)
-        logps = score_pairs(policy, rows, training, pad_token_id(tokenizer), "reference")
+        logps = score_pairs(policy, None, rows, training, pad_token_id(tokenizer), "reference")
         instruction = values["prompting"]["instruction"]
-        settings = TrainSettings(name="gradient", seed=values["seed"], epochs=1, instruction=instruction, training=training)
+        settings = TrainSettings(
+            name="gradient", seed=values["data"]["seed"], epochs=1, instruction=instruction, training=training
+        )
         arguments = trainer_config(settings, run, Path(folder))
         dataset = as_dataset(pairs)
         ours, gradient = first_step(Trainer(moved(policy), arguments, logps, train_dataset=dataset, processing_class=tokenizer))

@@ -143,8 +143,11 @@ rule train:
         start=ancient(iterations.start_policy),
         reference_manifest=iterations.reference_manifest,
         reference=ancient(iterations.reference_policy),
+        start_remainder=ancient(iterations.start_remainder),
+        reference_remainder=ancient(iterations.reference_remainder),
     output:
         policy=directory(paths.trained_policy),
+        remainder=directory(paths.remainder),
         manifest=paths.trained_manifest,
         log=paths.train_log,
         reference_logps=paths.reference_logps,
@@ -172,13 +175,16 @@ rule train:
             --prompts {input.prompts:q} \
             --start {input.start:q} \
             --start-manifest {input.manifest:q} \
+            --start-remainder {input.start_remainder:q} \
             --reference {input.reference:q} \
             --reference-manifest {input.reference_manifest:q} \
+            --reference-remainder {input.reference_remainder:q} \
             --state {params.state:q} \
             --settings {params.settings:q} \
             --run {params.run:q} \
             --code {params.code:q} \
             --policy {output.policy:q} \
+            --remainder {output.remainder:q} \
             --manifest {output.manifest:q} \
             --log {output.log:q} \
             --reference-logps {output.reference_logps:q} \
@@ -194,6 +200,7 @@ rule diagnostics:
         heldout=paths.prompts.replace("{table}", "dsat"),
         manifests=iterations.ancestor_manifests,
         policies=ancient(iterations.ancestor_policies),
+        remainders=ancient(iterations.measured_remainders),
     output:
         margins=paths.margins,
         gradients=paths.gradients,
@@ -216,6 +223,7 @@ rule diagnostics:
             --reference-logps {input.reference_logps:q} \
             --heldout {input.heldout:q} \
             --policies {input.policies:q} \
+            --remainders {input.remainders:q} \
             --settings {params.settings:q} \
             --margins {output.margins:q} \
             --gradients {output.gradients:q} \

@@ -138,13 +138,19 @@ def json_reader(columns: dict[str, tuple[str, str]]) -> str:
 _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest does not have is null
     "name": ("VARCHAR", "the policy's name"),
     "weights_sha256": ("VARCHAR", "hash of the weights; completions.policy_hash refers to it"),
+    "remainder_sha256": ("VARCHAR", "hash of the remainder; null for the base model, and where training.carry is bf16"),
     "parent_sha256": ("VARCHAR", "hash of the policy that the iteration started from; null for the base model"),
     "pairs_sha256": ("VARCHAR", "hash of the pairs it was trained on; null for the base model"),
     "settings": ("JSON", "the training settings; settings ->> 'seed' is what the training was seeded with"),
     "versions": ("JSON", "versions of the libraries that trained it"),
     "steps_done": ("BIGINT", "optimizer steps that ran"),
     "steps_planned": ("BIGINT", "optimizer steps that were planned"),
-    "changed_share": ("DOUBLE", "share of the weights that changed, 0 to 1; null for the base model"),
+    "changed_share": ("DOUBLE", "share of the weights that changed in bf16, 0 to 1; null for the base model"),
+    "update_norm": ("DOUBLE", "||d w||, how far the training moved the fp32 weights w; null for the base model"),
+    "served_share": (
+        "DOUBLE",
+        "<d w, d bf16(w)> / ||d w||^2, the share of that which the policy shows as it is served; null for the base model",
+    ),
     "seconds": ("DOUBLE", "training time in seconds"),
     "tokens": ("BIGINT", "tokens trained on, as the trainer counts them"),
 }

@@ -3,7 +3,8 @@
 Reads:  the iteration's Pairs (--pairs), the reference's log-probabilities of them
         (--reference-logps), fitted prompts with held-out rows (--heldout), and the folders of three
         policies (--policies): the trained one, the one that the iteration started from, and the one
-        that the method started from.
+        that the method started from; remainders of the first two (--remainders, the latter none of
+        a base model).
 Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (--gradients);
         Diagnostics (--diagnostics), where each metric is given before and after the iteration:
 
@@ -27,6 +28,10 @@ Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (-
     rejected_tokens          mean length of y- (before only)
     kl_previous, kl_initial  mean over tokens of KL(pi(.|x, y<t) || pi'(.|x, y<t)), pi' the policy
                              before the iteration and the one that the method started from
+
+Margins, log-probabilities and gradients are of the policies as they were trained, in fp32: of a
+small step bf16 may show little (policies.served_share). The divergences are of the policies as they
+are served, in bf16, which is what answers benchmarks and is sampled.
 
 The KL divergences are exact sums over the vocabulary at every position of logged held-out replies y
 (the per-step term of the Rao-Blackwellised estimator of Amini, Vieira and Cotterell 2025, on given
@@ -148,15 +153,15 @@ def kl(policy, other, rows: list[ReplyTokens]) -> float:
 
 
 def gradient_norms(
-    folders: dict[str, Path], table: pl.DataFrame, rows: list[PairTokens], beta: float
+    folders: dict[str, tuple[Path, Path | None]], table: pl.DataFrame, rows: list[PairTokens], beta: float
 ) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Gradients of `rows`, and ||E grad loss|| by moment; `folders` of the policies by moment,
-    `table` is their Margins. Both are empty without rows."""
+    """Gradients of `rows`, and ||E grad loss|| by moment; `folders` of the policies and of their
+    remainders by moment, `table` is their Margins. Both are empty without rows."""
     norms, means = [], {}
-    for moment, folder in folders.items() if rows else ():
+    for moment, stored in folders.items() if rows else ():
         _, suffix = MOMENTS[moment]
         sigma = dict(table.select("pair_id", f"sigma_minus_s{suffix}").iter_rows())
-        by_pair, means[moment] = gradients(load(folder), rows, sigma, beta)
+        by_pair, means[moment] = gradients(load(*stored), rows, sigma, beta)
         norms += [(pair_id, moment, norm, beta * sigma[pair_id] * norm) for pair_id, norm in by_pair.items()]
     return pl.DataFrame(norms, schema=Gradients.create_empty().schema, orient="row"), means
 
@@ -176,8 +181,11 @@ def divergences(trained: Path, start: Path, initial: Path, rows: list[ReplyToken
     if not rows:
         return []
     policy = load(trained)
-    previous = kl(policy, load(start, 1), rows)
-    values = {"kl_previous": previous, "kl_initial": previous if initial == start else kl(policy, load(initial, 1), rows)}
+    previous = kl(policy, load(start, number=1), rows)
+    values = {
+        "kl_previous": previous,
+        "kl_initial": previous if initial == start else kl(policy, load(initial, number=1), rows),
+    }
     return [{"metric": metric, "moment": "after", "value": value, "n": len(rows)} for metric, value in values.items()]
 
 
@@ -218,6 +226,7 @@ def main() -> None:
     command.add_argument(
         "--policies", required=True, nargs=3, type=Path, help="folders: trained, before the iteration, initial"
     )
+    command.add_argument("--remainders", nargs="*", default=[], type=Path, help="folders of the first two's, if they have any")
     command.add_argument("--margins", required=True, help="table to write")
     command.add_argument("--gradients", required=True, help="table to write")
     command.add_argument("--diagnostics", required=True, help="table to write")
@@ -230,14 +239,16 @@ def main() -> None:
     pairs, tokenizer = read_table(Pairs, arguments.pairs), load_tokenizer(trained)
     rows, pad = token_rows(pairs), pad_token_id(tokenizer)
     reference = read_logps(arguments.reference_logps)
-    after = score_pairs(trained, rows, training, pad, "after the iteration")
+    remainders = [*arguments.remainders, None, None]
+    after_stored, before_stored = (trained, remainders[0]), (start, remainders[1])
+    after = score_pairs(*after_stored, rows, training, pad, "after the iteration")
     before = reference
     if settings.reference == "initial" and start != initial:
-        before = score_pairs(start, rows, training, pad, "before the iteration")
+        before = score_pairs(*before_stored, rows, training, pad, "before the iteration")
     table = margins(reference, before, after, training.beta)
 
     sampled = sample(rows, settings.pairs, settings.seed)
-    norms, means = gradient_norms({"before": start, "after": trained}, table, sampled, training.beta)
+    norms, means = gradient_norms({"before": before_stored, "after": after_stored}, table, sampled, training.beta)
     heldout = heldout_replies(read_table(Prompts, arguments.heldout), tokenizer)
     metrics = summary(table, pairs, norms, means, training.beta)
     metrics += divergences(trained, start, initial, sample(heldout, settings.prompts, settings.seed))

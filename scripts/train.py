@@ -2,10 +2,15 @@
 it.
 
 Reads:  Pairs (--pairs) and those of earlier iterations that are trained on again (--replay); the
-        policy to start from and the one that is the reference, each a folder and its policy.json
-        (--start, --reference); the fitted prompts, for the gates (--prompts).
-Writes: the policy's folder (--policy), the trainer's log (--log), the reference's log-probabilities
-        (--reference-logps), gates.json (--gates) and, last, policy.json (--manifest).
+        policy to start from and the one that is the reference, each a folder, its policy.json and,
+        unless it is a base model, the folder of its remainder (--start, --reference); the fitted
+        prompts, for the gates (--prompts).
+Writes: the policy's folder (--policy) and its remainder (--remainder), the trainer's log (--log),
+        the reference's log-probabilities (--reference-logps), gates.json (--gates) and, last,
+        policy.json (--manifest).
+
+The policy is in bf16, as it is served. The remainder is what the fp32 weights are besides: the next
+training starts from both, so that steps too small for bf16 add up (drift.training.remainder).
 
 A training run that was killed, or that stopped itself because its job's time was nearly over,
 resumes from its last complete checkpoint in the state folder (--state).
@@ -23,27 +28,35 @@ import polars as pl
 import torch
 from datasets import disable_progress_bars
 from transformers import AutoModelForCausalLM, PrinterCallback
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli, policies
 from drift.chat import load_tokenizer, pad_token_id
-from drift.config.training import accumulation_steps
+from drift.config.training import Carry, accumulation_steps
 from drift.files import sha256
 from drift.locks import hold
 from drift.settings.training import ScoringSettings, TrainingRun, TrainSettings
 from drift.tables import Pairs, TrainLog, read_table, write_table
-from drift.training import launch
+from drift.training import launch, remainder
 from drift.training.deadline import Deadline
 from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens, read_logps, token_rows, write_logps
 from drift.training.pair_gates import FittedPrompts, PairGates, prompt_of
 from drift.training.reference_logps import base_dtype, score_pairs
-from drift.training.trainer import Trainer, Watch, as_dataset, last_complete_checkpoint, lora_config, trainer_config
-from drift.training.weights import round_weights, trained_model
+from drift.training.trainer import (
+    RestoreShards,
+    Trainer,
+    Watch,
+    as_dataset,
+    last_complete_checkpoint,
+    lora_config,
+    trainer_config,
+)
+from drift.training.weights import Movement, gathered_weights, trained_policy
 
-# Below this share of visibly changed bf16 weights a training run has done nothing: pure-bf16
-# weights at a small learning rate moved 3.7 % of them and lost the rest to rounding; fp32 master
-# weights move tens of per cent.
+# Below this share of changed weights a training run has done nothing, or the next one would not
+# start from what it did: fp32 weights change nearly all.
 MIN_CHANGED = 0.005
 
 # Nats. The first step is logged as it is before any update: where the policy starts from its
@@ -53,21 +66,25 @@ MAX_DISTANCE = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What shapes the policy, how it trains here, the folder of the policy that it starts from, and
-    the folder of its checkpoints."""
+    """What shapes the policy, how it trains here, the folders of the policy that it starts from and
+    of its remainder, and the folder of its checkpoints."""
 
     settings: TrainSettings
     run: TrainingRun
     start: Path
+    start_remainder: Path | None
     state: Path
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """What a policy is trained from, by content: SHA-256 of weights and of tables of pairs."""
+    """What a policy is trained from, by content: SHA-256 of weights, of remainders (None: there is
+    none) and of tables of pairs."""
 
     parent_sha256: str
+    parent_remainder_sha256: str | None
     reference_sha256: str
+    reference_remainder_sha256: str | None
     pairs_sha256: str
     replay_sha256: list[str]
 
@@ -75,20 +92,20 @@ class Ancestry:
     def read(cls, start: Path, reference: Path, pairs: Path, replay: list[Path]) -> "Ancestry":
         """By the policy.json of both policies, and the files of pairs."""
         own, *replayed = [sha256(path) for path in (pairs, *replay)]
-        parents = [policies.read_manifest(path)["weights_sha256"] for path in (start, reference)]
+        manifests = [policies.read_manifest(path) for path in (start, reference)]
+        parents = [manifest.get(name) for manifest in manifests for name in ("weights_sha256", "remainder_sha256")]
         return cls(*parents, own, replayed)
 
     def key(self, settings: TrainSettings, code: str) -> str:
         """What tells this training from others: only the same one resumes its checkpoints."""
-        identity = [
-            settings.model_dump(mode="json"),
-            code,
-            self.parent_sha256,
-            self.reference_sha256,
-            self.pairs_sha256,
-            self.replay_sha256,
-        ]
+        identity = [settings.model_dump(mode="json"), code, *vars(self).values()]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def starts_from_reference(self) -> bool:
+        """Whether the policy to start from is the reference."""
+        start = (self.parent_sha256, self.parent_remainder_sha256)
+        return start == (self.reference_sha256, self.reference_remainder_sha256)
 
 
 def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
@@ -103,12 +120,15 @@ def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def reference_logps(folder: Path, rows: list[PairTokens], training: ScoringSettings, pad: int, kept: Path) -> PairLogps:
-    """The reference's log-probabilities of `rows`, as `score_pairs` returns them; kept in the file
-    `kept` for a training run that resumes. `pad` is a token id."""
+def reference_logps(
+    reference: tuple[Path, Path | None], rows: list[PairTokens], training: ScoringSettings, pad: int, kept: Path
+) -> PairLogps:
+    """The log-probabilities of `rows` under the reference, the folders of a policy and its
+    remainder, as `score_pairs` returns them; kept in the file `kept` for a training run that
+    resumes. `pad` is a token id."""
     if kept.is_file():
         return read_logps(kept)
-    logps = score_pairs(folder, rows, training, pad, "reference")
+    logps = score_pairs(*reference, rows, training, pad, "reference")
     if launch.is_main():
         write_logps(logps, kept)
     return logps
@@ -133,6 +153,9 @@ def make_trainer(task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame,
     config = trainer_config(task.settings, task.run, task.state)
     loading = time.monotonic()
     model = AutoModelForCausalLM.from_pretrained(task.start, dtype=base_dtype(training), local_files_only=True)
+    sharded_already = is_deepspeed_zero3_enabled()
+    if model.dtype == torch.float32 and not sharded_already:
+        remainder.restore(model, task.start_remainder)
     # A checkpoint holds master weights and the optimizer's state: up to six times the bytes just
     # read.
     watch = Watch(deadline, checkpoint_seconds=6 * (time.monotonic() - loading))
@@ -146,6 +169,8 @@ def make_trainer(task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame,
         peft_config=lora_config(training.lora),
     )
     trainer.remove_callback(PrinterCallback)
+    if sharded_already:
+        trainer.add_callback(RestoreShards(task.start_remainder))
     return trainer, watch
 
 
@@ -160,10 +185,9 @@ def check_finished(gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ances
     gates.check("finite loss", True, f"{planned} steps")
     first = next(entry["rewards/margins"] for entry in trainer.state.log_history if "rewards/margins" in entry)
     distance = abs(first) / beta
-    from_reference = ancestry.parent_sha256 == ancestry.reference_sha256
     gates.check(
         "the reference is the start",
-        not from_reference or distance < MAX_DISTANCE,
+        not ancestry.starts_from_reference or distance < MAX_DISTANCE,
         f"the first step's pairs are {distance:.2g} nats from their reference, which was scored with other weights than the "
         "start's; delete the state folder and run again",
     )
@@ -171,18 +195,30 @@ def check_finished(gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ances
     gates.close()
 
 
-def rounded_model(gates: Gates, trainer: Trainer, model, start: Path, names: list[str]) -> float:
-    """Round the trained model as policies are stored; the share of its weights that changed, which
-    is the last gate."""
-    changed = round_weights(model, start, names)
+def check_movement(gates: Gates, movement: Movement, carry: Carry, min_carried: float, steps: int) -> None:
+    """Raise StageError where the next training would start from next to nothing of this one.
+
+    `carry`: whether it starts from the fp32 weights or from what bf16 shows of them; `min_carried`
+    is the least share of the update, 0 to 1.
+    """
+    in_full = carry == "fp32"
+    changed = (movement.moved if in_full else movement.seen) / movement.trained
     gates.check(
         "weights changed",
         changed > MIN_CHANGED,
-        f"{changed:.1%} of the weights in {trainer.state.global_step} steps, the first of which are slow (schedule_warmup); "
-        "raise learning_rate, train on more pairs, or use fp32 master weights",
+        f"{changed:.1%} of the weights in {steps} steps, the first of which are slow (schedule_warmup); raise learning_rate, "
+        "or train on more pairs" + ("" if in_full else ", or set training.carry: fp32"),
+    )
+    share = movement.served_share
+    gates.check(
+        "update carried",
+        in_full or share >= min_carried,
+        "all of the update is in what the next iteration starts from"
+        if in_full
+        else f"{share:.1%} of the update is in what the next iteration starts from (training.min_carried: {min_carried:g}); "
+        "rounding to bf16 takes the rest. Set training.carry: fp32, or raise learning_rate",
     )
     gates.close()
-    return changed
 
 
 def parsed() -> argparse.Namespace:
@@ -194,11 +230,14 @@ def parsed() -> argparse.Namespace:
     command.add_argument("--prompts", required=True, nargs="+", type=Path, help="fitted prompts with a test split")
     command.add_argument("--start", required=True, type=Path, help="folder of the policy to start from")
     command.add_argument("--start-manifest", required=True, type=Path, help="its policy.json")
+    command.add_argument("--start-remainder", nargs="?", type=Path, help="folder of its remainder; none of a base model")
     command.add_argument("--reference", required=True, type=Path, help="folder of the reference policy")
     command.add_argument("--reference-manifest", required=True, type=Path, help="its policy.json")
+    command.add_argument("--reference-remainder", nargs="?", type=Path, help="folder of its remainder; none of a base model")
     command.add_argument("--code", default="", help="fingerprint of the code: other code does not resume these checkpoints")
     command.add_argument("--state", required=True, type=Path, help="folder for checkpoints; kept until the policy is done")
     command.add_argument("--policy", required=True, type=Path, help="folder to write")
+    command.add_argument("--remainder", required=True, type=Path, help="folder to write; empty where training.carry is bf16")
     command.add_argument("--manifest", required=True, type=Path, help="policy.json to write")
     command.add_argument("--log", required=True, help="table to write")
     command.add_argument("--reference-logps", required=True, help="table to write")
@@ -216,11 +255,14 @@ def devices(run: TrainingRun, settings: TrainSettings) -> int:
     return count
 
 
-def manifest(settings: TrainSettings, folder: Path, ancestry: Ancestry) -> dict:
-    """What policy.json says of the policy in `folder`, less what was measured in its training."""
+def manifest(settings: TrainSettings, policy: Path, remainder_folder: Path, ancestry: Ancestry) -> dict:
+    """What policy.json says of a policy and its remainder, by their folders, less what was measured
+    in its training."""
+    in_full = settings.training.carry == "fp32"
     return {
         "name": settings.name,
-        "weights_sha256": policies.weights_sha256(folder),
+        "weights_sha256": policies.weights_sha256(policy),
+        "remainder_sha256": policies.weights_sha256(remainder_folder) if in_full else None,
         **vars(ancestry),
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
@@ -247,33 +289,39 @@ def main() -> None:
         hold(state / "lock", f"training {settings.name}")
 
     tokenizer, rows = load_tokenizer(arguments.start), token_rows(pairs)
-    logps = reference_logps(arguments.reference, rows, settings.training, pad_token_id(tokenizer), state / "reference.parquet")
-    task, gates = Task(settings, run, arguments.start, state), Gates()
+    reference = (arguments.reference, arguments.reference_remainder)
+    logps = reference_logps(reference, rows, settings.training, pad_token_id(tokenizer), state / "reference.parquet")
+    task, gates = Task(settings, run, arguments.start, arguments.start_remainder, state), Gates()
     trainer, watch = make_trainer(task, deadline, tokenizer, pairs, logps)
     checks = PairGates(gates, trainer.train_dataset)
     checks.check_all(rows, prompts, tokenizer, settings.instruction, settings.training.max_length)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
 
     check_finished(gates, trainer, watch, ancestry, settings.training.beta)
-    model, names = trained_model(trainer, arguments.start, settings.training.lora)
+    weights = gathered_weights(trainer, settings.training.lora)
     if not launch.is_main():
         return
-    changed = rounded_model(gates, trainer, model, arguments.start, names)
+    trained = trained_policy(weights, arguments.start, arguments.start_remainder, settings.training.lora)
+    movement = trained.movement
+    check_movement(gates, movement, settings.training.carry, run.min_carried, trainer.state.global_step)
 
     own = {pair_id: sides for pair_id, sides in logps.items() if prompt_of(pair_id) == pair_id}
     write_logps(own, arguments.reference_logps)
     write_table(log_table(trainer.state.log_history), TrainLog, arguments.log)
-    model.to(torch.bfloat16).save_pretrained(arguments.policy)
+    trained.model.save_pretrained(arguments.policy)
     tokenizer.save_pretrained(arguments.policy)
+    remainder.write(trained.remainders if settings.training.carry == "fp32" else {}, arguments.remainder)
     gates.write(arguments.gates)
     measured = {
         "steps_done": trainer.state.global_step,
         "steps_planned": trainer.state.max_steps,
-        "changed_share": changed,
+        "changed_share": movement.seen / movement.trained,
+        "update_norm": movement.norm,
+        "served_share": movement.served_share,
         "tokens": sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows),
         "seconds": round(time.monotonic() - started, 1),
     }
-    policies.write_manifest(arguments.manifest, manifest(settings, arguments.policy, ancestry) | measured)
+    policies.write_manifest(arguments.manifest, manifest(settings, arguments.policy, arguments.remainder, ancestry) | measured)
     shutil.rmtree(state, ignore_errors=True)
 
 

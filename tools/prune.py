@@ -2,9 +2,10 @@
 
 An iteration's policy goes when the next iteration of its method and seed has been trained from it
 and every job that reads it (answers to benchmarks, log-probabilities) is done and would not run
-again. The base model, the warm-up and the last iteration of each method and seed stay, and so do
-all tables and policy.json: nothing reruns. What later needs the weights after all (a benchmark that
-is added, a changed decoding) trains the iterations before it again.
+again; and so does its remainder, which trainings and diagnostics alone read. The base model, the
+warm-up and the last iteration of each method and seed stay, and so do all tables and policy.json:
+nothing reruns. What later needs the weights after all (a benchmark that is added, a changed
+decoding) trains the iterations before it again.
 
 Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile
 slurm`); --list only lists. Runs with the driver's Python.
@@ -21,16 +22,16 @@ import _path  # noqa: F401 - must come before drift
 from drift import layout
 from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 
-# The name of the folder with a policy's weights.
-_POLICY = Path(layout.PATTERNS["trained_policy"]).name
+# The names of the folders with weights.
+_WEIGHTS = {Path(layout.PATTERNS[name]).name for name in ("trained_policy", "remainder")}
 
 
 def prunable(jobs: list[Job], waiting: list[Job]) -> list[str]:
-    """Policy folders that can go. `jobs` is the whole DAG, `waiting` the part of it that would run
-    now."""
+    """Folders of policies and remainders that can go. `jobs` is the whole DAG, `waiting` the part
+    of it that would run now."""
     trainings = [job for job in jobs if job.rule == "train"]
     iterations = [job for job in trainings if job.wildcards["trained"] != layout.WARMUP]
-    written = {path for job in iterations for path in job.files if Path(path).name == _POLICY}
+    written = {path for job in iterations for path in job.files if Path(path).name in _WEIGHTS}
     needed = {path for job in waiting for path in (*job.inputs, *job.files)}
     continued = {path for job in trainings for path in job.inputs}
     return sorted(written & continued - needed)
@@ -58,7 +59,7 @@ def main() -> None:
         print(f"{bytes_ / 1e9:8.2f} GB  {folder}")
         if not arguments.list:
             shutil.rmtree(folder)
-    print(f"{freed / 1e9:8.2f} GB  {'could be freed' if arguments.list else 'freed'}: {len(folders)} policies")
+    print(f"{freed / 1e9:8.2f} GB  {'could be freed' if arguments.list else 'freed'}: {len(folders)} folders")
 
 
 if __name__ == "__main__":

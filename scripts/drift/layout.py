@@ -68,6 +68,7 @@ PATTERNS = {
     "policy": "{model}/{policy}/policy",
     "manifest": "{model}/{policy}/policy.json",
     "trained_policy": "{model}/{trained}/policy",
+    "remainder": "{model}/{trained}/remainder",
     "trained_manifest": "{model}/{trained}/policy.json",
     "ranking_tasks": "{model}/{trained}/rank/tasks.parquet",
     "ranking_responses": "{model}/{trained}/rank/responses.parquet",

@@ -161,6 +161,8 @@ def build_manifest(folder: Path, name: str, changed: float | None, steps: int) -
         "steps_done": steps,
         "steps_planned": steps,
         "changed_share": changed,
+        "update_norm": changed and 0.5,
+        "served_share": changed and 0.9,
         "seconds": 75.0 * steps,
         "tokens": 5000,
     }

@@ -18,6 +18,7 @@ TRAINING = {
     "precision": "bf16",
     "label_smoothing": 0.0,
     "lora": None,
+    "carry": "fp32",
 }
 
 
@@ -37,6 +38,7 @@ def training_run(**changed) -> TrainingRun:
         "launcher": "single",
         "processes": None,
         "tracker": "none",
+        "min_carried": 0.5,
     }
     return TrainingRun.model_validate(values | changed, strict=False)
 

@@ -153,6 +153,8 @@ KEYS = {
     "training.device_batch": (4, {"train", "diagnostics"}),
     "training.max_length": (200, {"prompts", "pairs", "train", "diagnostics"}),
     "training.precision": ("fp32", {"train", "diagnostics"}),
+    "training.carry": ("bf16", {"train"}),
+    "training.min_carried": (0.2, NOTHING),
     "training.gradient_checkpointing": (True, NOTHING),
     "training.checkpoint_steps": (3, NOTHING),
     "evaluation.benchmarks.*.kind": (

@@ -302,20 +302,26 @@ def driver_program(run: FinishedRun, program: str, *arguments: str) -> str:
 
 def test_prune_deletes_what_nothing_needs_and_nothing_reruns(own_run):
     results = own_run.folder / "results/tiny/tiny"
-    for policy in results.rglob("policy"):
-        (policy / "model.safetensors").write_bytes(bytes(5_000_000))
+    for kind in ("policy", "remainder"):
+        for folder in results.rglob(kind):
+            (folder / "model.safetensors").write_bytes(bytes(5_000_000))
     answers = results / "spin/seed42/iter1/eval/heldout"
     (answers / "responses.parquet").unlink()
     (answers / "completions/1-of-1.parquet").unlink()
     unfinish(own_run)
-    assert "0.01 GB  could be freed: 1 policies" in driver_program(own_run, "prune", "--list")
+    assert "0.01 GB  could be freed: 3 folders" in driver_program(own_run, "prune", "--list")
     assert (results / "drift/seed42/iter1/policy").is_dir()
-    assert "0.01 GB  freed: 1 policies" in driver_program(own_run, "prune")
-    left = {str(path.parent.relative_to(results)) for path in results.rglob("policy")}
-    kept = {"base", "warmup", "drift/seed42/iter2", "spin/seed42/iter1", "spin/seed42/iter2"}
-    assert left == kept, "spin's first iteration still has to answer"
+    assert "0.01 GB  freed: 3 folders" in driver_program(own_run, "prune")
+    left = {kind: {str(path.parent.relative_to(results)) for path in results.rglob(kind)} for kind in ("policy", "remainder")}
+    last = {"warmup", "drift/seed42/iter2", "spin/seed42/iter2"}
+    assert left["policy"] == {"base", "spin/seed42/iter1"} | last, "spin's first iteration still has to answer"
+    assert left["remainder"] == last, "which it does without its remainder"
     planned = {job["outputs"][0] for job in own_run.plan().jobs if job["runs"]}
-    assert not any(path.endswith("/policy") for path in planned)
+    assert not any(path.endswith(("/policy", "/remainder")) for path in planned)
+    # A third iteration starts from the last one, which is still there.
+    more = own_run.plan(changed(own_run, "iterations", 3))
+    trained = {job["outputs"][0] for job in more.jobs if job["runs"] and job["rule"] == "train"}
+    assert trained == {f"results/tiny/tiny/{method}/seed42/iter3/policy" for method in ("drift", "spin")}
 
 
 def test_why_names_the_setting_the_module_and_what_is_missing(own_run):

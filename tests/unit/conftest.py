@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 import train
 from drift import policies, tables
+from drift.training import remainder
 from tests.builders.pairs import prompts_of, small_pairs
 from tests.builders.training import train_settings, training_run
 
@@ -24,6 +27,28 @@ def train_inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
     tables.write_table(prompts_of(pairs), tables.Prompts, folder / "prompts.parquet")
     policies.write_manifest(folder / "base.json", {"weights_sha256": policies.weights_sha256(tiny_model)})
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained_before(tiny_model, tmp_path_factory) -> dict[str, Path]:
+    """The tiny model as if it had been trained in fp32: options of the program that start from it
+    and from a remainder of up to a tenth of a percent of each weight."""
+    folder = tmp_path_factory.mktemp("before")
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    random = torch.Generator().manual_seed(0)
+    parts = {
+        name: remainder.split(weights.data * (1 + 1e-3 * (2 * torch.rand(weights.shape, generator=random) - 1)))[1]
+        for name, weights in model.named_parameters()
+    }
+    remainder.write(parts, folder / "remainder")
+    hashes = {"weights_sha256": tiny_model, "remainder_sha256": folder / "remainder"}
+    manifest = {name: policies.weights_sha256(path) for name, path in hashes.items()}
+    policies.write_manifest(folder / "policy.json", manifest)
+    return {
+        f"{role}{kind}": folder / name
+        for role in ("start", "reference")
+        for kind, name in (("-manifest", "policy.json"), ("-remainder", "remainder"))
+    }
 
 
 @pytest.fixture
@@ -45,6 +70,7 @@ def run_train(train_inputs, tiny_model, tmp_path, monkeypatch):
             "reference-manifest": train_inputs / "base.json",
             "state": folder / "state",
             "policy": folder / "policy",
+            "remainder": folder / "remainder",
             "manifest": folder / "policy.json",
             "log": folder / "train.parquet",
             "reference-logps": folder / "reference.parquet",

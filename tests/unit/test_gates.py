@@ -10,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 from datasets import Dataset
-from transformers import LlamaForCausalLM
 
 from drift import tables
 from drift.cli import StageError
@@ -18,9 +17,7 @@ from drift.training import trainer
 from drift.training.gates import Gates
 from drift.training.logps import PairTokens, token_rows
 from drift.training.pair_gates import FittedPrompts, PairGates
-from drift.training.weights import round_weights
 from tests.builders.pairs import pair_row, pairs_table, small_pairs
-from tests.builders.training import small_llama
 
 START, END = 1, 2
 TOKENIZER = SimpleNamespace(bos_token_id=START, eos_token_id=END, eos_token="</s>")
@@ -209,41 +206,6 @@ def test_finite_values_go_on():
     watch = trainer.Watch(None, 0.0)
     watch.bar = SimpleNamespace(set_postfix=lambda **shown: shown)
     watch.on_log(None, SimpleNamespace(global_step=7), None, {"loss": 0.69, "rewards/margins": 0.0, "grad_norm": 1.0})
-
-
-@pytest.fixture(params=[False, True], ids=["own head", "tied head"])
-def start(tmp_path, request):
-    """Folder of a policy in bf16."""
-    small_llama(tie_word_embeddings=request.param).to(torch.bfloat16).save_pretrained(tmp_path / "start")
-    return tmp_path / "start"
-
-
-def master_weights(folder) -> LlamaForCausalLM:
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-
-
-def rounded(model, start) -> float:
-    return round_weights(model, start, [name for name, _ in model.named_parameters()])
-
-
-def test_an_untrained_model_has_changed_nothing(start):
-    assert rounded(master_weights(start), start) == 0.0
-
-
-def test_steps_that_rounding_swallows_are_no_change(start):
-    model = master_weights(start)
-    for parameter in model.parameters():
-        parameter.data *= 1 + 1e-4  # bf16 has 8 bits: steps of about 0.4 %
-    assert rounded(model, start) == 0.0
-
-
-def test_the_share_of_changed_weights_is_counted_and_the_model_is_left_rounded(start):
-    model = master_weights(start)
-    changed = model.model.layers[0].mlp.up_proj.weight
-    changed.data *= 1.01
-    share = rounded(model, start)
-    assert share == pytest.approx(changed.numel() / sum(parameter.numel() for parameter in model.parameters()), rel=0.05)
-    assert all(torch.equal(p, p.to(torch.bfloat16).float()) for p in model.parameters())
 
 
 def test_the_trainer_gets_chats_and_the_length_of_the_longer_side():

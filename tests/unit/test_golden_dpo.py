@@ -65,7 +65,7 @@ def test_loss_gradients_and_margins_are_those_of_the_formulas(tiny_model, tokeni
     losses, smoothing = LOSSES[name]
     settings, pairs = golden_settings(losses, smoothing), small_pairs(tokenizer, 4)
     rows = token_rows(pairs)
-    reference = reference_logps.score_pairs(tiny_model, rows, settings.training, tokenizer.pad_token_id, "reference")
+    reference = reference_logps.score_pairs(tiny_model, None, rows, settings.training, tokenizer.pad_token_id, "reference")
     plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     for row in rows:
         for side, logp in zip(("chosen_ids", "rejected_ids"), reference[row["pair_id"]], strict=True):
@@ -103,7 +103,7 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tiny_model, tokenizer, 
     settings, pairs = golden_settings(losses, smoothing), small_pairs(tokenizer, 12)
     rows = {row["pair_id"]: row for row in token_rows(pairs)}
     reference = reference_logps.score_pairs(
-        tiny_model, list(rows.values()), settings.training, tokenizer.pad_token_id, "reference"
+        tiny_model, None, list(rows.values()), settings.training, tokenizer.pad_token_id, "reference"
     )
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     dataset = trainer.as_dataset(pairs)

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from drift.cli import StageError
 from drift.config import load
+from drift.training import remainder
 from drift.workflow import cost_model
 from drift.workflow.cost_model import GIB, SHAPES, Shape, TrainingSetup
 from drift.workflow.machines import read_machine
@@ -134,6 +135,17 @@ def test_a_policy_on_disk_is_as_large_as_planned(tmp_path):
     real_model(SMALL).to(torch.bfloat16).save_pretrained(tmp_path)
     written = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
     assert cost_model.policy_bytes(SMALL) == pytest.approx(written, rel=0.02)
+    parts = {name: remainder.split(weights.data)[1] for name, weights in real_model(SMALL).named_parameters()}
+    remainder.write(parts, tmp_path / "remainder")
+    written = sum(file.stat().st_size for file in (tmp_path / "remainder").iterdir())
+    assert cost_model.remainder_bytes(SMALL, "fp32") == pytest.approx(written, rel=0.02)
+
+
+def test_the_disk_holds_a_remainder_for_every_policy_unless_updates_are_not_carried():
+    disks = {carry: planned(config(training__carry=carry)).disk for carry in ("fp32", "bf16")}
+    what = "qwen2.5-7b: remainders of their fp32 weights"
+    assert disks["fp32"][what] == disks["fp32"]["qwen2.5-7b: 5 policies, bf16"] == 5 * 2 * SHAPES["qwen2.5-7b"].parameters
+    assert disks["bf16"][what] == 0
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adamw_torch", "adafactor", "sgd"])
@@ -231,7 +243,8 @@ def test_every_seed_costs_its_iterations_and_shares_the_warm_up():
     assert 2.5 * once.gpu_hours < thrice.gpu_hours < 3 * once.gpu_hours
     assert thrice.longest == pytest.approx(once.longest), "seeds run side by side"
     more = sum(thrice.disk.values()) - sum(once.disk.values())
-    assert more == 2 * methods * iterations * once.disk["qwen2.5-7b: base model"]
+    with_remainder = 2 * once.disk["qwen2.5-7b: base model"]
+    assert more == 2 * methods * iterations * with_remainder
 
 
 def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_budget():

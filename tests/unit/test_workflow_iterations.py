@@ -107,6 +107,19 @@ def test_an_iteration_starts_from_the_one_before_and_a_method_where_its_recipe_s
     assert iterations(training={"reference": "initial"}).reference(trained) == initial
 
 
+def test_every_policy_but_the_base_model_hands_on_a_remainder():
+    run = iterations(training={"reference": "initial"})
+    folder = "results/test/tiny"
+    assert run.start_remainder(job("drift/seed42/iter3")) == f"{folder}/drift/seed42/iter2/remainder"
+    assert run.reference_remainder(job("drift/seed42/iter3")) == f"{folder}/warmup/remainder"
+    assert (run.start_remainder(job("warmup")), run.reference_remainder(job("spin/seed42/iter3"))) == ([], [])
+    assert run.measured_remainders(job("drift/seed42/iter1")) == [
+        f"{folder}/drift/seed42/iter1/remainder",
+        f"{folder}/warmup/remainder",
+    ]
+    assert run.measured_remainders(job("spin/seed42/iter1")) == [f"{folder}/spin/seed42/iter1/remainder"]
+
+
 def test_what_is_sampled_follows_from_the_recipe():
     run = iterations()
     assert run.samples("warmup") == {}

@@ -26,6 +26,7 @@ REFUSED = {
         "max_length": _FITTED,
         "pairs": "it is there to give all methods the same number: set training.pairs for all of them",
         "diagnostics": _MEASURED,
+        "min_carried": "what a gate lets pass is the same for every method of a run",
     },
     "sampling": {
         "context": _FITTED,

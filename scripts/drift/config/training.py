@@ -9,6 +9,7 @@ from drift.config.base import Allusions, Section
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Optimizer = Literal["rmsprop", "adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
 Precision = Literal["bf16", "fp32"]
+Carry = Literal["fp32", "bf16"]
 Launcher = Literal["single", "ddp", "zero3", "fsdp2"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 Style = Literal["chat", "paper"]
@@ -131,7 +132,15 @@ class Training(Section):
     global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")
     device_batch: int = Field(4, ge=1, description="pairs at once on one device; accumulation follows")
     max_length: int = Field(2048, ge=32, description="prompt and reply together, tokens")
-    precision: Precision = Field("bf16", description="of activations; master weights are fp32 always")
+    precision: Precision = Field("bf16", description="of activations; the weights that are trained are fp32 always")
+    carry: Carry = Field(
+        "fp32",
+        description="the weights that the next iteration starts from. fp32: as they were trained, so that small steps add up; "
+        "bf16: as they are served, which loses what is below half a step of bf16",
+    )
+    min_carried: float = Field(
+        0.5, ge=0, le=1, description="share of an iteration's update that must be in what the next one starts from; 0: any"
+    )
     lora: Lora | None = Field(None, description="train low-rank adapters; null: all weights")
     gradient_checkpointing: bool = Field(True, description="less memory, more time")
     checkpoint_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints that a killed job resumes from")

@@ -21,13 +21,14 @@ class PolicyCost:
     trained: int | None = None  # tokens of its pairs: prompt and reply of both sides
     steps_done: int | None = None
     steps_planned: int | None = None
-    changed_share: float | None = None  # of the weights, 0 to 1
+    changed_share: float | None = None  # of the weights in bf16, 0 to 1
+    served_share: float | None = None  # of the update, about 0 to 1
     seconds: float | None = None  # of training
     evaluated: int | None = None  # tokens read and written in its evaluation, the judges' included
 
 
 _POLICY_SUMS = (
-    "SELECT model, method, iteration, seed, steps_done, steps_planned, changed_share, seconds FROM policies",
+    "SELECT model, method, iteration, seed, steps_done, steps_planned, changed_share, served_share, seconds FROM policies",
     "SELECT model, method, iteration, seed, count(*) AS pairs, "
     "sum(2 * len(prompt_token_ids) + chosen_tokens + rejected_tokens) AS trained FROM pairs GROUP BY ALL",
     "SELECT model, method, iteration, seed, sum(prompt_tokens) FILTER (benchmark IS NULL) AS read, "

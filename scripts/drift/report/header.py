@@ -9,10 +9,15 @@ from drift.config.recipes import POOLS
 from drift.judging.families import kinships
 from drift.labelers.lexical import CHECKED
 from drift.metrics.display import percent
+from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import GateSummary
 from drift.report.judge_behaviour import Behaviour
 from drift.report.judge_tables import judged_by
-from drift.report.reading import Catalog, configured
+from drift.report.metric_labels import iteration_name
+from drift.report.reading import Catalog, Policy, configured
+
+# A served policy that shows less of an update than this is for the most part the one before.
+LITTLE_SERVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,25 @@ def behaviour_notices(judged: list[Behaviour], config: Config) -> list[Notice]:
         elif one.caution:
             shown.append(Notice(title, f"Read its verdicts with caution: {'; '.join(one.caution)}.", "warning"))
     return shown
+
+
+def rounding_notices(costs: list[PolicyCost]) -> list[Notice]:
+    """Policies whose training bf16 hides for the most part."""
+    hidden = [cost for cost in costs if cost.served_share is not None and cost.served_share < LITTLE_SERVED]
+    if not hidden:
+        return []
+    named = [f"{_name(cost.policy)} ({percent(cost.served_share)})" for cost in hidden]
+    text = (
+        f"In bf16, in which policies are sampled and answer benchmarks, less than {percent(LITTLE_SERVED)} of what a training did "
+        f"shows in {', '.join(named)}. With training.carry: fp32 later iterations go on from the rest; their scores say little of "
+        "this training."
+    )
+    return [Notice("Small updates", text, "warning")]
+
+
+def _name(policy: Policy) -> str:
+    made_by = f"{policy.method} {policy.iteration}, seed {policy.seed}" if policy.seed else iteration_name(policy.iteration)
+    return f"{policy.model} {made_by}"
 
 
 def judge_notices(scores: list[dict], refused: dict[tuple[str, str], str]) -> list[Notice]:

@@ -46,7 +46,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         [row for row in configured(catalog.query(sql), config) if (row["benchmark"], row["judge"]) not in refused]
         for sql in ("SELECT * FROM scores", "SELECT * FROM comparisons")
     )
-    gates = gate_summary(catalog, config)
+    gates, costs = gate_summary(catalog, config), policy_costs(catalog, config)
     validation = catalog.query("SELECT * FROM validation")
     judged = behaviours(scores, validation, config)
     return {
@@ -57,6 +57,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "styles": {method: charts.style(method, config.methods) for method in (*START, *config.methods)},
         "notices": [
             *header.notices(config, gates),
+            *header.rounding_notices(costs),
             *header.behaviour_notices(judged, config),
             *header.judge_notices(scores, refused),
         ],
@@ -75,7 +76,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "lengths": pair_lengths(catalog, config),
         "pairs": sampled_pairs(catalog, config),
         "dropped": dropped_table(catalog, config),
-        "policy_costs": policy_costs(catalog, config),
+        "policy_costs": costs,
         "cost": cost_table(read_timings(timings)),
     }
 

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from drift.config import Allusions
 from drift.config.training import (
+    Carry,
     Cut,
     Diagnostics,
     Launcher,
@@ -96,6 +97,7 @@ class PolicyTraining(ScoringSettings):
     schedule_warmup: float = like(Training, "schedule_warmup")
     optimizer: Optimizer = like(Training, "optimizer")
     global_batch: int = like(Training, "global_batch")
+    carry: Carry = like(Training, "carry")
 
 
 class TrainSettings(Settings):
@@ -109,13 +111,15 @@ class TrainSettings(Settings):
 
 
 class TrainingRun(Settings):
-    """Of train.py: how a training runs on this machine, which changes no result."""
+    """Of train.py: how a training runs on this machine and when it is refused, which changes no
+    result."""
 
     checkpoint_steps: int = like(Training, "checkpoint_steps")
     gradient_checkpointing: bool = like(Training, "gradient_checkpointing")
     launcher: Launcher = like(Training, "launcher")
     processes: int | None = like(Training, "processes")
     tracker: Tracker = like(Training, "tracker")
+    min_carried: float = like(Training, "min_carried")
     deadline: float | None = Field(description="minutes that the job may take; null: no limit")
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from drift.chat import render_reply
 from drift.cli import StageError
 from drift.tables import Logps, read_table, write_table
-from drift.training import cpu_packing
+from drift.training import cpu_packing, remainder
 from drift.training.cpu_lm_head import TokenScores
 
 # pair_id -> log-probabilities of the chosen and of the rejected reply.
@@ -63,14 +63,16 @@ def rendered_rows(prompts: pl.DataFrame, tokenizer) -> list[PairTokens]:
     return rows
 
 
-def load(folder: Path, number: int = 0):
+def load(folder: Path, remainder_folder: Path | None = None, *, number: int = 0):
     """A policy in fp32, as differences between policies are small against bf16's rounding; on the
-    GPU of that number, if there is one."""
+    GPU of that number, if there is one. With its remainder as it was trained, else as it is
+    served."""
     gpus = torch.cuda.device_count()
     device = f"cuda:{number % gpus}" if gpus else "cpu"
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, device_map={"": device}
     ).eval()
+    remainder.restore(model, remainder_folder)
     if device == "cpu":
         cpu_packing.prepare(model)
     return model

@@ -11,7 +11,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from drift.progress import Progress
 from drift.settings.training import ScoringSettings
-from drift.training import launch
+from drift.training import launch, remainder
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.logps import PairLogps, PairTokens
 
@@ -20,15 +20,18 @@ def base_dtype(training: ScoringSettings) -> torch.dtype:
     """In which precision a policy's weights are held while it is trained or scored.
 
     fp32 where all weights are trained: steps of a small learning rate are lost to rounding in bf16.
-    Below adapters they are frozen, and bf16 is what they were stored in.
+    Below adapters they are frozen: bf16 loses nothing that is trained, as the adapters are merged
+    into the fp32 weights.
     """
     return torch.bfloat16 if training.lora and training.precision == "bf16" else torch.float32
 
 
 @torch.no_grad()
-def score_pairs(folder: Path, rows: list[PairTokens], training: ScoringSettings, pad_token_id: int, what: str) -> PairLogps:
+def score_pairs(
+    folder: Path, remainder_folder: Path | None, rows: list[PairTokens], training: ScoringSettings, pad_token_id: int, what: str
+) -> PairLogps:
     """pair_id -> (log pi(chosen | prompt), log pi(rejected | prompt)) in nats, under the policy in
-    `folder`.
+    `folder`; with its remainder as it was trained, without (None) as it is served.
 
     As the trainer computes them: the same head, precision and batches of `device_batch` pairs.
     Batches are of similar lengths and do not depend on the number of processes, which share them
@@ -42,6 +45,8 @@ def score_pairs(folder: Path, rows: list[PairTokens], training: ScoringSettings,
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=base_dtype(training), local_files_only=True, device_map={"": process.device}
         ).eval()
+    if model.dtype == torch.float32:
+        remainder.restore(model, remainder_folder)
     add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
     if process.device.type == "cpu":
         score_replies_only(model)

@@ -29,7 +29,7 @@ from drift.cli import StageError
 from drift.config.training import accumulation_steps
 from drift.progress import Progress
 from drift.settings.training import LoraSettings, TrainingRun, TrainSettings
-from drift.training import launch
+from drift.training import launch, remainder
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.deadline import Deadline
 from drift.training.logps import PairLogps
@@ -81,6 +81,24 @@ class Watch(TrainerCallback):
                 )
         if "loss" in logs:
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
+
+
+class RestoreShards(TrainerCallback):
+    """Under ZeRO-3: adds the remainder in `folder` to the fp32 weights that DeepSpeed's optimizer
+    has made of a bf16 policy, before the first step. A checkpoint has them already."""
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    def on_train_begin(self, args, state, control, model, **_):
+        if state.global_step:
+            return
+        from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param
+
+        parameters = dict(model.named_parameters())
+        for name, part in remainder.read(self.folder):
+            full = remainder.add(safe_get_full_fp32_param(parameters[name]), part, f"{self.folder}: {name}")
+            safe_set_full_fp32_param(parameters[name], full)
 
 
 def _any_process(flag: bool, device: torch.device) -> bool:

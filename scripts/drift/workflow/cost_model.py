@@ -291,13 +291,18 @@ def policy_bytes(shape: Shape) -> float:
     return shape.parameters * 2
 
 
+def remainder_bytes(shape: Shape, carry: str) -> float:
+    """Bytes on disk of a policy's remainder: 16 bits a weight, or nothing."""
+    return shape.parameters * 2 if carry == "fp32" else 0
+
+
 def gathering_bytes(shape: Shape) -> float:
     """Bytes of host memory when a policy is written.
 
-    The trained weights in fp32, the model that takes them, and the bf16 one that they are compared
-    with.
+    The trained weights in fp32, which become its bf16 weights and its remainder one by one, and the
+    bf16 policy that they are compared with.
     """
-    return shape.parameters * (4 + 4 + 2)
+    return shape.parameters * (4 + 2)
 
 
 def attention_flops(shape: Shape, length: float) -> float:

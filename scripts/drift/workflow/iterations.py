@@ -165,6 +165,19 @@ class Iterations:
         """Its policy.json."""
         return self._manifest(wildcards.model, self.reference(wildcards.trained))
 
+    def start_remainder(self, wildcards) -> str | list[str]:
+        """The folder of the remainder of the policy that an iteration starts from."""
+        return self._remainder(wildcards.model, self.previous(wildcards.trained))
+
+    def reference_remainder(self, wildcards) -> str | list[str]:
+        """That of the reference."""
+        return self._remainder(wildcards.model, self.reference(wildcards.trained))
+
+    def measured_remainders(self, wildcards) -> list[str]:
+        """Those of a policy and of the one that its iteration started from."""
+        found = (self._remainder(wildcards.model, policy) for policy in self.ancestors(wildcards.trained)[:2])
+        return [folder for folder in found if folder]
+
     def ancestor_policies(self, wildcards) -> list[str]:
         """The folders of `ancestors`."""
         return [self._policy(wildcards.model, policy) for policy in self.ancestors(wildcards.trained)]
@@ -175,6 +188,10 @@ class Iterations:
 
     def _policy(self, model: str, policy: str) -> str:
         return self.paths.policy.format(model=model, policy=policy)
+
+    def _remainder(self, model: str, policy: str) -> str | list[str]:
+        """None of the base model: it is all there is, in its own precision."""
+        return self.paths.remainder.format(model=model, trained=policy) if policy != BASE else []
 
     def _manifest(self, model: str, policy: str) -> str:
         return self.paths.manifest.format(model=model, policy=policy)

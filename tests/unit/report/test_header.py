@@ -1,8 +1,9 @@
 """What a reader must know comes before any number."""
 
 from drift.config import Config, LabelNoise, load
+from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import Gate, GateSummary
-from drift.report.header import facts, judge_notices, notices, versions
+from drift.report.header import facts, judge_notices, notices, rounding_notices, versions
 from drift.report.reading import Policy
 from tests.builders.run import CONFIG, evaluation
 from tests.unit.report.rows import score
@@ -44,6 +45,14 @@ def test_gates_of_a_run_are_listed_by_policy(catalog):
     gates = gate_summary(catalog, CONFIG)
     assert (gates.total, gates.failed) == (5 * 4, [])
     assert [(policy.method, policy.iteration) for policy in gates.by_policy][:2] == [("warmup", 0), ("drift", 1)]
+
+
+def test_a_policy_that_shows_little_of_its_training_is_named():
+    base, warmup = PolicyCost(Policy("m", "base", -1, 0)), PolicyCost(Policy("m", "warmup", 0, 0), served_share=0.125)
+    first, second = (PolicyCost(Policy("m", "drift", k, 42), served_share=share) for k, share in ((1, 0.25), (2, 0.9)))
+    (notice,) = rounding_notices([base, warmup, first, second])
+    assert "less than 50.0% of what a training did shows in m warm-up (12.5%), m drift 1, seed 42 (25.0%). With" in notice.text
+    assert rounding_notices([base, second]) == []
 
 
 def test_several_judges_of_a_benchmark_are_named():

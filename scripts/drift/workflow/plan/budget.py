@@ -122,6 +122,8 @@ class _Planner:
         size = cost_model.policy_bytes(shape)
         self.budget.keep(f"{name}: base model", size)
         self.budget.keep(f"{name}: {len(every)} policies, bf16", len(every) * size)
+        remainders = sum(cost_model.remainder_bytes(shape, self.training[training.method]["carry"]) for training in every)
+        self.budget.keep(f"{name}: remainders of their fp32 weights", remainders)
         # A new checkpoint is whole before the oldest of the two that are kept goes; of each method
         # and seed one training at a time.
         setups = [setup_of(training, self.machine.gpus) for training in self.training.values()]
@@ -147,7 +149,7 @@ class _Planner:
         if free is not None and needed > free:
             self.budget.problems.append(
                 f"disk: {needed:,.0f} GB are needed and {free:,.0f} are there; lower iterations, run fewer methods "
-                "at a time, or use training.lora, whose checkpoints are small"
+                "at a time and `make prune` between them, or use training.lora, whose checkpoints are small"
             )
 
     def _check_training(self, name: str, shape: Shape, method: str | None, training: dict) -> None:
