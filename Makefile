@@ -17,6 +17,7 @@
 # make bench-generate, bench-train   the two heavy stages against the released code, on this machine
 # make bench-carry      five small iterations whose updates add up in fp32, and get lost in bf16
 # make bench-data       a million raw conversations to pools, against datasets map/filter (10 GB of disk)
+# make bench-pairs      lengths of pairs with and without one token limit for both sides
 # make bench-contamination   how many of the PROMPTS of a benchmark decontamination finds in disguise
 # make bench-scores     the scores of 10 policies on WildBench and AlpacaEval at full size
 # make bench-endpoint   2,000 requests, 64 in flight, to a server that takes 200 ms for each
@@ -39,7 +40,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
+.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
 	bench-slurm envs envs-gpu locks
 
 demo: envs
@@ -106,6 +107,11 @@ lint: envs
 
 why prune: envs
 	.venv/snakemake/bin/python tools/$@.py --profile $(PROFILE)
+
+bench-pairs: envs
+	$(SNAKEMAKE) --profile demo --configfile perf/pairs.yaml -- \
+		$(foreach method,drift drift-unguided spin,results/bench-pairs/smollm2-135m/$(method)/seed42/iter1/pairs.parquet)
+	$(STAGE_PYTHON) perf/pair_lengths.py perf/pairs.yaml
 
 bench-data: envs
 	$(STAGE_PYTHON) perf/data_rates.py

@@ -53,7 +53,9 @@ def main() -> None:
     run = TrainingRun.of(values["training"], deadline=None)
     policy, tokenizer = FOLDER / "base/policy", load_tokenizer(FOLDER / "base/policy")
     length = pl.col("prompt_token_ids").list.len() + pl.col("chosen_tokens") + pl.col("rejected_tokens")
-    pairs = read_table(Pairs, FOLDER / "warmup/pairs.parquet").sort(length, "pair_id").head(PAIRS)
+    # TRL's own trainer ends every reply, those that were cut too.
+    whole = read_table(Pairs, FOLDER / "warmup/pairs.parquet").filter(~pl.any_horizontal("chosen_cut", "rejected_cut"))
+    pairs = whole.sort(length, "pair_id").head(PAIRS)
     with tempfile.TemporaryDirectory() as folder:
         start = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32, local_files_only=True)
         theirs, their_gradient = first_step(stock_trainer(folder, training, moved(policy), pairs, tokenizer, ref_model=start))

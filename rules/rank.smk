@@ -18,6 +18,7 @@ rule candidates:
         tasks=paths.ranking_tasks,
         responses=paths.ranking_responses,
     params:
+        settings=ranking.candidates_settings,
         code=code("candidates"),
     log:
         "<logs>/candidates/{model}/{trained}.log",
@@ -32,6 +33,7 @@ rule candidates:
             --prompts {input.prompts:q} \
             --requests {input.requests:q} \
             --completions {input.completions:q} \
+            --settings {params.settings:q} \
             --tasks {output.tasks:q} \
             --responses {output.responses:q} > {log:q} 2>&1
         """

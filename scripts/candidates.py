@@ -5,19 +5,22 @@ Reads:  the Prompts, Requests and Completions of the iteration (--prompts, --req
 Writes: Tasks (--tasks), the plain prompts, and Responses (--responses), the candidates; `sample` is
         the candidate's number among those of its prompt.
 
-Replies that were cut or are empty are left out: they can make no pair.
+Replies that can make no pair are left out: empty ones, and those that were cut where
+sampling.cut drops them.
 """
 
 import polars as pl
 
 from drift import cli
+from drift.config.training import Cut
 from drift.judging.candidates import numbered, sound
+from drift.settings.sampling import CandidatesSettings
 from drift.tables import Completions, Prompts, Requests, Responses, Tasks, read_table, write_table
 
 
-def responses(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
-    """Responses: one for each candidate that ended its turn and is not empty."""
-    rows = numbered(requests).join(sound(completions), on="request_id", validate="1:1")
+def responses(requests: pl.DataFrame, completions: pl.DataFrame, cut: Cut) -> pl.DataFrame:
+    """Responses: one for each candidate that can make a pair, by `cut`."""
+    rows = numbered(requests).join(sound(completions, cut), on="request_id", validate="1:1")
     return rows.select("prompt_id", "finish_reason", "completion_tokens", sample="candidate", response="text")
 
 
@@ -30,7 +33,7 @@ def tasks(prompts: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, CandidatesSettings)
     command.add_argument("--prompts", required=True, help="Prompts table")
     command.add_argument("--requests", required=True, help="Requests table of the candidates")
     command.add_argument("--completions", required=True, nargs="+", help="Completions tables, the shards")
@@ -38,10 +41,10 @@ def main() -> None:
     command.add_argument("--responses", required=True, help="table to write")
     arguments = command.parse_args()
     requests = read_table(Requests, arguments.requests)
-    answered = responses(requests, read_table(Completions, *arguments.completions))
-    print(f"{answered.height} of {requests.height} candidates ended their turn")
+    answered = responses(requests, read_table(Completions, *arguments.completions), arguments.settings.cut)
+    print(f"{answered.height} of {requests.height} candidates can make a pair")
     if answered.is_empty():
-        raise cli.StageError("no candidate ended its turn; a larger sampling.max_tokens helps")
+        raise cli.StageError("no candidate ended its turn; a larger sampling.max_tokens or sampling.cut: prefix helps")
     write_table(tasks(read_table(Prompts, arguments.prompts), answered), Tasks, arguments.tasks)
     write_table(answered, Responses, arguments.responses)
 

@@ -20,6 +20,7 @@ import duckdb
 import polars as pl
 
 from drift import cli, files, layout, tables
+from drift.metrics import pair_lengths
 from drift.names import HELDOUT_PAIRS
 
 # Older shells than the library that writes it should open the catalog too.
@@ -277,7 +278,15 @@ def nothing(view: View) -> str:
 
 
 _OF_THIS_FILE = "database_name = current_database() AND schema_name = 'main' AND NOT internal"
-# Views over the comments of the others: DESCRIBE shows none. Columns as in View, and the query.
+# Views over other views. Columns as in View, and the query.
+DERIVED = {
+    "pair_lengths": (
+        pair_lengths.DESCRIPTION,
+        {key: KEYS[key] for key in pair_lengths.KEYS} | pair_lengths.COLUMNS,
+        pair_lengths.QUERY,
+    )
+}
+# The same over the comments of all of them: DESCRIBE shows none.
 DICTIONARY = {
     "views": (
         "One row per view: what it holds.",
@@ -316,7 +325,7 @@ def statements(results: str, files: list[str]) -> list[str]:
         groups = [select(view, results, keys, members) for keys, members in grouped(view, files)]
         comments = {key: KEYS[key][1] for key in view.keys} | {key: text for key, (_, text) in view.columns.items()}
         made += created(name, " UNION ALL ".join(groups) or nothing(view), view.description, comments)
-    for name, (description, columns, query) in DICTIONARY.items():
+    for name, (description, columns, query) in (DERIVED | DICTIONARY).items():
         made += created(name, query, description, {key: text for key, (_, text) in columns.items()})
     return made
 

@@ -8,10 +8,11 @@ Reads:  a Prompts table (--prompts) and the model's tokenizer (--policy); where 
 Writes: a Pairs table (--pairs), a Dropped table (--dropped) and the ledger (--ledger).
 
 A pair is always of the plain prompt, and carries the token ids of both replies as they were checked
-here. Whatever could teach the wrong thing (a truncated reply, an empty one, the same reply twice, a
-chat marker in the text) is dropped with its reason. Of several samples the first sound one is
-taken; best and worst are the sound ones farthest apart in the ranking. A prompt that contains a
-benchmark's stops the run: the pools leave these out.
+here. One limit of tokens holds for sampled and for logged replies: else it would make one side the
+shorter one, and length is learnt first. Whatever could teach the wrong thing (an empty reply, the
+same reply twice, a chat marker in the text) is dropped with its reason. Of several samples the
+first sound one is taken; best and worst are the sound ones farthest apart in the ranking. A prompt
+that contains a benchmark's stops the run: the pools leave these out.
 """
 
 from collections import Counter
@@ -24,8 +25,10 @@ from drift import cli, plugins
 from drift.chat import load_tokenizer, markers, render, render_reply
 from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts, user_messages
+from drift.data.trained_replies import TrainedReply, trained_replies
 from drift.ledger import LedgerBook
-from drift.settings.training import PairsSettings
+from drift.seeds import picked
+from drift.settings.training import PairsSettings, Subset
 from drift.sides import candidates
 from drift.tables import Completions, Dropped, Ledger, Pairs, Prompts, Ranks, Requests, Tasks, read_table, write_table
 
@@ -35,12 +38,15 @@ EMPTY = "sampled reply is empty"
 MARKER = "sampled reply contains a chat marker"
 ALLUSION = "sampled reply mentions the feedback"
 SHARED = "prompt and reply share a token"
+OVER = "reply longer than max_tokens"
 EQUAL = "chosen equals rejected"
 TIED = "no candidate ranks above another"
 LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
-REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, EQUAL, TIED, LEAKED, LONG)
+REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LEAKED, LONG)
+# Of a sound pair that training.pairs leaves out.
+SPARE = "more than training.pairs"
 
 
 def shows_feedback(kind: str) -> bool:
@@ -63,28 +69,30 @@ def sampled_replies(requests: pl.DataFrame, completions: pl.DataFrame) -> dict[t
 
 
 def fault(
-    prompt: dict, sides: dict, token_ids: dict[str, list[int] | None], words: list[str], settings: PairsSettings
+    prompt: dict, sides: dict, trained: dict[str, TrainedReply | None], words: list[str], settings: PairsSettings
 ) -> tuple[str, str] | None:
     """The first of REASONS that applies, with the text or number that shows it; None for a sound
     pair.
 
-    `token_ids` of the reply of each side, None where it does not join its prompt; `words` are chat
-    markers.
+    `trained`: both replies as `trained_replies` returns them; `words` are chat markers.
     """
     for side in sides.values():
         if side["reply"] and (reason := sample_fault(side, words, settings)):
             return reason
-    for side, ids in token_ids.items():
-        if ids is None:
+    for side, reply in trained.items():
+        if reply is None:
             return SHARED, sides[side]["text"][:20]
-    if sides["chosen"]["text"] == sides["rejected"]["text"]:
-        return EQUAL, sides["chosen"]["text"]
+    for side, reply in trained.items():
+        if not reply.token_ids or (reply.cut and settings.cut == "drop"):
+            return OVER, f"{side}, {len(sides[side]['text'])} characters"
+    if trained["chosen"].text.strip() == trained["rejected"].text.strip():
+        return EQUAL, trained["chosen"].text
     best, worst = sides["chosen"]["score"], sides["rejected"]["score"]
     if best is not None and worst is not None and best <= worst:
         return TIED, f"{best:g} and {worst:g}"
     if any(settings.instruction in message["content"] for message in prompt["prompt"]):
         return LEAKED, settings.instruction
-    longest = len(prompt["prompt_token_ids"]) + max(map(len, token_ids.values()))
+    longest = len(prompt["prompt_token_ids"]) + max(len(reply.token_ids) for reply in trained.values())
     if longest > settings.max_length:
         return LONG, f"{longest} tokens"
     return None
@@ -92,7 +100,7 @@ def fault(
 
 def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple[str, str] | None:
     """The same of a sampled reply by itself."""
-    if side["reply"]["finish_reason"] != "stop":
+    if side["reply"]["finish_reason"] not in ("stop", *(["length"] if settings.cut == "prefix" else [])):
         return CUT, side["reply"]["finish_reason"]
     said = side["reply"]["text"].strip()
     if not said:
@@ -104,9 +112,9 @@ def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple
     return None
 
 
-def trained_reply(side: dict, settings: PairsSettings) -> dict:
-    """A side as it is trained on: a guided reply loses its words on the feedback where these are
-    stripped. Its text is empty where next to nothing is left."""
+def stripped(side: dict, settings: PairsSettings) -> dict:
+    """A side without its words on the feedback, where these are stripped of guided replies. Its
+    text is empty where next to nothing is left."""
     if side["reply"] and settings.allusions == "strip" and shows_feedback(side["reply"]["kind"]):
         return side | {"text": without_allusion(side["text"]) or ""}
     return side
@@ -143,14 +151,15 @@ def make_pairs(
                 "or the tokenizer changed since; rerun the rule prompts"
             )
         # A reply is in several candidates where both sides are sampled.
-        token_ids_of = cache(partial(render_reply, tokenizer, prompt["prompt"]))
+        rendered = cache(partial(render_reply, tokenizer, prompt["prompt"]))
         reasons = []
         for drawn in candidates(prompt, replies, recipe, scores or {}):
-            sides = {side: trained_reply(reply, settings) for side, reply in drawn.items()}
-            token_ids = {side: token_ids_of(sides[side]["text"]) for side in sides}
-            reason = fault(prompt, sides, token_ids, words, settings)
+            sides = {side: stripped(reply, settings) for side, reply in drawn.items()}
+            texts = {side: sides[side]["text"] for side in sides}
+            trained = trained_replies(texts, finish_reasons(sides), rendered, tokenizer, settings.max_tokens)
+            reason = fault(prompt, sides, trained, words, settings)
             if reason is None:
-                pairs.append(pair(prompt, sides, token_ids))
+                pairs.append(pair(prompt, sides, trained))
                 break
             reasons.append(reason)
         else:
@@ -164,19 +173,48 @@ def make_pairs(
     )
 
 
-def pair(prompt: dict, sides: dict, token_ids: dict[str, list[int]]) -> dict:
+def finish_reasons(sides: dict) -> dict[str, str | None]:
+    """How the engine says that each side ended; None of a logged one."""
+    return {side: sides[side]["reply"] and sides[side]["reply"]["finish_reason"] for side in sides}
+
+
+def pair(prompt: dict, sides: dict, trained: dict[str, TrainedReply]) -> dict:
     """A row of Pairs."""
     return {
         "pair_id": prompt["prompt_id"],
         "prompt": prompt["prompt"],
         "prompt_token_ids": prompt["prompt_token_ids"],
-        **{side: sides[side]["text"] for side in sides},
+        **{side: reply.text for side, reply in trained.items()},
         **{f"{side}_from": sides[side]["from"] for side in sides},
-        **{f"{side}_finish": sides[side]["reply"] and sides[side]["reply"]["finish_reason"] for side in sides},
-        **{f"{side}_token_ids": token_ids[side] for side in sides},
-        **{f"{side}_tokens": len(token_ids[side]) for side in sides},
+        **{f"{side}_finish": finish for side, finish in finish_reasons(sides).items()},
+        **{f"{side}_cut": reply.cut for side, reply in trained.items()},
+        **{f"{side}_token_ids": reply.token_ids for side, reply in trained.items()},
+        **{f"{side}_tokens": len(reply.token_ids) for side, reply in trained.items()},
         "alludes": hides_feedback(prompt, sides["chosen"]),
     }
+
+
+def subset_of(pairs: pl.DataFrame, subset: Subset) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """As many of `pairs` as training.pairs asks for, by a hash of their prompts, and Dropped of the
+    others. All of them where there are fewer: `check_count` refuses these."""
+    is_kept = pl.col("pair_id").is_in(picked(pairs["pair_id"], subset.pairs, subset.seed))
+    spare = pairs.filter(~is_kept).select(prompt_id="pair_id", reason=pl.lit(SPARE), detail=pl.lit(None, pl.String))
+    return pairs.filter(is_kept), spare
+
+
+def check_count(pairs: pl.DataFrame, dropped: pl.DataFrame, settings: PairsSettings) -> None:
+    """Raise StageError where no pair is left, or fewer than training.pairs asks for."""
+    wanted = settings.subset.pairs if settings.subset else 1
+    if pairs.height >= wanted:
+        return
+    prompts, commonest = pairs.height + dropped.height, next(iter(dropped["reason"].mode().sort()), "no training prompts")
+    raise cli.StageError(
+        f"{settings.lineage}: {pairs.height or 'no'} pairs of {prompts} training prompts"
+        + (f", and training.pairs asks for {wanted}" if settings.subset else "")
+        + f"; the commonest reason is '{commonest}'. sampling.cut: prefix or a larger sampling.max_tokens help against replies "
+        "that are too long, sampling.n against samples that fail a check, and more data (data.max_dsat, data.max_sat) against "
+        "too few prompts" + ("; or lower training.pairs, for all methods alike" if settings.subset else "")
+    )
 
 
 def report(pairs: pl.DataFrame, failed: Counter) -> None:
@@ -203,7 +241,7 @@ def write_ledger(path: str, lineage: str, prompts: pl.DataFrame, pairs: pl.DataF
     """Write how many prompts became pairs, and what became of the others."""
     book = LedgerBook(lineage, "pairs", "prompts", prompts.height)
     book.drop("test split", prompts.filter(split="test").height)
-    for reason in REASONS:
+    for reason in (*REASONS, SPARE):
         book.drop(reason, dropped.filter(reason=reason).height)
     book.regroup("one pair per prompt", "pairs", pairs.height)
     write_table(book.table(), Ledger, path)
@@ -235,17 +273,15 @@ def main() -> None:
     scores = dict(read_table(Ranks, *arguments.ranks).select("request_id", "score").iter_rows())
     tokenizer = load_tokenizer(arguments.policy)
     pairs, dropped, failed = make_pairs(prompts, sampled_replies(requests, completions), tokenizer, settings, scores)
+    if settings.subset:
+        pairs, spare = subset_of(pairs, settings.subset)
+        dropped = pl.concat([dropped, spare])
     report(pairs, failed)
 
     # Written even where no pair is left, so that the reasons can be read.
     write_table(dropped, Dropped, arguments.dropped)
     write_ledger(arguments.ledger, settings.lineage, prompts, pairs, dropped)
-    if pairs.is_empty():
-        reason = next(iter(dropped["reason"].mode()), "no training prompts")
-        raise cli.StageError(
-            f"no pair is left of {prompts.height} prompts; the commonest reason is '{reason}'. A larger sampling.max_tokens "
-            "helps against replies that did not end, more data against an empty split"
-        )
+    check_count(pairs, dropped, settings)
     check_decontaminated(pairs, {name: read_table(Tasks, path) for name, path in arguments.benchmark})
     write_table(pairs, Pairs, arguments.pairs)
 

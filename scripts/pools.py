@@ -77,6 +77,7 @@ def choose(
         books = {pool: _ledger(connection, pool) for pool in SCHEMAS}
         ledger = pl.concat(book.table() for book in books.values())
         _check_training_rows(connection, ledger, settings)
+        _check_training_corrections(connection, settings)
         for pool, schema in SCHEMAS.items():
             written = tables.write_batches(_rows(connection, pool, settings.allusions), schema, paths[pool])
             if books[pool].rows != written:
@@ -358,6 +359,20 @@ def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataF
     drops = ledger.filter((pl.col("lineage") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
     dropped = ", ".join(f"{reason}: {count}" for reason, count in drops) or "nothing was labelled"
     raise cli.StageError(f"no DSAT reply of labeler {settings.labeler} is left ({dropped}). Relax the settings that drop most.")
+
+
+def _check_training_corrections(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> None:
+    """Raises StageError where the test side, which is filled first, leaves fewer corrections to
+    train on than it takes, max_corrections aside: a warm-up on a handful of pairs is none."""
+    found = "FROM split_candidates WHERE pool = 'corrections' AND (reason IS NULL OR reason = 'training row over the maximum')"
+    rows = dict(connection.sql(f"SELECT split, count(*) {found} GROUP BY split").fetchall())
+    left, tested = rows.get("train", 0), rows.get("test", 0)
+    if left < tested:
+        raise cli.StageError(
+            f"{left} corrections are left to train on, and {tested} are kept for testing: test_correction_conversations is "
+            f"{settings.test_correction_conversations}, and those of the test_conversations come on top. The warm-up is trained "
+            "on the former: lower test_correction_conversations, to a third of what there is or less, or add conversations."
+        )
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ Reads:  a Dsat, Sat, Corrections or Tasks table (--pool, of --kind), and the mod
         (--policy).
 Writes: a Prompts table (--prompts) and its ledger (--ledger).
 
-Of a conversation that is too long the oldest turns are left out. Every method of a model trains on
-the prompts as they are trimmed here, so methods differ in their pairs and in nothing else.
+Of a conversation that is too long the oldest turns are left out. Methods of a model that take their
+prompts from one pool have the same ones, trimmed alike; those of another pool have others.
 """
 
 from pathlib import Path
@@ -46,8 +46,10 @@ def fit(row: dict, tokenizer, settings: PromptsSettings) -> dict | None:
 
     A prompt fits when every chat made of it leaves room for a reply of `max_tokens` within
     `context`, and, where the rows are trained on (`max_length` is set), when prompt and each reply
-    stay within `max_length`. All in tokens.
+    stay within `max_length`: a pair holds no more than `max_tokens` of a reply, and the held-out
+    ones, which are scored whole, all of it. All in tokens.
     """
+    whole = logged(row) if row["split"] == "test" else []
 
     def fits(prompt: Messages) -> bool:
         plain = len(render(tokenizer, prompt))
@@ -55,7 +57,7 @@ def fit(row: dict, tokenizer, settings: PromptsSettings) -> dict | None:
             return False
         if settings.max_length is None:
             return True
-        replies = [len(render_reply(tokenizer, prompt, reply)) for reply in logged(row)]
+        replies = [len(render_reply(tokenizer, prompt, reply)) for reply in whole]
         if plain + max([settings.max_tokens, *replies]) > settings.max_length:
             return False
         if row["rejected"] is None or row["feedback"] is None:

@@ -6,7 +6,8 @@ Reads:  of candidates the Prompts, Requests and Completions of the iteration (--
         folder of the ranker's model where its kind needs one (--model).
 Writes: a Ranks table (--ranks).
 
-Only candidates that ended their turn and are not empty are scored: others make no pair.
+Only candidates that can make a pair are scored: not empty, and not cut where sampling.cut drops
+these.
 """
 
 from pathlib import Path
@@ -14,14 +15,16 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli, plugins
+from drift.config.training import Cut
 from drift.judging.candidates import SIDES, side_id, sound
 from drift.settings.sampling import RewardSettings
 from drift.tables import Completions, Prompts, Ranks, Requests, Responses, Tasks, read_table, write_table
 
 
-def candidates(prompts: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame) -> list[dict]:
-    """What a ranker scores: request_id, prompt (messages) and text of each sound candidate."""
-    replies = sound(completions).select("request_id", "text")
+def candidates(prompts: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame, cut: Cut) -> list[dict]:
+    """What a ranker scores: request_id, prompt (messages) and text of each candidate that can make
+    a pair, by `cut`."""
+    replies = sound(completions, cut).select("request_id", "text")
     rows = requests.select("request_id", "prompt_id").join(replies, on="request_id", validate="1:1")
     rows = rows.join(prompts.select("prompt_id", "prompt"), on="prompt_id", validate="m:1")
     return rows.select("request_id", "prompt", "text").sort("request_id").to_dicts()
@@ -56,6 +59,7 @@ def main() -> None:
             read_table(Prompts, arguments.prompts),
             read_table(Requests, arguments.requests),
             read_table(Completions, *arguments.completions),
+            settings.cut,
         )
     ranker = plugins.load(plugins.RANKERS, settings.kind)
     scores = ranker.scores(rows, settings, arguments.model)

@@ -101,6 +101,13 @@ def render_reply(tokenizer, messages: Messages, reply: str) -> list[int] | None:
     return whole[len(prompt) :] if whole[: len(prompt)] == prompt else None
 
 
+def without_end(reply: list[int], end: int) -> list[int]:
+    """The token ids of a rendered reply before the `end` of its turn, its last: what of a reply is
+    trained on that was cut before it ended."""
+    last = max((position for position, token in enumerate(reply) if token == end), default=len(reply))
+    return reply[:last]
+
+
 def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> Messages:
     """The prompt that asks for a better reply: the conversation, the reply that disappointed, what
     the user said of it, and the request to improve. It is sampled from, never trained on."""

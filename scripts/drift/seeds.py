@@ -1,5 +1,5 @@
-"""One seed for each completion, samples by a seed, and the coins that were thrown by others
-before."""
+"""Chance that can be repeated: seeds of completions, samples of rows, and coins that were thrown by
+others before."""
 
 import hashlib
 import random

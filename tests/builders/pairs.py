@@ -3,7 +3,25 @@
 import polars as pl
 
 from drift import tables
-from drift.chat import render, render_reply
+from drift.chat import render, render_reply, without_end
+from drift.settings.training import PairsSettings
+
+INSTRUCTION = "Please improve your answer."
+
+
+def pairs_settings(**changed) -> PairsSettings:
+    """Settings of a recipe; DRIFT's where no other is named."""
+    values = {
+        "lineage": "tiny/drift/seed42/iter1",
+        "recipe": {"chosen": "guided", "rejected": "logged"},
+        "max_length": 200,
+        "instruction": INSTRUCTION,
+        "allusions": "drop",
+        "max_tokens": 250,
+        "cut": "drop",
+        "subset": None,
+    }
+    return PairsSettings.model_validate(values | changed)
 
 
 def fitted_prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:
@@ -82,6 +100,8 @@ def pair_row(pair_id: str, token_ids: dict[str, list[int]], **columns) -> dict:
         "rejected_from": "logged",
         "chosen_finish": None,
         "rejected_finish": None,
+        "chosen_cut": False,
+        "rejected_cut": False,
         **{f"{side}_token_ids": token_ids[side] for side in ("chosen", "rejected")},
         **{f"{side}_tokens": len(token_ids[side]) for side in ("chosen", "rejected")},
         "alludes": False,
@@ -105,6 +125,18 @@ def small_pairs(tokenizer, count: int) -> pl.DataFrame:
         token_ids = {side: render_reply(tokenizer, prompt, text) for side, text in sides.items()}
         rows.append(pair_row(f"s:{number}/0", {"prompt": render(tokenizer, prompt), **token_ids}, prompt=prompt, **sides))
     return pairs_table(rows)
+
+
+def with_prefixes(pairs: pl.DataFrame, tokenizer) -> pl.DataFrame:
+    """The same, with both sides of the first pair cut, and the chosen one of the second, before
+    their end of turn."""
+    end = tokenizer.eos_token_id
+    rows = pairs.to_dicts()
+    for row, sides in ((rows[0], ("chosen", "rejected")), (rows[1], ("chosen",))):
+        for side in sides:
+            ids = without_end(row[f"{side}_token_ids"], end)
+            row |= {f"{side}_cut": True, f"{side}_token_ids": ids, f"{side}_tokens": len(ids)}
+    return pl.DataFrame(rows, schema=pairs.schema)
 
 
 def prompts_of(pairs: pl.DataFrame) -> pl.DataFrame:

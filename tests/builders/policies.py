@@ -115,6 +115,8 @@ def pair(row: dict, method: str, reply: str) -> dict:
         "rejected": rejected,
         "chosen_from": chosen_from,
         "rejected_from": rejected_from,
+        "chosen_cut": False,
+        "rejected_cut": False,
         "chosen_token_ids": [4] * 40,
         "rejected_token_ids": [5] * 50,
         "chosen_tokens": 40,

@@ -81,7 +81,7 @@ def test_every_gate_was_recorded_and_held(catalog):
 def test_drift_keeps_the_logged_reply_and_samples_the_other_from_the_policy_before(catalog):
     pairs = catalog.sql("""
         select p.iteration, p.rejected_from, p.rejected = d.rejected as same, c.policy_hash = parent.weights_sha256 as from_parent,
-               trim(c.text, e' \n\t') = p.chosen as sampled
+               starts_with(trim(c.text, e' \n\t'), p.chosen) and (p.chosen_cut or trim(c.text, e' \n\t') = p.chosen) as sampled
         from pairs p join dsat d on d.prompt_id = p.pair_id
         join completions c on c.request_id = p.chosen_from and c.method = p.method and c.iteration = p.iteration and c.seed = p.seed and c.benchmark is null
         join policies parent on parent.iteration = p.iteration - 1 and parent.method = (case when p.iteration = 1 then 'warmup' else 'drift' end)

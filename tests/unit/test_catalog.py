@@ -6,8 +6,10 @@ import duckdb
 import pytest
 
 import catalog
-from drift import layout
+from drift import layout, tables
+from tests.builders.pairs import pair_row, pairs_table
 from tests.builders.run import build_catalog, build_results, policies, stage
+from tests.builders.texts import write
 
 SEEDS = (1, 42)
 
@@ -123,14 +125,72 @@ def test_dictionary_explains_every_column_of_every_view(run):
     assert [row for row in explained if not row[3]] == []
     assert ("pairs", "iteration", "INTEGER", catalog.KEYS["iteration"][1]) in explained
     described = dict(run.execute("FROM views").fetchall())
-    assert described.keys() == catalog.VIEWS.keys() | catalog.DICTIONARY.keys()
+    assert described.keys() == catalog.VIEWS.keys() | catalog.DERIVED.keys() | catalog.DICTIONARY.keys()
     assert all(described.values())
 
 
-@pytest.mark.parametrize("name", catalog.DICTIONARY)
-def test_dictionary_has_the_columns_that_it_declares(run, name):
-    declared = {column: kind for column, (kind, _) in catalog.DICTIONARY[name][1].items()}
+@pytest.mark.parametrize("name", catalog.DERIVED | catalog.DICTIONARY)
+def test_a_view_over_views_has_the_columns_that_it_declares(run, name):
+    declared = {column: kind for column, (kind, _) in (catalog.DERIVED | catalog.DICTIONARY)[name][1].items()}
     assert {column: kind for column, kind, *_ in run.execute(f"DESCRIBE {name}").fetchall()} == declared
+
+
+def lengths(tmp_path, written: dict[str, list[dict]], dropped: dict[str, int]) -> list[dict]:
+    """The view pair_lengths over pairs of policies of the model `m`, by policy, and of so many
+    prompts without a pair."""
+    root = tmp_path / "results"
+    for policy, rows in written.items():
+        tables.write_table(pairs_table(rows), tables.Pairs, root / f"m/{policy}/pairs.parquet")
+        lost = [{"prompt_id": f"lost:{number}", "reason": "any", "detail": None} for number in range(dropped.get(policy, 0))]
+        write(lost, tables.Dropped, root / f"m/{policy}/dropped.parquet")
+    with duckdb.connect() as connection:
+        for statement in catalog.statements(str(root), catalog.result_files(str(root))):
+            connection.execute(statement)
+        return connection.sql("FROM pair_lengths").pl().to_dicts()
+
+
+def pair_of(pair_id: str, chosen: int, rejected: int, **columns) -> dict:
+    """A pair whose sides have so many tokens."""
+    return pair_row(pair_id, {"prompt": [1], "chosen": [2] * chosen, "rejected": [3] * rejected}, **columns)
+
+
+def test_the_lengths_of_pairs_are_counted_by_policy(tmp_path):
+    sampled = {"chosen_finish": "length", "chosen_cut": True, "chosen_from": "a#plain-0"}
+    first = [
+        pair_of("a", 10, 40, **sampled, rejected_cut=True),
+        pair_of("b", 20, 20, rejected_cut=True),
+        pair_of("c", 60, 30),
+        pair_of("d", 30, 31),
+    ]
+    one, two, warmup = lengths(
+        tmp_path,
+        {
+            "drift/seed42/iter1": first,
+            "drift/seed42/iter2": [pair_of("c", 5, 6), pair_of("e", 7, 6)],
+            "warmup": [pair_of("a", 1, 2)],
+        },
+        {"drift/seed42/iter1": 6},
+    )
+    assert (warmup["method"], warmup["shared_with_first"]) == ("warmup", None)
+    assert (one["prompts"], one["pairs"], one["shared_with_first"]) == (10, 4, 1.0)
+    assert (two["prompts"], two["pairs"], two["shared_with_first"]) == (2, 2, 0.5)
+    assert (one["chosen_tokens"], one["rejected_tokens"], one["chosen_shorter"]) == (30.0, 30.25, 0.5)
+    assert [one[f"chosen_tokens_{part}"] for part in ("q1", "median", "q3")] == [17.5, 25.0, 37.5]
+    assert (one["chosen_sampled_cut"], one["chosen_logged_cut"]) == (0.25, 0.0)
+    assert (one["rejected_sampled_cut"], one["rejected_logged_cut"]) == (0.0, 0.5)
+
+
+def test_prompts_are_shared_with_the_first_iteration_of_the_same_method_alone(tmp_path):
+    rows = lengths(
+        tmp_path,
+        {
+            "drift/seed42/iter1": [pair_of("a", 1, 2)],
+            "drift/seed42/iter2": [pair_of("b", 1, 2)],
+            "spin/seed42/iter1": [pair_of("b", 1, 2)],
+        },
+        {},
+    )
+    assert [row["shared_with_first"] for row in rows] == [1.0, 0.0, 1.0]
 
 
 def test_usage_of_judges_and_labelers_is_among_the_generations():

@@ -98,6 +98,13 @@ def test_a_benchmark_that_cannot_be_run_is_refused_with_the_cure(benchmark, answ
     assert answer in refusal(evaluated(benchmark))
 
 
+def test_more_pairs_than_a_pool_may_have_are_refused_with_the_method():
+    data = minimal()["data"] | {"max_dsat": 9}
+    assert load(minimal(data=data, training={"pairs": 9}))["training"]["pairs"] == 9
+    said = refusal(minimal(data=data, training={"pairs": 10}))
+    assert "training.pairs 10, but method drift has no more than data.max_dsat 9 prompts; raise the maximum" in said
+
+
 def test_a_benchmark_may_have_judges_and_a_context_of_its_own():
     row = {"kind": "wildbench", "path": "x", "judge": ["here", "there"], "context": 16384, "decoding": {"max_tokens": 4096}}
     loaded = load(evaluated(row))["evaluation"]

@@ -32,6 +32,8 @@ def rows(**fault) -> list[dict]:
         "prompt_token_ids": [START, 5, 6],
         "chosen_ids": [7, 8, END, 10],  # a line break may follow the end of turn
         "rejected_ids": [9, END],
+        "chosen_cut": False,
+        "rejected_cut": False,
     }
     return [{"pair_id": "s:1/0"} | sound, {"pair_id": "s:2/0"} | sound | fault]
 
@@ -85,11 +87,15 @@ def test_each_fault_fails_its_gate_and_no_other(gate):
 
 @pytest.mark.parametrize(
     "fault",
-    [{"rejected_ids": [9, 9]}, {"chosen_ids": [END, 7, 8]}],
-    ids=["rejected without end", "end only at the start"],
+    [{"rejected_ids": [9, 9]}, {"chosen_ids": [END, 7, 8]}, {"rejected_cut": True}],
+    ids=["rejected without end", "end only at the start", "a cut one with an end"],
 )
 def test_each_reply_has_to_end_its_turn_where_it_ends(fault):
     assert failed(rows(**fault)) == ["end of turn"]
+
+
+def test_a_reply_that_was_cut_has_no_end_of_turn():
+    assert failed(rows(chosen_ids=[7, 8], chosen_cut=True)) == []
 
 
 def test_a_pair_that_the_trainer_left_out_is_noticed():
@@ -212,6 +218,7 @@ def test_the_trainer_gets_chats_and_the_length_of_the_longer_side():
     dataset = trainer.as_dataset(pairs)
     assert list(dataset["length"]) == [9, 13]
     assert list(dataset["pair_id"]) == ["s:1/0", "s:2/0"]
+    assert (dataset[0]["chosen_cut"], dataset[0]["rejected_cut"]) == (False, False)
     assert dataset[0]["prompt"] == [{"role": "user", "content": "Hello?"}]
     assert dataset[0]["chosen"] == [{"role": "assistant", "content": "Good."}]
     assert dataset[0]["rejected"] == [{"role": "assistant", "content": "Bad."}]

@@ -11,23 +11,9 @@ from drift import tables
 from drift.chat import guided, render
 from drift.cli import StageError
 from drift.settings.training import PairsSettings
-from tests.builders.pairs import answered, completions, fitted_prompts, requests
+from tests.builders.pairs import INSTRUCTION, answered, completions, fitted_prompts, pairs_settings, requests
 
-INSTRUCTION = "Please improve your answer."
-DRIFT = {"chosen": "guided", "rejected": "logged"}
 SPIN = {"chosen": "logged", "rejected": "plain"}
-
-
-def pairs_settings(**changed) -> PairsSettings:
-    """Settings of a recipe; DRIFT's where no other is named."""
-    values = {
-        "lineage": "tiny/drift/seed42/iter1",
-        "recipe": DRIFT,
-        "max_length": 200,
-        "instruction": INSTRUCTION,
-        "allusions": "drop",
-    }
-    return PairsSettings.model_validate(values | changed)
 
 
 SETTINGS = pairs_settings()
@@ -76,6 +62,7 @@ FAULTS = {
     "sampled reply contains a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
     "sampled reply mentions the feedback": ({}, {"text": "Certainly! Here is a revised version of the answer: They are old."}),
     "prompt and reply share a token": ({"rejected": "\n\n- No."}, {}),
+    "reply longer than max_tokens": ({"rejected": "river " * 300}, {}),
     "chosen equals rejected": ({"rejected": "The same."}, {"text": " The same.\n"}),
     "improve instruction in the prompt": ({"prompt": LEAK}, {}),
     "longer than max_length": ({}, {"text": "river " * 200}),

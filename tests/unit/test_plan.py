@@ -259,6 +259,12 @@ def test_the_bill_of_an_endpoint_is_tokens_times_prices_and_is_held_against_its_
     assert any("may spend 0.01" in problem for problem in expensive.problems)
 
 
+def test_methods_are_planned_with_the_pairs_that_they_are_limited_to_and_the_warm_up_with_all():
+    trained = [training.pairs for training in trainings(config(training__pairs=4000), ROWS)]
+    assert trained == [ROWS["corrections"], 4000, 4000, 4000, 4000]
+    assert [training.pairs for training in trainings(config(), ROWS)][1:] == [ROWS["dsat"]] * 2 + [ROWS["sat"]] * 2
+
+
 def test_a_rubric_is_asked_about_every_reply_once():
     run = config()
     endpoint = {"input_price": 1.0, "output_price": 0.0, "budget": None}

@@ -98,6 +98,16 @@ def test_maxima_cut_training_rows_only_and_a_smaller_one_is_a_part_of_a_larger(c
         assert ids(few[pool], "train") != set(sorted(ids(whole[pool], "train"))[:8])
 
 
+def test_a_test_side_that_leaves_the_warm_up_a_handful_of_corrections_is_refused_with_the_cure(corpus):
+    for number in range(12):
+        corpus.add(f"c{number}", f"question {number}", (f"bad {number}", "no", "DSAT"), (f"good {number}", "thanks", "SAT"))
+    with pytest.raises(StageError, match="2 corrections are left to train on, and 10 are kept for"):
+        corpus.choose(test_correction_conversations=10)
+    assert not (corpus.folder / "dsat.parquet").exists()
+    chosen, _ = corpus.choose(test_correction_conversations=6, max_corrections=1)
+    assert (len(ids(chosen["corrections"], "train")), len(ids(chosen["corrections"], "test"))) == (1, 6), "a maximum is meant"
+
+
 def test_the_choice_depends_on_the_seed_alone(corpus):
     add_many(corpus)
     settings = {"test_conversations": 4, "max_dsat": 9}

@@ -51,7 +51,8 @@ def sound(tokenizer, prompt: list[dict], pool: dict, settings: PromptsSettings) 
     if settings.max_length is None:
         return True
     longest = [length(tokenizer, prompt) + room]
-    longest += [length(tokenizer, prompt, pool[side]) for side in ("chosen", "rejected") if pool[side] is not None]
+    if pool["split"] == "test":
+        longest += [length(tokenizer, prompt, pool[side]) for side in ("chosen", "rejected") if pool[side] is not None]
     if max(longest) > settings.max_length:
         return False
     if pool["rejected"] is None or pool["feedback"] is None:
@@ -64,8 +65,8 @@ SHORT = "An answer."
 CASES = {
     "context": ({"rejected": SHORT}, {"max_length": None}),
     "max_length with room for a sampled reply": ({}, {}),
-    "max_length with a long chosen reply": ({"chosen": "bread " * 150}, {}),
-    "max_length with a long rejected reply": ({"chosen": SHORT, "rejected": "bread " * 150}, {}),
+    "max_length with a long chosen reply": ({"split": "test", "chosen": "bread " * 150}, {}),
+    "max_length with a long rejected reply": ({"split": "test", "chosen": SHORT, "rejected": "bread " * 150}, {}),
     "context of the guided prompt": ({"rejected": "bread " * 40, "feedback": "No. " * 60}, {"max_length": 400}),
 }
 
@@ -103,6 +104,17 @@ def test_the_papers_transcript_loses_its_oldest_turns_and_never_its_end(tokenize
     assert text.endswith(f"System: {settings.instruction}\nAssistant: ")
 
 
+def test_a_training_prompt_keeps_its_turns_however_long_its_logged_reply_is(tokenizer):
+    """A pair holds no more than max_tokens of it. Else prompts were selected by the length of their
+    logged replies."""
+    kept = {
+        split: prompts.fit(row(conversation(2, 3), split=split, chosen="bread " * 500), tokenizer, SETTINGS)
+        for split in ("train", "test")
+    }
+    assert kept["test"] is None
+    assert kept["train"]["prompt"] == conversation(2, 3)
+
+
 def test_a_prompt_that_fits_is_left_whole(tokenizer):
     pool = row(conversation(2, 3), rejected=SHORT, feedback="No.")
     fitted = prompts.fit(pool, tokenizer, SETTINGS)
@@ -114,7 +126,7 @@ def test_a_prompt_that_fits_is_left_whole(tokenizer):
     "pool",
     [
         row(conversation(1, 500)),
-        row(conversation(1, 3), chosen="bread " * 500),
+        row(conversation(1, 3), split="test", chosen="bread " * 500),
         row(conversation(1, 3), rejected=SHORT, feedback="No. " * 500),
     ],
     ids=["last message", "reply", "feedback"],

@@ -50,7 +50,7 @@ def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
     completions = answered(sampled, ["x", "x"]).with_columns(
         text=pl.col("request_id").replace_strict(sampled["request_id"].to_list(), texts)
     )
-    responses = candidates.responses(sampled, completions.sample(fraction=1.0, shuffle=True, seed=1))
+    responses = candidates.responses(sampled, completions.sample(fraction=1.0, shuffle=True, seed=1), "drop")
     tasks = candidates.tasks(fitted, responses)
     tables.Responses.validate(responses)
     assert tables.Tasks.validate(tasks)["prompt"].to_list() == fitted["prompt"].to_list()
@@ -61,10 +61,22 @@ def test_a_judges_score_comes_back_to_the_reply_that_it_was_given(asked):
 
 def test_a_reply_that_can_make_no_pair_is_not_judged_and_one_without_a_verdict_has_no_rank(asked):
     _, sampled = asked
-    responses = candidates.responses(sampled, answered(sampled, ["", "Yes."]))
+    responses = candidates.responses(sampled, answered(sampled, ["", "Yes."]), "drop")
     assert set(responses["response"]) == {"Yes."}
     assert responses.height == 2, "each prompt's second plain sample"
     assert ranks.ranks(sampled, judged(responses, lambda _: None)).is_empty()
+
+
+def test_a_candidate_that_was_cut_is_ranked_where_it_makes_a_pair_as_a_prefix(asked):
+    fitted, sampled = asked
+    completions = answered(sampled, ["", "Yes."]).with_columns(
+        text=pl.when(pl.col("text") == "").then(pl.lit("It is")).otherwise("text")
+    )
+    counts = {}
+    for cut in ("drop", "prefix"):
+        rows = rewards.candidates(fitted, sampled, completions, cut)
+        counts[cut] = candidates.responses(sampled, completions, cut).height, len(rows)
+    assert counts == {"drop": (2, 2), "prefix": (6, 6)}
 
 
 def test_votes_are_averaged():
@@ -94,7 +106,7 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
             [("What?", "This."), ("What?", "That."), ("Who?", "This."), ("What?", "river " * 99)]
         )
     ]
-    settings = RewardSettings(kind="classifier", path=str(reward_model), max_length=60)
+    settings = RewardSettings(cut="drop", kind="classifier", path=str(reward_model), max_length=60)
     scores = classifier.scores(rows, settings, reward_model)
     assert scores.keys() == {"0", "1", "2"}, "what is too long has no score"
     assert len(set(scores.values())) == 3, "prompt and reply both count"
@@ -146,7 +158,7 @@ def test_a_ranker_is_a_module_and_a_line_without_a_model(shortest, asked, tmp_pa
         tables.write_table(rows, schema, tmp_path / f"{name}.parquet")
     options = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "requests", "completions", "ranks")}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    settings = RewardSettings(kind="shortest", path=None, max_length=64).canonical()
+    settings = RewardSettings(cut="drop", kind="shortest", path=None, max_length=64).canonical()
     monkeypatch.setattr(sys, "argv", ["rewards.py", *words, "--model", "--settings", settings])
     rewards.main()
     scores = dict(tables.read_table(tables.Ranks, tmp_path / "ranks.parquet").iter_rows())

@@ -32,6 +32,8 @@ def pair(**columns) -> pl.DataFrame:
         "rejected_from": "logged",
         "chosen_finish": "stop",
         "rejected_finish": None,
+        "chosen_cut": False,
+        "rejected_cut": False,
         "chosen_token_ids": [3, 4, 5],
         "rejected_token_ids": [3, 6, 5],
         "chosen_tokens": 3,

@@ -18,6 +18,9 @@ import train
 from drift import cli, policies, tables
 from drift.chat import render
 from drift.training import remainder, trainer
+from drift.training.logps import token_rows
+from tests.builders.pairs import small_pairs, with_prefixes
+from tests.builders.training import train_settings, training_run
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -224,10 +227,40 @@ def test_a_planted_fault_is_stopped_before_the_first_step(run_train, train_input
     assert not list((tmp_path / "run").glob("state/*/checkpoint-*"))
 
 
+def test_a_reply_that_was_cut_is_trained_on_without_an_end_of_turn(tiny_model, tokenizer, tmp_path):
+    """In the batches that the loss is computed of: TRL renders every reply with an end."""
+    pairs = with_prefixes(small_pairs(tokenizer, 4), tokenizer)
+    stored = {row["pair_id"]: row for row in token_rows(pairs)}
+    dataset = trainer.as_dataset(pairs)
+    config = trainer.trainer_config(train_settings(), training_run(), tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    logps = dict.fromkeys(stored, (0.0, 0.0))
+    made = trainer.Trainer(model, config, logps, train_dataset=dataset, processing_class=tokenizer)
+    for row in made.train_dataset:
+        batch = made.data_collator([row])
+        taught = [ids[mask == 1].tolist() for ids, mask in zip(batch["input_ids"], batch["completion_mask"], strict=True)]
+        assert taught == [stored[row["pair_id"]][side] for side in ("chosen_ids", "rejected_ids")]
+        assert [tokenizer.eos_token_id in ids for ids in taught] == [not row["chosen_cut"], not row["rejected_cut"]]
+    assert sum(made.train_dataset["chosen_cut"]) == 2
+
+
+def test_prefixes_pass_every_gate_and_one_that_the_trainer_would_close_does_not(
+    run_train, train_inputs, tokenizer, tmp_path, monkeypatch
+):
+    pairs = with_prefixes(tables.read_table(tables.Pairs, train_inputs / "pairs.parquet"), tokenizer)
+    tables.write_table(pairs, tables.Pairs, tmp_path / "pairs.parquet")
+    assert run_train(tmp_path / "run", pairs=tmp_path / "pairs.parquet")["steps_done"] == 4
+    log = tables.read_table(tables.TrainLog, tmp_path / "run/train.parquet").filter(metric="rewards/margins", step=1)
+    assert abs(log["value"][0]) < 1e-3, "the reference has scored the same tokens"
+    monkeypatch.delattr(trainer.Trainer, "_prepare_dataset")
+    with pytest.raises(cli.StageError, match=r"'scored reply = trained reply' failed: 2 of 16.*'end of turn' failed: 2 of 16"):
+        run_train(tmp_path / "closed", pairs=tmp_path / "pairs.parquet")
+
+
 def test_a_cut_reply_and_an_identical_pair_are_refused_with_the_rule_they_break(run_train, train_inputs, tmp_path):
     pairs = tables.read_table(tables.Pairs, train_inputs / "pairs.parquet")
     for name, fault in {
-        "_sampled_replies_ended": {"chosen_finish": pl.lit("length")},
+        "_sampled_replies_ended_or_are_prefixes": {"chosen_finish": pl.lit("length")},
         "_sides_differ": {"chosen": "rejected"},
     }.items():
         pairs.with_columns(**fault).write_parquet(tmp_path / "pairs.parquet")

@@ -172,7 +172,10 @@ class Data(Section):
         "hash", description="which rows go to the test side and stay under a maximum: by seeded hash, or the oldest first"
     )
     max_dsat: int | None = Field(
-        None, ge=1, description="training rows (the controlled setting has 4000), chosen as pick says; null: all"
+        None,
+        ge=1,
+        description="training rows, chosen as pick says; null: all. They are counted before the checks of pairs: training.pairs "
+        "gives methods the same number",
     )
     max_sat: int | None = Field(None, ge=1, description="as max_dsat")
     max_corrections: int | None = Field(None, ge=1, description="as max_dsat")
@@ -180,7 +183,10 @@ class Data(Section):
         100, ge=1, description="conversations with DSAT replies that are kept for testing; as many at most"
     )
     test_correction_conversations: int = Field(
-        50, ge=1, description="conversations with a correction that are kept for testing; as many at most"
+        50,
+        ge=1,
+        description="conversations with a correction that are kept for testing; as many at most. It is an error where fewer "
+        "corrections are left to train on",
     )
 
     @field_validator("label_noise", mode="before")

@@ -24,6 +24,7 @@ REFUSED = {
         **{key: _JOB.format(key) for key in ("launcher", "processes", "gradient_checkpointing", "checkpoint_steps", "tracker")},
         "warmup_epochs": "the warm-up is one policy that every method may start from; start: base leaves it out",
         "max_length": _FITTED,
+        "pairs": "it is there to give all methods the same number: set training.pairs for all of them",
         "diagnostics": _MEASURED,
         "min_carried": "what a gate lets pass is the same for every method of a run",
         "pair_quality": _MEASURED,
@@ -31,6 +32,7 @@ REFUSED = {
     "sampling": {
         "context": _FITTED,
         "max_tokens": _FITTED,
+        "cut": _FITTED,
         "shards": "it says how the work is split, not what a method is: set sampling.shards for all of them",
     },
 }

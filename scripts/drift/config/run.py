@@ -139,6 +139,18 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _pools_give_enough_pairs(self) -> "Config":
+        for method in self.methods:
+            pool = self.recipes[method].prompts
+            rows = getattr(self.data, f"max_{pool}")
+            if self.training.pairs and rows and rows < self.training.pairs:
+                raise ValueError(
+                    f"training.pairs {self.training.pairs}, but method {method} has no more than data.max_{pool} {rows} prompts; "
+                    "raise the maximum, with room for prompts that make no pair"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _sections_of_methods_hold(self) -> "Config":
         values = self.model_dump()
         for name, recipe in values["recipes"].items():

@@ -14,6 +14,7 @@ Launcher = Literal["single", "ddp", "zero3", "fsdp2"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 Style = Literal["chat", "paper"]
 Reference = Literal["previous", "initial"]
+Cut = Literal["drop", "prefix"]
 
 # TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
 Loss = Literal[
@@ -78,6 +79,11 @@ class Sampling(Decoding):
     context: int = Field(
         4096, ge=64, description="prompt and reply together, tokens; longer conversations lose their oldest turns"
     )
+    cut: Cut = Field(
+        "prefix",
+        description="replies of a pair, sampled or logged, that do not end within max_tokens. prefix: trained on up to the "
+        "limit, without an end of turn; drop: they make no pair",
+    )
     n: int = Field(1, ge=1, description="samples per prompt; the first that passes every check makes the pair")
     shards: int = Field(8, ge=1, description="jobs an iteration's sampling is split into")
 
@@ -137,6 +143,12 @@ class Training(Section):
     schedule: Schedule = Field("linear", description="transformers' lr_scheduler_type")
     schedule_warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     optimizer: Optimizer = Field("rmsprop", description="transformers' optim")
+    pairs: int | None = Field(
+        None,
+        ge=1,
+        description="pairs of every method and iteration, by seeded hash of those that passed every check; fewer are an error; "
+        "null: all. The warm-up takes all, and replay adds those of earlier iterations",
+    )
     epochs: int = Field(1, ge=1, description="passes over an iteration's pairs")
     warmup_epochs: int = Field(3, ge=1, description="passes over the corrections in the warm-up (iteration 0)")
     global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")

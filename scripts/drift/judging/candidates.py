@@ -3,6 +3,8 @@ judge's verdicts find them again; and both sides of a pair."""
 
 import polars as pl
 
+from drift.config.training import Cut
+
 # The sides of a pair, as a ranker's scores name them.
 SIDES = ("chosen", "rejected")
 
@@ -19,7 +21,8 @@ def numbered(requests: pl.DataFrame) -> pl.DataFrame:
     return requests.with_columns(candidate=(place - 1).cast(pl.Int32))
 
 
-def sound(completions: pl.DataFrame) -> pl.DataFrame:
-    """Those of `completions` that ended their turn and say something. Others make no pair, so
-    nobody is asked about them."""
-    return completions.filter(pl.col("finish_reason") == "stop", pl.col("text").str.strip_chars() != "")
+def sound(completions: pl.DataFrame, cut: Cut) -> pl.DataFrame:
+    """Those of `completions` that ended their turn, or reached the limit where `cut` keeps these,
+    and say something. Others make no pair, so nobody is asked about them."""
+    ends = {"drop": ["stop"], "prefix": ["stop", "length"]}[cut]
+    return completions.filter(pl.col("finish_reason").is_in(ends), pl.col("text").str.strip_chars() != "")

@@ -144,7 +144,7 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
         ("Sources", [f"{name} ({source.kind})" for name, source in config.data.sources.items()]),
         ("Labels", [f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"]),
         ("Judges", judges(config)),
-        ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "context")),
+        ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "cut", "context")),
         ("Training", values(config.training, "beta", "learning_rate", "epochs", "global_batch", "max_length")),
         *own_values(config),
         ("Seeds", [*map(str, config.seeds), f"of the data {config.data.seed}"]),

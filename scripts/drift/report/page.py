@@ -17,7 +17,7 @@ from drift.report.gate_tables import gate_summary
 from drift.report.judge_behaviour import behaviours
 from drift.report.judge_tables import judge_table
 from drift.report.ledger_tables import ledger_lineages
-from drift.report.pair_tables import dropped_table, sampled_pairs
+from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import refusals, score_tables
 from drift.report.training_tables import diagnostics_table, pair_quality, quality_table
@@ -77,6 +77,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "heuristics": {name: CHECKED for name, row in config.data.labelers.items() if row.kind == "lexical"},
         "contamination": contamination(catalog, config),
         "gates": gates,
+        "lengths": pair_lengths(catalog, config),
         "quality": quality_table(quality),
         "diagnostics": diagnostics_table(catalog, config),
         "pairs": sampled_pairs(catalog, config),

@@ -1,4 +1,5 @@
-"""The report's pairs: a sample of them to read, and why other prompts gave none."""
+"""The report's pairs: how long they are, a sample of them to read, and why other prompts gave
+none."""
 
 import math
 from collections import Counter
@@ -10,6 +11,55 @@ from drift.report.excerpts import Excerpt, excerpt
 from drift.report.reading import Catalog, Policy, configured
 
 SAMPLED_PAIRS = 12
+
+
+@dataclass(frozen=True)
+class SideLengths:
+    """How long the chosen or the rejected replies of a policy's pairs are, in tokens; shares of
+    pairs whose reply was sampled, or logged, and is cut at the limit."""
+
+    mean: float
+    quartiles: tuple[float, float, float]
+    sampled_cut: float
+    logged_cut: float
+
+    @classmethod
+    def of(cls, row: dict, side: str) -> "SideLengths":
+        """That side of a row of pair_lengths."""
+        quartiles = tuple(row[f"{side}_tokens_{part}"] for part in ("q1", "median", "q3"))
+        return cls(row[f"{side}_tokens"], quartiles, row[f"{side}_sampled_cut"], row[f"{side}_logged_cut"])
+
+
+@dataclass(frozen=True)
+class PairLengths:
+    """The lengths of a policy's pairs."""
+
+    policy: Policy
+    prompts: int
+    pairs: int
+    shared: int | None  # pairs whose prompt has one in the first iteration too; None: the warm-up
+    shared_share: float | None
+    chosen_shorter: float
+    chosen: SideLengths
+    rejected: SideLengths
+
+
+def pair_lengths(catalog: Catalog, config: Config) -> list[PairLengths]:
+    """The lengths of the pairs of every configured policy, in their order."""
+    return [
+        PairLengths(
+            policy=Policy.of(row),
+            prompts=row["prompts"],
+            pairs=row["pairs"],
+            shared=None if row["shared_with_first"] is None else round(row["shared_with_first"] * row["pairs"]),
+            shared_share=row["shared_with_first"],
+            chosen_shorter=row["chosen_shorter"],
+            chosen=SideLengths.of(row, "chosen"),
+            rejected=SideLengths.of(row, "rejected"),
+        )
+        for row in configured(catalog.query("FROM pair_lengths"), config)
+    ]
+
 
 # The last iteration's pairs of every method and one seed, in an order that their ids alone decide.
 _LAST_PAIRS = f"""

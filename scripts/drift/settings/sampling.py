@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from drift.config import Decoding, Endpoint, Engine, Model, Prompting, Ranker
+from drift.config.training import Cut, Sampling
 from drift.settings.base import Settings, like
 
 
@@ -91,8 +92,14 @@ class EngineRuntime(Settings):
     endpoint: EndpointRuntime | None = Field(description="null: the model runs here")
 
 
-class RewardSettings(Settings):
-    """Of rewards.py: which ranker scores the candidates."""
+class CandidatesSettings(Settings):
+    """Of candidates.py: which replies a judge scores."""
+
+    cut: Cut = like(Sampling, "cut")
+
+
+class RewardSettings(CandidatesSettings):
+    """Of rewards.py: which ranker scores the candidates, and which of them."""
 
     kind: str = like(Ranker, "kind")
     path: str | None = like(Ranker, "path")

@@ -5,6 +5,7 @@ from pydantic import Field
 from drift.config import Allusions
 from drift.config.training import (
     Carry,
+    Cut,
     Diagnostics,
     Launcher,
     Lora,
@@ -45,11 +46,23 @@ class Sides(Settings):
     rejected: str = Field(description="recipes.NAME.rejected")
 
 
+class Subset(Settings):
+    """How many of an iteration's pairs are trained on, and which."""
+
+    pairs: int = like(Training, "pairs")
+    seed: int = Field(
+        description="of the hash that picks them by their prompts: the same prompts in every iteration, as far as they have a pair"
+    )
+
+
 class PairsSettings(Settings):
     """Of pairs.py: where both sides come from, and what makes a pair unfit for training."""
 
     lineage: str = Field(description=LINEAGE)
     recipe: Sides = Field(description="where both sides come from")
+    max_tokens: int = like(Sampling, "max_tokens")
+    cut: Cut = like(Sampling, "cut")
+    subset: Subset | None = Field(description="null: all pairs that pass every check")
     max_length: int = like(Training, "max_length")
     instruction: str = like(Prompting, "instruction")
     allusions: Allusions = like(Prompting, "allusions")

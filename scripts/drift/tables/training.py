@@ -104,18 +104,20 @@ class Pairs(dy.Schema):
     pair_id = dy.String(primary_key=True, description="the prompt_id")
     prompt = messages("x")
     prompt_token_ids = dy.List(dy.Int32(), description="x as rendered for sampling; training must render the same")
-    chosen = dy.String(description="y+")
-    rejected = dy.String(description="y-")
+    chosen = dy.String(description="y+ as far as it is trained on")
+    rejected = dy.String(description="y- as far as it is trained on")
     chosen_from = dy.String(description="logged (the deployment's reply) or the request_id that was sampled")
     rejected_from = dy.String(description="logged (the deployment's reply) or the request_id that was sampled")
     chosen_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y+; null for a logged one")
     rejected_finish = dy.String(nullable=True, description="completions.finish_reason of a sampled y-; null for a logged one")
+    chosen_cut = dy.Bool(description="y+ is a prefix: it did not end within sampling.max_tokens and has no end of turn")
+    rejected_cut = dy.Bool(description="the same of y-")
     chosen_token_ids = dy.List(
-        dy.Int32(), description="y+ as rendered and checked, end of turn included; training must render the same"
+        dy.Int32(), description="y+ as rendered and checked, end of turn included unless cut; training must render the same"
     )
-    rejected_token_ids = dy.List(dy.Int32(), description="y- as rendered and checked, end of turn included")
-    chosen_tokens = dy.Int32(description="length of y+ in tokens, end of turn included")
-    rejected_tokens = dy.Int32(description="length of y- in tokens, end of turn included")
+    rejected_token_ids = dy.List(dy.Int32(), description="y- as rendered and checked, end of turn included unless cut")
+    chosen_tokens = dy.Int32(description="length of y+ in tokens, end of turn included unless cut")
+    rejected_tokens = dy.Int32(description="length of y- in tokens, end of turn included unless cut")
     alludes = dy.Bool(
         description="y+, as sampled or as the pool has it, opens with words on feedback that x does not show; a rough measure, "
         "in English alone"
@@ -126,8 +128,12 @@ class Pairs(dy.Schema):
         return pl.col("chosen").str.strip_chars() != pl.col("rejected").str.strip_chars()
 
     @dy.rule()
-    def _sampled_replies_ended(cls) -> pl.Expr:
-        return pl.all_horizontal(pl.col("chosen_finish", "rejected_finish").fill_null("stop") == "stop")
+    def _sampled_replies_ended_or_are_prefixes(cls) -> pl.Expr:
+        sides = [(pl.col(f"{side}_finish"), pl.col(f"{side}_cut")) for side in ("chosen", "rejected")]
+        return pl.all_horizontal(
+            finish.is_null() | (finish == pl.when(cut).then(pl.lit("length")).otherwise(pl.lit("stop")))
+            for finish, cut in sides
+        )
 
 
 class TrainLog(dy.Schema):

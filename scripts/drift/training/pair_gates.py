@@ -51,8 +51,8 @@ def conversation(prompt_id: str) -> str:
 
 
 class PairGates:
-    """Gates on the rows of the trainer's data set: pair_id, prompt, prompt_token_ids (as stored)
-    and prompt_ids, chosen_ids, rejected_ids (as the trainer rendered them)."""
+    """Gates on the rows of the trainer's data set: pair_id, prompt, prompt_token_ids, chosen_cut,
+    rejected_cut (as stored) and prompt_ids, chosen_ids, rejected_ids (as the trainer has them)."""
 
     def __init__(self, gates: Gates, trained: Dataset):
         self.gates, self.rows = gates, list(trained)
@@ -105,8 +105,8 @@ class PairGates:
         )
         self._check(
             "end of turn",
-            lambda row: any(end not in row[side][-2:] for side in SIDES),
-            f"the chat template must close a reply with {tokenizer.eos_token!r}",
+            lambda row: any((end in row[f"{side}_ids"][-2:]) == row[f"{side}_cut"] for side in ("chosen", "rejected")),
+            f"the chat template must close a reply with {tokenizer.eos_token!r}, and one that was cut must stay open",
         )
         self._check(
             "nothing cut",

@@ -24,6 +24,7 @@ from torch.utils.data import Sampler
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
+from drift.chat import without_end
 from drift.cli import StageError
 from drift.config.training import accumulation_steps
 from drift.progress import Progress
@@ -156,6 +157,17 @@ class Trainer(DPOTrainer):
         super().__init__(model, ref_model=placeholder, args=args, **options)
         self.ref_model = None
 
+    def _prepare_dataset(self, dataset: Dataset, processing_class, args: DPOConfig, dataset_name: str) -> Dataset:
+        # TRL renders every reply with an end of turn; one that was cut has none.
+        rendered = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        end = processing_class.eos_token_id
+
+        def cut(row: dict) -> dict:
+            sides = [side for side in ("chosen", "rejected") if row[f"{side}_cut"]]
+            return {f"{side}_ids": without_end(row[f"{side}_ids"], end) for side in sides}
+
+        return rendered.map(cut)
+
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         # TRL's constructor has set its own head by now, and nothing has used it yet.
         if not torch.cuda.is_available():
@@ -178,7 +190,7 @@ _SMALL = LlamaConfig(
 
 def as_dataset(pairs: pl.DataFrame) -> Dataset:
     """Pairs as the trainer takes them: conversations, which it renders by itself, with their stored
-    prompt and their length in tokens for grouping."""
+    prompt, which sides are cut, and their length in tokens for grouping."""
     rows = [
         {
             "pair_id": row["pair_id"],
@@ -186,6 +198,8 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
             "chosen": [{"role": "assistant", "content": row["chosen"]}],
             "rejected": [{"role": "assistant", "content": row["rejected"]}],
             "prompt_token_ids": row["prompt_token_ids"],
+            "chosen_cut": row["chosen_cut"],
+            "rejected_cut": row["rejected_cut"],
             "length": len(row["prompt_token_ids"]) + max(row["chosen_tokens"], row["rejected_tokens"]),
         }
         for row in pairs.iter_rows(named=True)

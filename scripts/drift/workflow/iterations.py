@@ -23,6 +23,7 @@ from drift.settings.training import (
     PolicyTraining,
     PromptsSettings,
     Sides,
+    Subset,
     TrainingRun,
     TrainSettings,
 )
@@ -219,11 +220,15 @@ class Iterations:
 
     def pairs_settings(self, wildcards) -> str:
         """Of rule pairs."""
+        # The corrections are few, and the warm-up is the same for all methods.
+        pairs = None if wildcards.trained == WARMUP else self.config["training"]["pairs"]
         return PairsSettings.of(
             self.config["prompting"],
             self.training(wildcards.trained),
+            self.sampling(wildcards.trained),
             lineage=f"{wildcards.model}/{wildcards.trained}",
             recipe=Sides.of(self.recipe(wildcards.trained)),
+            subset=pairs and Subset(pairs=pairs, seed=self.config["data"]["seed"]),
         ).canonical()
 
     def train_settings(self, wildcards) -> str:

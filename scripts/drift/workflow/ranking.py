@@ -9,7 +9,7 @@ from drift import plugins
 from drift.config import SELF
 from drift.judging.protocols import ranking_judge
 from drift.layout import shards
-from drift.settings.sampling import RewardSettings
+from drift.settings.sampling import CandidatesSettings, RewardSettings
 from drift.workflow.generation import Generation
 from drift.workflow.inputs import located
 from drift.workflow.iterations import Iterations
@@ -20,6 +20,7 @@ class Scoring:
     """Params of rules that run a ranker; a subclass has `_pinned`, which marks an input whose new
     time stamp means nothing, and says which ranker it is."""
 
+    _config: dict[str, Any]
     _pinned: Callable[[str], str]
 
     def ranker(self, wildcards) -> dict[str, Any]:
@@ -33,7 +34,7 @@ class Scoring:
 
     def ranker_settings(self, wildcards) -> str:
         """Settings of rewards.py."""
-        return RewardSettings.of(self.ranker(wildcards)).canonical()
+        return RewardSettings.of(self.ranker(wildcards), self._config["sampling"]).canonical()
 
     def ranker_file(self, wildcards) -> Path:
         """Its module, which is part of the fingerprint of rewards.py."""
@@ -62,6 +63,10 @@ class Ranking(Asking, Scoring):
         return self._iterations.recipe(wildcards.trained)["rank"]
 
     # By a judge, or by the policy itself
+
+    def candidates_settings(self, wildcards) -> str:
+        """Settings of candidates.py."""
+        return CandidatesSettings.of(self._config["sampling"]).canonical()
 
     def row(self, wildcards) -> dict[str, Any]:
         """The judge that scores the candidates, as a row of evaluation.judges."""

@@ -1,7 +1,7 @@
 """Pairs to read, and prompts without one."""
 
 from drift.report.excerpts import LONGEST, OPEN_CHARACTERS, OPEN_LINES, Excerpt, excerpt
-from drift.report.pair_tables import dropped_table, sampled_pairs
+from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
 from tests.builders.run import CONFIG
 
 
@@ -14,6 +14,18 @@ def test_sampled_pairs_are_of_the_last_iterations(catalog):
     assert (spin.earlier, spin.chosen.origin, spin.rejected.origin) == (2, "logged reply", "sampled")
     (row,) = catalog.query("SELECT feedback FROM sat WHERE prompt_id = ?", spin.pair_id)
     assert spin.feedback == excerpt(row["feedback"]), "the feedback is of the method's own pool"
+
+
+def test_lengths_of_every_trained_policy_are_shown(catalog, page):
+    rows = pair_lengths(catalog, CONFIG)
+    assert [(row.policy.method, row.policy.iteration) for row in rows][:3] == [("warmup", 0), ("drift", 1), ("drift", 2)]
+    warmup, first, second = rows[:3]
+    assert (warmup.shared, first.shared) == (None, first.pairs)
+    shared = "SELECT count(*) AS n FROM pairs WHERE iteration = 2 AND method = 'drift' AND pair_id IN (SELECT pair_id FROM pairs WHERE iteration = 1 AND method = 'drift')"
+    (row,) = catalog.query(shared)
+    assert 0 < second.shared == row["n"] < second.pairs
+    assert (second.chosen.mean, second.rejected.quartiles, second.chosen_shorter) == (40.0, (50.0, 50.0, 50.0), 1.0)
+    assert f'{100 * second.shared_share:.1f}%<span class="interval">{second.shared}</span>' in page
 
 
 def test_long_text_is_folded_then_cut():

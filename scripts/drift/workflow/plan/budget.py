@@ -182,7 +182,7 @@ class _Planner:
     def _train(self, name: str, shape: Shape, training: Training) -> float:
         """Book one training; returns its wall hours."""
         setup = setup_of(self.training[training.method], self.machine.gpus)
-        reply = min(self.lengths.reply, setup.max_length // 2)
+        reply = min(self.lengths.reply, self.config["sampling"]["max_tokens"], setup.max_length // 2)
         length = min(self.lengths.prompt, setup.max_length - reply) + reply
         tokens = 2 * training.pairs * length
         step = cost_model.training_flops(shape, length, setup.gradient_checkpointing, lora=setup.lora_rank is not None)

@@ -1,5 +1,6 @@
 """The work of a run: trainings, and what engines and endpoints are asked, in tokens."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,13 +73,14 @@ class Generation:
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
     found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])]
+    limit = config["training"]["pairs"] or math.inf
     for method in config["methods"]:
         recipe = config["recipes"][method]
         epochs = effective(config, "training", recipe)["epochs"]
         for k in range(1, config["iterations"] + 1):
             # Earlier iterations' pairs are trained on again.
-            iterations = 1 + min(recipe["replay"], k - 1)
-            found += [Training(k, method, iterations * rows[recipe["prompts"]], epochs)] * len(config["seeds"])
+            pairs = (1 + min(recipe["replay"], k - 1)) * min(limit, rows[recipe["prompts"]])
+            found += [Training(k, method, pairs, epochs)] * len(config["seeds"])
     return found
 
 

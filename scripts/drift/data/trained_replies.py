@@ -1,0 +1,63 @@
+"""Replies under one limit of tokens, as a pair is trained on them: whole, or cut short on both
+sides alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from drift.chat import without_end
+
+
+@dataclass(frozen=True)
+class TrainedReply:
+    """A reply as it is trained on."""
+
+    text: str
+    token_ids: list[int]
+    # A prefix, which does not end its turn: what comes after it is nothing that the policy is
+    # taught.
+    cut: bool
+
+
+def trained_replies(
+    texts: Mapping[str, str],
+    finish: Mapping[str, str | None],
+    render: Callable[[str], list[int] | None],
+    tokenizer,
+    max_tokens: int,
+) -> dict[str, TrainedReply | None]:
+    """Both replies of a pair, by side, None where one does not join its prompt.
+
+    A sampled reply ends within the limit where the engine says so (its `finish`, as in
+    Completions), a logged one (None) where its tokens and its end of turn are at most `max_tokens`.
+    Replies that do are whole. Those that do not are prefixes of one length, the longest that both
+    have below the limit, so that no side is shorter for the limit alone. Its token_ids are empty
+    where there is no such prefix.
+
+    `render` gives the token ids of a text as the reply to the prompt (drift.chat.render_reply). The
+    text of a prefix is one that renders to its token ids, so that the trainer finds them by itself.
+    """
+    end = tokenizer.eos_token_id
+    # The limit may fall between the bytes of a character, which is then no text yet.
+    written = {side: text.rstrip("\ufffd") if finish[side] == "length" else text for side, text in texts.items()}
+    rendered = {side: render(text) for side, text in written.items()}
+    whole = {side: TrainedReply(written[side], ids, cut=False) if ids else None for side, ids in rendered.items()}
+    bodies = {side: without_end(ids, end) for side, ids in rendered.items() if ids}
+    cut = {
+        side: body
+        for side, body in bodies.items()
+        if finish[side] == "length" or (finish[side] is None and len(body) >= max_tokens)
+    }
+    if not cut:
+        return whole
+
+    def prefix(body: list[int], length: int) -> TrainedReply | None:
+        text = tokenizer.decode(body[:length], clean_up_tokenization_spaces=False)
+        ids = render(text)
+        stable = ids is not None and without_end(ids, end) == body[:length]
+        return TrainedReply(text, body[:length], cut=True) if stable else None
+
+    for length in range(min(max_tokens, *map(len, cut.values())), 0, -1):
+        prefixes = {side: prefix(body, length) for side, body in cut.items()}
+        if all(prefixes.values()):
+            return whole | prefixes
+    return whole | dict.fromkeys(cut, TrainedReply("", [], cut=True))
