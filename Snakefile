@@ -21,15 +21,13 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 
 
-from drift.workflow import slurm_guard
+from drift.workflow import records, slurm_guard
 
 slurm_guard.install(RESULTS)
 
 
 pathvars:
     results=RESULTS,
-    logs=paths.logs,
-    timings=paths.timings,
 
 
 include: "rules/data.smk"
@@ -82,3 +80,7 @@ rule policies_all:
     input:
         [paths.manifest.replace("{model}/{policy}", policy) for policy in POLICIES],
     localrule: True
+
+
+# Each stage's log and timings are at its name and wildcards.
+records.keep(workflow, paths.logs, paths.timings)

@@ -41,10 +41,6 @@ rule turns:
         code=code("turns", "drift/sources/copies.sql", *sources.modules),
         sources=named(sources.paths),
         conversations=named(sources.conversations),
-    log:
-        "<logs>/turns.log",
-    benchmark:
-        "<timings>/turns/all.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -76,10 +72,6 @@ rule pools:
         settings=pools.settings,
         code=code("pools", "sql/*.sql"),
         benchmarks=named(inputs.kept_out),
-    log:
-        "<logs>/pools.log",
-    benchmark:
-        "<timings>/pools/all.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -111,10 +103,6 @@ rule contamination:
     params:
         settings=pools.contamination_settings,
         code=code("contamination"),
-    log:
-        "<logs>/contamination/{benchmark}.log",
-    benchmark:
-        "<timings>/contamination/{benchmark}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -140,10 +128,6 @@ rule tasks:
         settings=evaluation.task_settings,
         code=code("tasks", evaluation.module),
         options=lambda wildcards, input: inputs.task_options(wildcards.benchmark, input),
-    log:
-        "<logs>/tasks/{benchmark}.log",
-    benchmark:
-        "<timings>/tasks/{benchmark}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),

@@ -16,10 +16,6 @@ use rule prompts as benchmark_prompts with:
     params:
         settings=benchmarks.prompts_settings,
         kind="tasks",
-    log:
-        "<logs>/benchmark_prompts/{model}/{benchmark}.log",
-    benchmark:
-        "<timings>/benchmark_prompts/{model}/{benchmark}.jsonl"
 
 
 use rule requests as benchmark_requests with:
@@ -32,10 +28,6 @@ use rule requests as benchmark_requests with:
     params:
         settings=benchmarks.requests_settings,
         code=code("policy_requests", benchmarks.side_file),
-    log:
-        "<logs>/benchmark_requests/{model}/{benchmark}.log",
-    benchmark:
-        "<timings>/benchmark_requests/{model}/{benchmark}.jsonl"
 
 
 rule responses:
@@ -47,10 +39,6 @@ rule responses:
         responses=paths.responses,
     params:
         code=code("responses"),
-    log:
-        "<logs>/responses/{model}/{policy}/{benchmark}.log",
-    benchmark:
-        "<timings>/responses/{model}/{policy}/{benchmark}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -75,10 +63,6 @@ use rule register as register_judge with:
         manifest=paths.judge_manifest,
     params:
         settings=generation.registration(judges.row, "judges/{judge}"),
-    log:
-        "<logs>/register_judge/{judge}.log",
-    benchmark:
-        "<timings>/register_judge/{judge}.jsonl"
 
 
 rule judge_requests:
@@ -93,10 +77,6 @@ rule judge_requests:
         settings=judges.question_settings,
         code=code("judge_requests"),
         template=judges.template,
-    log:
-        "<logs>/judge_requests/{model}/{policy}/{benchmark}/{judge}.log",
-    benchmark:
-        "<timings>/judge_requests/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -125,10 +105,6 @@ rule judgments:
         settings=judges.judgment_settings,
         code=code("judgments", judges.verdict_file),
         min_verdicts=judges.min_verdicts,
-    log:
-        "<logs>/judgments/{model}/{policy}/{benchmark}/{judge}.log",
-    benchmark:
-        "<timings>/judgments/{model}/{policy}/{benchmark}/{judge}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -160,10 +136,6 @@ rule published_answers:
         kind="pairwise|score",
     params:
         code=code("validation_tasks"),
-    log:
-        "<logs>/published_answers/{kind}.log",
-    benchmark:
-        "<timings>/published_answers/{kind}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -186,10 +158,6 @@ use rule judge_requests as published_requests with:
         responses=judges.published_responses,
     output:
         requests=paths.judge_validation_requests,
-    log:
-        "<logs>/published_requests/{judge}/{benchmark}.log",
-    benchmark:
-        "<timings>/published_requests/{judge}/{benchmark}.jsonl"
 
 
 use rule judgments as published_judgments with:
@@ -201,10 +169,6 @@ use rule judgments as published_judgments with:
         completions=paths.judge_validation_completions.replace("{i}-of-{n}", "1-of-1"),
     output:
         judgments=paths.published_judgments,
-    log:
-        "<logs>/published_judgments/{judge}/{benchmark}.log",
-    benchmark:
-        "<timings>/published_judgments/{judge}/{benchmark}.jsonl"
 
 
 rule validation:
@@ -218,10 +182,6 @@ rule validation:
         settings=judges.validation_settings(),
         code=code("validation"),
         judges=judges.validation_options(),
-    log:
-        "<logs>/validation.log",
-    benchmark:
-        "<timings>/validation/all.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),
@@ -246,10 +206,6 @@ rule logps:
         logps=paths.logps,
     params:
         code=code("logps"),
-    log:
-        "<logs>/logps/{model}/{policy}.log",
-    benchmark:
-        "<timings>/logps/{model}/{policy}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),
@@ -280,10 +236,6 @@ rule scores:
         settings=lambda wildcards: evaluation.score_settings(judges.prompts_of),
         code=code("scores", *evaluation.modules),
         tables=evaluation.options,
-    log:
-        "<logs>/scores.log",
-    benchmark:
-        "<timings>/scores/all.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),

@@ -19,10 +19,6 @@ rule sample:
         code=code("generate"),
         engine=generation.runtime(generation.samples),
         state=paths.state,
-    log:
-        "<logs>/<step>/{i}-of-{n}.log",
-    benchmark:
-        "<timings>/<step>/{i}-of-{n}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),
@@ -30,7 +26,6 @@ rule sample:
     priority: 10
     pathvars:
         work=f"<results>/{layout.FOLDERS['sampling']}",
-        step="sample/{model}/{trained}",
     # A model behind an endpoint has neither policy nor manifest.
     shell:
         r"""
@@ -59,7 +54,6 @@ use rule sample as respond with:
     priority: 0
     pathvars:
         work=f"<results>/{layout.FOLDERS['answers']}",
-        step="respond/{model}/{policy}/{benchmark}",
 
 
 use rule sample as judge with:
@@ -73,7 +67,6 @@ use rule sample as judge with:
     priority: 0
     pathvars:
         work=f"<results>/{layout.FOLDERS['verdicts']}",
-        step="judge/{model}/{policy}/{benchmark}/{judge}",
 
 
 use rule judge as judge_published with:
@@ -83,4 +76,3 @@ use rule judge as judge_published with:
         requests="<work>/requests.parquet",
     pathvars:
         work=f"<results>/{layout.FOLDERS['judge_validation']}",
-        step="judge_published/{judge}/{benchmark}",

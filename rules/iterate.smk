@@ -15,10 +15,6 @@ rule register:
     params:
         settings=generation.registration(iterations.model_row, "{model}/base"),
         code=code("register"),
-    log:
-        "<logs>/register/{model}.log",
-    benchmark:
-        "<timings>/register/{model}.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -48,10 +44,6 @@ rule prompts:
         settings=iterations.prompts_settings,
         code=code("prompts"),
         kind="{table}",
-    log:
-        "<logs>/prompts/{model}/{table}.log",
-    benchmark:
-        "<timings>/prompts/{model}/{table}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
@@ -77,10 +69,6 @@ rule requests:
     params:
         settings=iterations.requests_settings,
         code=code("policy_requests", iterations.sampled_sides),
-    log:
-        "<logs>/requests/{model}/{trained}.log",
-    benchmark:
-        "<timings>/requests/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -110,10 +98,6 @@ rule pairs:
         settings=iterations.pairs_settings,
         code=code("pairs", iterations.paired_sides),
         benchmarks=named(inputs.kept_out),
-    log:
-        "<logs>/pairs/{model}/{trained}.log",
-    benchmark:
-        "<timings>/pairs/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -157,10 +141,6 @@ rule train:
         code=code("train"),
         run=iterations.training_run,
         state=paths.state,
-    log:
-        "<logs>/train/{model}/{trained}.log",
-    benchmark:
-        "<timings>/train/{model}/{trained}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(16000),
@@ -208,10 +188,6 @@ rule diagnostics:
     params:
         settings=iterations.diagnostics_settings,
         code=code("diagnostics"),
-    log:
-        "<logs>/diagnostics/{model}/{trained}.log",
-    benchmark:
-        "<timings>/diagnostics/{model}/{trained}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(16000),

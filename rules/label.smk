@@ -21,10 +21,6 @@ use rule register as register_labeler with:
         manifest=paths.labeler_manifest,
     params:
         settings=generation.registration(labelers.row, "labelers/{labeler}"),
-    log:
-        "<logs>/register_labeler/{labeler}.log",
-    benchmark:
-        "<timings>/register_labeler/{labeler}.jsonl"
 
 
 rule label_requests:
@@ -37,10 +33,6 @@ rule label_requests:
     params:
         settings=labelers.questions,
         code=code("label_requests", "templates/rubric.txt"),
-    log:
-        "<logs>/label_requests/{labeler}.log",
-    benchmark:
-        "<timings>/label_requests/{labeler}.jsonl"
     resources:
         mem_mb=grows(8000),
         runtime=grows(120),
@@ -65,7 +57,6 @@ use rule sample as annotate with:
     priority: 0
     pathvars:
         work=f"<results>/{layout.FOLDERS['labeling']}",
-        step="annotate/{labeler}",
 
 
 rule labels:
@@ -82,10 +73,6 @@ rule labels:
         code=code("labels", *labelers.modules),
         requests=named(labelers.requests),
         completions=named(labelers.completions),
-    log:
-        "<logs>/labels.log",
-    benchmark:
-        "<timings>/labels/all.jsonl"
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -115,10 +102,6 @@ rule agreement:
         code=code("agreement"),
         files=named(label_files.labels),
         strata=named(label_files.strata),
-    log:
-        "<logs>/agreement.log",
-    benchmark:
-        "<timings>/agreement/all.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),

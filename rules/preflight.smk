@@ -25,10 +25,6 @@ rule preflight:
         parts=expand(paths.preflight, place=["login", "cpu", "generate", "train"]),
     params:
         python=sys.executable,
-    log:
-        "<logs>/preflight/report.log",
-    benchmark:
-        "<timings>/preflight/report.jsonl"
     retries: 0
     localrule: True
     shell:
@@ -49,10 +45,6 @@ rule preflight_login:
         ),
         now=lambda wildcards: time.time(),
         python=sys.executable,
-    log:
-        "<logs>/preflight/login.log",
-    benchmark:
-        "<timings>/preflight/login.jsonl"
     retries: 0
     localrule: True
     shell:
@@ -73,10 +65,6 @@ rule preflight_cpu:
         settings=preflight_checks.node("cpu"),
         now=lambda wildcards: time.time(),
         python=sys.executable,
-    log:
-        "<logs>/preflight/cpu.log",
-    benchmark:
-        "<timings>/preflight/cpu.jsonl"
     resources:
         mem_mb=4000,
         runtime=10,
@@ -95,10 +83,6 @@ use rule preflight_cpu as preflight_generate with:
         checks=paths.preflight.format(place="generate"),
     params:
         settings=preflight_checks.node("gpu"),
-    log:
-        "<logs>/preflight/generate.log",
-    benchmark:
-        "<timings>/preflight/generate.jsonl"
     resources:
         **placement(workflow.get_rule("sample").resources),
         mem_mb=8000,
@@ -109,10 +93,6 @@ use rule preflight_generate as preflight_train with:
     """Check a node that trains: as `preflight_cpu`, and the GPUs of `train`."""
     output:
         checks=paths.preflight.format(place="train"),
-    log:
-        "<logs>/preflight/train.log",
-    benchmark:
-        "<timings>/preflight/train.jsonl"
     resources:
         **placement(workflow.get_rule("train").resources),
         mem_mb=8000,

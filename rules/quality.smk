@@ -19,10 +19,6 @@ rule rated_pairs:
     params:
         settings=quality.settings,
         code=code("rated_pairs"),
-    log:
-        "<logs>/rated_pairs/{model}/{trained}.log",
-    benchmark:
-        "<timings>/rated_pairs/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(10),
@@ -47,10 +43,6 @@ use rule judge_requests as compare_requests with:
     params:
         settings=quality.question_settings,
         template=quality.template,
-    log:
-        "<logs>/compare_requests/{model}/{trained}/{rater}.log",
-    benchmark:
-        "<timings>/compare_requests/{model}/{trained}/{rater}.jsonl"
 
 
 use rule judge as compare with:
@@ -63,7 +55,6 @@ use rule judge as compare with:
         engine=generation.runtime(quality.asked),
     pathvars:
         work=f"<results>/{layout.FOLDERS['comparing']}",
-        step="compare/{model}/{trained}/{rater}",
 
 
 use rule judgments as compare_judgments with:
@@ -79,10 +70,6 @@ use rule judgments as compare_judgments with:
         settings=quality.judgment_settings,
         code=code("judgments", quality.verdict_file),
         min_verdicts=quality.min_verdicts,
-    log:
-        "<logs>/compare_judgments/{model}/{trained}/{rater}.log",
-    benchmark:
-        "<timings>/compare_judgments/{model}/{trained}/{rater}.jsonl"
 
 
 use rule rewards as pair_scores with:
@@ -99,10 +86,6 @@ use rule rewards as pair_scores with:
     params:
         settings=quality.ranker_settings,
         code=code("rewards", quality.ranker_file),
-    log:
-        "<logs>/pair_scores/{model}/{trained}/{rater}.log",
-    benchmark:
-        "<timings>/pair_scores/{model}/{trained}/{rater}.jsonl"
 
 
 rule pair_quality:
@@ -116,10 +99,6 @@ rule pair_quality:
         settings=quality.quality_settings,
         code=code("pair_quality"),
         ratings=lambda wildcards, input: [f"--{name}={path}" for name, path in quality.ratings(wildcards).items()],
-    log:
-        "<logs>/pair_quality/{model}/{trained}/{rater}.log",
-    benchmark:
-        "<timings>/pair_quality/{model}/{trained}/{rater}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),

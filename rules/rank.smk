@@ -20,10 +20,6 @@ rule candidates:
     params:
         settings=ranking.candidates_settings,
         code=code("candidates"),
-    log:
-        "<logs>/candidates/{model}/{trained}.log",
-    benchmark:
-        "<timings>/candidates/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -50,10 +46,6 @@ use rule judge_requests as rank_requests with:
     params:
         settings=ranking.question_settings,
         template=ranking.template,
-    log:
-        "<logs>/rank_requests/{model}/{trained}.log",
-    benchmark:
-        "<timings>/rank_requests/{model}/{trained}.jsonl"
 
 
 use rule sample as rank with:
@@ -66,7 +58,6 @@ use rule sample as rank with:
         engine=generation.runtime(ranking.asked),
     pathvars:
         work=f"<results>/{layout.FOLDERS['ranking']}",
-        step="rank/{model}/{trained}",
 
 
 use rule judgments as rank_judgments with:
@@ -82,10 +73,6 @@ use rule judgments as rank_judgments with:
         settings=ranking.judgment_settings,
         code=code("judgments", ranking.verdict_file),
         min_verdicts=ranking.min_verdicts,
-    log:
-        "<logs>/rank_judgments/{model}/{trained}.log",
-    benchmark:
-        "<timings>/rank_judgments/{model}/{trained}.jsonl"
 
 
 rule ranks:
@@ -97,10 +84,6 @@ rule ranks:
         ranks=paths.judge_scores,
     params:
         code=code("ranks"),
-    log:
-        "<logs>/ranks/{model}/{trained}.log",
-    benchmark:
-        "<timings>/ranks/{model}/{trained}.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -126,10 +109,6 @@ rule rewards:
     params:
         settings=ranking.ranker_settings,
         code=code("rewards", ranking.ranker_file),
-    log:
-        "<logs>/rewards/{model}/{trained}.log",
-    benchmark:
-        "<timings>/rewards/{model}/{trained}.jsonl"
     threads: 8
     resources:
         mem_mb=grows(8000),

@@ -13,8 +13,6 @@ rule resolved_config:
     params:
         settings=report_inputs.configuration,
         code=code("resolved_config"),
-    log:
-        "<logs>/resolved_config.log",
     localrule: True
     shell:
         r"""
@@ -32,10 +30,6 @@ rule ledger:
         ledger=paths.ledger,
     params:
         code=code("ledger"),
-    log:
-        "<logs>/ledger.log",
-    benchmark:
-        "<timings>/ledger/all.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -64,10 +58,6 @@ rule catalog:
         code=code("catalog"),
         comments=lambda wildcards: table_comments(SCRIPTS),
         results=subpath(output.catalog, parent=True),
-    log:
-        "<logs>/catalog.log",
-    benchmark:
-        "<timings>/catalog/all.jsonl"
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -93,10 +83,6 @@ rule report:
         code=code("report", "templates/report/*", *report_inputs.plugins),
         results=subpath(output.report, parent=True),
         timings=paths.timings,
-    log:
-        "<logs>/report.log",
-    benchmark:
-        "<timings>/report/all.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
