@@ -34,6 +34,7 @@ def pairs(count: int) -> pl.DataFrame:
             "rejected_token_ids": [3],
             "chosen_tokens": 2,
             "rejected_tokens": 1,
+            "alludes": False,
         }
         for number in range(count)
     ]
