@@ -13,6 +13,7 @@ rule rated_pairs:
     """Write a sample of an iteration's pairs down as answers to be rated."""
     input:
         pairs=paths.pairs,
+        prompts=iterations.prompts,
     output:
         tasks=paths.rated_tasks,
         responses=paths.rated_responses,
@@ -26,6 +27,7 @@ rule rated_pairs:
         r"""
         {CPU:q} {SCRIPTS:q}/rated_pairs.py \
             --pairs {input.pairs:q} \
+            --prompts {input.prompts:q} \
             --settings {params.settings:q} \
             --tasks {output.tasks:q} \
             --responses {output.responses:q} > {log:q} 2>&1
@@ -92,7 +94,7 @@ rule pair_quality:
     """Say how often y+ is better than y-, with an interval."""
     input:
         unpack(quality.ratings),
-        responses=paths.rated_responses,
+        tasks=paths.rated_tasks,
     output:
         quality=paths.pair_quality,
     params:
@@ -105,7 +107,7 @@ rule pair_quality:
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/pair_quality.py {params.ratings:q} \
-            --responses {input.responses:q} \
+            --tasks {input.tasks:q} \
             --settings {params.settings:q} \
             --quality {output.quality:q} > {log:q} 2>&1
         """

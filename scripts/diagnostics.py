@@ -42,7 +42,8 @@ small step bf16 may show little (policies.served_share). The divergences are of 
 are served, in bf16, which is what answers benchmarks and is sampled.
 
 Divergences are exact sums over the vocabulary at every position. Own replies are cut at max_tokens.
-Their interval is a bootstrap over prompts, that of the gradients a jackknife over pairs.
+Their interval is a bootstrap over clusters of prompts, that of the gradients a jackknife over
+pairs.
 """
 
 import math
@@ -56,7 +57,7 @@ from transformers.utils.logging import disable_progress_bar
 from drift import cli
 from drift.chat import load_tokenizer, pad_token_id, render_reply
 from drift.metrics import gradient_signal, resampling
-from drift.metrics.resampling import Estimate
+from drift.metrics.resampling import Bounded, Clusters
 from drift.progress import Progress
 from drift.seeds import picked
 from drift.settings.training import DiagnosticsSettings
@@ -178,13 +179,13 @@ def heldout_replies(prompts: pl.DataFrame, tokenizer) -> list[ReplyTokens]:
     return rows
 
 
-def distances(
-    trained: Path, start: Path, initial: Path, logged: list[ReplyTokens], settings: DiagnosticsSettings
-) -> list[dict]:
+def distances(folders: list[Path], logged: list[ReplyTokens], clusters: Clusters, settings: DiagnosticsSettings) -> list[dict]:
     """Diagnostics of the KL divergences, along own replies and along the `logged` ones; none
-    without these."""
+    without these. `folders`: of the trained, the previous and the initial policy; `clusters` of the
+    prompts."""
     if not logged:
         return []
+    trained, start, initial = folders
     own = own_replies(trained, logged, settings.max_tokens, settings.seed)
     policy, measured = load(trained), {}
     for name, folder in {"previous": start, "initial": initial}.items():
@@ -195,17 +196,13 @@ def distances(
         for metric, replies in {f"kl_{name}": own, f"kl_logged_{name}": logged}.items():
             measured[metric] = divergences(policy, other, replies)
     prompts = [row["prompt_id"] for row in logged]
-    return [row(metric, "after", over_prompts(prompts, values, settings.seed)) for metric, values in measured.items()]
+    return [
+        row(metric, "after", resampling.bounded_mean(prompts, values, clusters, RESAMPLES, settings.seed))
+        for metric, values in measured.items()
+    ]
 
 
-def over_prompts(prompts: list[str], values: list[float], seed: int) -> Estimate:
-    """The mean of a value a prompt, with the bootstrap's interval over prompts."""
-    mean = resampling.mean(prompts, values)
-    low, high = resampling.interval(resampling.bootstrap(mean, RESAMPLES, seed)) or (None, None)
-    return Estimate(mean.value(), low, high, len(mean.keys))
-
-
-def row(metric: str, moment: str, estimate: Estimate) -> dict:
+def row(metric: str, moment: str, estimate: Bounded) -> dict:
     """A row of Diagnostics."""
     return {"metric": metric, "moment": moment} | vars(estimate)
 
@@ -215,7 +212,7 @@ def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, beta:
     rows = []
 
     def add(metric: str, moment: str, value: float, n: int) -> None:
-        rows.append(row(metric, moment, Estimate(value, None, None, n)))
+        rows.append(row(metric, moment, Bounded(value, None, None, n)))
 
     for moment, (name, suffix) in MOMENTS.items():
         sigma = table[f"sigma_minus_s{suffix}"]
@@ -238,7 +235,7 @@ def summary(table: pl.DataFrame, pairs: pl.DataFrame, norms: pl.DataFrame, beta:
     return rows
 
 
-def signal(sampled: pl.DataFrame) -> dict[str, Estimate]:
+def signal(sampled: pl.DataFrame) -> dict[str, Bounded]:
     """What the gradients of one moment have in common, by metric; none of fewer than two pairs."""
     if sampled.height < 2:
         return {}
@@ -283,10 +280,11 @@ def main() -> None:
     if len(sampled) < settings.pairs:
         print(f"there are {len(sampled)} pairs, of {settings.pairs} whose gradients were to be measured")
     norms = gradient_table({"before": before_stored, "after": after_stored}, table, sampled, training.beta)
-    heldout = heldout_replies(read_table(Prompts, arguments.heldout), tokenizer)
     metrics = summary(table, pairs, norms, training.beta)
-    heldout = sample(heldout, "prompt_id", settings.prompts, settings.seed)
-    metrics += distances(trained, start, initial, heldout, settings)
+    prompts = read_table(Prompts, arguments.heldout)
+    heldout = sample(heldout_replies(prompts, tokenizer), "prompt_id", settings.prompts, settings.seed)
+    clusters = Clusters.of(prompts["prompt_id"], prompts["cluster"])
+    metrics += distances(arguments.policies, heldout, clusters, settings)
     write_table(table, Margins, arguments.margins)
     write_table(norms, Gradients, arguments.gradients)
     write_table(pl.DataFrame(metrics, schema=Diagnostics.create_empty().schema), Diagnostics, arguments.diagnostics)

@@ -1,12 +1,12 @@
 """Say how often the y+ of an iteration's pairs is better than their y-.
 
-Reads:  the pairs that were rated (--responses, of rated_pairs.py), and what the rater said: a
+Reads:  the pairs that were to be rated (--tasks, of rated_pairs.py), and what the rater said: a
         judge's Judgments of y+ against y- (--judgments), or a ranker's Ranks of both (--scores).
 Writes: a PairQuality table (--quality), one row.
 
 A tie counts half. A judge was asked in both orders: the mean of its two preferences counts, and a
-pair with one of them unread is left out. Of a ranker the higher score wins. A rater of another kind
-is a function that gives shares, and its option.
+pair with one of them unread is left out. Of a ranker the higher score wins. The interval is over
+clusters of prompts. A rater of another kind is a function that gives shares, and its option.
 """
 
 import math
@@ -17,7 +17,7 @@ from drift import cli
 from drift.judging.candidates import SIDES, side_id
 from drift.metrics import judge_metrics, resampling
 from drift.settings.judging import PairQualitySettings
-from drift.tables import Judgments, PairQuality, Ranks, Responses, read_table, write_table
+from drift.tables import Judgments, PairQuality, Ranks, Tasks, read_table, write_table
 
 
 def judged(judgments: pl.DataFrame) -> pl.DataFrame:
@@ -34,37 +34,36 @@ def scored(ranks: pl.DataFrame, pairs: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"prompt_id": pairs, "share": pl.Series(shares, dtype=pl.Float64)})
 
 
-def quality(shares: pl.DataFrame, total: int, settings: PairQualitySettings) -> dict:
-    """A row of PairQuality; `shares` as above, `total`: pairs that were to be rated."""
+def quality(shares: pl.DataFrame, tasks: pl.DataFrame, settings: PairQualitySettings) -> dict:
+    """A row of PairQuality; `shares` as above, `tasks`: the pairs that were to be rated."""
     rated = shares.drop_nulls("share")
-    mean = resampling.mean(rated["prompt_id"], rated["share"])
-    low, high = resampling.interval(resampling.bootstrap(mean, settings.bootstrap, settings.seed)) or (None, None)
-    value = mean.value()
+    clusters = resampling.Clusters.of(tasks["prompt_id"], tasks["cluster"])
+    mean = resampling.bounded_mean(rated["prompt_id"], rated["share"], clusters, settings.bootstrap, settings.seed)
     return {
         "rater": settings.rater,
-        "value": value if math.isfinite(value) else None,
-        "low": low,
-        "high": high,
+        "value": mean.value if math.isfinite(mean.value) else None,
+        "low": mean.low,
+        "high": mean.high,
         "ties": (rated["share"] == 0.5).mean(),
-        "n": rated.height,
-        "total": total,
+        "n": mean.n,
+        "total": tasks.height,
     }
 
 
 def main() -> None:
     command = cli.parser(__doc__, PairQualitySettings)
-    command.add_argument("--responses", required=True, help="Responses table: the pairs that were rated")
+    command.add_argument("--tasks", required=True, help="Tasks table: the pairs that were to be rated")
     said = command.add_mutually_exclusive_group(required=True)
     said.add_argument("--judgments", help="Judgments table of a judge")
     said.add_argument("--scores", help="Ranks table of a ranker")
     command.add_argument("--quality", required=True, help="table to write")
     arguments = command.parse_args()
-    pairs = read_table(Responses, arguments.responses)["prompt_id"]
+    tasks = read_table(Tasks, arguments.tasks)
     if arguments.judgments:
         shares = judged(read_table(Judgments, arguments.judgments))
     else:
-        shares = scored(read_table(Ranks, arguments.scores), pairs)
-    row = quality(shares, len(pairs), arguments.settings)
+        shares = scored(read_table(Ranks, arguments.scores), tasks["prompt_id"])
+    row = quality(shares, tasks, arguments.settings)
     write_table(pl.DataFrame([row], schema=PairQuality.create_empty().schema), PairQuality, arguments.quality)
 
 

@@ -1,6 +1,6 @@
 """Write a sample of an iteration's pairs down as answers that a judge or a ranker can rate.
 
-Reads:  the iteration's Pairs (--pairs).
+Reads:  the iteration's Pairs (--pairs), and the Prompts that they are of (--prompts).
 Writes: Tasks (--tasks), each with y- as the answer to compare with, and Responses (--responses),
         the y+. So y+ is judged as a policy's answer is judged against another one.
 """
@@ -10,14 +10,17 @@ import polars as pl
 from drift import cli
 from drift.seeds import picked
 from drift.settings.judging import RatedPairsSettings
-from drift.tables import Pairs, Responses, Tasks, read_table, write_table
+from drift.tables import Pairs, Prompts, Responses, Tasks, read_table, write_table
 
 
-def tasks(pairs: pl.DataFrame) -> pl.DataFrame:
+def tasks(pairs: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
     """Tasks: the prompt and y- of each pair, without what only benchmarks have."""
-    known = {"prompt_id": pl.col("pair_id"), "prompt": pl.col("prompt"), "baseline": pl.col("rejected")}
+    clusters = prompts.select("prompt_id", "cluster")
+    rows = pairs.select("prompt", prompt_id="pair_id", baseline="rejected").join(clusters, on="prompt_id", validate="1:1")
     columns = Tasks.create_empty().schema
-    return pairs.select(**{name: known.get(name, pl.lit(None, dtype=dtype)) for name, dtype in columns.items()})
+    return rows.with_columns(
+        pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns
+    )
 
 
 def responses(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -26,7 +29,7 @@ def responses(pairs: pl.DataFrame) -> pl.DataFrame:
         prompt_id="pair_id",
         sample=pl.lit(0, dtype=pl.Int32),
         response="chosen",
-        finish_reason=pl.col("chosen_finish").fill_null("stop"),
+        finish_reason=pl.when("chosen_cut").then(pl.lit("length")).otherwise(pl.lit("stop")),
         completion_tokens="chosen_tokens",
     )
 
@@ -34,6 +37,7 @@ def responses(pairs: pl.DataFrame) -> pl.DataFrame:
 def main() -> None:
     command = cli.parser(__doc__, RatedPairsSettings)
     command.add_argument("--pairs", required=True, help="table to read")
+    command.add_argument("--prompts", required=True, help="table to read")
     command.add_argument("--tasks", required=True, help="table to write")
     command.add_argument("--responses", required=True, help="table to write")
     arguments = command.parse_args()
@@ -41,7 +45,7 @@ def main() -> None:
     pairs = read_table(Pairs, arguments.pairs)
     sampled = pairs.filter(pl.col("pair_id").is_in(picked(pairs["pair_id"], settings.pairs, settings.seed)))
     print(f"{sampled.height} of {pairs.height} pairs are rated")
-    write_table(tasks(sampled), Tasks, arguments.tasks)
+    write_table(tasks(sampled, read_table(Prompts, arguments.prompts)), Tasks, arguments.tasks)
     write_table(responses(sampled), Responses, arguments.responses)
 
 

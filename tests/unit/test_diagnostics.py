@@ -12,6 +12,7 @@ import torch
 import diagnostics
 from drift import tables
 from drift.chat import load_tokenizer
+from drift.metrics.resampling import Clusters, bounded_mean
 from drift.training import cpu_packing
 from drift.training.divergences import divergences, own_replies
 from tests.builders.training import small_llama
@@ -136,7 +137,8 @@ def test_the_divergence_is_the_exact_sum_over_the_vocabulary_of_each_reply():
 
 
 def test_a_reply_counts_once_however_long_it_is():
-    estimate = diagnostics.over_prompts(["a", "b", "c"], [0.1, 0.2, 0.6], seed=1)
+    clusters = Clusters.alone(["a", "b", "c", "d"])
+    estimate = bounded_mean(["a", "b", "c"], [0.1, 0.2, 0.6], clusters, resamples=200, seed=1)
     assert estimate.value == pytest.approx(0.3)
     assert 0.1 <= estimate.low < 0.3 < estimate.high <= 0.6
     assert estimate.n == 3

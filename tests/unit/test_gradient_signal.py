@@ -62,8 +62,3 @@ def test_it_is_right_on_average_and_its_interval_holds_the_truth(signal):
 def test_few_gradients_have_no_interval_and_equal_ones_no_noise():
     assert gradient_signal.norm_squared(np.array([0.5, 0.5])).low is None
     assert np.isnan(gradient_signal.signal_to_noise(np.ones(3), np.ones(3)).value)
-
-
-@pytest.mark.parametrize(("freedom", "quantile"), [(2, 4.303), (3, 3.182), (7, 2.365), (31, 2.040), (1000, 1.962)])
-def test_students_quantile(freedom, quantile):
-    assert gradient_signal.t_quantile(freedom) == pytest.approx(quantile, rel=0.01)

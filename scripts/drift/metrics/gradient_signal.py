@@ -10,17 +10,15 @@ covariance, over all ordered pairs i, j of different pairs,
 without bias, so that it may come out below 0; and S = mean ||g_i||^2 - ||E g||^2.
 """
 
-from statistics import NormalDist
-
 import numpy as np
 
-from drift.metrics.resampling import Estimate
+from drift.metrics.resampling import Bounded, t_quantile
 
 # Fewer pairs than this say little, however the estimate comes out.
 ENOUGH = 32
 
 
-def norm_squared(products: np.ndarray) -> Estimate:
+def norm_squared(products: np.ndarray) -> Bounded:
     """||E g||^2 by `products`, (n,): the mean of g_i . g_j over the others, for each pair i.
 
     The interval is a jackknife's (Efron and Stein 1981: on the wide side where there is no signal);
@@ -32,7 +30,7 @@ def norm_squared(products: np.ndarray) -> Estimate:
     return _estimate(value, left_out, n)
 
 
-def signal_to_noise(squares: np.ndarray, products: np.ndarray) -> Estimate:
+def signal_to_noise(squares: np.ndarray, products: np.ndarray) -> Bounded:
     """||E g||^2 / S by `squares`, (n,): ||g_i||^2, and `products` as above.
 
     Of a single pair: a step that averages B pairs has B times as much. It is the inverse of the
@@ -52,23 +50,10 @@ def _ratio(signal: np.ndarray, square: np.ndarray) -> np.ndarray:
     return np.divide(signal, noise, out=np.full(noise.shape, np.nan), where=noise > 0)
 
 
-def _estimate(value: float, left_out: np.ndarray | None, n: int) -> Estimate:
+def _estimate(value: float, left_out: np.ndarray | None, n: int) -> Bounded:
     """`value` with the jackknife's 95% interval, by the values without each of the n pairs."""
     if left_out is None or not np.isfinite(left_out).all():
-        return Estimate(value, None, None, n)
+        return Bounded(value, None, None, n)
     error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
-    reach = float(t_quantile(n - 1) * error)
-    return Estimate(value, value - reach, value + reach, n)
-
-
-def t_quantile(freedom: int) -> float:
-    """The 97.5th percentile of Student's t, to 1% from two degrees of freedom on (Abramowitz and
-    Stegun 1964, 26.7.5)."""
-    z = NormalDist().inv_cdf(0.975)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    reach = float(t_quantile(0.975, n - 1) * error)
+    return Bounded(value, value - reach, value + reach, n)

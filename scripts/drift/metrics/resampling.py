@@ -82,6 +82,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Bounded:
+    """A number with its 95% interval (None: there is none), and the items behind it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
 class Clusters:
     """Which items belong together, as they share a user or a conversation: they are drawn and
     exchanged together."""
@@ -195,6 +205,15 @@ def interval(replicates: np.ndarray, clusters: float = inf) -> tuple[float, floa
     freedom = max(clusters - 1, 1.0)
     tail = NormalDist().cdf(-t_quantile(1 - OUTSIDE / 2, freedom) * sqrt(1 + 1 / freedom))
     return tuple(float(end) for end in np.percentile(replicates, (100 * tail, 100 * (1 - tail))))
+
+
+def bounded_mean(keys: Sequence[str], values: Sequence[float], clusters: Clusters, resamples: int, seed: int) -> Bounded:
+    """The `mean` with its interval over `clusters`, which may be of more items than `keys`."""
+    statistic = mean(keys, values)
+    own = Clusters.of(statistic.keys, clusters.numbers_of(statistic.keys))
+    replicates = bootstrap(statistic, resamples, seed, own)
+    low, high = interval(replicates, own.effective(statistic.keys)) or (None, None)
+    return Bounded(statistic.value(), low, high, len(statistic.keys))
 
 
 def t_quantile(share: float, freedom: float) -> float:

@@ -82,8 +82,11 @@ class PairQuality(dy.Schema):
         description="mean share of y+ against y-: 1 for a win, a tie counts half; of a judge that gives probabilities their mean "
         "over both orders. Null where no pair was rated",
     )
-    low = dy.Float64(nullable=True, description="2.5th percentile of the bootstrap over prompts")
-    high = dy.Float64(nullable=True, description="97.5th percentile of the bootstrap over prompts")
+    low = dy.Float64(
+        nullable=True,
+        description="lower end of the 95% bootstrap interval over clusters of prompts; null where there is one cluster",
+    )
+    high = dy.Float64(nullable=True, description="its upper end")
     ties = dy.Float64(nullable=True, min=0.0, max=1.0, description="share of the rated pairs that are ties")
     n = dy.Int32(min=0, description="pairs that were rated")
     total = dy.Int32(min=1, description="pairs in the sample")
