@@ -235,7 +235,7 @@ KEYS = {
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
-    "sampling.cut": ("drop", {"pairs", "candidates", "rewards"}),
+    "sampling.cut": ("drop", {"pairs", "candidates", "rewards", "pair_scores"}),
     "recipes.*.self_ranking.votes": (2, {"rank_requests", "rank_judgments"}),
     "recipes.*.self_ranking.decoding.temperature": (0.5, {"rank"}),
     "recipes.*.self_ranking.decoding.top_p": (0.5, {"rank"}),
