@@ -216,10 +216,16 @@ def test_all_rules_are_looked_at():
     assert len(rules.BLOCKS) == written > 20
 
 
-@pytest.mark.parametrize("rule", rules.BLOCKS)
-def test_every_rule_has_a_log_and_a_benchmark(rule):
-    assert rules.has(rule, "log")
-    assert rules.has(rule, "benchmark") == (rule not in {"fetch", "resolved_config"}), "these take no time worth a record"
+def test_every_job_has_a_log_and_timings_of_its_own():
+    command = [str(SNAKEMAKE), "--profile", "demo", "-n", "--forceall", "--quiet", "progress"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .+\n)+)", done.stdout + done.stderr, re.MULTILINE)
+    assert len(jobs) > 50
+    for kind in ("log", "benchmark"):
+        places = [(rule, re.search(rf"^    {kind}: (\S+)$", text, re.MULTILINE)) for rule, text in jobs]
+        assert {rule for rule, place in places if place is None} <= {"all", "fetch"}
+        files = [place[1] for _, place in places if place]
+        assert len(set(files)) == len(files)
 
 
 @pytest.mark.parametrize("rule", ["fetch", "resolved_config", "preflight", "preflight_login"])
