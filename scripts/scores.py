@@ -30,13 +30,14 @@ Samples = list[float]  # a statistic's values for each sample of the answers by 
 
 @dataclass(frozen=True)
 class Files:
-    """Where the tables are that scores are made of: by benchmark, or by a policy's name first."""
+    """Where the tables are that scores are made of: patterns with {policy}, {benchmark}, {judge}. A
+    path for each table of a large run would be more than a command line takes."""
 
-    tasks: dict[str, Path]
+    tasks: str
     corrections: Path
-    responses: dict[tuple[str, str], Path]
-    judgments: dict[tuple[str, str, str], Path]
-    logps: dict[str, Path]
+    responses: str
+    judgments: str
+    logps: str
     # What a benchmark's metrics need besides, by the benchmark and the file's name.
     extra: dict[str, dict[str, Path]]
 
@@ -54,11 +55,11 @@ class Measured:
 
 
 class Run:
-    """The policies of a run and their tables. StageError where one that is needed was not named."""
+    """The policies of a run and their tables. StageError where one that is needed is not there."""
 
     def __init__(self, policies: dict[str, Policy], files: Files, settings: ScoresSettings):
         self.policies, self.settings, self._files = policies, settings, files
-        self.tasks = {name: self._read(tables.Tasks, files.tasks, "--tasks", name) for name in settings.benchmarks}
+        self.tasks = {name: self._read(tables.Tasks, files.tasks, benchmark=name) for name in settings.benchmarks}
 
     @cached_property
     def clusters(self) -> dict[str, resampling.Clusters]:
@@ -71,7 +72,7 @@ class Run:
         """Every statistic of the policy of that name."""
         for benchmark, row in self.settings.benchmarks.items():
             tasks = self.tasks[benchmark]
-            responses = self._read(tables.Responses, self._files.responses, "--responses", name, benchmark)
+            responses = self._read(tables.Responses, self._files.responses, policy=name, benchmark=benchmark)
             by_judge = {UNJUDGED: by_sample(responses, answer_metrics.response_statistics)}
             for judge in row.judges:
                 judgments = self.judgments(name, benchmark, judge)
@@ -107,16 +108,16 @@ class Run:
 
     def judgments(self, name: str, benchmark: str, judge: str) -> pl.DataFrame:
         """One judge's verdicts on a policy's answers."""
-        return self._read(tables.Judgments, self._files.judgments, "--judgments", name, benchmark, judge)
+        return self._read(tables.Judgments, self._files.judgments, policy=name, benchmark=benchmark, judge=judge)
 
     def _logps(self, name: str) -> pl.DataFrame:
-        return self._read(tables.Logps, self._files.logps, "--logps", name)
+        return self._read(tables.Logps, self._files.logps, policy=name)
 
     @staticmethod
-    def _read(schema: type, paths: dict, option: str, *key: str) -> pl.DataFrame:
-        path = paths.get(key if len(key) > 1 else key[0])
-        if path is None:
-            raise cli.StageError(f"no {schema.__name__} table of {', '.join(key)}: add {option} {' '.join(key)} PATH")
+    def _read(schema: type, pattern: str, **names: str) -> pl.DataFrame:
+        path = Path(pattern.format(**names))
+        if not path.is_file():
+            raise cli.StageError(f"there is no {schema.__name__} table of {', '.join(names.values())}: {path}")
         return tables.read_table(schema, path)
 
 
@@ -251,12 +252,12 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="a policy to score; METHOD is base for iteration -1 and warmup for 0, both of seed 0",
     )
-    repeated("--tasks", "BENCHMARK", "PATH", help="a benchmark's Tasks table")
+    command.add_argument("--tasks", required=True, help="Tasks tables: a path with {benchmark}")
     command.add_argument("--corrections", required=True, type=Path, help="Corrections table, of whose test rows --logps are")
     repeated("--file", "BENCHMARK", "NAME", "PATH", help="a file that a benchmark's metrics need, as gamed of alpacaeval")
-    repeated("--responses", "POLICY", "BENCHMARK", "PATH", help="a policy's Responses table")
-    repeated("--judgments", "POLICY", "BENCHMARK", "JUDGE", "PATH", help="a judge's Judgments table of a policy")
-    repeated("--logps", "POLICY", "PATH", help="a policy's Logps table of held-out corrections")
+    command.add_argument("--responses", required=True, help="Responses tables: a path with {policy}, {benchmark}")
+    command.add_argument("--judgments", required=True, help="Judgments tables: a path with {policy}, {benchmark}, {judge}")
+    command.add_argument("--logps", required=True, help="Logps tables of held-out corrections: a path with {policy}")
     command.add_argument("--scores", required=True, help="Scores table to write")
     command.add_argument("--comparisons", required=True, help="Comparisons table to write")
     return command
@@ -268,11 +269,11 @@ def files_of(arguments: argparse.Namespace) -> Files:
     for benchmark, name, path in arguments.file:
         extra.setdefault(benchmark, {})[name] = Path(path)
     return Files(
-        tasks={benchmark: Path(path) for benchmark, path in arguments.tasks},
+        tasks=arguments.tasks,
         corrections=arguments.corrections,
-        responses={(policy, benchmark): Path(path) for policy, benchmark, path in arguments.responses},
-        judgments={(policy, benchmark, judge): Path(path) for policy, benchmark, judge, path in arguments.judgments},
-        logps={policy: Path(path) for policy, path in arguments.logps},
+        responses=arguments.responses,
+        judgments=arguments.judgments,
+        logps=arguments.logps,
         extra=extra,
     )
 

@@ -79,20 +79,16 @@ def score_arguments(
     every method against drift by the win rate.
     """
     options: list[object] = ["--corrections", root / "data/corrections.parquet"]
-    for benchmark in benchmarks:
-        options += ["--tasks", benchmark, root / f"data/benchmarks/{benchmark}.parquet"]
+    options += ["--tasks", root / "data/benchmarks/{benchmark}.parquet"]
+    answered = root / "{policy}/eval/{benchmark}"
+    options += ["--responses", answered / "responses.parquet", "--judgments", answered / "judge/{judge}/judgments.parquet"]
+    options += ["--logps", root / "{policy}/eval/heldout-pairs/logps.parquet"]
     for name, path in extra.items():
         options += ["--file", *name.split("/"), path]
     for policy in policies:
         model, made = policy.split("/", 1)
         name = PolicyName.parse(made)
         options += ["--policy", policy, model, name.method, name.iteration, name.seed]
-        options += ["--logps", policy, root / policy / "eval/heldout-pairs/logps.parquet"]
-        for benchmark, row in benchmarks.items():
-            answered = root / policy / "eval" / benchmark
-            options += ["--responses", policy, benchmark, answered / "responses.parquet"]
-            for judge in row["judges"]:
-                options += ["--judgments", policy, benchmark, judge, answered / f"judge/{judge}/judgments.parquet"]
     primary = {"metrics": {name: ["win_rate"] for name in benchmarks}, "against": "drift"}
     settings = {"beta": 0.1, "bootstrap": bootstrap, "seed": 42, "benchmarks": benchmarks, "primary": primary, "starts": {}}
     options += ["--settings", json.dumps(settings)]

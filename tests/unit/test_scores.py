@@ -120,21 +120,25 @@ def test_without_a_judge_the_other_scores_stay_the_same(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "error"),
+    ("table", "error"),
     [
-        ("--logps", "no Logps table of m/warmup: add --logps m/warmup PATH"),
-        ("--judgments", "no Judgments table of m/warmup, heldout, tiny: add --judgments m/warmup heldout tiny PATH"),
-        ("--policy", "no base model among the policies of 'm': add --policy NAME m base -1 0"),
+        ("heldout-pairs/logps.parquet", "there is no Logps table of m/warmup: "),
+        ("heldout/judge/tiny/judgments.parquet", "there is no Judgments table of m/warmup, heldout, tiny: "),
     ],
 )
-def test_table_or_policy_that_was_not_named_is_named_in_the_error(run, tmp_path, option, error):
-    named = "m/base" if option == "--policy" else "m/warmup"
-    arguments = score_arguments(run, HELDOUT, tmp_path)
-    (start,) = (at for at, word in enumerate(arguments) if word == option and arguments[at + 1] == named)
-    end = next(at for at in range(start + 1, len(arguments)) if arguments[at].startswith("--"))
-    made = stage("scores.py", *arguments[:start], *arguments[end:], cwd=tmp_path)
+def test_table_that_is_not_there_is_named_in_the_error(tmp_path, table, error):
+    root = build_run(tmp_path)
+    missing = root / "m/warmup/eval" / table
+    missing.unlink()
+    made = stage("scores.py", *score_arguments(root, HELDOUT, tmp_path), cwd=tmp_path)
     assert made.returncode == 1
-    assert f"error: {error}" in made.stderr
+    assert f"error: {error}{missing}" in made.stderr
+
+
+def test_policies_without_their_base_model_are_refused(run, tmp_path):
+    made = stage("scores.py", *score_arguments(run, HELDOUT, tmp_path, ["m/warmup"]), cwd=tmp_path)
+    assert made.returncode == 1
+    assert "error: no base model among the policies of 'm': add --policy NAME m base -1 0" in made.stderr
 
 
 @pytest.mark.parametrize(

@@ -61,21 +61,17 @@ class Evaluation:
         return [self._rows[benchmark][name] for benchmark, name in self._files()]
 
     def options(self, wildcards: Any, input: Any) -> list[str]:
-        """The options of scores.py for the policies and for its inputs, which are what rule
-        `scores` declares: `tasks`, `files`, `responses`, `judgments` and `logps`, as above."""
+        """The options of scores.py for the policies, for the `files` among its inputs, and for the
+        places of the tables that its rule declares."""
         named: list[tuple] = []
         for policy in self._policies:
             model, folder = policy.split("/", 1)
             name = PolicyName.parse(folder)
             named.append(("--policy", policy, model, name.method, name.iteration, name.seed))
-        for option, keys, paths in (
-            ("--tasks", [(benchmark,) for benchmark in self._rows], input.tasks),
-            ("--file", self._files(), input.files),
-            ("--responses", self._answered(), input.responses),
-            ("--judgments", self._judged(), input.judgments),
-            ("--logps", [(policy,) for policy in self._policies], input.logps),
-        ):
-            named += [(option, *key, path) for key, path in zip(keys, paths, strict=True)]
+        named += [("--file", *key, path) for key, path in zip(self._files(), input.files, strict=True)]
+        for table in ("tasks", "responses", "judgments", "logps"):
+            pattern = getattr(self._paths, table).replace("{model}/{policy}", "{policy}")
+            named.append((f"--{table}", pattern))
         return [str(part) for option in named for part in option]
 
     def _answered(self) -> Iterator[tuple[str, str]]:
