@@ -238,6 +238,7 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     tasks = [
         {
             "prompt_id": str(number),
+            "cluster": str(number),
             "prompt": [{"role": "user", "content": f"Tell me of {number}."}],
             "baseline": "The same words.",
         }

@@ -71,7 +71,7 @@ REASON = "chosen reply opens with words on the feedback"
 
 
 def test_corrections_are_kept_dropped_or_stripped_side_by_side(corpus):
-    held_out = {"test_correction_conversations": 8}
+    held_out = {"test_correction_conversations": 4}
 
     def openings(train: str, test: str) -> tuple[dict[str, tuple[int, int]], int]:
         """Of each side how many corrections allude as logged, and as they are; how many were
@@ -79,7 +79,7 @@ def test_corrections_are_kept_dropped_or_stripped_side_by_side(corpus):
         chosen, ledger = corpus.choose(allusions={"train": train, "test": test}, **held_out)
         rows = chosen["corrections"]
         sides = {side: rows.filter(split=side) for side in ("train", "test")}
-        assert sides["test"].height == 8
+        assert sides["test"].height == 4
         return {
             side: (part["alludes"].sum(), part["chosen"].str.starts_with(APOLOGY.strip()).sum()) for side, part in sides.items()
         }, drops(ledger, "corrections").get(REASON, 0)
