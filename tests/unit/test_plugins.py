@@ -108,6 +108,7 @@ def config(repository) -> dict:
         "evaluation": {"bootstrap": 100},
     }
     small["training"]["diagnostics"] = {"pairs": 0, "prompts": 0}
+    small["training"]["pair_quality"] = {"pairs": 0}
     pages = [yaml.safe_load(examples(kind)["configuration"]) for kind in KINDS]
     whole = merged(small, *pages)
     whole["evaluation"]["judges"]["tiny"] |= {"path": MODEL, "trusted": False}
