@@ -109,6 +109,7 @@ def config(repository) -> dict:
     }
     small["training"]["diagnostics"] = {"pairs": 0, "prompts": 0}
     small["training"]["pair_quality"] = {"pairs": 0}
+    small["sampling"]["cut"] = "drop"
     pages = [yaml.safe_load(examples(kind)["configuration"]) for kind in KINDS]
     whole = merged(small, *pages)
     whole["evaluation"]["judges"]["tiny"] |= {"path": MODEL, "trusted": False}
@@ -232,19 +233,19 @@ def test_the_labeler_labels_and_its_ledger_adds_up(results):
 
 @slow
 def test_the_side_is_asked_for_and_makes_pairs_on_the_plain_prompt(results):
-    requests = table(results, "tiny/brief/iter1/requests.parquet")
+    requests = table(results, "tiny/brief/seed42/iter1/requests.parquet")
     assert set(requests["kind"]) == {"brief"}
     assert all(messages[-1]["content"].endswith("Answer in one sentence.") for messages in requests["messages"].to_list())
-    pairs = table(results, "tiny/brief/iter1/pairs.parquet")
+    pairs = table(results, "tiny/brief/seed42/iter1/pairs.parquet")
     assert pairs["chosen_from"].str.contains("#brief-0").all()
     assert not any("one sentence" in prompt[-1]["content"] for prompt in pairs["prompt"].to_list())
 
 
 @slow
 def test_the_ranker_chooses_the_shortest_candidate(results):
-    pairs = table(results, "tiny/shortest/iter1/pairs.parquet")
-    requests = table(results, "tiny/shortest/iter1/requests.parquet").select("request_id", "prompt_id")
-    completions = table(results, "tiny/shortest/iter1/completions/*.parquet").filter(finish_reason="stop")
+    pairs = table(results, "tiny/shortest/seed42/iter1/pairs.parquet")
+    requests = table(results, "tiny/shortest/seed42/iter1/requests.parquet").select("request_id", "prompt_id")
+    completions = table(results, "tiny/shortest/seed42/iter1/completions/*.parquet").filter(finish_reason="stop")
     candidates = requests.join(completions, on="request_id").with_columns(pl.col("text").str.strip_chars())
     candidates = candidates.filter(pl.col("text") != "")  # empty replies are not ranked
     shortest = candidates.group_by("prompt_id").agg(pl.col("text").str.len_chars().min().alias("shortest"))
