@@ -47,12 +47,10 @@ wildcard_constraints:
     model=layout.one_of(config["models"]),
     judge=layout.one_of(config["evaluation"]["judges"]),
     rater=layout.one_of([*config["evaluation"]["judges"], *config["rankers"]]),
-    method=layout.one_of(config["methods"]),
     labeler=layout.one_of(config["data"]["labelers"]),
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
     trained=layout.trained_by(layout.one_of(config["methods"])),
-    k="[1-9][0-9]*",
     i="[1-9][0-9]*",
     n="[1-9][0-9]*",
 

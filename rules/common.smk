@@ -38,5 +38,5 @@ iterations = Iterations(config, paths)
 benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
 # The model of a judge, as inputs of the rules that ask it.
-judge_model = generation.model(judges.row, paths.judge_policy, paths.judge_manifest)
+judge_model = lambda wildcards: generation.judge(wildcards.judge)
 POLICIES = [policy for model in config["models"] for policy in iterations.policies(model)]

@@ -1,7 +1,7 @@
 """Everything an engine does: a table of requests and a model in, one shard of completions out.
 
 Rules with one command: what differs is who answers (the previous policy, this policy, a judge) and
-what is asked. rules/label.smk and rules/rank.smk have two more of them.
+what is asked. rules/label.smk, rules/rank.smk and rules/quality.smk have more of them.
 """
 
 

@@ -100,7 +100,7 @@ rule pair_quality:
     params:
         settings=quality.quality_settings,
         code=code("pair_quality"),
-        ratings=lambda wildcards, input: [f"--{name}={path}" for name, path in quality.ratings(wildcards).items()],
+        ratings=lambda wildcards: [f"--{name}={path}" for name, path in quality.ratings(wildcards).items()],
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),

@@ -13,7 +13,7 @@ import polars as pl
 
 from drift import cli
 from drift.config.training import Cut
-from drift.judging.candidates import numbered, sound
+from drift.judging.candidates import as_tasks, numbered, sound
 from drift.settings.sampling import CandidatesSettings
 from drift.tables import Completions, Prompts, Requests, Responses, Tasks, read_table, write_table
 
@@ -26,10 +26,7 @@ def responses(requests: pl.DataFrame, completions: pl.DataFrame, cut: Cut) -> pl
 
 def tasks(prompts: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
     """Tasks: one for each prompt of `answered` (Responses), without what only benchmarks have."""
-    columns = Tasks.create_empty().schema
-    rows = prompts.join(answered, on="prompt_id", how="semi").select("prompt_id", "cluster", "prompt")
-    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns]
-    return rows.with_columns(missing)
+    return as_tasks(prompts.join(answered, on="prompt_id", how="semi").select("prompt_id", "cluster", "prompt"))
 
 
 def main() -> None:

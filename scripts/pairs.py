@@ -26,6 +26,7 @@ from drift.chat import load_tokenizer, markers, render, render_reply
 from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.data.trained_replies import TrainedReply, trained_replies
+from drift.judging.candidates import ENDS
 from drift.ledger import LedgerBook
 from drift.seeds import picked
 from drift.settings.training import PairsSettings, Subset
@@ -100,7 +101,7 @@ def fault(
 
 def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple[str, str] | None:
     """The same of a sampled reply by itself."""
-    if side["reply"]["finish_reason"] not in ("stop", *(["length"] if settings.cut == "prefix" else [])):
+    if side["reply"]["finish_reason"] not in ENDS[settings.cut]:
         return CUT, side["reply"]["finish_reason"]
     said = side["reply"]["text"].strip()
     if not said:

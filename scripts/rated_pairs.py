@@ -8,6 +8,7 @@ Writes: Tasks (--tasks), each with y- as the answer to compare with, and Respons
 import polars as pl
 
 from drift import cli
+from drift.judging.candidates import as_tasks
 from drift.seeds import picked
 from drift.settings.judging import RatedPairsSettings
 from drift.tables import Pairs, Prompts, Responses, Tasks, read_table, write_table
@@ -17,10 +18,7 @@ def tasks(pairs: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
     """Tasks: the prompt and y- of each pair, without what only benchmarks have."""
     clusters = prompts.select("prompt_id", "cluster")
     rows = pairs.select("prompt", prompt_id="pair_id", baseline="rejected").join(clusters, on="prompt_id", validate="1:1")
-    columns = Tasks.create_empty().schema
-    return rows.with_columns(
-        pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns
-    )
+    return as_tasks(rows)
 
 
 def responses(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ SOURCES = {
     "sharegpt": "drift.sources.sharegpt",
     "logs": "drift.sources.logs",
 }
-# Those of them that annotate the conversations of another: their rows say where these are.
+# Those of them that annotate the conversations of another: their rows may say where these are.
 ANNOTATING = {"wildfeedback"}
 
 # What tells satisfied users from dissatisfied ones: data.labelers.NAME.kind

@@ -58,6 +58,11 @@ def one_answerer(row: Section) -> None:
         raise ValueError("give either path (a model that runs here) or endpoint (one that is asked over the network)")
 
 
+def listed(names: str | list[str] | None) -> list[str]:
+    """The names that a key gives, one alone or several."""
+    return [names] if isinstance(names, str) else names or []
+
+
 def unknown(name: str, known: Iterable[str]) -> str:
     """The message for a name that is not among the `known` ones: the nearest of them, or all."""
     near = difflib.get_close_matches(name, list(known), n=1)

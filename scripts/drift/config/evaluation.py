@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from drift import plugins
-from drift.config.base import Endpoint, Name, Section, kind_of, one_answerer, unknown
+from drift.config.base import Endpoint, Name, Section, kind_of, listed, one_answerer, unknown
 from drift.config.training import Greedy
 from drift.names import BASELINE, HELDOUT_PAIRS
 
@@ -181,7 +181,7 @@ class Evaluation(Section):
         if self.judge not in self.judges:
             raise ValueError(f"judge: {unknown(self.judge, self.judges)}")
         for name, row in self.benchmarks.items():
-            for judge in [row.judge] if isinstance(row.judge, str) else row.judge or []:
+            for judge in listed(row.judge):
                 if judge not in self.judges:
                     raise ValueError(f"benchmarks.{name}.judge: {unknown(judge, self.judges)}")
         return self

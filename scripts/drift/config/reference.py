@@ -14,8 +14,8 @@ _INTRODUCTION = """\
 # Configuration
 
 This page lists every key of a run's configuration. `make docs` generates it from
-`scripts/drift/config/`, so edit the descriptions there. `config.yaml` shows the keys in use, with
-the paper's values.
+`scripts/drift/config/`, so edit the descriptions there. `config.yaml` shows the keys in use: the
+paper's run, less what is not safe.
 
 Keys without a default must be given. `NAME` stands for a name of your choice: it becomes a folder
 and a column of the tables. Numbers with an exponent need a dot and a signed exponent (`5.0e-7`),
@@ -71,8 +71,7 @@ def _alternatives(field: dict) -> list[dict]:
 def _inner(key: str, field: dict, definitions: dict) -> Iterator[tuple[str, dict]]:
     """The sections that a key leads to: itself, or the rows of a table."""
     for section in _sections_of(field, definitions):
-        if "properties" in section and OVERRIDES not in section:
-            yield key, section
+        yield key, section
     for part in _alternatives(field):
         rows = _rows(part)
         if "$ref" in rows:
@@ -112,9 +111,7 @@ def _default(field: dict, required: bool, definitions: dict) -> str:
     if required:
         return "required"
     default = field.get("default")
-    if isinstance(default, dict) and any(
-        "properties" in section and OVERRIDES not in section for section in _sections_of(field, definitions)
-    ):
+    if isinstance(default, dict) and any(_sections_of(field, definitions)):
         return "see below"
     if isinstance(default, dict) and default and all(isinstance(row, dict) for row in default.values()):
         return "rows " + ", ".join(f"`{name}`" for name in default)
@@ -122,7 +119,9 @@ def _default(field: dict, required: bool, definitions: dict) -> str:
 
 
 def _sections_of(field: dict, definitions: dict) -> Iterator[dict]:
-    """What the field refers to by name in the schema, where it is not a table of it."""
+    """The sections that the field is, and that this page lists: overrides are described where the
+    section is that they override."""
     for part in _alternatives(field):
-        if "$ref" in part:
-            yield definitions[part["$ref"].rpartition("/")[2]]
+        section = definitions[part["$ref"].rpartition("/")[2]] if "$ref" in part else {}
+        if "properties" in section and OVERRIDES not in section:
+            yield section

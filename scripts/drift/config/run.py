@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drift import layout
-from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, unknown
+from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, listed, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
 from drift.config.overrides import REFUSED, effective
@@ -164,8 +164,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _raters_are_rows(self) -> "Config":
-        raters, known = self.training.pair_quality.rater or [], [*self.evaluation.judges, *self.rankers]
-        for rater in [raters] if isinstance(raters, str) else raters:
+        known = [*self.evaluation.judges, *self.rankers]
+        for rater in listed(self.training.pair_quality.rater):
             if rater not in known:
                 raise ValueError(f"training.pair_quality.rater: {unknown(rater, known)}")
         return self

@@ -4,7 +4,10 @@ judge's verdicts find them again; and both sides of a pair."""
 import polars as pl
 
 from drift.config.training import Cut
+from drift.tables import Tasks
 
+# How a sampled reply may end that makes a pair, by sampling.cut.
+ENDS: dict[Cut, tuple[str, ...]] = {"drop": ("stop",), "prefix": ("stop", "length")}
 # The sides of a pair, as a ranker's scores name them.
 SIDES = ("chosen", "rejected")
 
@@ -12,6 +15,14 @@ SIDES = ("chosen", "rejected")
 def side_id(pair_id: str, side: str) -> str:
     """The request_id of a side of a pair, in a ranker's scores."""
     return f"{pair_id}#{side}"
+
+
+def as_tasks(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with some columns of Tasks as such a table: null in what only benchmarks have."""
+    columns = Tasks.create_empty().schema
+    return rows.with_columns(
+        pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns
+    )
 
 
 def numbered(requests: pl.DataFrame) -> pl.DataFrame:
@@ -24,5 +35,4 @@ def numbered(requests: pl.DataFrame) -> pl.DataFrame:
 def sound(completions: pl.DataFrame, cut: Cut) -> pl.DataFrame:
     """Those of `completions` that ended their turn, or reached the limit where `cut` keeps these,
     and say something. Others make no pair, so nobody is asked about them."""
-    ends = {"drop": ["stop"], "prefix": ["stop", "length"]}[cut]
-    return completions.filter(pl.col("finish_reason").is_in(ends), pl.col("text").str.strip_chars() != "")
+    return completions.filter(pl.col("finish_reason").is_in(ENDS[cut]), pl.col("text").str.strip_chars() != "")

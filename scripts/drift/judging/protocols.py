@@ -9,6 +9,7 @@ from typing import Any
 
 from drift import plugins, verdicts
 from drift.config import SELF, Judge
+from drift.config.base import listed
 from drift.settings.judging import Protocol
 
 # The verdict that ranks candidates, each by itself; and the one by which a judge compares both
@@ -19,8 +20,7 @@ COMPARING = "letter"
 
 def judges_of(config: dict, benchmark: str) -> list[str]:
     """Who judges a benchmark, in the order of the configuration."""
-    named = config["evaluation"]["benchmarks"][benchmark]["judge"] or config["evaluation"]["judge"]
-    return [named] if isinstance(named, str) else named
+    return listed(config["evaluation"]["benchmarks"][benchmark]["judge"] or config["evaluation"]["judge"])
 
 
 def judged(config: dict) -> list[tuple[str, str]]:
@@ -68,8 +68,7 @@ def raters_of(config: dict) -> list[str]:
     quality = config["training"]["pair_quality"]
     if not quality["pairs"]:
         return []
-    named = quality["rater"] or config["evaluation"]["judge"]
-    return [named] if isinstance(named, str) else named
+    return listed(quality["rater"] or config["evaluation"]["judge"])
 
 
 def compares(judge: dict[str, Any]) -> bool:

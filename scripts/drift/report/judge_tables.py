@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from drift.config import Config
 from drift.judging.protocols import judged, protocol_of, words
-from drift.metrics.display import Metric, hundredths, percent, whole
+from drift.metrics.display import Metric, hundredths, percent
 from drift.report.judge_behaviour import Behaviour
-from drift.report.metric_labels import interval
+from drift.report.metric_labels import Measure, measure
 
 AGREEMENT = (
     Metric("pearson", "Pearson", hundredths, help="correlation of the judge's scores with the published ones"),
@@ -19,15 +19,6 @@ AGREEMENT = (
     ),
     Metric("judged", "Judged", percent, help="share of the published items that got a verdict"),
 )
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure of agreement as it is shown."""
-
-    text: str
-    interval: str | None
-    n: str
 
 
 @dataclass(frozen=True)
@@ -72,16 +63,9 @@ def judge_table(validation: list[dict], behaved: list[Behaviour], config: Config
                 benchmark=benchmark,
                 model=judge.endpoint.model if judge.endpoint else judge.path,
                 how=words(protocol_of(values, benchmark, name)) + (", own template" if judge.template else ""),
-                measures=[measure(row, metric) for row, metric in zip(its_rows, AGREEMENT, strict=True)],
+                measures=[measure(row, metric.text) for row, metric in zip(its_rows, AGREEMENT, strict=True)],
                 validated=any(its_rows),
                 reading=readings.get((name, benchmark)),
             )
         )
     return JudgeTable(AGREEMENT, rows)
-
-
-def measure(row: dict | None, metric: Metric) -> Measure | None:
-    """A measure as it is shown; None where it is not defined."""
-    if row is None or row["value"] is None:
-        return None
-    return Measure(metric.text(row["value"]), interval(row, metric.text), whole(row["n"]))

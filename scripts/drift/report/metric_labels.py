@@ -1,12 +1,12 @@
 """The registry of metrics: what the report shows of each score, the most telling first."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 from drift import benchmarks, plugins
 from drift.metrics import shown
-from drift.metrics.display import Metric, percent, signed
+from drift.metrics.display import Metric, percent, signed, whole
 
 FIRST = {-1: "base", 0: "warm-up"}
 
@@ -19,6 +19,22 @@ def probability(value: float) -> str:
 def interval(row: dict, text: Callable[[float], str]) -> str | None:
     """An interval as it is shown; None where there is none."""
     return None if row["low"] is None else f"{text(row['low']).rstrip('%')} to {text(row['high']).rstrip('%')}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What was measured as it is shown: a value, its interval, and how many items are behind it."""
+
+    text: str
+    interval: str | None
+    n: str
+
+
+def measure(row: dict | None, text: Callable[[float], str]) -> Measure | None:
+    """The measure that a row (value, low, high, n) is; None where there is none."""
+    if row is None or row["value"] is None:
+        return None
+    return Measure(text(row["value"]), interval(row, text), whole(row["n"]))
 
 
 def duration(seconds: float) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from drift.config import Config
 from drift.judging.protocols import raters_of
-from drift.metrics.display import percent, plain, whole
+from drift.metrics.display import percent, plain
 from drift.metrics.gradient_signal import ENOUGH
-from drift.report.metric_labels import interval
+from drift.report.metric_labels import Measure, interval, measure
 from drift.report.reading import Catalog, Policy, configured
 
 
@@ -83,21 +83,12 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A metric's value as it is shown."""
-
-    text: str
-    interval: str | None
-    n: str
-
-
-@dataclass(frozen=True)
 class DiagnosticsTable:
     """A row of cells a policy, one a column (None where it was not measured), and what to keep in
     mind about them."""
 
     columns: tuple[Column, ...]
-    rows: list[tuple[Policy, list[Cell | None]]]
+    rows: list[tuple[Policy, list[Measure | None]]]
     cautions: list[str]
 
 
@@ -107,15 +98,11 @@ def diagnostics_table(catalog: Catalog, config: Config) -> DiagnosticsTable:
     for row in configured(catalog.query("SELECT * FROM diagnostics"), config):
         found.setdefault(Policy.of(row), {})[row["metric"], row["moment"]] = row
     rows = [
-        (policy, [_cell(measured.get((column.metric, column.moment)), column) for column in COLUMNS])
+        (policy, [measure(measured.get((column.metric, column.moment)), column.text) for column in COLUMNS])
         for policy, measured in found.items()
     ]
     pairs = {policy: row["n"] for policy, measured in found.items() if (row := measured.get(("pair_gradient_norm", "before")))}
     return DiagnosticsTable(COLUMNS, rows, cautions(pairs))
-
-
-def _cell(row: dict | None, column: Column) -> Cell | None:
-    return None if row is None else Cell(column.text(row["value"]), interval(row, column.text), whole(row["n"]))
 
 
 def cautions(pairs: dict[Policy, int]) -> list[str]:

@@ -1,48 +1,29 @@
 """Who says how good the pairs of an iteration are, and how."""
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from drift.layout import shards
 from drift.settings.judging import PairQualitySettings, RatedPairsSettings
-from drift.workflow.generation import Generation
-from drift.workflow.judges import Asking, Assignment, Judges
+from drift.workflow.judges import Asking, Assignment
 from drift.workflow.ranking import Scoring
 
 
 class PairQuality(Asking, Scoring):
     """The rating of pairs, for rules with the wildcards {model} and {trained}, and {rater} where
-    they are about one rater, a judge or a ranker.
-
-    `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
-    """
-
-    def __init__(
-        self,
-        config: dict,
-        paths: SimpleNamespace,
-        judges: Judges,
-        generation: Generation,
-        pinned: Callable[[str], str],
-    ):
-        self._config, self._paths, self._pinned = config, paths, pinned
-        self._judges, self._generation = judges, generation
+    they are about one rater, a judge or a ranker."""
 
     def settings(self, wildcards) -> str:
         """Of rated_pairs.py."""
-        return RatedPairsSettings.of(self._config["training"]["pair_quality"], seed=self._config["data"]["seed"]).canonical()
+        return RatedPairsSettings.of(self._config["training"]["pair_quality"], self._config["data"]).canonical()
 
     def quality_settings(self, wildcards) -> str:
         """Of pair_quality.py."""
-        return PairQualitySettings.of(
-            self._config["evaluation"], rater=wildcards.rater, seed=self._config["data"]["seed"]
-        ).canonical()
+        return PairQualitySettings.of(self._config["evaluation"], self._config["data"], rater=wildcards.rater).canonical()
 
     def ratings(self, wildcards) -> dict[str, str]:
         """What a rater said of the pairs, by the option of pair_quality.py that reads it."""
-        name = "scores" if wildcards.rater in self._config["rankers"] else "judgments"
-        pattern = {"scores": self._paths.pair_scores, "judgments": self._paths.pair_judgments}[name]
+        scored = wildcards.rater in self._config["rankers"]
+        name, pattern = ("scores", self._paths.pair_scores) if scored else ("judgments", self._paths.pair_judgments)
         return {name: pattern.format(**dict(wildcards.items()))}
 
     # By a judge

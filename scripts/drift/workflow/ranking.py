@@ -17,11 +17,21 @@ from drift.workflow.judges import Asking, Assignment, Judges
 
 
 class Scoring:
-    """Params of rules that run a ranker; a subclass has `_pinned`, which marks an input whose new
-    time stamp means nothing, and says which ranker it is."""
+    """Params of rules that run a ranker; a subclass says which ranker it is.
 
-    _config: dict[str, Any]
-    _pinned: Callable[[str], str]
+    `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        paths: SimpleNamespace,
+        judges: Judges,
+        generation: Generation,
+        pinned: Callable[[str], str],
+    ):
+        self._config, self._paths, self._pinned = config, paths, pinned
+        self._judges, self._generation = judges, generation
 
     def ranker(self, wildcards) -> dict[str, Any]:
         """The ranker, a row of `rankers`."""
@@ -42,10 +52,7 @@ class Scoring:
 
 
 class Ranking(Asking, Scoring):
-    """The ranking of candidates, for rules with the wildcards {model} and {trained}.
-
-    `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
-    """
+    """The ranking of candidates, for rules with the wildcards {model} and {trained}."""
 
     def __init__(
         self,
@@ -56,8 +63,8 @@ class Ranking(Asking, Scoring):
         generation: Generation,
         pinned: Callable[[str], str],
     ):
-        self._config, self._paths, self._pinned = config, paths, pinned
-        self._iterations, self._judges, self._generation = iterations, judges, generation
+        super().__init__(config, paths, judges, generation, pinned)
+        self._iterations = iterations
 
     def _ranker(self, wildcards) -> str:
         return self._iterations.recipe(wildcards.trained)["rank"]

@@ -2,7 +2,8 @@
 
 from drift.metrics.display import minus
 from drift.report.judge_behaviour import Behaviour
-from drift.report.judge_tables import Measure, judge_table, judged_by
+from drift.report.judge_tables import judge_table, judged_by
+from drift.report.metric_labels import Measure
 from tests.builders.run import CONFIG, evaluation
 
 

@@ -155,16 +155,16 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
         return
     judge = ranking_judge(config, recipe)
     prompt, reply = _prompt_and_reply(config, lengths)
-    protocol = ranking_protocol(judge["votes"])
-    yield Generation(
-        rule="rank",
+    yield _asked(
+        "rank",
+        None if ranker == SELF else Answerer(ranker, judge["path"], judge["endpoint"]),
+        judge,
+        ranking_protocol(judge["votes"]),
         repeats=_iterations(config),
-        requests=protocol.votes * len(recipe["candidates"]) * rows[recipe["prompts"]],
-        read=min(prompt + reply + JUDGE_READS, judge["context"]),
-        written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
-        context=judge["context"],
+        answers=len(recipe["candidates"]) * rows[recipe["prompts"]],
+        prompt=prompt,
+        reply=reply,
         shards=config["sampling"]["shards"],
-        answerer=None if ranker == SELF else Answerer(ranker, judge["path"], judge["endpoint"]),
     )
 
 
@@ -175,16 +175,16 @@ def _compared(config: dict, iterations: int, pairs: float, lengths: Lengths) -> 
         if name in config["rankers"]:
             continue
         judge = config["evaluation"]["judges"][name]
-        protocol = comparing_protocol(judge)
-        yield Generation(
-            rule="compare",
+        yield _asked(
+            "compare",
+            Answerer(name, judge["path"], judge["endpoint"]),
+            judge,
+            comparing_protocol(judge),
             repeats=iterations,
-            requests=questions_per_answer(protocol) * min(pairs, config["training"]["pair_quality"]["pairs"]),
-            read=min(prompt + _answers_shown(protocol) * reply + JUDGE_READS, judge["context"]),
-            written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
-            context=judge["context"],
+            answers=min(pairs, config["training"]["pair_quality"]["pairs"]),
+            prompt=prompt,
+            reply=reply,
             shards=1,
-            answerer=Answerer(name, judge["path"], judge["endpoint"]),
         )
 
 
@@ -198,16 +198,43 @@ def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Gener
     yield Generation("respond", policies, answers, prompt, answer, context, row["shards"])
     for name in judges_of(config, benchmark):
         judge, protocol = config["evaluation"]["judges"][name], protocol_of(config, benchmark, name)
-        yield Generation(
-            rule="judge",
+        yield _asked(
+            "judge",
+            Answerer(name, judge["path"], judge["endpoint"]),
+            judge,
+            protocol,
             repeats=policies,
-            requests=questions_per_answer(protocol) * answers,
-            read=min(prompt + _answers_shown(protocol) * answer + JUDGE_READS, judge["context"]),
-            written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
-            context=judge["context"],
+            answers=answers,
+            prompt=prompt,
+            reply=answer,
             shards=row["shards"],
-            answerer=Answerer(name, judge["path"], judge["endpoint"]),
         )
+
+
+def _asked(
+    rule: str,
+    answerer: Answerer | None,
+    judge: dict,
+    protocol: Protocol,
+    *,
+    repeats: int,
+    answers: float,
+    prompt: float,
+    reply: float,
+    shards: int,
+) -> Generation:
+    """Questions to a judge, a row of evaluation.judges, about `answers` of `reply` tokens each, to
+    prompts of `prompt` tokens; `answerer` None: the policy itself is asked."""
+    return Generation(
+        rule=rule,
+        repeats=repeats,
+        requests=questions_per_answer(protocol) * answers,
+        read=min(prompt + _answers_shown(protocol) * reply + JUDGE_READS, judge["context"]),
+        written=verdicts.load(protocol.verdict).TYPICAL_TOKENS,
+        context=judge["context"],
+        shards=shards,
+        answerer=answerer,
+    )
 
 
 def _tasks(config: dict, benchmark: dict) -> int:
