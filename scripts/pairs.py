@@ -122,8 +122,8 @@ def stripped(side: dict, settings: PairsSettings) -> dict:
 
 
 def hides_feedback(prompt: dict, side: dict) -> bool:
-    """Whether a reply, as it was sampled or logged, opens with words on feedback that its prompt
-    does not show."""
+    """Whether a reply, as it was sampled or as the pool has it, opens with words on feedback that
+    its prompt does not show."""
     if side["reply"]:
         return shows_feedback(side["reply"]["kind"]) and alludes(side["reply"]["text"])
     # Of two logged replies the chosen one came after the feedback on the other.
@@ -152,7 +152,7 @@ def make_pairs(
                 "or the tokenizer changed since; rerun the rule prompts"
             )
         # A reply is in several candidates where both sides are sampled.
-        rendered = cache(partial(render_reply, tokenizer, prompt["prompt"]))
+        rendered = cache(partial(render_reply, tokenizer, prompt["prompt"], prompt=prompt["prompt_token_ids"]))
         reasons = []
         for drawn in candidates(prompt, replies, recipe, scores or {}):
             sides = {side: stripped(reply, settings) for side, reply in drawn.items()}

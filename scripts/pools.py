@@ -50,7 +50,8 @@ def choose(
     """Write every pool to its place in `paths`; returns the quarantine and the ledger.
 
     `turns`, `labels`: paths of these tables. `benchmarks`: paths of Tasks tables by name. Raises
-    StageError where no reply is left to train on.
+    StageError where no reply is left to train on, where label noise asks for more false rows than
+    there are, or where the test side takes more corrections than it leaves.
     """
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{MEMORY}'")
@@ -61,7 +62,8 @@ def choose(
         _set_variable(connection, "labels", str(labels))
         _set_variables(connection, settings)
         _set_variables(connection, settings.filters)
-        _set_noise(connection, settings.label_noise)
+        _set_variables(connection, settings.label_noise, "noise_")
+        _set_variable(connection, "neutral_counts", settings.label_noise.drawn_from == "neutral" and _any(settings.label_noise))
         for name in ("filters", "replies", "dsat", "sat", "corrections", "candidates"):
             connection.execute(_sql(name))
         quarantine = _quarantine(connection, benchmarks, settings.decontamination)
@@ -89,19 +91,13 @@ def _sql(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _set_variables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Make every setting a variable of its name; None is NULL of the setting's type. Sections of
-    settings are left out."""
+def _set_variables(connection: duckdb.DuckDBPyConnection, settings: Settings, prefix: str = "") -> None:
+    """Make every setting a variable of its name after `prefix`; None is NULL of the setting's type.
+    Sections of settings are left out."""
     for name, field in type(settings).model_fields.items():
         kinds = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
         if kinds[0] in SQL_TYPES:
-            _set_variable(connection, name, getattr(settings, name), kinds[0])
-
-
-def _set_noise(connection: duckdb.DuckDBPyConnection, noise: LabelNoiseSettings) -> None:
-    for name, value in noise.model_dump().items():
-        _set_variable(connection, f"noise_{name}", value)
-    _set_variable(connection, "neutral_counts", noise.drawn_from == "neutral" and _any(noise))
+            _set_variable(connection, prefix + name, getattr(settings, name), kinds[0])
 
 
 def _any(noise: LabelNoiseSettings) -> bool:
@@ -260,15 +256,14 @@ def _allusions(connection: duckdb.DuckDBPyConnection, settings: AllusionsSetting
             ON followed.conversation_id = candidates.conversation_id AND followed.turn = candidates.turn + 1
         WHERE pool = 'corrections' AND reason IS NULL
     """
-    found = [pl.DataFrame(schema={"prompt_id": pl.String, "train": pl.Boolean, "test": pl.Boolean})]
+    modes, found = settings.model_dump(), []
     for batch in _batches(connection, replies):
         for prompt_id, rejected, chosen in batch.iter_rows():
             if alludes(chosen):
                 left = without_allusion(chosen)
                 unfit = {"keep": False, "drop": True, "strip": left is None or left == rejected.strip()}
-                sides = {side: [unfit[mode]] for side, mode in settings.model_dump().items()}
-                found.append(pl.DataFrame({"prompt_id": [prompt_id], **sides}))
-    return pl.concat(found)
+                found.append((prompt_id, *(unfit[mode] for mode in modes.values())))
+    return pl.DataFrame(found, schema={"prompt_id": pl.String} | dict.fromkeys(modes, pl.Boolean), orient="row")
 
 
 def _test_groups(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> pl.DataFrame:

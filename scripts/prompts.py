@@ -52,12 +52,13 @@ def fit(row: dict, tokenizer, settings: PromptsSettings) -> dict | None:
     whole = logged(row) if row["split"] == "test" else []
 
     def fits(prompt: Messages) -> bool:
-        plain = len(render(tokenizer, prompt))
+        rendered = render(tokenizer, prompt)
+        plain = len(rendered)
         if plain + settings.max_tokens > settings.context:
             return False
         if settings.max_length is None:
             return True
-        replies = [len(render_reply(tokenizer, prompt, reply)) for reply in whole]
+        replies = [len(render_reply(tokenizer, prompt, reply, rendered)) for reply in whole]
         if plain + max([settings.max_tokens, *replies]) > settings.max_length:
             return False
         if row["rejected"] is None or row["feedback"] is None:

@@ -88,15 +88,15 @@ def render(tokenizer, messages: Messages) -> list[int]:
     return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
 
 
-def render_reply(tokenizer, messages: Messages, reply: str) -> list[int] | None:
+def render_reply(tokenizer, messages: Messages, reply: str, prompt: list[int] | None = None) -> list[int] | None:
     """Token ids that training sees after the prompt: `reply` and whatever the template closes a
-    turn with.
+    turn with. `prompt`: the rendered messages, where they are known.
 
     None where the rendered prompt is not a prefix of prompt and reply, be it that a token spans the
     two (a reply that begins with a line break) or that the template renders a prompt differently
     once a reply follows: the model would be trained on another context than it is sampled from.
     """
-    prompt = render(tokenizer, messages)
+    prompt = render(tokenizer, messages) if prompt is None else prompt
     whole = list(tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], return_dict=False))
     return whole[len(prompt) :] if whole[: len(prompt)] == prompt else None
 

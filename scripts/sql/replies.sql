@@ -29,13 +29,17 @@ measured AS (
         user_id,
         timestamp,
         CASE WHEN judged.label <> 'NEUTRAL' OR getvariable('neutral_counts') THEN unfit(turns) END AS unfit,
-        max(CASE WHEN starts_over THEN turn ELSE 0 END) OVER (PARTITION BY conversation_id ORDER BY turn) AS first_turn,
+        starts_over,
         -- Long messages that begin alike, numbers apart, are one template filled in again and again.
         CASE
             WHEN length("user") >= 200
                 THEN md5_number_upper(regexp_replace(left(plain(left("user", 200)), 100), '[0-9]+', '0', 'g'))
         END AS template_key,
-        md5_number_upper(plain("user")) AS message_key,
+        -- Of first messages, and of those whose reply may become a row.
+        CASE
+            WHEN turn = 0 OR judged.label <> 'NEUTRAL' OR getvariable('neutral_counts')
+                THEN md5_number_upper(plain("user"))
+        END AS message_key,
         feedback IS NOT NULL AS answered,
         length("user") AS message_chars,
         length(response) AS reply_chars,
@@ -47,6 +51,13 @@ measured AS (
     FROM turns
     LEFT JOIN judged USING (conversation_id, turn)
     WHERE getvariable('neutral_counts') OR conversation_id IN (SELECT conversation_id FROM judged WHERE label <> 'NEUTRAL')
+),
+-- A window keeps and sorts what it passes on: here texts are numbers already.
+started AS (
+    SELECT
+        *,
+        max(CASE WHEN starts_over THEN turn ELSE 0 END) OVER (PARTITION BY conversation_id ORDER BY turn) AS first_turn
+    FROM measured
 ),
 -- A prompt is the system message, which comes before the first exchange, all exchanges before the
 -- reply since the conversation last started over, and the user's message. Its hash combines those of
@@ -61,7 +72,7 @@ prompts AS (
             coalesce(first_value(system_md5) OVER conversation, 0)
         ) AS prompt_md5,
         first_value(message_key) OVER conversation AS opening_key
-    FROM measured
+    FROM started
     WINDOW
         conversation AS (PARTITION BY conversation_id ORDER BY turn),
         before AS (PARTITION BY conversation_id, first_turn ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)

@@ -47,13 +47,14 @@ class BenchmarkTexts:
         if ngram:
             self._runs = _Grams(words, ngram)
         if coverage:
-            self._shingles, self._hints = _Grams(words, SHINGLE), _Grams(words, HINT)
-            length, alone = (said[column].to_numpy() for column in ("length", "alone"))
-            self._long = length >= SHORT
             # A short message inside of a longer one is a benchmark's only where it is all of the
             # task: "Can you explain that in more detail?" follows many.
-            self._short = ~self._long & (length >= SHINGLE) & alone
+            self._long = self._messages.filter(pl.col("length") >= SHORT)
+            self._short = self._messages.filter(pl.col("length").is_between(SHINGLE, SHORT - 1), "alone")
+            self._shingles = _Grams(Words(self._long["content"]), SHINGLE)
+            self._hints = _Grams(Words(self._short["content"]), HINT)
             # Every insertion parts this many grams; the others are there.
+            length = self._short["length"].to_numpy()
             self._hints_needed = np.maximum(self._hints.counts - (HINT - 1) * (length // WORDS_PER_INSERTION), 1)
 
     def found_in(self, texts: pl.Series) -> pl.DataFrame:
@@ -98,27 +99,27 @@ class BenchmarkTexts:
     def _covering(self, words: Words) -> pl.DataFrame:
         text, message, shared = self._shingles.shared(words)
         share = shared / self._shingles.counts[message]
-        covered = np.flatnonzero(self._long[message] & (share >= self.coverage))
+        covered = np.flatnonzero(share >= self.coverage)
         # Of several messages the one that is held most.
         covered = covered[np.lexsort((message[covered], -share[covered], text[covered]))]
-        owners = self._messages[message[covered]]
+        owners = self._long[message[covered]]
         evidence = [f"{part:.2f} of: {said}" for part, said in zip(share[covered], owners["content"], strict=True)]
         return _hits(text[covered], owners, "coverage", evidence)
 
     def _in_order(self, words: Words) -> pl.DataFrame:
         text, message, shared = self._hints.shared(words)
-        hinted = np.flatnonzero(self._short[message] & (shared >= self._hints_needed[message]))
+        hinted = np.flatnonzero(shared >= self._hints_needed[message])
         found = []
         for row, place in zip(text[hinted].tolist(), message[hinted].tolist(), strict=True):
-            passage = _passage(words.lists[row].to_list(), self._messages["words"][place].split(" "))
+            passage = _passage(words.lists[row].to_list(), self._short["words"][place].split(" "))
             if passage:
                 found.append((row, place, passage))
         rows, places, passages = zip(*found, strict=True) if found else ((), (), ())
-        return _hits(np.array(rows, dtype=np.int64), self._messages[list(places)], "coverage", list(passages))
+        return _hits(np.array(rows, dtype=np.int64), self._short[list(places)], "coverage", list(passages))
 
 
 class _Grams:
-    """The runs of `n` words of some texts (not none), and what finds them in others."""
+    """The runs of `n` words of some texts, and what finds them in others."""
 
     def __init__(self, words: Words, n: int):
         self._n = n

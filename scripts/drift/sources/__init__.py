@@ -16,7 +16,9 @@ says where its files keep id, role and text, and a line in plugins.py; lmsys.py 
 start from.
 
 A source of annotations (plugins.ANNOTATING) also has CONVERSATIONS, the reader of the conversations
-that it annotates, and gets their files as a third argument; wildfeedback.py is the one.
+that it annotates, and ANNOTATION_DROPS, why an annotation labels no reply. It gets the files of
+these conversations as a third argument, where the configuration names them, and also counts
+"annotations", "labels" and ANNOTATION_DROPS; wildfeedback.py is the one.
 """
 
 from pathlib import Path

@@ -130,7 +130,9 @@ class Quarantine(dy.Schema):
     benchmark = dy.String(description="name of the benchmark in the configuration")
     task = dy.String(description="tasks.prompt_id")
     how = one_of(("exact", "ngram", "coverage"), "the same words, words in a row, or most of the task's message")
-    evidence = dy.String(description="the task's message, the words in a row, or the share of the message and the message")
+    evidence = dy.String(
+        description="the task's message, the words in a row, or the share of the message and the message; of a short message the words that hold it"
+    )
 
 
 class Contamination(Quarantine):
