@@ -79,7 +79,7 @@ KEYS = {
         | {"compare_requests", "compare"},
     ),
     "methods": (["drift", "spin", "drift-unguided"], ITERATION | {"ledger", "scores", "catalog"}),
-    "recipes.*.prompts": ("corrections", {"requests", "pairs"}),
+    "recipes.*.prompts": ("corrections", {"requests", "pairs", "rated_pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
     "recipes.*.start": ("base", {"sample", "train", "diagnostics", "scores"}),
