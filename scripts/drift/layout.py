@@ -94,6 +94,7 @@ PATTERNS = {
     "pair_quality": "{model}/{trained}/quality/{rater}/quality.parquet",
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
+    "checks": "{model}/{policy}/eval/{benchmark}/checks.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
     "logps": f"{{model}}/{{policy}}/eval/{HELDOUT_PAIRS}/logps.parquet",
     "scores": "eval/scores.parquet",

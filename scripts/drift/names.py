@@ -6,3 +6,6 @@ HELDOUT_PAIRS = "heldout-pairs"
 UNJUDGED = ""
 # The opponent of the judgments that is the answer of the benchmark itself, not a reference's.
 BASELINE = "baseline"
+
+# What keeping a check does to the length of a reply (drift.checks).
+DIRECTIONS = ("shorter", "longer", "neutral")

@@ -53,6 +53,7 @@ BENCHMARKS = {
     "alpacaeval": "drift.benchmarks.alpacaeval",
     "arena-hard": "drift.benchmarks.arena_hard",
     "prompts": "drift.benchmarks.prompts",
+    "checks": "drift.benchmarks.checks",
 }
 
 # What a judge says: evaluation.judges.NAME.verdict
@@ -60,6 +61,17 @@ VERDICTS = {
     "letter": "drift.verdicts.letter",
     "choice": "drift.verdicts.choice",
     "score": "drift.verdicts.score",
+}
+
+# What code can decide about a reply: checks of tasks and of simulated users
+CHECKS = {
+    "words": "drift.checks.words",
+    "sentences": "drift.checks.sentences",
+    "paragraphs": "drift.checks.paragraphs",
+    "includes": "drift.checks.includes",
+    "ends_with": "drift.checks.ends_with",
+    "no_digits": "drift.checks.no_digits",
+    "no_list": "drift.checks.no_list",
 }
 
 

@@ -27,7 +27,7 @@ LAYERS = (
     | {"names"},
     {"config"},
     {"settings"},
-    {"data", "metrics", "engines"},
+    {"data", "metrics", "engines", "checks"},
     {"sources", "labelers", "sides", "rankers", "verdicts", "training"},
     {"judging", "benchmarks"},
     {"report"},

@@ -158,6 +158,14 @@ class Tasks(dy.Schema):
         dy.String(nullable=False), nullable=True, description="groups the task counts in; of WildBench the published five"
     )
     checklist = dy.List(dy.String(nullable=False), nullable=True, description="what a good answer does; shown to judges")
+    checks = dy.List(
+        dy.Struct(
+            {"name": dy.String(nullable=False), "arguments": dy.String(nullable=False), "direction": dy.String(nullable=False)}
+        ),
+        nullable=True,
+        description="what code checks in an answer, where it does: a check of scripts/drift/checks/, its arguments as JSON, and "
+        "whether keeping it makes answers shorter, longer, or neither (neutral)",
+    )
     difficulty = dy.Float64(nullable=True, description="AlpacaEval's estimate for the instruction, where one is given")
 
 

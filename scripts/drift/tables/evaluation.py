@@ -3,6 +3,7 @@
 import dataframely as dy
 import polars as pl
 
+from drift.names import DIRECTIONS
 from drift.tables.columns import one_of
 
 
@@ -14,6 +15,16 @@ class Responses(dy.Schema):
     response = dy.String(description="the answer; may be empty or cut, and is judged as it is")
     finish_reason = dy.String(description="completions.finish_reason")
     completion_tokens = dy.Int32(description="tokens written")
+
+
+class Checks(dy.Schema):
+    """What code found in a policy's answers: one row per answer and check of its task."""
+
+    prompt_id = dy.String(primary_key=True, description="tasks.prompt_id")
+    sample = dy.Int32(primary_key=True, description="responses.sample: which of the policy's answers")
+    check = dy.String(primary_key=True, description="name and arguments of the check: words(at_most=30)")
+    direction = one_of(DIRECTIONS, "what keeping it does to the length of an answer; neutral: neither")
+    passed = dy.Bool(description="whether the answer keeps it; an empty answer keeps none")
 
 
 class Judgments(dy.Schema):

@@ -1,0 +1,59 @@
+"""Prompts with checks: code decides whether an answer is what was asked for. JSON Lines, one task a
+line.
+
+{"id": "1", "prompt": "Why is the sky blue? Use at most 30 words.",
+ "checks": [{"name": "words", "arguments": {"at_most": 30}}]}
+
+"messages" in place of "prompt" where there are several turns. A check may say its "direction"
+(shorter, longer, neutral), where it is another than the check's own. Optional: "baseline" (the
+answer that a judge compares with, if one is asked), "categories" (a list of texts).
+"""
+
+from collections.abc import Iterable
+
+from drift.benchmarks import prompts
+from drift.checks import Check
+from drift.metrics.display import Metric, percent
+
+# Nobody is asked, unless the configuration names a judge.
+JUDGING = prompts.JUDGING
+CHECKED = True
+SIZE = None
+FILES = prompts.FILES
+
+METRICS = (
+    Metric(
+        "pass_rate",
+        "Pass rate",
+        percent,
+        "%",
+        "share of checks that answers keep: the mean of the directions of length (shorter, longer, neutral), each counting alike",
+        "Code checks the answers. A policy that only writes shorter, or only longer, gains in one direction and loses in the other.",
+        headline=True,
+    ),
+    Metric("all_passed", "All passed", percent, "%", "share of answers that keep every check of their task", detail=True),
+)
+
+key = prompts.key
+
+
+def task(record: dict) -> dict:
+    """A line as a task."""
+    checks = record["checks"]
+    if isinstance(checks, str | dict) or not isinstance(checks, Iterable):
+        raise ValueError("checks is not a list")
+    read = [checked(check) for check in checks]
+    if not read:
+        raise ValueError("checks is empty: a task that nothing checks shows nothing")
+    if len({check.label for check in read}) < len(read):
+        raise ValueError("checks: one is there twice")
+    return prompts.task(record) | {
+        "checks": [{"name": check.name, "arguments": check.arguments, "direction": check.direction} for check in read]
+    }
+
+
+def checked(record: object) -> Check:
+    """One check of a record."""
+    if not isinstance(record, dict) or (record.keys() - {"name", "arguments", "direction"}):
+        raise ValueError(f"checks holds something other than name, arguments and direction: {record}")
+    return Check.of(record.get("name"), record.get("arguments"), record.get("direction"))

@@ -1,0 +1,25 @@
+"""{"text_at_end": "?"}: how a reply ends, white space apart."""
+
+
+def passes(text: str, *, text_at_end: str) -> bool:
+    """Whether it ends so."""
+    if not text_at_end.strip():
+        raise ValueError("text_at_end is empty")
+    return text.rstrip().endswith(text_at_end)
+
+
+def direction(*, text_at_end: str) -> str:
+    """Neither shorter nor longer."""
+    return "neutral"
+
+
+def wish(*, text_at_end: str) -> str:
+    """As a user asks for it."""
+    return "End your answer with a question." if text_at_end == "?" else f'End your answer with "{text_at_end}".'
+
+
+def complaint(*, text_at_end: str) -> str:
+    """As a user complains."""
+    return (
+        "Your answer does not end with a question." if text_at_end == "?" else f'Your answer does not end with "{text_at_end}".'
+    )

@@ -1,0 +1,23 @@
+"""{"at_least": 5}, {"at_most": 30}, or both: how many sentences a reply has."""
+
+from drift.checks import counts
+
+
+def passes(text: str, *, at_least: int | None = None, at_most: int | None = None) -> bool:
+    """Whether the sentences are as many as that."""
+    return counts.within(counts.sentences(text), at_least, at_most)
+
+
+def direction(*, at_least: int | None = None, at_most: int | None = None) -> str:
+    """An upper limit shortens, a lower one lengthens."""
+    return counts.direction(at_least, at_most)
+
+
+def wish(*, at_least: int | None = None, at_most: int | None = None) -> str:
+    """As a user asks for it."""
+    return f"Answer in {counts.limits(at_least, at_most, 'sentence', 'sentences')}."
+
+
+def complaint(*, at_least: int | None = None, at_most: int | None = None) -> str:
+    """As a user complains."""
+    return f"I asked for {counts.limits(at_least, at_most, 'sentence', 'sentences')}."

@@ -1,0 +1,128 @@
+"""What code decides about replies: which check a reply keeps, and what is refused as a check."""
+
+import json
+
+import polars as pl
+import pytest
+
+import checks as stage
+from drift import benchmarks, plugins, tables
+from drift.checks import Check
+from drift.metrics.check_metrics import check_statistics
+from drift.names import DIRECTIONS
+
+EXACTLY_TWO = {"at_least": 2, "at_most": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "kept", "failed"),
+    [
+        ("words", {"at_most": 3}, "one two three", "one two three four"),
+        ("words", {"at_least": 3}, "one\n\ntwo three", "one two-three"),
+        ("sentences", {"at_least": 1, "at_most": 1}, "Only one (really).", 'He said "Yes." Then he left.'),
+        ("sentences", EXACTLY_TWO, "Is it? It is!", "It is 3.5 metres."),
+        ("paragraphs", EXACTLY_TWO, "first\n \nsecond\n", "first\nsecond"),
+        ("includes", {"phrase": "because"}, "Because of rain.", "It is becausewise so."),
+        ("includes", {"phrase": "for example"}, "Birds, for example, fly.", "Examples for birds."),
+        ("ends_with", {"text_at_end": "?"}, "Does it? \n", "Does it? Yes."),
+        ("no_digits", None, "three", "3"),
+        ("no_list", None, "a - b, 1. c", "This:\n- a"),
+        ("no_list", None, "plain", "1) first"),
+    ],
+)
+def test_a_check_is_kept_or_not(name, arguments, kept, failed):
+    check = Check.of(name, arguments)
+    assert check.passes(kept)
+    assert not check.passes(failed)
+    assert not check.passes(" \n"), "an empty reply keeps nothing"
+
+
+def test_every_check_can_be_asked_for_and_complained_of():
+    arguments = {"includes": {"phrase": "x"}, "ends_with": {"text_at_end": "?"}, "no_digits": {}, "no_list": {}}
+    for name in plugins.CHECKS:
+        check = Check.of(name, arguments.get(name, EXACTLY_TWO))
+        assert check.direction in DIRECTIONS
+        assert check.wish.endswith(".")
+        assert check.complaint.endswith(".")
+        assert check.wish != check.complaint
+
+
+def test_limits_on_a_count_shorten_or_lengthen_unless_the_task_knows_better():
+    assert Check.of("words", {"at_most": 30}).direction == "shorter"
+    assert Check.of("words", {"at_least": 60}).direction == "longer"
+    assert Check.of("paragraphs", EXACTLY_TWO, "longer").direction == "longer"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "direction", "message"),
+    [
+        ("wrods", None, None, "there is no 'wrods', did you mean 'words'"),
+        (None, None, None, "there is no 'None'"),
+        ("words", {}, None, "check words: give at_least, at_most, or both"),
+        ("words", {"at_most": "30"}, None, "check words: at_most: Input should be a valid integer"),
+        ("words", {"maximum": 30}, None, "check words: maximum: Unexpected keyword argument"),
+        ("words", {"at_most": 0}, None, "1 or more"),
+        ("words", {"at_least": 5, "at_most": 3}, None, "at_least 5 is above at_most 3"),
+        ("words", [30], None, "check words: arguments is not an object"),
+        ("includes", {"phrase": " "}, None, "phrase is empty"),
+        ("no_digits", {"x": 1}, None, "check no_digits: x: Unexpected keyword argument"),
+        ("no_digits", None, "sideways", "direction is none of shorter, longer, neutral"),
+    ],
+)
+def test_what_is_no_check_is_refused(name, arguments, direction, message):
+    with pytest.raises(ValueError, match=message):
+        Check.of(name, arguments, direction)
+
+
+def task(number: int, *checks: dict) -> dict:
+    """A task of the benchmark kind checks."""
+    record = {"id": str(number), "prompt": "Tell me about owls.", "checks": list(checks)}
+    return {"prompt_id": str(number)} | benchmarks.load("checks").task(record)
+
+
+@pytest.mark.parametrize(
+    ("checks", "message"),
+    [
+        ([], "a task that nothing checks"),
+        ("words", "not a list"),
+        ([{"name": "no_list"}, {"name": "no_list"}], "one is there twice"),
+        ([{"name": "no_list", "argument": 3}], "other than name, arguments and direction"),
+        (["no_list"], "other than name, arguments and direction"),
+    ],
+)
+def test_a_task_whose_checks_cannot_be_read_is_refused(checks, message):
+    with pytest.raises(ValueError, match=message):
+        benchmarks.load("checks").task({"id": "1", "prompt": "Why?", "checks": checks})
+
+
+def test_each_answer_is_checked_for_what_its_own_task_asks():
+    rows = [task(1, {"name": "words", "arguments": {"at_most": 2}}, {"name": "no_digits"}), task(2, {"name": "no_list"})]
+    tasks = pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
+    answers = [("1", 0, "Two owls"), ("1", 1, "2 owls at night"), ("2", 0, "")]
+    responses = pl.DataFrame(answers, schema=["prompt_id", "sample", "response"], orient="row")
+    found = stage.check(tasks, responses)
+    assert found.select("prompt_id", "sample", "check", "passed").rows() == [
+        ("1", 0, "words(at_most=2)", True),
+        ("1", 0, "no_digits", True),
+        ("1", 1, "words(at_most=2)", False),
+        ("1", 1, "no_digits", False),
+        ("2", 0, "no_list", False),
+    ]
+    assert json.loads(tasks["checks"][0][0]["arguments"]) == {"at_most": 2}
+
+
+def test_a_policy_that_only_shortens_gains_in_one_direction_and_loses_in_the_other():
+    def measured(shorter: list[bool], longer: list[bool]) -> dict[str, float]:
+        rows = [(f"s{i}", 0, "words(at_most=9)", "shorter", passed) for i, passed in enumerate(shorter)]
+        rows += [(f"l{i}", 0, "words(at_least=60)", "longer", passed) for i, passed in enumerate(longer)]
+        table = pl.DataFrame(rows, schema=tables.Checks.create_empty().schema, orient="row")
+        return {name: statistic.value() for name, statistic in check_statistics(table).items()}
+
+    # Of nine checks that ask for less and one that asks for more, a plain mean would see 0.5 rise
+    # to 0.9.
+    before, after = measured([True] * 4 + [False] * 5, [True]), measured([True] * 9, [False])
+    assert before["pass_rate"] == pytest.approx((4 / 9 + 1) / 2)
+    assert after["pass_rate"] == pytest.approx(0.5)
+    assert (after["pass_rate:shorter"], after["pass_rate:longer"]) == (1, 0)
+    assert after["pass_rate:words(at_least=60)"] == 0
+    assert after["all_passed"] == pytest.approx(0.9)
