@@ -34,6 +34,7 @@ include: "rules/data.smk"
 include: "rules/generate.smk"
 include: "rules/iterate.smk"
 include: "rules/label.smk"
+include: "rules/simulate.smk"
 include: "rules/evaluate.smk"
 include: "rules/rank.smk"
 include: "rules/quality.smk"
@@ -48,6 +49,8 @@ wildcard_constraints:
     judge=layout.one_of(config["evaluation"]["judges"]),
     rater=layout.one_of([*config["evaluation"]["judges"], *config["rankers"]]),
     labeler=layout.one_of(config["data"]["labelers"]),
+    source=layout.one_of(config["data"]["sources"]),
+    turn="first|again",
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
     trained=layout.trained_by(layout.one_of(config["methods"])),

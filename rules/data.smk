@@ -6,7 +6,7 @@ of the benchmarks, and ledgers.
 
 from drift.workflow.data import Pools, Sources, named
 
-sources = Sources(config, located)
+sources = Sources(config, paths, located)
 pools = Pools(config)
 
 

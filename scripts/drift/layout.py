@@ -9,6 +9,8 @@ in braces are Snakemake's wildcards:
     {trained}    a policy that was trained: warmup or METHOD/seedS/iterK
     {benchmark}, {judge}, {labeler}     rows of the configuration
     {rater}      a judge or a ranker that rates pairs
+    {source}     a source of simulated conversations
+    {turn}       first or again: which of its users' questions
     {i}-of-{n}   a shard
 
 Rules import this module, so it imports the standard library alone.
@@ -31,6 +33,7 @@ _NUMBER = "[1-9][0-9]*"
 
 # Folders in which something is asked of a model: requests.parquet, completions/{i}-of-{n}.parquet.
 FOLDERS = {
+    "simulation": "data/simulated/{source}/{turn}",
     "labeling": "data/labelers/{labeler}",
     "sampling": "{model}/{trained}",
     "ranking": "{model}/{trained}/rank",
@@ -42,6 +45,9 @@ FOLDERS = {
 
 PATTERNS = {
     # data, the same for every model
+    "simulated_logs": "data/simulated/{source}/conversations.jsonl",
+    "deployed_policy": "data/simulated/{source}/policy",
+    "deployed_manifest": "data/simulated/{source}/policy.json",
     "turns": "data/turns.parquet",
     "labels": "data/labels.parquet",
     "agreement": "data/agreement.parquet",

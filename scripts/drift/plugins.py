@@ -19,7 +19,10 @@ SOURCES = {
     "lmsys": "drift.sources.lmsys",
     "sharegpt": "drift.sources.sharegpt",
     "logs": "drift.sources.logs",
+    "simulated": "drift.sources.simulated",
 }
+# The one of them whose conversations the run makes: its rows say with which model.
+SIMULATED = "simulated"
 # Those of them that annotate the conversations of another: their rows may say where these are.
 ANNOTATING = {"wildfeedback"}
 

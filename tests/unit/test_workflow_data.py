@@ -34,7 +34,7 @@ def about(labeler: str) -> SimpleNamespace:
 
 def test_a_source_is_told_by_its_kind_and_what_it_annotates_by_its_name():
     annotated = {"kind": "wildfeedback", "path": "notes.json", "conversations": "wildchat", "mask": True}
-    sources = Sources(config(sources={"logs": {"kind": "logs", "path": "a.jsonl"}, "wf": annotated}), located)
+    sources = Sources(config(sources={"logs": {"kind": "logs", "path": "a.jsonl"}, "wf": annotated}), PATHS, located)
     assert named(sources.paths) == ["logs=here/a.jsonl", "wf=here/notes.json"]
     assert named(sources.conversations) == ["wf=here/wildchat"]
     assert sources.modules == ["drift/sources/logs.py", "drift/sources/wildfeedback.py"]
@@ -43,9 +43,16 @@ def test_a_source_is_told_by_its_kind_and_what_it_annotates_by_its_name():
 
 
 def test_the_path_of_a_source_is_not_among_its_settings():
-    one, other = (Sources(config(sources={"s": {"kind": "logs", "path": path}}), located) for path in "ab")
+    one, other = (Sources(config(sources={"s": {"kind": "logs", "path": path}}), PATHS, located) for path in "ab")
     assert one.settings == other.settings
     assert one.paths != other.paths
+
+
+def test_what_simulated_users_said_is_read_where_the_run_keeps_it():
+    users = {"kind": "simulated", "path": "wishes.jsonl", "simulation": {"path": "hf:x/y@z"}}
+    sources = Sources(config(sources={"users": users}), PATHS, located)
+    assert sources.paths == {"users": "results/run/data/simulated/users/conversations.jsonl"}
+    assert sources.modules == ["drift/sources/simulated.py"]
 
 
 def test_labelers_that_ask_a_model_have_requests_and_completions_by_shard():

@@ -10,6 +10,7 @@ answer that a judge compares with, if one is asked), "categories" (a list of tex
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from drift.benchmarks import prompts
 from drift.checks import Check
@@ -57,3 +58,15 @@ def checked(record: object) -> Check:
     if not isinstance(record, dict) or (record.keys() - {"name", "arguments", "direction"}):
         raise ValueError(f"checks holds something other than name, arguments and direction: {record}")
     return Check.of(record.get("name"), record.get("arguments"), record.get("direction"))
+
+
+def read_prompts(path: Path) -> dict[str, dict]:
+    """The tasks of a file by id: prompt (messages) and checks (Check). StageError names file and
+    record of one that cannot be used."""
+    from drift.benchmarks.files import keyed
+
+    def read(record: dict) -> dict:
+        made = task(record)
+        return {"prompt": made["prompt"], "checks": [Check(**one) for one in made["checks"]]}
+
+    return keyed(path, key, read)

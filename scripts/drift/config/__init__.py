@@ -5,7 +5,17 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 """
 
 from drift.config.base import Allusions, ConfigError, Endpoint, Model, Section, kind_of, unknown
-from drift.config.data import CorrectionAllusions, Data, Decontamination, Filters, Labeler, LabelFile, LabelNoise, Source
+from drift.config.data import (
+    CorrectionAllusions,
+    Data,
+    Decontamination,
+    Filters,
+    Labeler,
+    LabelFile,
+    LabelNoise,
+    Simulation,
+    Source,
+)
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe
@@ -39,6 +49,7 @@ __all__ = [
     "Recipe",
     "Sampling",
     "Section",
+    "Simulation",
     "Source",
     "Training",
     "effective",

@@ -6,6 +6,34 @@ from pydantic import Field, field_validator, model_validator
 
 from drift import plugins
 from drift.config.base import MAX_SEED, Allusions, Endpoint, Name, Section, kind_of, one_answerer, unknown
+from drift.config.training import Decoding
+
+
+class Simulation(Section):
+    """Conversations of simulated users with a deployed model: they ask for something that code
+    checks, and answer by what it finds."""
+
+    path: str | None = Field(None, description="the deployed model: as models.NAME.path; or give an endpoint")
+    endpoint: Endpoint | None = Field(None, description="a deployed model that is asked over the network; or give a path")
+    samples: int = Field(1, ge=1, description="conversations about each prompt")
+    context: int = Field(2048, ge=64, description="prompt and reply together, tokens")
+    decoding: Decoding = Field(Decoding(), description="of the deployed model")
+    wrong: float = Field(0.0, ge=0, le=1, description="share of replies that users judge against the checks, by seeded coin")
+    ask_again: float = Field(
+        1.0, ge=0, le=1, description="share of disappointed users who say why and ask once more, by seeded coin"
+    )
+    shards: int = Field(1, ge=1, description="jobs that the answering is split into")
+
+    @model_validator(mode="after")
+    def _answerable(self) -> "Simulation":
+        one_answerer(self)
+        if self.decoding.max_tokens >= self.context:
+            raise ValueError(
+                f"decoding.max_tokens {self.decoding.max_tokens} leaves no room for a prompt in context {self.context}"
+            )
+        if self.samples > 1 and self.decoding.temperature == 0:
+            raise ValueError(f"samples {self.samples} at temperature 0 are {self.samples} times the same; raise it")
+        return self
 
 
 class Source(Section):
@@ -22,6 +50,19 @@ class Source(Section):
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
     )
+
+    simulation: Simulation | None = Field(
+        None,
+        description="simulated: who answers the users of the prompts at `path`, which are tasks of a benchmark of kind checks",
+    )
+
+    @model_validator(mode="after")
+    def _simulation_where_needed(self) -> "Source":
+        if (self.kind == plugins.SIMULATED) != (self.simulation is not None):
+            raise ValueError(
+                f"simulation: kind {plugins.SIMULATED}, and no other, needs it: the deployed model that simulated users talk to"
+            )
+        return self
 
     @model_validator(mode="after")
     def _only_annotations_have_conversations(self) -> "Source":

@@ -6,11 +6,13 @@ from drift.config import (
     Allusions,
     CorrectionAllusions,
     Data,
+    Decoding,
     Decontamination,
     Filters,
     Labeler,
     LabelFile,
     LabelNoise,
+    Simulation,
     Source,
 )
 from drift.settings.base import Settings, like
@@ -27,6 +29,18 @@ class TurnsSettings(Settings):
     """Of turns.py: how conversations become exchanges."""
 
     sources: dict[str, SourceSettings] = like(Data, "sources")
+
+
+class UserSettings(Settings):
+    """Of user_requests.py and user_logs.py: how simulated users talk to the deployed model."""
+
+    source: str = Field(description="name of the source; part of every seed")
+    samples: int = like(Simulation, "samples")
+    context: int = like(Simulation, "context")
+    max_tokens: int = like(Decoding, "max_tokens")
+    wrong: float = like(Simulation, "wrong")
+    ask_again: float = like(Simulation, "ask_again")
+    seed: int = like(Data, "seed")
 
 
 class LabelRequestsSettings(Settings):

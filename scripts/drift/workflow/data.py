@@ -35,12 +35,16 @@ def named(paths: dict[str, str] | Iterable[tuple[str, str]]) -> list[str]:
 class Sources:
     """Raw conversations, as inputs and settings of rule `turns`.
 
-    `located` says where what has an address is on this machine.
+    `located` says where what has an address is on this machine; what simulated users said is one of
+    the run's own `paths`.
     """
 
-    def __init__(self, config: dict, located: Callable[[str], str]):
+    def __init__(self, config: dict, paths: SimpleNamespace, located: Callable[[str], str]):
         self._rows: dict[str, dict[str, Any]] = config["data"]["sources"]
-        self.paths = {name: located(row["path"]) for name, row in self._rows.items()}
+        self.paths = {
+            name: paths.simulated_logs.format(source=name) if row["simulation"] else located(row["path"])
+            for name, row in self._rows.items()
+        }
         # What a source of annotations is about.
         self.conversations = {name: located(row["conversations"]) for name, row in self._rows.items() if row["conversations"]}
 

@@ -1,0 +1,45 @@
+"""Simulated users: they ask for something that code can check, and say whether they got it."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from drift.checks import Check
+from drift.seeds import completion_seed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Kinds of their requests.
+FIRST, AGAIN = "first", "again"
+THANKS = "Thank you, that is what I asked for."
+# What a user adds to the complaint who asks once more.
+PLEASE = "Please answer again."
+
+
+def complaint(checks: Sequence[Check], reply: str, wrong: float, *coin: str | int) -> str | None:
+    """What a user says of a reply that disappoints; None where she is satisfied.
+
+    With probability `wrong`, by a coin that the parts of `coin` determine, she takes a reply that
+    keeps every check for one that fails, and the other way round.
+    """
+    failed = next((check for check in checks if not check.passes(reply)), None)
+    if _chance("wrong", *coin) < wrong:
+        failed = checks[0] if failed is None else None
+    return failed and failed.complaint
+
+
+def asks_again(share: float, *coin: str | int) -> bool:
+    """Whether a disappointed user asks once more; of all coins a `share` does."""
+    return _chance("again", *coin) < share
+
+
+def replies(requests: "pl.DataFrame", completions: "pl.DataFrame") -> Iterator[dict]:
+    """The rows of both tables joined, where the reply came to its end: users wait for it."""
+    asked = requests.select("request_id", "prompt_id", "sample", "messages")
+    rows = asked.join(completions, on="request_id", how="inner", validate="1:1").sort("request_id")
+    return rows.filter(finish_reason="stop").iter_rows(named=True)
+
+
+def _chance(*coin: str | int) -> float:
+    """A number in [0, 1) that the parts of `coin` determine."""
+    return completion_seed(*coin) / 2**63
