@@ -20,10 +20,6 @@ use rule register as register_deployed with:
         manifest=paths.deployed_manifest,
     params:
         settings=generation.registration(simulations.row, "simulated/{source}"),
-    log:
-        "<logs>/register_deployed/{source}.log",
-    benchmark:
-        "<timings>/register_deployed/{source}.jsonl"
 
 
 rule first_questions:
@@ -36,10 +32,6 @@ rule first_questions:
     params:
         settings=simulations.settings,
         code=code("user_requests", *simulations.modules),
-    log:
-        "<logs>/first_questions/{source}.log",
-    benchmark:
-        "<timings>/first_questions/{source}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -64,10 +56,6 @@ rule second_questions:
     params:
         settings=simulations.settings,
         code=code("user_requests", *simulations.modules),
-    log:
-        "<logs>/second_questions/{source}.log",
-    benchmark:
-        "<timings>/second_questions/{source}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
@@ -94,7 +82,6 @@ use rule sample as answer_users with:
     priority: 0
     pathvars:
         work=f"<results>/{layout.FOLDERS['simulation']}",
-        step="answer_users/{source}/{turn}",
 
 
 rule user_logs:
@@ -108,10 +95,6 @@ rule user_logs:
     params:
         settings=simulations.settings,
         code=code("user_logs", *simulations.modules),
-    log:
-        "<logs>/user_logs/{source}.log",
-    benchmark:
-        "<timings>/user_logs/{source}.jsonl"
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
