@@ -51,6 +51,29 @@ rule responses:
         """
 
 
+rule checks:
+    """Check a policy's answers by code."""
+    input:
+        tasks=paths.tasks,
+        responses=paths.responses,
+    output:
+        checks=paths.checks,
+    params:
+        settings=evaluation.check_settings,
+        code=code("checks", evaluation.check_modules),
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10),
+    shell:
+        r"""
+        {CPU:q} {SCRIPTS:q}/checks.py \
+            --tasks {input.tasks:q} \
+            --responses {input.responses:q} \
+            --settings {params.settings:q} \
+            --checks {output.checks:q} > {log:q} 2>&1
+        """
+
+
 # ----------------------------------------------------------------------------------------- verdicts
 
 
@@ -226,6 +249,7 @@ rule scores:
         corrections=paths.corrections,
         files=[inputs.file(address) for address in evaluation.file_addresses],
         responses=evaluation.responses,
+        checks=evaluation.checks,
         judgments=evaluation.judgments,
         logps=evaluation.logps,
     output:

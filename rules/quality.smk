@@ -82,7 +82,7 @@ use rule rewards as pair_scores with:
         completions=[],
         tasks=paths.rated_tasks,
         responses=paths.rated_responses,
-        model=quality.ranker_model,
+        path=quality.ranker_path,
     output:
         ranks=paths.pair_scores,
     params:

@@ -103,7 +103,7 @@ rule rewards:
         prompts=iterations.prompts,
         tasks=[],
         responses=[],
-        model=ranking.ranker_model,
+        path=ranking.ranker_path,
     output:
         ranks=paths.rewards,
     params:
@@ -121,7 +121,7 @@ rule rewards:
             --completions {input.completions:q} \
             --tasks {input.tasks:q} \
             --responses {input.responses:q} \
-            --model {input.model:q} \
+            --path {input.path:q} \
             --settings {params.settings:q} \
             --ranks {output.ranks:q} 2>&1 | tee {log:q}
         """

@@ -221,6 +221,7 @@ VIEWS = {
     "pair_scores": table_view(tables.Ranks, "pair_scores"),
     "reference_logps": table_view(tables.Logps, "reference_logps"),
     "responses": table_view(tables.Responses, "responses"),
+    "checks": table_view(tables.Checks, "checks"),
     "judgments": table_view(tables.Judgments, "judgments", "published_judgments"),
     "published": table_view(tables.Published, "published"),
     "validation": table_view(tables.Validation, "validation"),

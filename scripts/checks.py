@@ -4,40 +4,37 @@ Reads:  a benchmark's Tasks (--tasks) and a policy's Responses to them (--respon
 Writes: a Checks table (--checks). Cut and empty answers are checked as they are.
 """
 
+from collections.abc import Callable
+
 import polars as pl
 
-from drift import cli
-from drift.checks import Check
+from drift import benchmarks, cli
+from drift.settings.evaluation import ChecksSettings
 from drift.tables import Checks, Responses, Tasks, read_table, write_table
 
 
-def check(tasks: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
-    """One row of Checks per answer of `responses` and check of its task."""
-    wanted = {
-        prompt_id: [Check(**one) for one in checks] for prompt_id, checks in tasks.select("prompt_id", "checks").iter_rows()
-    }
+def check(tasks: pl.DataFrame, responses: pl.DataFrame, found: Callable[[dict, str], list[dict]]) -> pl.DataFrame:
+    """Checks: what `found` (drift.benchmarks.Extras.check) finds in each answer."""
+    by_id = {task["prompt_id"]: task for task in tasks.iter_rows(named=True)}
     rows = [
-        {
-            "prompt_id": answer["prompt_id"],
-            "sample": answer["sample"],
-            "check": one.label,
-            "direction": one.direction,
-            "passed": one.passes(answer["response"]),
-        }
+        {"prompt_id": answer["prompt_id"], "sample": answer["sample"]} | one
         for answer in responses.iter_rows(named=True)
-        for one in wanted[answer["prompt_id"]]
+        for one in found(by_id[answer["prompt_id"]], answer["response"])
     ]
     return pl.DataFrame(rows, schema=Checks.create_empty().schema)
 
 
 def main() -> None:
-    command = cli.parser(__doc__)
+    command = cli.parser(__doc__, ChecksSettings)
     command.add_argument("--tasks", required=True, help="Tasks table")
     command.add_argument("--responses", required=True, help="Responses table")
     command.add_argument("--checks", required=True, help="Checks table to write")
     arguments = command.parse_args()
-    checks = check(read_table(Tasks, arguments.tasks), read_table(Responses, arguments.responses))
-    write_table(checks, Checks, arguments.checks)
+    tasks, responses = read_table(Tasks, arguments.tasks), read_table(Responses, arguments.responses)
+    table = check(tasks, responses, benchmarks.load(arguments.settings.kind).check)
+    kept = table.group_by("check").agg(pl.len(), pl.col("passed").mean()).sort("check")
+    print("\n".join(f"{name}: {passed:.1%} of {n} answers" for name, n, passed in kept.iter_rows()))
+    write_table(table, Checks, arguments.checks)
 
 
 if __name__ == "__main__":

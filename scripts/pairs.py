@@ -42,10 +42,11 @@ SHARED = "prompt and reply share a token"
 OVER = "reply longer than max_tokens"
 EQUAL = "chosen equals rejected"
 TIED = "no candidate ranks above another"
+LOW = "no candidate reaches min_score"
 LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
-REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LEAKED, LONG)
+REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LOW, LEAKED, LONG)
 # Of a sound pair that training.pairs leaves out.
 SPARE = "more than training.pairs"
 
@@ -91,6 +92,8 @@ def fault(
     best, worst = sides["chosen"]["score"], sides["rejected"]["score"]
     if best is not None and worst is not None and best <= worst:
         return TIED, f"{best:g} and {worst:g}"
+    if settings.recipe.min_score is not None and best is not None and best < settings.recipe.min_score:
+        return LOW, f"{best:g}"
     if any(settings.instruction in message["content"] for message in prompt["prompt"]):
         return LEAKED, settings.instruction
     longest = len(prompt["prompt_token_ids"]) + max(len(reply.token_ids) for reply in trained.values())

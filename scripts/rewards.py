@@ -3,7 +3,7 @@ rule.
 
 Reads:  of candidates the Prompts, Requests and Completions of the iteration (--prompts, --requests,
         --completions), of pairs what rated_pairs.py made of them (--tasks, --responses); and the
-        folder of the ranker's model where its kind needs one (--model).
+        folder or file that the ranker's kind needs, if any (--path).
 Writes: a Ranks table (--ranks).
 
 Only candidates that can make a pair are scored: not empty, and not cut where sampling.cut drops
@@ -47,7 +47,9 @@ def main() -> None:
     command.add_argument("--completions", nargs="*", help="Completions tables, the shards")
     command.add_argument("--tasks", nargs="?", help="Tasks table of pairs: the prompts and y-")
     command.add_argument("--responses", nargs="?", help="Responses table of pairs: the y+")
-    command.add_argument("--model", nargs="?", type=Path, help="folder of the ranker's model, if it has one")
+    command.add_argument(
+        "--path", nargs="?", type=Path, help="folder of the ranker's model or file that it reads, if its kind needs one"
+    )
     command.add_argument("--ranks", required=True, help="table to write")
     arguments = command.parse_args()
     settings: RewardSettings = arguments.settings
@@ -62,7 +64,7 @@ def main() -> None:
             settings.cut,
         )
     ranker = plugins.load(plugins.RANKERS, settings.kind)
-    scores = ranker.scores(rows, settings, arguments.model)
+    scores = ranker.scores(rows, settings, arguments.path)
     print(f"{settings.kind}: {len(scores)} of {len(rows)} replies were scored")
     table = pl.DataFrame(list(scores.items()), schema=Ranks.create_empty().schema, orient="row")
     write_table(table, Ranks, arguments.ranks)

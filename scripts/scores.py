@@ -3,9 +3,9 @@ intervals, and compare the policies.
 
 Reads:  the Tasks of every benchmark (--tasks) and the files that its metrics need (--file); the
         Corrections (--corrections); of every policy (--policy) its Responses to each benchmark
-        (--responses), the Judgments of each judge about these (--judgments), and its Logps of the
-        held-out corrections (--logps). Further ones are not read: the settings say which benchmarks
-        and judges there are.
+        (--responses), the Checks of these where code makes them (--checks), the Judgments of each
+        judge about them (--judgments), and its Logps of the held-out corrections (--logps).
+        Further ones are not read: the settings say which benchmarks and judges there are.
 Writes: Scores (--scores) and Comparisons (--comparisons). A method's policies of several seeds have
         a score each, and their mean one as seed 0; comparisons are of the means.
 """
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from drift import benchmarks, cli, tables
-from drift.metrics import answer_metrics, pair_metrics, resampling, shown
+from drift.metrics import answer_metrics, check_metrics, pair_metrics, resampling, shown
 from drift.metrics.comparisons import Family, Measure, Policy, Replicated, Resampling, contrasts
 from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.settings.evaluation import ScoresSettings
@@ -36,6 +36,7 @@ class Files:
     tasks: str
     corrections: Path
     responses: str
+    checks: str
     judgments: str
     logps: str
     # What a benchmark's metrics need besides, by the benchmark and the file's name.
@@ -74,6 +75,9 @@ class Run:
             tasks = self.tasks[benchmark]
             responses = self._read(tables.Responses, self._files.responses, policy=name, benchmark=benchmark)
             by_judge = {UNJUDGED: by_sample(responses, answer_metrics.response_statistics)}
+            if benchmarks.checked(row.kind):
+                checks = self._read(tables.Checks, self._files.checks, policy=name, benchmark=benchmark)
+                by_judge[UNJUDGED] |= by_sample(checks, check_metrics.check_statistics)
             for judge in row.judges:
                 judgments = self.judgments(name, benchmark, judge)
                 measure = partial(benchmarks.statistics, row.kind, tasks=tasks, files=self._files.extra.get(benchmark, {}))
@@ -81,6 +85,8 @@ class Run:
             for judge, statistics in by_judge.items():
                 for metric, (statistic, samples) in statistics.items():
                     yield (benchmark, judge, metric), self._replicated(benchmark, statistic, samples)
+        if not self.settings.heldout_pairs:
+            return
         logps, base = (self._logps(policy) for policy in (name, self.base_of(name)))
         for metric, statistic in pair_metrics.pair_statistics(logps, base, self.settings.beta).items():
             yield (HELDOUT_PAIRS, UNJUDGED, metric), self._replicated(HELDOUT_PAIRS, statistic, [statistic.value()])
@@ -256,6 +262,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--corrections", required=True, type=Path, help="Corrections table, of whose test rows --logps are")
     repeated("--file", "BENCHMARK", "NAME", "PATH", help="a file that a benchmark's metrics need, as gamed of alpacaeval")
     command.add_argument("--responses", required=True, help="Responses tables: a path with {policy}, {benchmark}")
+    command.add_argument("--checks", required=True, help="Checks tables: a path with {policy}, {benchmark}")
     command.add_argument("--judgments", required=True, help="Judgments tables: a path with {policy}, {benchmark}, {judge}")
     command.add_argument("--logps", required=True, help="Logps tables of held-out corrections: a path with {policy}")
     command.add_argument("--scores", required=True, help="Scores table to write")
@@ -272,6 +279,7 @@ def files_of(arguments: argparse.Namespace) -> Files:
         tasks=arguments.tasks,
         corrections=arguments.corrections,
         responses=arguments.responses,
+        checks=arguments.checks,
         judgments=arguments.judgments,
         logps=arguments.logps,
         extra=extra,

@@ -173,8 +173,8 @@ def shards(pattern: str, count: int, **wildcards: str) -> list[str]:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """A constraint of a wildcard: any of `names`, literally."""
-    return "|".join(re.escape(name) for name in names)
+    """A constraint of a wildcard: any of `names`, literally; without names it holds for nothing."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 def reserved(wildcard: str) -> frozenset[str]:

@@ -47,6 +47,7 @@ SIDES = {
 # Models and rules that rank candidates: rankers.NAME.kind
 RANKERS = {
     "classifier": "drift.rankers.classifier",
+    "checks": "drift.rankers.checks",
 }
 
 # Evaluation sets, with their metrics: evaluation.benchmarks.NAME.kind

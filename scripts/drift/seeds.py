@@ -13,6 +13,11 @@ def completion_seed(*parts: str | int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+def chance(*parts: str | int) -> float:
+    """A number in [0, 1) from what the coin is about: the same parts give the same number."""
+    return completion_seed(*parts) / 2**63
+
+
 def is_switched(instruction: str, seed: int = 0) -> bool:
     """Whether AlpacaEval's published annotator shows the model's answer first, as m, and the
     baseline's as M.

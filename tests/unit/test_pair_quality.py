@@ -139,7 +139,7 @@ def test_where_nothing_was_read_there_is_no_figure():
 def longest(monkeypatch):
     """A ranker that needs no model, plugged in: the longer a reply, the better."""
     ranker = ModuleType("longest")
-    ranker.NEEDS_MODEL = False
+    ranker.NEEDS_PATH = ""
     ranker.scores = lambda rows, settings, model: {
         row["request_id"]: len(row["text"]) for row in rows if row["request_id"] != "s:0/0#rejected"
     }
@@ -151,7 +151,13 @@ def test_a_rankers_higher_score_wins(rated, longest, tmp_path, monkeypatch):
     """Six pairs: y+ is longer in four, as long in one, shorter in one; one side got no score."""
     written = rated(6, 64)
     scores, quality = tmp_path / "scores.parquet", tmp_path / "quality.parquet"
-    run(monkeypatch, rewards, RewardSettings(kind="longest", path=None, max_length=64, cut="drop"), ranks=scores, **written)
+    run(
+        monkeypatch,
+        rewards,
+        RewardSettings(kind="longest", path=None, max_length=64, wrong=0.0, seed=42, cut="drop"),
+        ranks=scores,
+        **written,
+    )
     run(monkeypatch, pair_quality, SETTINGS, tasks=written["tasks"], scores=scores, quality=quality)
     (row,) = tables.read_table(tables.PairQuality, quality).to_dicts()
     assert row["value"] == pytest.approx((3 + 0.5 + 0) / 5)

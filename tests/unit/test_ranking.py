@@ -106,7 +106,7 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
             [("What?", "This."), ("What?", "That."), ("Who?", "This."), ("What?", "river " * 99)]
         )
     ]
-    settings = RewardSettings(cut="drop", kind="classifier", path=str(reward_model), max_length=60)
+    settings = RewardSettings(cut="drop", kind="classifier", path=str(reward_model), max_length=60, wrong=0.0, seed=42)
     scores = classifier.scores(rows, settings, reward_model)
     assert scores.keys() == {"0", "1", "2"}, "what is too long has no score"
     assert len(set(scores.values())) == 3, "prompt and reply both count"
@@ -141,7 +141,7 @@ def test_a_folder_without_a_classifier_is_refused_with_the_key_to_fix(tmp_path):
 def shortest(monkeypatch):
     """A ranker that needs no model, plugged in: the shorter a reply, the better."""
     ranker = ModuleType("shortest")
-    ranker.NEEDS_MODEL = False
+    ranker.NEEDS_PATH = ""
     ranker.scores = lambda rows, settings, model: {row["request_id"]: -len(row["text"]) for row in rows if model is None}
     monkeypatch.setitem(sys.modules, "shortest", ranker)
     monkeypatch.setitem(plugins.RANKERS, "shortest", "shortest")
@@ -158,7 +158,7 @@ def test_a_ranker_is_a_module_and_a_line_without_a_model(shortest, asked, tmp_pa
         tables.write_table(rows, schema, tmp_path / f"{name}.parquet")
     options = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "requests", "completions", "ranks")}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    settings = RewardSettings(cut="drop", kind="shortest", path=None, max_length=64).canonical()
+    settings = RewardSettings(cut="drop", kind="shortest", path=None, max_length=64, wrong=0.0, seed=42).canonical()
     monkeypatch.setattr(sys, "argv", ["rewards.py", *words, "--model", "--settings", settings])
     rewards.main()
     scores = dict(tables.read_table(tables.Ranks, tmp_path / "ranks.parquet").iter_rows())

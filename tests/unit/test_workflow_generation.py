@@ -149,5 +149,5 @@ def test_a_ranker_is_told_its_row_and_finds_its_model():
     ranking = ranking_of("reward")
     settings = RewardSettings.model_validate_json(ranking.ranker_settings(JOB))
     assert (settings.kind, settings.path, settings.max_length) == ("classifier", "/models/reward", 99)
-    assert ranking.ranker_model(JOB) == "pinned /models/reward"
+    assert ranking.ranker_path(JOB) == "pinned /models/reward"
     assert ranking.ranker_file(JOB) == REPOSITORY / "scripts/drift/rankers/classifier.py"

@@ -78,7 +78,7 @@ def test_what_is_read_of_a_rater_depends_on_its_kind(quality):
     folder = "results/tiny/tiny/drift/seed1/iter2/quality"
     assert quality.ratings(Wildcards("own")) == {"judgments": f"{folder}/own/judgments.parquet"}
     assert quality.ratings(Wildcards("reward")) == {"scores": f"{folder}/reward/scores.parquet"}
-    assert quality.ranker_model(Wildcards("reward")) == "pinned /models/reward"
+    assert quality.ranker_path(Wildcards("reward")) == "pinned /models/reward"
     assert json.loads(quality.ranker_settings(Wildcards("reward")))["max_length"] == 99
 
 

@@ -60,6 +60,11 @@ class Extras(Protocol):
         """The difficulty of each task, in the order of the task file (needs "difficulty" in
         FILES)."""
 
+    def check(self, task: dict[str, Any], response: str) -> list[dict[str, Any]]:
+        """What code finds in an answer to a row of Tasks: check, direction and passed of Checks, a
+        row a check. A kind that has this is judged by code; judges are asked where they are
+        named."""
+
     def metrics(self, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
         """Every metric of one judge's Judgments of one policy, in place of
         judge_metrics.verdict_statistics. `files`: those of SCORE_FILES that are configured."""
@@ -80,6 +85,11 @@ def load(kind: str) -> Benchmark:
 def score_files(kind: str) -> tuple[str, ...]:
     """Which of a benchmark's files its metrics need."""
     return getattr(load(kind), "SCORE_FILES", ())
+
+
+def checked(kind: str) -> bool:
+    """Whether code checks the answers to a kind of benchmark."""
+    return hasattr(load(kind), "check")
 
 
 def metrics_shown(kind: str) -> tuple[Metric, ...]:

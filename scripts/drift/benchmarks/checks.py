@@ -16,9 +16,7 @@ from drift.benchmarks import prompts
 from drift.checks import Check
 from drift.metrics.display import Metric, percent
 
-# Nobody is asked, unless the configuration names a judge.
 JUDGING = prompts.JUDGING
-CHECKED = True
 SIZE = None
 FILES = prompts.FILES
 
@@ -58,6 +56,12 @@ def checked(record: object) -> Check:
     if not isinstance(record, dict) or (record.keys() - {"name", "arguments", "direction"}):
         raise ValueError(f"checks holds something other than name, arguments and direction: {record}")
     return Check.of(record.get("name"), record.get("arguments"), record.get("direction"))
+
+
+def check(task: dict, response: str) -> list[dict]:
+    """What the checks of a row of Tasks find in an answer."""
+    checks = [Check(**one) for one in task["checks"]]
+    return [{"check": one.label, "direction": one.direction, "passed": one.passes(response)} for one in checks]
 
 
 def read_prompts(path: Path) -> dict[str, dict]:

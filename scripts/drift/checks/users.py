@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from drift.checks import Check
-from drift.seeds import completion_seed
+from drift.seeds import chance
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,14 +23,14 @@ def complaint(checks: Sequence[Check], reply: str, wrong: float, *coin: str | in
     keeps every check for one that fails, and the other way round.
     """
     failed = next((check for check in checks if not check.passes(reply)), None)
-    if _chance("wrong", *coin) < wrong:
+    if chance("wrong", *coin) < wrong:
         failed = checks[0] if failed is None else None
     return failed and failed.complaint
 
 
 def asks_again(share: float, *coin: str | int) -> bool:
     """Whether a disappointed user asks once more; of all coins a `share` does."""
-    return _chance("again", *coin) < share
+    return chance("again", *coin) < share
 
 
 def replies(requests: "pl.DataFrame", completions: "pl.DataFrame") -> Iterator[dict]:
@@ -38,8 +38,3 @@ def replies(requests: "pl.DataFrame", completions: "pl.DataFrame") -> Iterator[d
     asked = requests.select("request_id", "prompt_id", "sample", "messages")
     rows = asked.join(completions, on="request_id", how="inner", validate="1:1").sort("request_id")
     return rows.filter(finish_reason="stop").iter_rows(named=True)
-
-
-def _chance(*coin: str | int) -> float:
-    """A number in [0, 1) that the parts of `coin` determine."""
-    return completion_seed(*coin) / 2**63

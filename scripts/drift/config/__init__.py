@@ -18,7 +18,7 @@ from drift.config.data import (
 )
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
-from drift.config.recipes import SELF, Ranker, Recipe
+from drift.config.recipes import SELF, Ranker, Recipe, warms_up
 from drift.config.run import Config, Engine, load
 from drift.config.training import Decoding, Diagnostics, Lora, PairQuality, Prompting, Sampling, Training
 
@@ -56,4 +56,5 @@ __all__ = [
     "kind_of",
     "load",
     "unknown",
+    "warms_up",
 ]

@@ -225,8 +225,8 @@ class Data(Section):
     )
     test_correction_conversations: int = Field(
         50,
-        ge=1,
-        description="conversations with a correction that are kept for testing; as many at most. It is an error where fewer "
+        ge=0,
+        description="conversations with a correction that are kept for testing; as many at most; 0: nothing is scored by them. It is an error where fewer "
         "corrections are left to train on",
     )
 

@@ -40,7 +40,9 @@ class Benchmark(Section):
         "repeated: what the training rows hold of it is counted",
     )
     judge: str | list[str] | None = Field(
-        None, description="who judges it; several judge independently; null: evaluation.judge"
+        None,
+        description="who judges it; several judge independently; null: evaluation.judge, of answers that code checks nobody; "
+        "[]: nobody",
     )
     order: Order | None = Field(None, description=_ORDERS.format("as the benchmark is published"))
     max_tasks: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
@@ -166,8 +168,10 @@ class Evaluation(Section):
     benchmarks: dict[Name, Benchmark] = Field(
         {"heldout": Benchmark(kind="heldout")}, min_length=1, description="what policies are asked"
     )
-    judge: str = Field(description="who judges the answers, where a benchmark does not name its own")
-    judges: dict[Name, Judge] = Field(description="models that can judge")
+    judge: str | None = Field(
+        None, description="who judges the answers, where a benchmark does not name its own; null: nobody does"
+    )
+    judges: dict[Name, Judge] = Field({}, description="models that can judge")
     validation: str | None = Field(
         None,
         description="answers with published figures, by which the judges are validated "
@@ -178,7 +182,7 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _judges_are_rows(self) -> "Evaluation":
-        if self.judge not in self.judges:
+        if self.judge is not None and self.judge not in self.judges:
             raise ValueError(f"judge: {unknown(self.judge, self.judges)}")
         for name, row in self.benchmarks.items():
             for judge in listed(row.judge):

@@ -1,6 +1,6 @@
 """The table of methods: where each side of a pair comes from."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from drift import plugins
 from drift.config.base import Section, kind_of
 from drift.config.evaluation import Verdict, votes_can_differ
 from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
+from drift.layout import WARMUP
 
 # What the rows of a pool have besides the prompt.
 POOLS = {
@@ -68,6 +69,10 @@ class Recipe(Section):
     self_ranking: SelfRanking | None = Field(
         None, description="of rank: self, how the policy scores; several votes are averaged. null: one greedy vote"
     )
+    min_score: float | None = Field(
+        None,
+        description="of best: score that a candidate needs to become the chosen reply, else its prompt makes no pair; null: any",
+    )
     start: Literal["warmup", "base"] = Field("warmup", description="the policy that iteration 1 starts from")
     replay: int = Field(0, ge=0, description="earlier iterations whose pairs are trained on again; SPIN's authors keep one")
     training: TrainingOverrides = Field(TrainingOverrides(), description=_alone("training"))
@@ -97,9 +102,11 @@ class Recipe(Section):
     def _rankings_have_candidates(self) -> "Recipe":
         sides = [_side(self.chosen), _side(self.rejected)]
         if not any(side.NEEDS.ranking for side in sides):
-            if self.candidates or self.rank:
-                raise ValueError("candidates and rank belong to chosen: best and rejected: worst")
+            if self.candidates or self.rank or self.min_score is not None:
+                raise ValueError("candidates, rank and min_score belong to chosen: best and rejected: worst")
             return self
+        if self.min_score is not None and not _side(self.chosen).NEEDS.ranking:
+            raise ValueError("min_score belongs to chosen: best")
         if any(_is_sampled(side) for side in sides):
             raise ValueError("next to best or worst the other side is logged, or the other end of the ranking")
         for name in self.candidates:
@@ -128,19 +135,26 @@ class Ranker(Section):
 
     kind: kind_of(plugins.RANKERS) = Field(
         "classifier",
-        description="classifier: a sequence classifier with one output, safetensors; others are modules in "
-        "scripts/drift/rankers/",
+        description="classifier: a sequence classifier with one output, safetensors; checks: the share of its prompt's checks that "
+        "a reply keeps; others are modules in scripts/drift/rankers/",
     )
-    path: str | None = Field(None, description="as models.NAME.path, where the kind needs a model")
-    max_length: int = Field(2048, ge=64, description="prompt and reply together, tokens; longer candidates get no score")
+    path: str | None = Field(
+        None, description="as models.NAME.path, where the kind needs a model; checks: a file of prompts with checks"
+    )
+    max_length: int = Field(
+        2048, ge=64, description="classifier: prompt and reply together, tokens; longer candidates get no score"
+    )
+    wrong: float = Field(
+        0.0, ge=0, le=1, description="checks: share of replies whose score is turned around, by seeded coin; a ranker that errs"
+    )
 
     @model_validator(mode="after")
-    def _model_where_needed(self) -> "Ranker":
-        needs_model = plugins.load(plugins.RANKERS, self.kind).NEEDS_MODEL
-        if needs_model and self.path is None:
-            raise ValueError(f"path: kind {self.kind} needs a model; give its address or folder")
-        if self.path is not None and not needs_model:
-            raise ValueError(f"path: kind {self.kind} reads no model; leave it out")
+    def _path_where_needed(self) -> "Ranker":
+        needs_path = plugins.load(plugins.RANKERS, self.kind).NEEDS_PATH
+        if needs_path and self.path is None:
+            raise ValueError(f"path: kind {self.kind} needs {needs_path}; give its address or where it is")
+        if self.path is not None and not needs_path:
+            raise ValueError(f"path: kind {self.kind} reads nothing; leave it out")
         return self
 
 
@@ -150,6 +164,11 @@ def _side(name: str):
 
 def _is_sampled(side) -> bool:
     return hasattr(side, "request")
+
+
+def warms_up(config: dict[str, Any]) -> bool:
+    """Whether a run has a warm-up: whether a method starts from it."""
+    return any(config["recipes"][method]["start"] == WARMUP for method in config["methods"])
 
 
 RECIPES = {

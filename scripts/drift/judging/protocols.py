@@ -7,7 +7,7 @@ with (its JUDGING). Rules and tools import this module, so it imports no library
 
 from typing import Any
 
-from drift import plugins, verdicts
+from drift import benchmarks, plugins, verdicts
 from drift.config import SELF, Judge
 from drift.config.base import listed
 from drift.settings.judging import Protocol
@@ -19,8 +19,12 @@ COMPARING = "letter"
 
 
 def judges_of(config: dict, benchmark: str) -> list[str]:
-    """Who judges a benchmark, in the order of the configuration."""
-    return listed(config["evaluation"]["benchmarks"][benchmark]["judge"] or config["evaluation"]["judge"])
+    """Who judges a benchmark, in the order of the configuration; nobody where code checks the
+    answers and the benchmark names no judge."""
+    row = config["evaluation"]["benchmarks"][benchmark]
+    if row["judge"] is None and benchmarks.checked(row["kind"]):
+        return []
+    return named(row["judge"], config)
 
 
 def judged(config: dict) -> list[tuple[str, str]]:
@@ -68,7 +72,12 @@ def raters_of(config: dict) -> list[str]:
     quality = config["training"]["pair_quality"]
     if not quality["pairs"]:
         return []
-    return listed(quality["rater"] or config["evaluation"]["judge"])
+    return named(quality["rater"], config)
+
+
+def named(judge: str | list[str] | None, config: dict) -> list[str]:
+    """The judges that a key names; null: evaluation.judge."""
+    return listed(config["evaluation"]["judge"] if judge is None else judge)
 
 
 def compares(judge: dict[str, Any]) -> bool:

@@ -11,10 +11,10 @@ from drift.chat import Messages
 from drift.cli import StageError
 from drift.settings.sampling import RewardSettings
 
-NEEDS_MODEL = True
+NEEDS_PATH = "a model"
 
 
-def scores(rows: list[dict], settings: RewardSettings, model: Path) -> dict[str, float]:
+def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:
     """The classifier's output by request_id; rows of more than max_length tokens have none.
 
     One row at a time: padding would change a classifier's outputs, and candidates are few. Raises
@@ -24,7 +24,7 @@ def scores(rows: list[dict], settings: RewardSettings, model: Path) -> dict[str,
 
     from drift.progress import Progress
 
-    classifier, tokenizer = load(model)
+    classifier, tokenizer = load(path)
     outputs = {}
     for row in Progress(rows, desc="candidates"):
         encoded = encode(tokenizer, row["prompt"], row["text"].strip())

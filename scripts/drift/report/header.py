@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from drift.config import Config, Section
+from drift.config import Config, Section, warms_up
 from drift.config.recipes import POOLS
 from drift.judging.families import kinships
 from drift.labelers.lexical import CHECKED
@@ -137,10 +137,11 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
     """What was run, in a few lines: a name and its values."""
     labeler = config.data.labeler
     kind = config.data.labelers[labeler].kind
+    warm = warms_up(config.model_dump(mode="json"))
     return [
         ("Models", list(config.models)),
         ("Methods", config.methods),
-        ("Iterations", [f"K = {config.iterations}, after a warm-up on the corrections"]),
+        ("Iterations", [f"K = {config.iterations}" + (", after a warm-up on the corrections" if warm else "")]),
         ("Sources", [f"{name} ({source.kind})" for name, source in config.data.sources.items()]),
         ("Labels", [f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"]),
         ("Judges", judges(config)),

@@ -14,6 +14,12 @@ class TasksSettings(Settings):
     seed: int = Field(description="of the hash by which tasks are picked")
 
 
+class ChecksSettings(Settings):
+    """Of checks.py: how a benchmark's answers are checked."""
+
+    kind: str = like(Benchmark, "kind")
+
+
 class JudgedBenchmark(Settings):
     """A benchmark whose answers are scored."""
 
@@ -38,6 +44,7 @@ class ScoresSettings(Settings):
     benchmarks: dict[str, JudgedBenchmark] = Field(description="benchmarks by name, in the order of the table")
     beta: float = Field(description="training.beta of the run: margins of all methods are on one scale")
     bootstrap: int = like(Evaluation, "bootstrap")
+    heldout_pairs: bool = Field(description="whether policies are scored by held-out corrections")
     primary: PrimaryFamily = Field(description="the comparisons that decide; all others are exploratory")
     starts: dict[str, str] = Field(description="the policy that iteration 1 starts from, base or warmup, by method")
     seed: int = Field(description="of all resampling and of the order of votes")

@@ -104,3 +104,5 @@ class RewardSettings(CandidatesSettings):
     kind: str = like(Ranker, "kind")
     path: str | None = like(Ranker, "path")
     max_length: int = like(Ranker, "max_length")
+    wrong: float = like(Ranker, "wrong")
+    seed: int = Field(description="of the coins of `wrong`")

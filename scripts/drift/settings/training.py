@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from drift.config import Allusions
+from drift.config import Allusions, Recipe
 from drift.config.training import (
     Carry,
     Cut,
@@ -44,6 +44,7 @@ class Sides(Settings):
 
     chosen: str = Field(description="recipes.NAME.chosen")
     rejected: str = Field(description="recipes.NAME.rejected")
+    min_score: float | None = like(Recipe, "min_score")
 
 
 class Subset(Settings):

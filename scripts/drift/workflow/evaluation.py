@@ -8,7 +8,7 @@ from drift import benchmarks, plugins
 from drift.benchmarks import primary
 from drift.judging import protocols
 from drift.layout import PolicyName
-from drift.settings.evaluation import JudgedBenchmark, ScoresSettings, TasksSettings
+from drift.settings.evaluation import ChecksSettings, JudgedBenchmark, ScoresSettings, TasksSettings
 from drift.workflow.iterations import Iterations
 
 
@@ -25,6 +25,7 @@ class Evaluation:
         self._config, self._paths = config, paths
         self._rows: dict[str, dict] = config["evaluation"]["benchmarks"]
         self._primary = primary.family(config)
+        self._heldout_pairs: bool = config["data"]["test_correction_conversations"] > 0
         iterations = Iterations(config, paths)
         self._policies = [policy for model in config["models"] for policy in iterations.policies(model)]
 
@@ -43,6 +44,15 @@ class Evaluation:
         ]
 
     @property
+    def checks(self) -> list[str]:
+        """What code found in those answers that it checks."""
+        return [
+            self._paths.checks.format(benchmark=benchmark, **_wildcards(policy))
+            for policy, benchmark in self._answered()
+            if benchmarks.checked(self._rows[benchmark]["kind"])
+        ]
+
+    @property
     def judgments(self) -> list[str]:
         """Every judge's verdicts on these."""
         return [
@@ -52,7 +62,9 @@ class Evaluation:
 
     @property
     def logps(self) -> list[str]:
-        """Every policy's log-probabilities of the held-out corrections."""
+        """Every policy's log-probabilities of the held-out corrections, where these are kept."""
+        if not self._heldout_pairs:
+            return []
         return [self._paths.logps.format(**_wildcards(policy)) for policy in self._policies]
 
     @property
@@ -69,7 +81,7 @@ class Evaluation:
             name = PolicyName.parse(folder)
             named.append(("--policy", policy, model, name.method, name.iteration, name.seed))
         named += [("--file", *key, path) for key, path in zip(self._files(), input.files, strict=True)]
-        for table in ("tasks", "responses", "judgments", "logps"):
+        for table in ("tasks", "responses", "checks", "judgments", "logps"):
             pattern = getattr(self._paths, table).replace("{model}/{policy}", "{policy}")
             named.append((f"--{table}", pattern))
         return [str(part) for option in named for part in option]
@@ -97,6 +109,10 @@ class Evaluation:
         """Settings of tasks.py."""
         return TasksSettings.of(self._rows[wildcards.benchmark], seed=self._config["data"]["seed"]).canonical()
 
+    def check_settings(self, wildcards: Any) -> str:
+        """Settings of checks.py."""
+        return ChecksSettings.of(self._rows[wildcards.benchmark]).canonical()
+
     def score_settings(self, prompts_of: Callable[[str], dict[str, str]]) -> str:
         """Settings of scores.py; `prompts_of`: a benchmark's judges, each with the SHA-256 of its
         prompt."""
@@ -105,6 +121,7 @@ class Evaluation:
             seed=self._config["data"]["seed"],
             beta=self._config["training"]["beta"],
             primary=self._primary,
+            heldout_pairs=self._heldout_pairs,
             starts={method: self._config["recipes"][method]["start"] for method in self._config["methods"]},
             benchmarks={name: JudgedBenchmark(kind=row["kind"], judges=prompts_of(name)) for name, row in self._rows.items()},
         ).canonical()
@@ -114,6 +131,10 @@ class Evaluation:
     def module(self, wildcards: Any):
         """The file of a benchmark's kind: part of the fingerprint of tasks.py."""
         return plugins.source_of(plugins.BENCHMARKS, self._rows[wildcards.benchmark]["kind"])
+
+    def check_modules(self, wildcards: Any) -> tuple:
+        """What checks.py loads by name: the file of a benchmark's kind, and the checks."""
+        return self.module(wildcards), *(plugins.source_of(plugins.CHECKS, name) for name in sorted(plugins.CHECKS))
 
     @property
     def modules(self) -> list:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import Recipe, effective
+from drift.config import Recipe, effective, warms_up
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, WARMUP, PolicyName, shards
 from drift.settings.sampling import RequestsSettings
@@ -47,7 +47,7 @@ class Iterations:
         trained = [
             PolicyName(method, k, seed) for method in self.config["methods"] for seed in self.config["seeds"] for k in numbers
         ]
-        return [f"{model}/{policy}" for policy in (BASE, WARMUP, *trained)]
+        return [f"{model}/{policy}" for policy in (BASE, *([WARMUP] if warms_up(self.config) else []), *trained)]
 
     def seed(self, trained: str) -> int:
         """What a policy is sampled and trained with: its own seed, and for the warm-up, which all

@@ -37,14 +37,14 @@ class Scoring:
         """The ranker, a row of `rankers`."""
         raise NotImplementedError
 
-    def ranker_model(self, wildcards) -> str | list:
-        """The folder of its model; nothing for a kind that needs none."""
+    def ranker_path(self, wildcards) -> str | list:
+        """The folder or file that it needs; nothing for a kind that needs none."""
         path = self.ranker(wildcards)["path"]
         return self._pinned(located(path)) if path else []
 
     def ranker_settings(self, wildcards) -> str:
         """Settings of rewards.py."""
-        return RewardSettings.of(self.ranker(wildcards), self._config["sampling"]).canonical()
+        return RewardSettings.of(self.ranker(wildcards), self._config["sampling"], self._config["data"]).canonical()
 
     def ranker_file(self, wildcards) -> Path:
         """Its module, which is part of the fingerprint of rewards.py."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins
+from drift.config import warms_up
 from drift.judging import protocols
 from drift.layout import BASE
 
@@ -29,7 +30,9 @@ class ReportInputs:
     def ledgers(self, wildcards: Any) -> list[str]:
         """The ledgers of all stages."""
         paths, config = self._paths, self._config
-        pools = {"dsat", "corrections", *(config["recipes"][method]["prompts"] for method in config["methods"])}
+        pools = {config["recipes"][method]["prompts"] for method in config["methods"]}
+        # Diagnostics and gates look at held-out prompts of dsat whatever the methods train on.
+        pools |= {"dsat"} | ({"corrections"} if warms_up(config) or config["data"]["test_correction_conversations"] else set())
         parts = [paths.stage_ledger.format(stage=stage) for stage in ("turns", "labels", "pools")]
         for model in config["models"]:
             parts += [paths.prompts_ledger.format(model=model, table=table) for table in sorted(pools)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drift import plugins, sides, verdicts
-from drift.config import SELF, effective
+from drift.config import SELF, effective, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
     judges_of,
@@ -72,7 +72,7 @@ class Generation:
 
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
-    found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])]
+    found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])] if warms_up(config) else []
     limit = config["training"]["pairs"] or math.inf
     for method in config["methods"]:
         recipe = config["recipes"][method]
@@ -87,7 +87,7 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
 def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
     """What is asked for one model: samples, their rankings and comparisons of pairs by method, then
     answers and verdicts by benchmark. `rows`: prompts, by pool."""
-    work = list(_compared(config, 1, rows["corrections"], lengths))  # the warm-up's pairs
+    work = list(_compared(config, 1, rows["corrections"], lengths)) if warms_up(config) else []  # the warm-up's pairs
     for method in config["methods"]:
         work += _sampled(config, method, rows, lengths)
         work += _ranked(config, method, rows, lengths)

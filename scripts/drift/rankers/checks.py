@@ -1,0 +1,41 @@
+"""Checks that code makes: the score of a reply is the share of its prompt's checks that it keeps.
+
+A prompt is known by its text: a row is scored where its conversation begins with a prompt of the
+file. With `wrong`, a seeded coin turns the scores of that share of replies around, for a ranker
+that errs at a known rate.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from drift.benchmarks.checks import read_prompts
+from drift.checks import Check
+from drift.cli import StageError
+from drift.seeds import chance
+from drift.settings.sampling import RewardSettings
+
+NEEDS_PATH = "a file of prompts with checks"
+
+
+def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:
+    """The share of checks that each row's text keeps, 0 to 1, by request_id. StageError where no
+    row's prompt is in the file."""
+    known = {_key(task["prompt"]): task["checks"] for task in read_prompts(path).values()}
+    found = {row["request_id"]: (checks, row["text"]) for row in rows if (checks := _checks(row["prompt"], known))}
+    if rows and not found:
+        raise StageError(f"{path}: none of the {len(rows)} prompts to score is in this file; fix rankers.NAME.path")
+    scored = {}
+    for request_id, (checks, text) in found.items():
+        share = sum(check.passes(text) for check in checks) / len(checks)
+        scored[request_id] = 1 - share if chance("wrong", settings.seed, request_id) < settings.wrong else share
+    return scored
+
+
+def _checks(prompt: list[dict], known: Mapping[str, list[Check]]) -> list[Check] | None:
+    """The checks of the longest known prompt that a conversation begins with."""
+    return next((known[key] for end in range(len(prompt), 0, -1) if (key := _key(prompt[:end])) in known), None)
+
+
+def _key(messages: Iterable[Mapping]) -> str:
+    return json.dumps([[message["role"], message["content"].strip()] for message in messages])
