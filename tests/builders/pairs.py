@@ -21,7 +21,9 @@ def pairs_settings(**changed) -> PairsSettings:
         "cut": "drop",
         "subset": None,
     }
-    return PairsSettings.model_validate(values | changed)
+    values |= changed
+    values["recipe"] = {"min_score": None} | values["recipe"]
+    return PairsSettings.model_validate(values)
 
 
 def fitted_prompts(tokenizer, count: int = 3, **columns) -> pl.DataFrame:

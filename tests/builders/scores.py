@@ -71,16 +71,19 @@ def score_arguments(
     policies: Sequence[str] = POLICIES,
     bootstrap: int = 200,
     extra: Mapping[str, Path] = {},
+    heldout_pairs: bool = True,
+    metric: str = "win_rate",
 ) -> list[str]:
     """The options of scores.py for the results in `root`, laid out as a run's; it writes to
     `folder`.
 
     benchmarks: the settings of the same name. extra: files by BENCHMARK/NAME. The primary family is
-    every method against drift by the win rate.
+    every method against drift by `metric`.
     """
     options: list[object] = ["--corrections", root / "data/corrections.parquet"]
     options += ["--tasks", root / "data/benchmarks/{benchmark}.parquet"]
     answered = root / "{policy}/eval/{benchmark}"
+    options += ["--checks", answered / "checks.parquet"]
     options += ["--responses", answered / "responses.parquet", "--judgments", answered / "judge/{judge}/judgments.parquet"]
     options += ["--logps", root / "{policy}/eval/heldout-pairs/logps.parquet"]
     for name, path in extra.items():
@@ -89,8 +92,9 @@ def score_arguments(
         model, made = policy.split("/", 1)
         name = PolicyName.parse(made)
         options += ["--policy", policy, model, name.method, name.iteration, name.seed]
-    primary = {"metrics": {name: ["win_rate"] for name in benchmarks}, "against": "drift"}
+    primary = {"metrics": {name: [metric] for name in benchmarks}, "against": "drift"}
     settings = {"beta": 0.1, "bootstrap": bootstrap, "seed": 42, "benchmarks": benchmarks, "primary": primary, "starts": {}}
+    settings["heldout_pairs"] = heldout_pairs
     options += ["--settings", json.dumps(settings)]
     options += ["--scores", folder / "scores.parquet", "--comparisons", folder / "comparisons.parquet"]
     return [str(option) for option in options]

@@ -33,7 +33,7 @@ def plan(tmp_path_factory):
             known[key] = planned(snakemake(folder, base | changes, "-n", *targets))
         return {rule: count for rule, count in known[key].items() if rule != "total"}
 
-    dry_run.folder = folder
+    dry_run.folder, dry_run.base = folder, base
     return dry_run
 
 
@@ -88,6 +88,19 @@ def test_a_second_method_adds_its_own_jobs_only(plan):
         "judgments": 2,
         "logps": 2,
     }
+
+
+def test_answers_that_code_checks_are_shown_to_no_judge_and_a_run_may_have_none(plan):
+    (plan.folder / "wishes.jsonl").touch()
+    wishes = {"wishes": {"kind": "checks", "path": "wishes.jsonl", "decoding": {"max_tokens": 48}}}
+    method = {"prompts": "dsat", "chosen": "plain", "rejected": "logged", "start": "base"}
+    data = plan.base["data"] | {"test_correction_conversations": 0}
+    jobs = plan(recipes={"drift": method}, data=data, evaluation={"benchmarks": wishes})
+    assert jobs["checks"] == jobs["responses"] == jobs["train"] + 1 == 3, "no warm-up, which no method starts from"
+    judging = {"judge_requests", "judge", "judgments", "compare", "register_judge", "pair_quality"}
+    assert not (judging | {"logps"}) & set(jobs)
+    judged = plan(evaluation=plan.base["evaluation"] | {"benchmarks": {"wishes": wishes["wishes"] | {"judge": "tiny"}}})
+    assert judged["checks"] == judged["judge"] == 4, "a judge that is named is asked as well"
 
 
 def test_a_third_iteration_adds_one_round(plan):

@@ -28,8 +28,9 @@ LAYERS = (
     {"config"},
     {"settings"},
     {"data", "metrics", "engines", "checks"},
-    {"sources", "labelers", "sides", "rankers", "verdicts", "training"},
+    {"sources", "labelers", "sides", "verdicts", "training"},
     {"judging", "benchmarks"},
+    {"rankers"},
     {"report"},
     {"workflow"},
 )

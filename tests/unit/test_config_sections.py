@@ -169,7 +169,7 @@ def test_candidates_are_ranked_by_the_policy_a_judge_or_a_ranker(rank):
         ({"candidates": ["plain"]}, "a ranking needs two or more"),
         ({"chosen": "worst", "rejected": "best"}, "best is chosen, worst rejected"),
         ({"rejected": "plain"}, "the other side is logged, or the other end of the ranking"),
-        ({"chosen": "guided", "rejected": "logged"}, "candidates and rank belong to chosen: best"),
+        ({"chosen": "guided", "rejected": "logged"}, "candidates, rank and min_score belong to chosen: best"),
         ({"prompts": "sat", "candidates": ["plain", "guided"]}, "candidates: guided shows the reply that disappointed"),
     ],
 )
@@ -187,7 +187,7 @@ def test_a_judge_of_pairs_cannot_rank():
     ("ranker", "message"),
     [
         ({"kind": "clasifier", "path": "/m"}, "rankers.mine.kind: there is no 'clasifier', did you mean 'classifier'?"),
-        ({"kind": "classifier"}, "rankers.mine: path: kind classifier needs a model; give its address or folder"),
+        ({"kind": "classifier"}, "rankers.mine: path: kind classifier needs a model; give its address or where it is"),
     ],
 )
 def test_a_ranker_that_cannot_be_is_refused(ranker, message):

@@ -78,7 +78,7 @@ def test_a_fault_drops_the_prompt_with_its_own_reason(tokenizer, reason):
 
 
 def test_every_reason_has_a_candidate_here_in_the_order_of_the_checks():
-    ranked = {pairs.UNRANKED, pairs.TIED}  # see below
+    ranked = {pairs.UNRANKED, pairs.TIED, pairs.LOW}  # see below
     assert list(FAULTS) == [reason for reason in pairs.REASONS if reason not in ranked]
 
 
@@ -163,6 +163,17 @@ def test_the_best_candidate_stands_against_the_users_reply(tokenizer):
     settings = pairs_settings(recipe={"chosen": "best", "rejected": "logged"})
     made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, settings, {"s:0/0#plain-0": 3.0, "s:0/0#plain-1": 4.0})
     assert made.select("chosen", "rejected", "rejected_from").row(0) == ("One.", "Bad reply 0.", "logged")
+
+
+@pytest.mark.parametrize(("least", "chosen"), [(None, "One."), (4.0, "One."), (4.5, None)])
+def test_a_best_candidate_below_the_least_score_makes_no_pair(tokenizer, least, chosen):
+    fitted = fitted_prompts(tokenizer, 1)
+    asked = requests(fitted, "plain", samples=2)
+    replies = pairs.sampled_replies(asked, answered(asked, ["Zero.", "One."]))
+    settings = pairs_settings(recipe={"chosen": "best", "rejected": "logged", "min_score": least})
+    made, dropped, _ = pairs.make_pairs(fitted, replies, tokenizer, settings, {"s:0/0#plain-0": 3.0, "s:0/0#plain-1": 4.0})
+    assert made["chosen"].to_list() == ([chosen] if chosen else [])
+    assert dropped["reason"].to_list() == ([] if chosen else [pairs.LOW])
 
 
 @pytest.mark.parametrize(

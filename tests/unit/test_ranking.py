@@ -1,5 +1,6 @@
 """Candidates find their scores again, whoever gave them."""
 
+import json
 import sys
 from types import ModuleType
 
@@ -14,7 +15,7 @@ import rewards
 from drift import plugins, tables
 from drift.cli import StageError
 from drift.judging.candidates import numbered
-from drift.rankers import classifier
+from drift.rankers import checks, classifier
 from drift.settings.sampling import RewardSettings
 from tests.builders.pairs import answered, fitted_prompts, requests
 
@@ -138,6 +139,43 @@ def test_a_folder_without_a_classifier_is_refused_with_the_key_to_fix(tmp_path):
 
 
 @pytest.fixture
+def wishes(tmp_path):
+    """A file of prompts with checks."""
+    path = tmp_path / "wishes.jsonl"
+    short, because = {"name": "words", "arguments": {"at_most": 2}}, {"name": "includes", "arguments": {"phrase": "because"}}
+    records = [{"id": "1", "prompt": "Why?", "checks": [short, because]}, {"id": "2", "prompt": "Who?", "checks": [short]}]
+    path.write_text("\n".join(map(json.dumps, records)))
+    return path
+
+
+def checking(path, wrong: float = 0.0) -> RewardSettings:
+    return RewardSettings(cut="drop", kind="checks", path=str(path), max_length=64, wrong=wrong, seed=42)
+
+
+def test_checks_score_a_reply_by_those_of_the_prompt_that_its_conversation_begins_with(wishes):
+    rows = [
+        candidate(0, "Why?", "just because"),
+        candidate(1, "Why?", "because they are old"),
+        candidate(2, " Who? ", "No idea at all."),
+        candidate(3, "Where?", "There."),
+    ]
+    rows[2]["prompt"] += [{"role": "assistant", "content": "They."}, {"role": "user", "content": "Again, please."}]
+    assert checks.scores(rows, checking(wishes), wishes) == {"0": 1.0, "1": 0.5, "2": 0.0}, "an unknown prompt has no score"
+    with pytest.raises(StageError, match="none of the 1 prompts to score is in this file"):
+        checks.scores(rows[3:], checking(wishes), wishes)
+
+
+def test_a_checking_ranker_errs_at_the_rate_that_is_asked_for_and_always_on_the_same_replies(wishes):
+    rows = [candidate(number, "Who?", "They." if number % 2 else "No idea at all.") for number in range(400)]
+    right = checks.scores(rows, checking(wishes), wishes)
+    noisy = checks.scores(rows[::-1], checking(wishes, wrong=0.25), wishes)
+    turned = [name for name in right if noisy[name] != right[name]]
+    assert len(turned) == pytest.approx(100, abs=30)
+    assert all(noisy[name] == 1 - right[name] for name in turned)
+    assert checks.scores(rows, checking(wishes, wrong=0.25), wishes) == noisy
+
+
+@pytest.fixture
 def shortest(monkeypatch):
     """A ranker that needs no model, plugged in: the shorter a reply, the better."""
     ranker = ModuleType("shortest")
@@ -159,7 +197,7 @@ def test_a_ranker_is_a_module_and_a_line_without_a_model(shortest, asked, tmp_pa
     options = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "requests", "completions", "ranks")}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     settings = RewardSettings(cut="drop", kind="shortest", path=None, max_length=64, wrong=0.0, seed=42).canonical()
-    monkeypatch.setattr(sys, "argv", ["rewards.py", *words, "--model", "--settings", settings])
+    monkeypatch.setattr(sys, "argv", ["rewards.py", *words, "--path", "--settings", settings])
     rewards.main()
     scores = dict(tables.read_table(tables.Ranks, tmp_path / "ranks.parquet").iter_rows())
     sound = completions.filter(pl.col("text") != "")

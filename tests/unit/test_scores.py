@@ -9,7 +9,7 @@ from drift import cli, tables
 from drift.metrics import answer_metrics, judge_metrics, pair_metrics, resampling
 from tests.builders.judgments import frame, judgment, values
 from tests.builders.run import stage
-from tests.builders.scores import HELDOUT, START, build_run, score_arguments
+from tests.builders.scores import HELDOUT, POLICIES, START, build_run, score_arguments
 
 
 def logps(*rows: tuple[str, float, float]) -> pl.DataFrame:
@@ -72,6 +72,41 @@ def run(tmp_path_factory):
     made = stage("scores.py", *score_arguments(root, HELDOUT, root / "eval"), cwd=root)
     assert made.returncode == 0, made.stderr
     return root
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """A run without a judge and without held-out corrections: code checks all answers."""
+    root = build_run(tmp_path_factory.mktemp("checked"))
+    (root / "data/benchmarks/heldout.parquet").rename(root / "data/benchmarks/wishes.parquet")
+    for number, policy in enumerate(POLICIES):
+        evaluated = root / policy / "eval"
+        (evaluated / "heldout").rename(evaluated / "wishes")
+        (evaluated / "heldout-pairs/logps.parquet").unlink()
+        answers = tables.read_table(tables.Responses, evaluated / "wishes/responses.parquet")
+        rows = [
+            {"prompt_id": item, "sample": 0, "check": "words(at_most=9)", "direction": "shorter", "passed": place % 4 < number}
+            for place, item in enumerate(answers["prompt_id"])
+        ]
+        tables.write_table(frame(rows, tables.Checks), tables.Checks, evaluated / "wishes/checks.parquet")
+    wishes = {"wishes": {"kind": "checks", "judges": {}}}
+    arguments = score_arguments(root, wishes, root / "eval", heldout_pairs=False, metric="pass_rate")
+    made = stage("scores.py", *arguments, cwd=root)
+    assert made.returncode == 0, made.stderr
+    return root
+
+
+def test_answers_that_code_checks_need_no_judge(checked):
+    found = tables.read_table(tables.Scores, checked / "eval/scores.parquet")
+    assert set(found["benchmark"]) == {"wishes"}, "there are no held-out corrections"
+    assert set(found["judge"]) == {""}
+    metrics = {"pass_rate", "pass_rate:shorter", "pass_rate:words(at_most=9)", "all_passed"}
+    assert set(found["metric"]) == metrics | {"response_tokens", "cut_by_limit"}
+    rates = dict(found.filter(metric="pass_rate", seed=0).select("method", "value").iter_rows())
+    assert (rates["base"], rates["warmup"]) == (0, 0.25)
+    compared = tables.read_table(tables.Comparisons, checked / "eval/comparisons.parquet")
+    assert set(compared["metric"]) == {"pass_rate"}
+    assert set(compared.filter(family="primary").select("method", "other_method").rows()) == {("drift", "spin")}
 
 
 def test_every_policy_has_every_score(run):
