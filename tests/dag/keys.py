@@ -231,7 +231,9 @@ KEYS = {
     "environments.cpu": ("/other/python", NOTHING),
     "environments.gpu": ("/other/python", NOTHING),
 }
-# The same of a run whose methods rank what they sample.
+# What simulated users ask and say.
+SIMULATED = {"first_questions", "second_questions", "user_logs"}
+# The same of a run whose methods rank what they sample, and whose users are simulated.
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
@@ -245,6 +247,25 @@ RANKING_KEYS = {
     "rankers.*.kind": (None, {"rewards", "pair_scores"}),  # there is one kind
     "rankers.*.path": ("model", {"rewards", "pair_scores"}),
     "rankers.*.max_length": (99, {"rewards", "pair_scores"}),
+    "rankers.*.wrong": (0.1, {"rewards", "pair_scores"}),
+    "recipes.*.min_score": (0.5, {"pairs"}),
+    "data.sources.*.simulation.path": (
+        "judge",
+        {"register_deployed", "first_questions", "second_questions", "answer_users"},
+    ),
+    "data.sources.*.simulation.samples": (2, SIMULATED),
+    "data.sources.*.simulation.context": (500, SIMULATED | {"answer_users"}),
+    "data.sources.*.simulation.wrong": (0.1, SIMULATED),
+    "data.sources.*.simulation.ask_again": (0.5, SIMULATED),
+    "data.sources.*.simulation.shards": (2, {"answer_users", "second_questions", "user_logs"}),
+    "data.sources.*.simulation.decoding.temperature": (0.5, {"answer_users"}),
+    "data.sources.*.simulation.decoding.top_p": (0.5, {"answer_users"}),
+    "data.sources.*.simulation.decoding.top_k": (5, {"answer_users"}),
+    "data.sources.*.simulation.decoding.repetition_penalty": (1.2, {"answer_users"}),
+    "data.sources.*.simulation.decoding.max_tokens": (40, SIMULATED | {"answer_users"}),
+    "data.sources.*.simulation.endpoint.url": ("http://localhost:2/v1", {"answer_users"}),
+    "data.sources.*.simulation.endpoint.model": ("y", {"answer_users"}),
+    **{f"data.sources.*.simulation.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
 }
 # A run by another name is another run.
 NOT_LISTED = {"run"}

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from drift import plugins
+from drift.benchmarks import checked
 from drift.workflow.fingerprint import NO_RESULT
 from tests.conftest import REPOSITORY
 from tests.dag.rules import BLOCKS, program_of
@@ -13,6 +14,8 @@ from tests.dag.rules import BLOCKS, program_of
 SCRIPTS = REPOSITORY / "scripts"
 # diagnostics.py samples with one engine. That the package can load others shapes nothing there.
 IN_DIAGNOSTICS = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
+# Rules that load checks by name.
+CHECKING = ("checks", "first_questions", "second_questions", "user_logs")
 
 
 @cache
@@ -35,6 +38,9 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("turns", plugins.SOURCES, {row["kind"] for row in config["data"]["sources"].values()}),
         ("labels", plugins.LABELERS, {row["kind"] for row in config["data"]["labelers"].values()}),
         ("tasks", plugins.BENCHMARKS, kinds),
+        *(("checks", plugins.BENCHMARKS, {kind}) for kind in kinds if checked(kind)),
+        # Whatever a file of prompts asks for.
+        *((rule, plugins.CHECKS, set(plugins.CHECKS)) for rule in CHECKING),
         ("scores", plugins.BENCHMARKS, kinds),
         ("report", plugins.BENCHMARKS, kinds),
         ("report", plugins.VERDICTS, verdicts - {None}),

@@ -2,12 +2,12 @@
 happens to a results folder."""
 
 import copy
-import itertools
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -55,14 +55,22 @@ def run(tmp_path_factory):
     return FinishedRun(folder, config).play()
 
 
+def depth(row: dict, keys: list[str]) -> int:
+    """How many of `keys`, one in the other, a row has."""
+    if not keys or not isinstance(row, dict) or keys[0] not in row:
+        return 0
+    return 1 + depth(row[keys[0]], keys[1:])
+
+
 def changed(run: FinishedRun, key: str, value) -> dict:
-    """The run's configuration with `key` at `value`; * is the first row of its table."""
+    """The run's configuration with `key` at `value`; * is the first row of its table that has most
+    of what follows."""
     config = copy.deepcopy(run.config)
     *sections, last = key.split(".")
     place = config
-    for name, after in itertools.pairwise([*sections, last]):
-        if name == "*":  # the first row that has what follows, or the first of all
-            place = next((row for row in place.values() if after in row), next(iter(place.values())))
+    for number, name in enumerate(sections, start=1):
+        if name == "*":
+            place = max(place.values(), key=partial(depth, keys=[*sections[number:], last]))
         else:
             place = place.setdefault(name, {})
     place[last] = str(run.folder / value) if last == "path" and "benchmarks" not in sections else value
@@ -71,21 +79,29 @@ def changed(run: FinishedRun, key: str, value) -> dict:
 
 @pytest.fixture(scope="module")
 def ranking_run(tmp_path_factory):
-    """A finished run of methods that rank: by themselves, with one vote and with several, and by a
-    ranker."""
+    """A finished run of methods that rank: by themselves, with one vote and with several, and by
+    rankers. Some of its users are simulated, and code checks answers."""
     folder = tmp_path_factory.mktemp("ranking")
     for name in ("model", "rewards", "judge"):
         (folder / name).mkdir()
-    (folder / "logs.jsonl").touch()
+    for name in ("logs.jsonl", "wishes.jsonl"):
+        (folder / name).touch()
     config = tiny_config(folder / "model", folder / "logs.jsonl") | {"iterations": 1}
     ranked = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
     config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
     votes = {"votes": 3, "decoding": {"temperature": 1.0}}
     config["recipes"]["voting"] = ranked | {"rank": "self", "self_ranking": votes}
+    config["recipes"]["checked"] = ranked | {"rejected": "logged", "rank": "wishes", "min_score": 1.0}
     config["methods"] = list(config["recipes"])
-    config["rankers"] = {"rewards": {"path": str(folder / "rewards")}}
+    wishes = {"kind": "checks", "path": str(folder / "wishes.jsonl")}
+    config["rankers"] = {"rewards": {"path": str(folder / "rewards")}, "wishes": wishes | {"wrong": 0.0}}
+    users = {"samples": 1, "context": 512, "decoding": {"temperature": 1.0, "max_tokens": 48}}
+    endpoint = {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}
+    for name, model in (("users", {"path": str(folder / "model")}), ("far", {"endpoint": endpoint})):
+        config["data"]["sources"][name] = wishes | {"kind": "simulated", "simulation": users | model}
+    config["evaluation"]["benchmarks"]["wishes"] = wishes | {"decoding": {"max_tokens": 48}}
     config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
-    config["training"]["pair_quality"] = {"rater": ["rewards"]}
+    config["training"]["pair_quality"] = {"rater": ["rewards", "wishes"]}
     return FinishedRun(folder, config).play()
 
 
