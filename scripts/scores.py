@@ -76,8 +76,11 @@ class Run:
             responses = self._read(tables.Responses, self._files.responses, policy=name, benchmark=benchmark)
             by_judge = {UNJUDGED: by_sample(responses, answer_metrics.response_statistics)}
             if benchmarks.checked(row.kind):
-                checks = self._read(tables.Checks, self._files.checks, policy=name, benchmark=benchmark)
+                checks, base = (self._checks(policy, benchmark) for policy in (name, self.base_of(name)))
                 by_judge[UNJUDGED] |= by_sample(checks, check_metrics.check_statistics)
+                if self.policies[name].iteration >= 0:
+                    beyond = check_metrics.beyond_length(checks, base)
+                    by_judge[UNJUDGED]["pass_rate_beyond_length"] = beyond, [beyond.value()]
             for judge in row.judges:
                 judgments = self.judgments(name, benchmark, judge)
                 measure = partial(benchmarks.statistics, row.kind, tasks=tasks, files=self._files.extra.get(benchmark, {}))
@@ -115,6 +118,13 @@ class Run:
     def judgments(self, name: str, benchmark: str, judge: str) -> pl.DataFrame:
         """One judge's verdicts on a policy's answers."""
         return self._read(tables.Judgments, self._files.judgments, policy=name, benchmark=benchmark, judge=judge)
+
+    def _checks(self, name: str, benchmark: str) -> pl.DataFrame:
+        """What code found in a policy's answers, with their lengths."""
+        checks = self._read(tables.Checks, self._files.checks, policy=name, benchmark=benchmark)
+        responses = self._read(tables.Responses, self._files.responses, policy=name, benchmark=benchmark)
+        lengths = responses.select("prompt_id", "sample", tokens="completion_tokens")
+        return checks.join(lengths, on=["prompt_id", "sample"], validate="m:1")
 
     def _logps(self, name: str) -> pl.DataFrame:
         return self._read(tables.Logps, self._files.logps, policy=name)

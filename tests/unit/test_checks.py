@@ -8,7 +8,7 @@ import pytest
 import checks as stage
 from drift import benchmarks, plugins, tables
 from drift.checks import Check
-from drift.metrics.check_metrics import check_statistics
+from drift.metrics.check_metrics import beyond_length, check_statistics
 from drift.names import DIRECTIONS
 
 EXACTLY_TWO = {"at_least": 2, "at_most": 2}
@@ -126,3 +126,28 @@ def test_a_policy_that_only_shortens_gains_in_one_direction_and_loses_in_the_oth
     assert (after["pass_rate:shorter"], after["pass_rate:longer"]) == (1, 0)
     assert after["pass_rate:words(at_least=60)"] == 0
     assert after["all_passed"] == pytest.approx(0.9)
+
+
+def of_lengths(*answers: tuple[int, bool], check: str = "words(at_most=9)", direction: str = "shorter") -> pl.DataFrame:
+    """Checks of answers of these lengths, with whether they keep the check."""
+    rows = [(str(number), 0, check, direction, passed, tokens) for number, (tokens, passed) in enumerate(answers)]
+    return pl.DataFrame(rows, schema=tables.Checks.create_empty().schema | {"tokens": pl.Int64}, orient="row")
+
+
+def test_a_gain_that_the_lengths_of_answers_explain_is_none_beyond_length():
+    base = of_lengths(*[(tokens, tokens < 50) for tokens in range(100)])
+    shorter = of_lengths(*[(tokens // 2, tokens // 2 < 50) for tokens in range(100)])
+    assert check_statistics(shorter)["pass_rate"].value() == 1.0, "half of the base model's answers are too long"
+    assert beyond_length(shorter, base).value() == pytest.approx(0, abs=0.06)
+    as_long = of_lengths(*[(tokens, tokens < 80) for tokens in range(100)])
+    assert beyond_length(as_long, base).value() == pytest.approx(0.3)
+    assert beyond_length(base, base).value() == pytest.approx(0)
+
+
+def test_beyond_length_is_the_mean_of_the_directions():
+    base = of_lengths(*[(9, False)] * 4)
+    gained = of_lengths(*[(9, True)] * 4)
+    long = {"check": "words(at_least=60)", "direction": "longer"}
+    as_before = of_lengths((9, False), **long)
+    found = beyond_length(pl.concat([gained, as_before]), pl.concat([base, as_before]))
+    assert found.value() == pytest.approx(0.5)

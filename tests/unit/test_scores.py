@@ -101,7 +101,7 @@ def test_answers_that_code_checks_need_no_judge(checked):
     assert set(found["benchmark"]) == {"wishes"}, "there are no held-out corrections"
     assert set(found["judge"]) == {""}
     metrics = {"pass_rate", "pass_rate:shorter", "pass_rate:words(at_most=9)", "all_passed"}
-    assert set(found["metric"]) == metrics | {"response_tokens", "cut_by_limit"}
+    assert set(found["metric"]) == metrics | {"pass_rate_beyond_length", "response_tokens", "cut_by_limit"}
     rates = dict(found.filter(metric="pass_rate", seed=0).select("method", "value").iter_rows())
     assert (rates["base"], rates["warmup"]) == (0, 0.25)
     compared = tables.read_table(tables.Comparisons, checked / "eval/comparisons.parquet")

@@ -32,3 +32,41 @@ def _mean_of_ratios(sums: np.ndarray) -> np.ndarray:
     where a group is empty."""
     pairs = sums.reshape(*sums.shape[:-1], -1, 2)
     return resampling.ratio(pairs).mean(axis=-1)
+
+
+# Classes of length, by quantiles of the base model's answers, within which answers count as equally
+# long.
+LENGTHS = 10
+
+
+def beyond_length(checks: pl.DataFrame, base: pl.DataFrame) -> resampling.Statistic:
+    """The pass rate beyond what the lengths of the answers explain: pass_rate minus the one that
+    the base model's answers would have, if these were as long as the policy's.
+
+    `checks`, `base`: Checks with the answers' lengths in tokens (`tokens`), of a policy and of the
+    base model. A check at a time, the base model's answers are post-stratified: put into classes of
+    length, and weighted by how many of the policy's answers are in each. A class that holds none of
+    them has the check's rate over all lengths.
+    """
+    names = sorted(base["check"].unique())
+    direction_of = dict(base.select("check", "direction").iter_rows())
+    edges = {name: np.quantile(base.filter(check=name)["tokens"].to_numpy(), np.arange(1, LENGTHS) / LENGTHS) for name in names}
+    rows = pl.concat([checks.with_columns(of_base=False), base.with_columns(of_base=True)], how="vertical_relaxed")
+    # Of every row which of the sums it adds to: by check, class of length, and whose answer it is.
+    parts = np.zeros((rows.height, len(names), LENGTHS, 2, 2))
+    for place, (name, tokens, passed, of_base) in enumerate(rows.select("check", "tokens", "passed", "of_base").iter_rows()):
+        parts[place, names.index(name), np.searchsorted(edges[name], tokens), int(of_base)] = passed, 1
+    inside = np.array([[direction_of[name] == one for name in names] for one in DIRECTIONS if one in direction_of.values()])
+
+    def follows(sums: np.ndarray) -> np.ndarray:
+        by_class = sums.reshape(*sums.shape[:-1], len(names), LENGTHS, 2, 2)
+        kept, answers = by_class[..., 0, 0].sum(-1), by_class[..., 0, 1]
+        overall = resampling.ratio(by_class[..., 1, :].sum(-2))
+        rate = resampling.ratio(by_class[..., 1, :])
+        rate = np.where(np.isnan(rate), overall[..., None], rate)
+        beyond = kept - (answers * rate).sum(-1)  # answers that keep the check, more than lengths explain
+        # (..., checks) x (directions, checks) -> (..., directions)
+        per_direction = np.stack([beyond @ inside.T, answers.sum(-1) @ inside.T], axis=-1)
+        return resampling.ratio(per_direction).mean(axis=-1)
+
+    return resampling.by_item(rows["prompt_id"], parts.reshape(rows.height, -1), follows)
