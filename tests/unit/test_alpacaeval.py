@@ -72,7 +72,9 @@ def test_every_reference_has_win_rates_of_its_own():
 def test_length_control_takes_the_tasks_that_have_all_samples():
     random = np.random.default_rng(0)
     rows = [
-        judgment(f"{item:02}", sample=sample, preference=float(random.random()), policy_chars=int(random.integers(1, 99)))
+        judgment(
+            f"{item:02}", sample=sample, preference=float(random.uniform(0.5, 1)), policy_chars=int(random.integers(1, 99))
+        )
         for item in range(20)
         for sample in range(2 if item < 15 else 1)
     ]

@@ -97,11 +97,21 @@ def test_alpacaeval_with_few_verdicts_has_no_length_control():
 def test_prompts_of_one_s_own_are_length_controlled_without_difficulty():
     random = np.random.default_rng(0)
     rows = [
-        judgment(f"{at:02}", preference=float(random.random()), policy_chars=int(random.integers(1, 99))) for at in range(40)
+        judgment(f"{at:02}", preference=float(random.uniform(0.5, 1)), policy_chars=int(random.integers(1, 99)))
+        for at in range(40)
     ]
     found = statistics(frame(rows), "alpacaeval", tasks(*(f"{at:02}" for at in range(40)), difficulty=[0.1] * 39 + [None]))
     assert found["length_controlled_win_rate"].samples[0].difficulty is None
-    assert 0 < found["length_controlled_win_rate"].value() < 1
+    assert 0.5 < found["length_controlled_win_rate"].value() < 1
+
+
+def test_a_length_controlled_rate_that_is_the_penalty_s_alone_is_left_out():
+    """Few verdicts without a clear majority: the fit's penalty takes the model's own weight, and
+    would say 50% with no interval."""
+    rows = [judgment(f"{at:02}", preference=0.65 if at % 2 else 0.4, policy_chars=10 + at) for at in range(12)]
+    found = statistics(frame(rows), "prompts")
+    assert "win_rate" in found
+    assert "length_controlled_win_rate" not in found
 
 
 def test_score_of_another_benchmark_is_the_judge_s_mean():

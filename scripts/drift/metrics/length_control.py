@@ -117,6 +117,12 @@ class Fit:
     # 0 to 1.
     win_rate: float
 
+    @property
+    def emptied(self) -> bool:
+        """Whether the penalty took all of the model's own weight, as it does where few verdicts are
+        no clear majority: 0.5 would be the penalty's, with no spread over resamples."""
+        return self.c is not None and not self.beta[1:].any()
+
 
 def predicted(beta: np.ndarray, items: Items) -> np.ndarray:
     """The probability, (n,), that the model wins each item, judged or not, if both answers had one
