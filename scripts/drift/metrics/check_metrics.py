@@ -6,6 +6,8 @@ import polars as pl
 from drift.metrics import resampling
 from drift.names import DIRECTIONS
 
+PASS_RATE = "pass_rate"
+
 
 def check_statistics(checks: pl.DataFrame) -> dict[str, resampling.Statistic]:
     """Every statistic of `checks` (a Checks table of one policy): pass_rate (the mean over the
@@ -17,13 +19,13 @@ def check_statistics(checks: pl.DataFrame) -> dict[str, resampling.Statistic]:
     parts = np.stack([inside * passed[:, None], inside], axis=2).reshape(len(passed), -1)
     answers = checks.group_by("prompt_id", "sample", maintain_order=True).agg(pl.col("passed").all())
     statistics = {
-        "pass_rate": resampling.by_item(keys, parts, _mean_of_ratios),
+        PASS_RATE: resampling.by_item(keys, parts, _mean_of_ratios),
         "all_passed": resampling.mean(answers["prompt_id"], answers["passed"].cast(pl.Float64)),
     }
     for column, names in (("direction", found), ("check", sorted(checks["check"].unique()))):
         for name in names:
             rows = checks.filter(pl.col(column) == name)
-            statistics[f"pass_rate:{name}"] = resampling.mean(rows["prompt_id"], rows["passed"].cast(pl.Float64))
+            statistics[f"{PASS_RATE}:{name}"] = resampling.mean(rows["prompt_id"], rows["passed"].cast(pl.Float64))
     return statistics
 
 

@@ -8,6 +8,7 @@ from drift.config import Config, Section, warms_up
 from drift.config.recipes import POOLS
 from drift.judging.families import kinships
 from drift.labelers.lexical import CHECKED
+from drift.metrics.check_metrics import PASS_RATE
 from drift.metrics.display import percent
 from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import GateSummary
@@ -111,6 +112,22 @@ def judge_notices(scores: list[dict], refused: dict[tuple[str, str], str]) -> li
                 "same answers differ by more than the methods do, so their scores are not put in one column."
             )
             shown.append(Notice("Several judges", text, "note"))
+    return shown
+
+
+def check_notices(scores: list[dict]) -> list[Notice]:
+    """Checks that the base model's answers always keep, or never: they can show no improvement."""
+    stem = f"{PASS_RATE}:"
+    base = [row for row in scores if row["iteration"] == -1 and row["metric"].startswith(stem)]
+    idle = {rate: [row for row in base if row["value"] == rate] for rate in (0, 1)}
+    shown = []
+    for rate, text in ((0, "never keep"), (1, "always keep")):
+        if idle[rate]:
+            named = ", ".join(f"{row['benchmark']}: {row['metric'].removeprefix(stem)}" for row in idle[rate])
+            consequence = "seldom teach or show anything" if rate == 0 else "cannot show an improvement"
+            shown.append(
+                Notice("Checks without a signal", f"The base model's answers {text} {named}: they {consequence}.", "note")
+            )
     return shown
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from drift import benchmarks, plugins
 from drift.metrics import shown
 from drift.metrics.display import Metric, percent, signed, whole
+from drift.names import DIRECTIONS
 
 FIRST = {-1: "base", 0: "warm-up"}
 
@@ -74,11 +75,14 @@ def known() -> dict[str, Metric]:
 def metric_named(name: str) -> Metric:
     """How the scores' metric of this name is shown; one that nobody labelled goes by its name.
 
-    NAME:X is NAME against the reference X, or over the group X: a detail.
+    NAME:X is NAME against the reference X, or over the group X: a detail, but for directions of
+    length, which show what a mean over them hides.
     """
     stem, _, part = name.partition(":")
     metric = known().get(stem) or Metric(stem, stem)
-    return replace(metric, name=name, label=f"{metric.label}: {part}", curve="", detail=True) if part else metric
+    return (
+        replace(metric, name=name, label=f"{metric.label}: {part}", curve="", detail=part not in DIRECTIONS) if part else metric
+    )
 
 
 def in_order(names: Iterable[str]) -> list[Metric]:

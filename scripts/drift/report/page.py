@@ -63,6 +63,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
             *header.behaviour_notices(judged, config),
             *header.judge_notices(scores, refused),
             *header.quality_notices(quality, config),
+            *header.check_notices(scores),
         ],
         "facts": header.facts(config),
         "versions": header.versions(catalog, config),

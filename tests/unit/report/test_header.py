@@ -3,7 +3,7 @@
 from drift.config import Config, LabelNoise, load
 from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import Gate, GateSummary
-from drift.report.header import facts, judge_notices, notices, rounding_notices, versions
+from drift.report.header import check_notices, facts, judge_notices, notices, rounding_notices, versions
 from drift.report.reading import Policy
 from tests.builders.run import CONFIG, evaluation
 from tests.unit.report.rows import score
@@ -29,6 +29,18 @@ def test_a_judge_of_the_models_family_is_warned_about():
     related = CONFIG.model_copy(update={"evaluation": evaluation(trusted=True, path="hf:Qwen/Qwen2.5-72B-Instruct@main")})
     (notice,) = (one for one in notices(related, PASSED) if one.kind == "warning")
     assert notice.text.startswith("judge tiny is of the family of qwen-0.5b, which it judges (Qwen).")
+
+
+def test_checks_that_the_base_model_always_or_never_keeps_are_named():
+    def rate(check: str, value: float, iteration: int = -1) -> dict:
+        method = "base" if iteration < 0 else "drift"
+        return score("", f"pass_rate:{check}", value=value) | {"iteration": iteration, "method": method, "benchmark": "wishes"}
+
+    rows = [rate("no_list", 1.0), rate("words(at_most=2)", 0.0), rate("sentences", 0.4), rate("sentences", 1.0, iteration=1)]
+    never, always = (notice.text for notice in check_notices(rows))
+    assert never == "The base model's answers never keep wishes: words(at_most=2): they seldom teach or show anything."
+    assert always == "The base model's answers always keep wishes: no_list: they cannot show an improvement."
+    assert check_notices(rows[2:]) == []
 
 
 def test_failed_gates_are_a_notice():
