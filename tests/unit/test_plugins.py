@@ -19,7 +19,7 @@ import yaml
 from tests.conftest import REPOSITORY, chat_logs, tiny_config
 from tests.documents import blocks
 
-KINDS = ("source", "labeler", "side", "ranker", "verdict", "benchmark")
+KINDS = ("source", "labeler", "side", "ranker", "verdict", "benchmark", "check")
 # The name of each example in the configuration.
 EXAMPLES = {
     "source": "tsv",
@@ -28,6 +28,7 @@ EXAMPLES = {
     "ranker": "brevity",
     "verdict": "yes-no",
     "benchmark": "questions",
+    "check": "lower_case",
 }
 COPIED = ("Snakefile", "rules", "scripts", "tools", "demo", "config.yaml", "config.schema.json", "pyproject.toml")
 PLUGINS = "scripts/drift/plugins.py"
@@ -162,7 +163,7 @@ def test_the_configuration_knows_every_example(repository, config):
     done = call(repository, f"{DRIVER}/python", "-c", program)
     assert done.returncode == 0, done.stderr
     listed = re.findall(r'"enum": \[([^\]]*)\]', done.stdout)
-    for name in EXAMPLES.values():
+    for name in (name for kind, name in EXAMPLES.items() if kind != "check"):  # checks are named in tasks
         assert any(f'"{name}"' in names for names in listed), f"the JSON schema does not list {name}"
 
 
@@ -274,6 +275,15 @@ def test_the_benchmark_has_tasks_and_a_metric_of_its_own(results):
     # The base model, the warm-up and an iteration of both methods.
     assert scores.height == 4
     assert scores["value"].is_between(0, 1).all()
+
+
+@slow
+def test_the_check_is_made_on_every_answer_and_asks_no_judge(results):
+    checks = table(results, "tiny/*/**/eval/lower/checks.parquet")
+    assert set(checks["check"]) == {"lower_case"}
+    scores = table(results, "eval/scores.parquet").filter(benchmark="lower", metric="pass_rate:lower_case", seed=0)
+    assert scores.height == 4
+    assert not list(results.glob("tiny/**/eval/lower/judge"))
 
 
 @slow
