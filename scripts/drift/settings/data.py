@@ -35,6 +35,7 @@ class UserSettings(Settings):
     """Of user_requests.py and user_logs.py: how simulated users talk to the deployed model."""
 
     source: str = Field(description="name of the source; part of every seed")
+    max_prompts: int | None = like(Simulation, "max_prompts")
     samples: int = like(Simulation, "samples")
     context: int = like(Simulation, "context")
     max_tokens: int = like(Decoding, "max_tokens")
