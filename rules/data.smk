@@ -30,14 +30,13 @@ rule fetch:
 rule turns:
     """Read every source into one table of exchanges: question, reply, what the user said next."""
     input:
-        # What is fetched is pinned by its address; a log with a new time stamp is the same log.
-        sources=[ancient(path) for path in sources.paths.values()],
-        conversations=[ancient(path) for path in sources.conversations.values()],
+        sources.inputs(pinned=ancient),
     output:
         turns=paths.turns,
         ledger=paths.stage_ledger.format(stage="turns"),
     params:
         settings=sources.settings,
+        contents=sources.contents,
         code=code("turns", "drift/sources/copies.sql", *sources.modules),
         sources=named(sources.paths),
         conversations=named(sources.conversations),

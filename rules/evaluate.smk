@@ -86,6 +86,7 @@ use rule register as register_judge with:
         manifest=paths.judge_manifest,
     params:
         settings=generation.registration(judges.row, "judges/{judge}"),
+        contents=generation.contents(judges.row),
 
 
 rule judge_requests:

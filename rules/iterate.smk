@@ -14,6 +14,7 @@ rule register:
         manifest=paths.base_manifest,
     params:
         settings=generation.registration(iterations.model_row, "{model}/base"),
+        contents=generation.contents(iterations.model_row),
         code=code("register"),
     threads: 2
     resources:

@@ -21,6 +21,7 @@ use rule register as register_labeler with:
         manifest=paths.labeler_manifest,
     params:
         settings=generation.registration(labelers.row, "labelers/{labeler}"),
+        contents=generation.contents(labelers.row),
 
 
 rule label_requests:

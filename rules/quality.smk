@@ -87,6 +87,7 @@ use rule rewards as pair_scores with:
         ranks=paths.pair_scores,
     params:
         settings=quality.ranker_settings,
+        contents=quality.ranker_contents,
         code=code("rewards", quality.ranker_file),
 
 

@@ -108,6 +108,7 @@ rule rewards:
         ranks=paths.rewards,
     params:
         settings=ranking.ranker_settings,
+        contents=ranking.ranker_contents,
         code=code("rewards", ranking.ranker_file),
     threads: 8
     resources:

@@ -6,7 +6,7 @@ a real deployment.
 
 from drift.workflow.simulation import Simulations
 
-simulations = Simulations(config, paths)
+simulations = Simulations(config, paths, pinned=ancient)
 # The deployed model, as inputs of the rules that ask it.
 deployed_model = generation.model(simulations.row, paths.deployed_policy, paths.deployed_manifest)
 
@@ -20,6 +20,7 @@ use rule register as register_deployed with:
         manifest=paths.deployed_manifest,
     params:
         settings=generation.registration(simulations.row, "simulated/{source}"),
+        contents=generation.contents(simulations.row),
 
 
 rule first_questions:
@@ -31,6 +32,7 @@ rule first_questions:
         questions=paths.simulation_requests.replace("{turn}", "first"),
     params:
         settings=simulations.settings,
+        contents=simulations.contents,
         code=code("user_requests", *simulations.modules),
     resources:
         mem_mb=grows(4000),
@@ -55,6 +57,7 @@ rule second_questions:
         questions=paths.simulation_requests.replace("{turn}", "again"),
     params:
         settings=simulations.settings,
+        contents=simulations.contents,
         code=code("user_requests", *simulations.modules),
     resources:
         mem_mb=grows(4000),
@@ -94,6 +97,7 @@ rule user_logs:
         logs=paths.simulated_logs,
     params:
         settings=simulations.settings,
+        contents=simulations.contents,
         code=code("user_logs", *simulations.modules),
     resources:
         mem_mb=grows(4000),

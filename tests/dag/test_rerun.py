@@ -2,6 +2,7 @@
 happens to a results folder."""
 
 import copy
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from drift.config import Config, load
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.dag.finished import FinishedRun, Plan
-from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, RATING, keys_of
+from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, RATING, SIMULATED, keys_of
 from tests.dag.modules import SCRIPTS, users_of_modules
 
 MODULES = sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py"))
@@ -222,6 +223,32 @@ def test_files_that_only_look_newer_rerun_nothing(cloned):
     for path in (turns, *cloned.workflow.rglob("*.py"), *cloned.workflow.rglob("*.smk")):
         path.touch()
     assert cloned.plan().running == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("logs.jsonl", {"turns"}),
+        ("model/weights", {"register"}),
+        ("rewards/weights", {"rewards", "pair_scores"}),
+        ("wishes.jsonl", SIMULATED | {"tasks", "rewards", "pair_scores"}),
+    ],
+)
+def test_a_log_that_grew_or_weights_that_were_replaced_count_by_their_contents(ranking_run, name, rules):
+    path = ranking_run.folder / name
+    before = path.read_text() if path.exists() else None
+    path.write_text("more\n")
+    try:
+        plan = ranking_run.plan()
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before)
+            os.utime(path, (0, 0))
+    assert plan.changed_rules - ALWAYS == rules - {"tasks"}
+    assert rules <= plan.running_rules
+    assert ranking_run.plan().running == NOTHING
 
 
 def test_comments_and_formatting_rerun_nothing(cloned):

@@ -111,7 +111,7 @@ def source(**changes) -> dict:
 def test_nobody_is_asked_again_where_no_user_asks_again():
     about = SimpleNamespace(source="users")
     for share, expected in ((0.0, []), (0.5, "results/run/data/simulated/users/again/requests.parquet")):
-        simulations = Simulations({"data": source(ask_again=share)}, layout.paths("results/run"))
+        simulations = Simulations({"data": source(ask_again=share)}, layout.paths("results/run"), pinned=str)
         assert simulations.again(about)["again_requests"] == expected
 
 

@@ -18,6 +18,7 @@ from drift.settings.data import (
     SourceSettings,
     TurnsSettings,
 )
+from drift.workflow.inputs import contents_of
 
 
 def plugin_files(registry: dict[str, str], kinds: Iterable[str]) -> list[str]:
@@ -47,6 +48,18 @@ class Sources:
         }
         # What a source of annotations is about.
         self.conversations = {name: located(row["conversations"]) for name, row in self._rows.items() if row["conversations"]}
+
+    def inputs(self, pinned: Callable[[str], str]) -> list[str]:
+        """All that is read. What comes from outside of the run is `pinned`: its contents count, and
+        a new time stamp means nothing."""
+        simulated = {name for name, row in self._rows.items() if row["simulation"]}
+        own = [path if name in simulated else pinned(path) for name, path in self.paths.items()]
+        return [*own, *map(pinned, self.conversations.values())]
+
+    def contents(self, wildcards: Any) -> list[str]:
+        """What lies at local paths."""
+        rows = [row for row in self._rows.values() if not row["simulation"]]
+        return contents_of([row["path"] for row in rows] + [row["conversations"] for row in rows if row["conversations"]])
 
     @property
     def modules(self) -> list[str]:

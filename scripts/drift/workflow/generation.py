@@ -20,7 +20,7 @@ from drift.settings.sampling import (
     GenerationSettings,
     RegisterSettings,
 )
-from drift.workflow.inputs import located
+from drift.workflow.inputs import contents_of, located
 from drift.workflow.iterations import Iterations
 
 # A function of a rule's wildcards that returns keyword arguments of `generation_settings`.
@@ -56,6 +56,10 @@ class Generation:
     def source(self, row: Callable[[Any], dict]) -> Callable[[Any], str]:
         """An input function: where the model of a row is before it is registered."""
         return lambda wildcards: self._pinned(located(row(wildcards)["path"]))
+
+    def contents(self, row: Callable[[Any], dict]) -> Callable[[Any], list[str]]:
+        """A param: what lies there, if it is local."""
+        return lambda wildcards: contents_of([row(wildcards)["path"]])
 
     def registration(self, row: Callable[[Any], dict], name: str) -> Callable[[Any], str]:
         """A param: the settings of register.py. `name` is a pattern, filled with wildcards."""

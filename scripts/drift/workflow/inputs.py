@@ -1,10 +1,11 @@
 """Where the models and files that a configuration names are, as inputs of rules."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 from drift.downloads import folder_name, is_remote
+from drift.workflow.contents import contents
 
 # Keys whose values are addresses of models or of files, wherever they stand in the configuration.
 ADDRESS_KEYS = frozenset({"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"})
@@ -13,6 +14,12 @@ ADDRESS_KEYS = frozenset({"path", "conversations", "baseline", "references", "di
 def located(address: str) -> str:
     """Where a model or file is: a local path as it is, else the folder that rule `fetch` fills."""
     return f"downloads/{folder_name(address)}" if is_remote(address) else address
+
+
+def contents_of(addresses: Iterable[str]) -> list[str]:
+    """Hashes of what lies at those `addresses` that are local; what is fetched is pinned by its
+    address."""
+    return [contents(address) for address in addresses if not is_remote(address)]
 
 
 def addresses_of(section: Any, *, named: bool = False) -> Iterator[str]:

@@ -11,7 +11,7 @@ from drift.judging.protocols import ranking_judge
 from drift.layout import shards
 from drift.settings.sampling import CandidatesSettings, RewardSettings
 from drift.workflow.generation import Generation
-from drift.workflow.inputs import located
+from drift.workflow.inputs import contents_of, located
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Asking, Assignment, Judges
 
@@ -41,6 +41,11 @@ class Scoring:
         """The folder or file that it needs; nothing for a kind that needs none."""
         path = self.ranker(wildcards)["path"]
         return self._pinned(located(path)) if path else []
+
+    def ranker_contents(self, wildcards) -> list[str]:
+        """What lies there, if it is local."""
+        path = self.ranker(wildcards)["path"]
+        return contents_of([path] if path else [])
 
     def ranker_settings(self, wildcards) -> str:
         """Settings of rewards.py."""

@@ -3,6 +3,7 @@
 Methods that take `wildcards` are about the source of a rule.
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,17 @@ from drift import layout, plugins
 from drift.checks.users import AGAIN, FIRST
 from drift.settings.data import UserSettings
 from drift.workflow.data import plugin_files
+from drift.workflow.inputs import contents_of, located
 
 
 class Simulations:
-    """The simulated sources of a run, by its configuration and its `paths`."""
+    """The simulated sources of a run, by its configuration and its `paths`.
 
-    def __init__(self, config: dict, paths: SimpleNamespace):
+    `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
+    """
+
+    def __init__(self, config: dict, paths: SimpleNamespace, pinned: Callable[[str], str]):
+        self._pinned = pinned
         self._paths, self._seed = paths, config["data"]["seed"]
         self.rows: dict[str, dict] = {
             name: row for name, row in config["data"]["sources"].items() if row["kind"] == plugins.SIMULATED
@@ -32,7 +38,11 @@ class Simulations:
 
     def prompts(self, wildcards) -> str:
         """Where the prompts of a source are."""
-        return self.rows[wildcards.source]["path"]
+        return self._pinned(located(self.rows[wildcards.source]["path"]))
+
+    def contents(self, wildcards) -> list[str]:
+        """What lies there, if it is local."""
+        return contents_of([self.rows[wildcards.source]["path"]])
 
     def settings(self, wildcards) -> str:
         """Settings of user_requests.py and of user_logs.py."""
