@@ -21,8 +21,9 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 
 
-from drift.workflow import records, slurm_guard
+from drift.workflow import ancient_inputs, records, slurm_guard
 
+ancient_inputs.install()
 slurm_guard.install(RESULTS)
 
 

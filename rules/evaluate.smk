@@ -56,8 +56,7 @@ rule behaviour:
     input:
         unpack(behaviour.answers),
     output:
-        # As a training waits for it: a job that is killed leaves the table that was there.
-        behaviour=update(paths.behaviour),
+        behaviour=paths.behaviour,
     params:
         settings=behaviour.settings,
         code=code("behaviour"),
