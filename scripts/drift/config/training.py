@@ -149,14 +149,17 @@ class Behaviour(Section):
     max_length_before: float = Field(
         2.0, ge=1, description="greatest median and third quartile, in multiples of those of the policy before"
     )
-    min_length_base: float = Field(0.4, ge=0, le=1, description="as min_length_before, of the base model")
+    min_length_base: float = Field(0.45, ge=0, le=1, description="as min_length_before, of the base model")
     max_length_base: float = Field(2.5, ge=1, description="as max_length_before, of the base model")
     max_empty: float = Field(0.05, ge=0, le=1, description="empty answers: how far their share may be above the base model's")
     max_identical: float = Field(
         0.1, ge=0, le=1, description="answers that another prompt got too: how far their share may be above the base model's"
     )
     max_unended: float = Field(
-        0.25, ge=0, le=1, description="answers that end before the token limit: how far their share may be below the base model's"
+        0.25,
+        ge=0,
+        le=1,
+        description="answers that end before the token limit: how far their share may be below the base model's",
     )
     min_distinct: float = Field(
         0.5, ge=0, le=1, description="least distinct-2 (different word pairs), as a share of the base model's"
@@ -165,7 +168,10 @@ class Behaviour(Section):
         0.2, ge=0, le=1, description="4-grams that an answer has had already: how far their share may be above the base model's"
     )
     min_script: float = Field(
-        0.8, ge=0, le=1, description="least share of answers in the script (Latin, Cyrillic, ...) of the base model's to the prompt"
+        0.8,
+        ge=0,
+        le=1,
+        description="least share of answers in the script (Latin, Cyrillic, ...) of the base model's to the prompt",
     )
 
 

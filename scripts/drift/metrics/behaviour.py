@@ -70,8 +70,8 @@ def word_pairs(texts: list[str]) -> Counter[tuple[str, str]]:
 
 
 def distinct(pairs: Counter, drawn: int) -> float | None:
-    """The share of different ones among `drawn` of the pairs, expected over all draws without replacement
-    (rarefaction, Hurlbert 1971); None where nothing is drawn.
+    """The share of different ones among `drawn` of the pairs, expected over all draws without
+    replacement (rarefaction, Hurlbert 1971); None where nothing is drawn.
 
     A pair with c of all N places is in no draw of n with probability C(N - c, n) / C(N, n).
     """

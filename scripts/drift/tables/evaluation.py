@@ -27,7 +27,9 @@ class Behaviour(dy.Schema):
         "script; drift/metrics/behaviour.py defines each",
     )
     benchmark = dy.String(description="the benchmark, by its name in the configuration")
-    value = dy.Float64(nullable=True, description="of the policy; null where it is not defined, as distinct_2 of single words is")
+    value = dy.Float64(
+        nullable=True, description="of the policy; null where it is not defined, as distinct_2 of single words is"
+    )
     before = dy.Float64(nullable=True, description="of the policy that it was trained from")
     base = dy.Float64(nullable=True, description="of the base model")
     low = dy.Float64(nullable=True, description="least value that passes, by training.behaviour; null: none")

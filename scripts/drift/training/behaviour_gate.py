@@ -24,10 +24,11 @@ CURE = (
 def check_start(gates: Gates, manifest: Path, behaviour: Path | None) -> None:
     """Raise StageError where the policy to start from is outside a limit that stops. `manifest`:
     its policy.json; `behaviour`: its Behaviour table, None for a base model."""
-    if behaviour is None:
-        return
-    # These two columns alone, not as their schema: one that the table gets must train nothing again.
-    broken = pl.read_parquet(behaviour, columns=["stops", "detail"]).filter("stops")["detail"].to_list()
-    name = policies.read_manifest(manifest)["name"]
-    gates.check("the start writes as before", not broken, f"{name}: {'; '.join(broken)}. {CURE}" if broken else name)
+    broken, detail = [], "no limit of training.behaviour stops it"
+    if behaviour is not None:
+        # Not by the table's schema: a column that it gets must train nothing again.
+        broken = pl.read_parquet(behaviour, columns=["stops", "detail"]).filter("stops")["detail"].to_list()
+    if broken:
+        detail = f"{policies.read_manifest(manifest)['name']}: {'; '.join(broken)}. {CURE}"
+    gates.check("the start writes as before", not broken, detail)
     gates.close()
