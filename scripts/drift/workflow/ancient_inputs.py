@@ -12,11 +12,11 @@ This leans on snakemake's internals: a unit test fails when they change.
 from collections import defaultdict
 from typing import Any
 
-from snakemake.dag import DAG
-
 
 def install() -> None:
     """Replace the method of this process's graphs."""
+    from snakemake.dag import DAG  # which can be imported only where snakemake has started
+
     DAG.update_needrun = _looking_behind_ancient_inputs(DAG.update_needrun)
 
 
