@@ -78,7 +78,7 @@ rule pairs_all:
 
 
 rule policies_all:
-    """Every policy, without its evaluation."""
+    """Every policy, with no more of its evaluation than the trainings wait for."""
     input:
         [paths.manifest.replace("{model}/{policy}", policy) for policy in POLICIES],
     localrule: True
