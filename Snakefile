@@ -21,8 +21,9 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 
 
-from drift.workflow import records, slurm_guard
+from drift.workflow import ancient_inputs, records, slurm_guard
 
+ancient_inputs.install()
 slurm_guard.install(RESULTS)
 
 
@@ -77,7 +78,7 @@ rule pairs_all:
 
 
 rule policies_all:
-    """Every policy, without its evaluation."""
+    """Every policy, with no more of its evaluation than the trainings wait for."""
     input:
         [paths.manifest.replace("{model}/{policy}", policy) for policy in POLICIES],
     localrule: True

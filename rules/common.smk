@@ -10,6 +10,7 @@ SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
+from drift.workflow.behaviour import Behaviour
 from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
@@ -35,6 +36,7 @@ GPU = Path(workflow.basedir) / config["environments"]["gpu"]
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
+behaviour = Behaviour(config, paths, iterations)
 benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
 # The model of a judge, as inputs of the rules that ask it.

@@ -74,6 +74,29 @@ rule checks:
         """
 
 
+rule behaviour:
+    """Compare how a policy writes with the policy before it and the base model, by limits."""
+    input:
+        unpack(behaviour.answers),
+    output:
+        behaviour=paths.behaviour,
+    params:
+        settings=behaviour.settings,
+        code=code("behaviour"),
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10),
+    shell:
+        r"""
+        {CPU:q} {SCRIPTS:q}/behaviour.py \
+            --responses {input.responses:q} \
+            --before {input.before:q} \
+            --base {input.base:q} \
+            --settings {params.settings:q} \
+            --behaviour {output.behaviour:q} > {log:q} 2>&1
+        """
+
+
 # ----------------------------------------------------------------------------------------- verdicts
 
 

@@ -129,6 +129,8 @@ rule train:
         reference_manifest=iterations.reference_manifest,
         reference=ancient(iterations.reference_policy),
         start_remainder=ancient(iterations.start_remainder),
+        # Other limits, or other answers, stop a training that has not begun. They repeat none.
+        behaviour=ancient(behaviour.of_start),
         reference_remainder=ancient(iterations.reference_remainder),
     output:
         policy=directory(paths.trained_policy),
@@ -157,6 +159,7 @@ rule train:
             --start {input.start:q} \
             --start-manifest {input.manifest:q} \
             --start-remainder {input.start_remainder:q} \
+            --behaviour {input.behaviour:q} \
             --reference {input.reference:q} \
             --reference-manifest {input.reference_manifest:q} \
             --reference-remainder {input.reference_remainder:q} \

@@ -49,6 +49,7 @@ rule catalog:
         contamination=report_inputs.contamination,
         scores=paths.scores,
         diagnostics=report_inputs.diagnostics,
+        behaviour=report_inputs.behaviour,
         pair_quality=report_inputs.pair_quality,
         validation=report_inputs.validation,
         comparisons=paths.comparisons,

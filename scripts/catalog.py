@@ -216,6 +216,7 @@ VIEWS = {
     "margins": table_view(tables.Margins, "margins"),
     "gradients": table_view(tables.Gradients, "gradients"),
     "diagnostics": table_view(tables.Diagnostics, "diagnostics"),
+    "behaviour": table_view(tables.Behaviour, "behaviour"),
     "pair_quality": table_view(tables.PairQuality, "pair_quality"),
     "pair_judgments": table_view(tables.Judgments, "pair_judgments"),
     "pair_scores": table_view(tables.Ranks, "pair_scores"),

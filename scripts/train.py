@@ -39,6 +39,7 @@ from drift.locks import hold
 from drift.settings.training import ScoringSettings, TrainingRun, TrainSettings
 from drift.tables import Pairs, TrainLog, read_table, write_table
 from drift.training import launch, remainder
+from drift.training.behaviour_gate import check_start
 from drift.training.deadline import Deadline
 from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens, read_logps, token_rows, write_logps
@@ -231,6 +232,7 @@ def parsed() -> argparse.Namespace:
     command.add_argument("--start", required=True, type=Path, help="folder of the policy to start from")
     command.add_argument("--start-manifest", required=True, type=Path, help="its policy.json")
     command.add_argument("--start-remainder", nargs="?", type=Path, help="folder of its remainder; none of a base model")
+    command.add_argument("--behaviour", nargs="?", type=Path, help="its Behaviour table; none of a base model")
     command.add_argument("--reference", required=True, type=Path, help="folder of the reference policy")
     command.add_argument("--reference-manifest", required=True, type=Path, help="its policy.json")
     command.add_argument("--reference-remainder", nargs="?", type=Path, help="folder of its remainder; none of a base model")
@@ -278,6 +280,8 @@ def main() -> None:
     disable_progress_bar()
     disable_progress_bars()
 
+    gates = Gates()
+    check_start(gates, arguments.start_manifest, arguments.behaviour)
     count = devices(run, settings)
     pairs = read_pairs(arguments.pairs, arguments.replay)
     prompts = FittedPrompts.read(arguments.prompts)
@@ -291,7 +295,7 @@ def main() -> None:
     tokenizer, rows = load_tokenizer(arguments.start), token_rows(pairs)
     reference = (arguments.reference, arguments.reference_remainder)
     logps = reference_logps(reference, rows, settings.training, pad_token_id(tokenizer), state / "reference.parquet")
-    task, gates = Task(settings, run, arguments.start, arguments.start_remainder, state), Gates()
+    task = Task(settings, run, arguments.start, arguments.start_remainder, state)
     trainer, watch = make_trainer(task, deadline, tokenizer, pairs, logps)
     checks = PairGates(gates, trainer.train_dataset)
     checks.check_all(rows, prompts, tokenizer, settings.instruction, settings.training.max_length)

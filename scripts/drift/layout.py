@@ -92,6 +92,7 @@ PATTERNS = {
     "margins": "{model}/{trained}/margins.parquet",
     "gradients": "{model}/{trained}/gradients.parquet",
     "diagnostics": "{model}/{trained}/diagnostics.parquet",
+    "behaviour": "{model}/{trained}/behaviour.parquet",
     # how good its pairs are
     "rated_tasks": "{model}/{trained}/quality/tasks.parquet",
     "rated_responses": "{model}/{trained}/quality/responses.parquet",

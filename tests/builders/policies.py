@@ -8,6 +8,7 @@ import numpy as np
 
 from drift import tables
 from drift.ledger import LedgerBook
+from drift.metrics.behaviour import MEASURES
 from tests.builders.texts import some_text, write
 
 
@@ -149,10 +150,12 @@ def build_training(folder: Path, ids: list[str], margin: float, random: np.rando
 
 
 def build_measures(folder: Path, ids: list[str]) -> None:
-    """What was measured of an iteration: its diagnostics, and by `tiny` and `rewards` its pairs."""
+    """What was measured of an iteration: its diagnostics, how it writes, and by `tiny` and
+    `rewards` its pairs."""
     common = {"metric": "mean_gradient_norm_squared", "moment": "before", "value": -0.004, "low": -0.01, "high": 0.002, "n": 2}
     diagnostics = [common, {"metric": "pair_gradient_norm", "moment": "before", "value": 0.2, "n": 2}]
     write(diagnostics, tables.Diagnostics, folder / "diagnostics.parquet")
+    write([behaviour(measure, 0.5) for measure in MEASURES], tables.Behaviour, folder / "behaviour.parquet")
     verdicts = [
         {
             "request_id": f"{pair_id}#pairwise-{order}-baseline-0.0",
@@ -179,6 +182,12 @@ def build_measures(folder: Path, ids: list[str]) -> None:
         for side, score in (("chosen", 2.0), ("rejected", 1.0))
     ]
     write(scores, tables.Ranks, folder / "quality/rewards/scores.parquet")
+
+
+def behaviour(measure: str, value: float, **columns) -> dict:
+    """A row of Behaviour, within its limits; half of the base model's, like the policy before."""
+    row = {"measure": measure, "benchmark": "heldout", "value": value, "before": value, "base": 2 * value, "low": value / 2}
+    return row | {"passed": True, "stops": False, "detail": f"{measure}: {value}", "n": 40} | columns
 
 
 def build_manifest(folder: Path, name: str, changed: float | None, steps: int) -> None:

@@ -31,6 +31,7 @@ ITERATION = {
     "judge",
     "judgments",
     "logps",
+    "behaviour",
 }
 
 # What another judge of the pairs adds: it is asked about them, and nothing is trained.
@@ -82,7 +83,7 @@ KEYS = {
     "recipes.*.prompts": ("corrections", {"requests", "pairs", "rated_pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
-    "recipes.*.start": ("base", {"sample", "train", "diagnostics", "scores"}),
+    "recipes.*.start": ("base", {"sample", "train", "diagnostics", "behaviour", "scores"}),
     "recipes.*.replay": (1, {"train"}),
     # Any key of these sections; tests/unit/test_config_overrides.py has them all.
     "recipes.*.training": ({"epochs": 2}, {"train"}),
@@ -157,6 +158,20 @@ KEYS = {
     "training.diagnostics.max_tokens": (3, {"diagnostics"}),
     "training.pair_quality.rater": ("second", {"register_judge"} | RATING),
     "training.pair_quality.pairs": (3, {"rated_pairs"}),
+    # A training that waits for these tables is not repeated by them.
+    "training.behaviour.benchmark": ("late", {"behaviour"}),
+    "training.behaviour.outcome": ("off", {"behaviour"}),
+    "training.behaviour.min_replies": (3, {"behaviour"}),
+    "training.behaviour.min_length_before": (0.3, {"behaviour"}),
+    "training.behaviour.max_length_before": (3.0, {"behaviour"}),
+    "training.behaviour.min_length_base": (0.3, {"behaviour"}),
+    "training.behaviour.max_length_base": (3.0, {"behaviour"}),
+    "training.behaviour.max_empty": (0.3, {"behaviour"}),
+    "training.behaviour.max_identical": (0.3, {"behaviour"}),
+    "training.behaviour.max_unended": (0.3, {"behaviour"}),
+    "training.behaviour.min_distinct": (0.3, {"behaviour"}),
+    "training.behaviour.max_repetition": (0.3, {"behaviour"}),
+    "training.behaviour.min_script": (0.3, {"behaviour"}),
     "training.pairs": (3, {"pairs"}),
     "training.losses": ({"exo_pair": 1.0}, {"train"}),
     "training.learning_rate": (2e-4, {"train"}),

@@ -27,13 +27,16 @@ def plan(tmp_path_factory):
     base["sampling"] |= {"shards": 2}
     known = {}
 
+    def printed() -> str:
+        return snakemake(folder, base, "-n").stdout
+
     def dry_run(*targets: str, **changes) -> dict[str, int]:
         key = repr((targets, sorted(changes.items())))
         if key not in known:
             known[key] = planned(snakemake(folder, base | changes, "-n", *targets))
         return {rule: count for rule, count in known[key].items() if rule != "total"}
 
-    dry_run.folder, dry_run.base = folder, base
+    dry_run.folder, dry_run.base, dry_run.printed = folder, base, printed
     return dry_run
 
 
@@ -51,7 +54,7 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each
     assert jobs["fetch"] == 4, "the model, the judge, the annotations and the conversations that they are about"
     assert jobs["train"] == policies - 1
-    assert jobs["pairs"] == jobs["diagnostics"] == jobs["pair_quality"] == policies - 1
+    assert jobs["pairs"] == jobs["diagnostics"] == jobs["pair_quality"] == jobs["behaviour"] == policies - 1
     assert jobs["sample"] == 2 * 2 * config["sampling"]["shards"], "the warm-up's pairs are logged, not sampled"
     assert jobs["respond"] == jobs["responses"] == jobs["judge"] == jobs["judgments"] == jobs["logps"] == policies
     once = ("turns", "labels", "pools", "register", "register_judge", "scores", "catalog", "report")
@@ -87,6 +90,7 @@ def test_a_second_method_adds_its_own_jobs_only(plan):
         "judge": 2,
         "judgments": 2,
         "logps": 2,
+        "behaviour": 2,
     }
 
 
@@ -122,13 +126,36 @@ def test_a_third_iteration_adds_one_round(plan):
         "judge": 1,
         "judgments": 1,
         "logps": 1,
+        "behaviour": 1,
     }
 
 
 def test_policies_can_be_made_without_their_evaluation(plan):
     jobs = plan("policies_all")
     assert jobs["train"] == 3
-    assert not {"diagnostics", "pair_quality", "respond", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
+    assert not {"diagnostics", "pair_quality", "judge", "judgments", "logps", "scores", "report"} & set(jobs)
+    # What a training starts from, and the base model, answer one benchmark.
+    assert (jobs["behaviour"], jobs["respond"], jobs["responses"]) == (2, 3, 3)
+
+
+def test_without_a_comparison_of_behaviour_policies_need_no_answers(plan):
+    training = plan.base["training"] | {"behaviour": {"outcome": "off"}}
+    jobs = plan("policies_all", training=training)
+    assert jobs["behaviour"] == 2, "empty tables, so that a comparison that comes later trains nothing again"
+    assert not {"respond", "responses", "tasks", "benchmark_requests"} & set(jobs)
+
+
+def test_a_training_waits_for_the_behaviour_of_the_policy_that_it_starts_from(plan):
+    inputs = {
+        match[2]: match[1].split(", ")
+        for match in re.finditer(r"rule train:\n    input: (.+)\n    output: \S+/tiny/(\S+)/policy,", plan.printed())
+    }
+    waits = {trained: [path for path in read if path.endswith("behaviour.parquet")] for trained, read in inputs.items()}
+    assert waits == {
+        "warmup": [],
+        "drift/seed42/iter1": ["results/tiny/tiny/warmup/behaviour.parquet"],
+        "drift/seed42/iter2": ["results/tiny/tiny/drift/seed42/iter1/behaviour.parquet"],
+    }
 
 
 def with_benchmark(row: dict, **changes) -> dict:

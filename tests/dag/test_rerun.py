@@ -303,6 +303,22 @@ def test_another_judge_judges_again_and_neither_answers_nor_trains(plans):
     assert plans["training.pair_quality.rater"].running_rules - ALWAYS == {"register_judge", "report"} | RATING
 
 
+def test_what_lies_behind_a_table_that_trainings_wait_for_is_looked_at_as_well(run):
+    """That of the warm-up is renewed, and all policies come after it."""
+    config = changed(run, "training.behaviour.min_script", 0.3)
+    config["recipes"]["spin"]["training"] = {"epochs": 2}
+    made = {path for path in run.plan(config).running if path.endswith("/policy")}
+    assert made == {f"results/tiny/tiny/spin/seed42/iter{k}/policy" for k in (1, 2)}
+
+
+def test_a_table_of_behaviour_that_is_gone_is_made_again_and_nothing_is_trained(own_run):
+    table = "results/tiny/tiny/drift/seed42/iter1/behaviour.parquet"
+    (own_run.folder / table).unlink()
+    unfinish(own_run)
+    assert table in own_run.plan().running
+    assert "train" not in own_run.plan().running_rules
+
+
 def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
     round_one = own_run.folder / "results/tiny/tiny/drift/seed42/iter1"
     (round_one / "completions/1-of-2.parquet").unlink()

@@ -146,6 +146,7 @@ FOREIGN_KEYS = {
     "gradients -> pairs": "select 1 from gradients anti join pairs using (model, method, iteration, seed, pair_id)",
     "diagnostics -> policies": "select 1 from diagnostics anti join policies using (model, method, iteration, seed)",
     "pair_quality -> policies": "select 1 from pair_quality anti join policies using (model, method, iteration, seed)",
+    "behaviour -> policies": "select 1 from behaviour anti join policies using (model, method, iteration, seed)",
     "pair_judgments -> pairs": "select 1 from pair_judgments j anti join pairs p on j.prompt_id = p.pair_id and j.model = p.model",
     "margins -> pairs": "select 1 from margins anti join pairs using (model, method, iteration, seed, pair_id)",
     "responses -> tasks": "select 1 from responses anti join tasks using (prompt_id)",

@@ -20,6 +20,8 @@ from drift.chat import render
 from drift.training import remainder, trainer
 from drift.training.logps import token_rows
 from tests.builders.pairs import small_pairs, with_prefixes
+from tests.builders.policies import behaviour
+from tests.builders.texts import write
 from tests.builders.training import train_settings, training_run
 from tests.conftest import REPOSITORY
 
@@ -186,6 +188,26 @@ def test_a_training_that_ends_before_its_last_step_is_not_published(run_train, t
     with pytest.raises(cli.StageError, match="'all steps ran' failed: 1 of 4 steps"):
         run_train(tmp_path)
     assert not (tmp_path / "policy.json").exists()
+
+
+def test_nothing_is_trained_from_a_policy_that_lost_its_words(run_train, train_inputs, tiny_model, tmp_path):
+    start = {"name": "tiny/drift/seed42/iter1", "weights_sha256": policies.weights_sha256(tiny_model)}
+    policies.write_manifest(tmp_path / "start.json", start)
+    given = {"start-manifest": tmp_path / "start.json", "behaviour": tmp_path / "behaviour.parquet"}
+
+    def written(**columns) -> None:
+        write([behaviour("tokens_median", 6.0, **columns)], tables.Behaviour, given["behaviour"])
+
+    written(passed=False, stops=True)
+    with pytest.raises(
+        cli.StageError, match=r"drift/seed42/iter1: tokens_median: 6\.0\. .*sigmoid_norm.*training\.behaviour has"
+    ):
+        run_train(tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists(), "not even begun"
+    written()
+    run_train(tmp_path / "run", **given)
+    gates = json.loads((tmp_path / "run/gates.json").read_text())["gates"]
+    assert (gates[0]["gate"], gates[0]["passed"]) == ("the start writes as before", True)
 
 
 PLANTED = {

@@ -39,7 +39,7 @@ def test_catalog_waits_for_what_is_made_only_sometimes(inputs):
     assert inputs.contamination(None) == ["results/demo/data/contamination/late.parquet"]
     assert inputs.validation(None) == [], "no published verdicts are configured"
     assert inputs.diagnostics(None)[0] == "results/demo/qwen-0.5b/warmup/diagnostics.parquet"
-    assert len(inputs.diagnostics(None)) == len(POLICIES) - 1
+    assert len(inputs.diagnostics(None)) == len(inputs.behaviour(None)) == len(POLICIES) - 1
 
 
 def test_report_names_metrics_and_verdicts_of_the_configured_kinds(inputs):

@@ -20,11 +20,12 @@ from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe, warms_up
 from drift.config.run import Config, Engine, load
-from drift.config.training import Decoding, Diagnostics, Lora, PairQuality, Prompting, Sampling, Training
+from drift.config.training import Behaviour, Decoding, Diagnostics, Lora, PairQuality, Prompting, Sampling, Training
 
 __all__ = [
     "SELF",
     "Allusions",
+    "Behaviour",
     "Benchmark",
     "Config",
     "ConfigError",

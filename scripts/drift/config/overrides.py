@@ -13,6 +13,7 @@ from drift.config.training import Sampling, Training
 
 _JOB = "it says how a job runs on this machine, not what a method is: set training.{} for all of them"
 _FITTED = "prompts are fitted once, for all methods of a run, so that these are compared on the same prompts and lengths"
+_GATE = "what a gate lets pass is the same for every method of a run"
 _MEASURED = "methods are compared by these measures, so that they are the same for each"
 
 # The mark of overrides in the JSON schema: their keys are described where the section is.
@@ -26,8 +27,9 @@ REFUSED = {
         "max_length": _FITTED,
         "pairs": "it is there to give all methods the same number: set training.pairs for all of them",
         "diagnostics": _MEASURED,
-        "min_carried": "what a gate lets pass is the same for every method of a run",
+        "min_carried": _GATE,
         "pair_quality": _MEASURED,
+        "behaviour": _GATE,
     },
     "sampling": {
         "context": _FITTED,

@@ -171,6 +171,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _behaviour_is_of_a_benchmark(self) -> "Config":
+        benchmark, known = self.training.behaviour.benchmark, self.evaluation.benchmarks
+        if benchmark is not None and benchmark not in known:
+            raise ValueError(f"training.behaviour.benchmark: {unknown(benchmark, known)}")
+        return self
+
+    @model_validator(mode="after")
     def _replies_fit(self) -> "Config":
         replies = {"sampling": (self.sampling.max_tokens, "sampling", self.sampling.context)}
         for name, row in self.evaluation.benchmarks.items():

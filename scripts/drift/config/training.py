@@ -15,6 +15,7 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 Style = Literal["chat", "paper"]
 Reference = Literal["previous", "initial"]
 Cut = Literal["drop", "prefix"]
+Outcome = Literal["fail", "warn", "off"]
 
 # TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
 Loss = Literal[
@@ -129,6 +130,51 @@ class PairQuality(Section):
     )
 
 
+class Behaviour(Section):
+    """What a trained policy may change in how it writes, by its answers to a benchmark. Lengths are
+    in tokens. Changing it trains nothing again."""
+
+    benchmark: str | None = Field(
+        None,
+        description="whose answers are compared: a row of evaluation.benchmarks; null: the first of kind heldout, else the first",
+    )
+    outcome: Outcome = Field(
+        "fail",
+        description="fail: nothing is trained from a policy outside a limit; warn: the report says so; off: nothing is compared",
+    )
+    min_replies: int = Field(30, ge=1, description="answers of a policy below which no limit applies: so few say too little")
+    min_length_before: float = Field(
+        0.5, ge=0, le=1, description="least quartiles and median of the length, as a share of those of the policy before"
+    )
+    max_length_before: float = Field(
+        2.0, ge=1, description="greatest median and third quartile, in multiples of those of the policy before"
+    )
+    min_length_base: float = Field(0.45, ge=0, le=1, description="as min_length_before, of the base model")
+    max_length_base: float = Field(2.5, ge=1, description="as max_length_before, of the base model")
+    max_empty: float = Field(0.05, ge=0, le=1, description="empty answers: how far their share may be above the base model's")
+    max_identical: float = Field(
+        0.1, ge=0, le=1, description="answers that another prompt got too: how far their share may be above the base model's"
+    )
+    max_unended: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="answers that end before the token limit: how far their share may be below the base model's",
+    )
+    min_distinct: float = Field(
+        0.5, ge=0, le=1, description="least distinct-2 (different word pairs), as a share of the base model's"
+    )
+    max_repetition: float = Field(
+        0.2, ge=0, le=1, description="4-grams that an answer has had already: how far their share may be above the base model's"
+    )
+    min_script: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="least share of answers in the script (Latin, Cyrillic, ...) of the base model's to the prompt",
+    )
+
+
 class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
     losses: dict[Loss, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
@@ -177,6 +223,7 @@ class Training(Section):
     )
     diagnostics: Diagnostics = Diagnostics()
     pair_quality: PairQuality = PairQuality()
+    behaviour: Behaviour = Behaviour()
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Training":

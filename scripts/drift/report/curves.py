@@ -9,7 +9,8 @@ from drift.config import Config
 from drift.metrics.display import Metric
 from drift.names import HELDOUT_PAIRS
 from drift.report import charts
-from drift.report.metric_labels import PAIR_QUALITY, TRAINING_CURVES, in_order
+from drift.report.metric_labels import LENGTH, PAIR_QUALITY, TRAINING_CURVES, VARIETY, in_order
+from drift.report.policy_behaviour import length_points, variety_points
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import scored_benchmarks
 
@@ -32,13 +33,16 @@ class ModelCharts:
 
 
 def curve_charts(scores: list[dict], quality: list[dict], catalog: Catalog, config: Config) -> list[ModelCharts]:
-    """The curves of every model: of its scores, of its pairs' quality, of its training."""
+    """The curves of every model: of its scores, of how it writes, of its pairs' quality, of its
+    training."""
+    lengths, varieties = length_points(catalog, config), variety_points(catalog, config)
     margins = {metric.name: configured(margin_points(catalog, metric.name, config), config) for metric in TRAINING_CURVES}
     return [
         ModelCharts(
             model,
             [
                 *score_charts([row for row in scores if row["model"] == model], config),
+                *behaviour_charts(model, lengths, varieties, config),
                 *quality_charts([row for row in quality if row["model"] == model], config),
                 *training_charts(model, margins, config),
             ],
@@ -61,6 +65,15 @@ def score_charts(scores: list[dict], config: Config) -> list[Chart]:
             if metric.curve:
                 points = [row for row in rows if row["metric"] == metric.name]
                 shown.append(chart(points, metric, " · ".join([metric.label, *names]), config, joined=True))
+    return [one for one in shown if one is not None]
+
+
+def behaviour_charts(model: str, lengths: list[dict], varieties: list[dict], config: Config) -> list[Chart]:
+    """The curves of how one model's policies write; points of all models."""
+    shown = [
+        chart([row for row in points if row["model"] == model], metric, metric.label, config, joined=joined)
+        for points, metric, joined in ((lengths, LENGTH, True), (varieties, VARIETY, False))
+    ]
     return [one for one in shown if one is not None]
 
 

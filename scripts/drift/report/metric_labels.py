@@ -6,7 +6,7 @@ from functools import cache
 
 from drift import benchmarks, plugins
 from drift.metrics import shown
-from drift.metrics.display import Metric, percent, signed, whole
+from drift.metrics.display import Metric, hundredths, percent, signed, whole
 from drift.names import DIRECTIONS
 
 FIRST = {-1: "base", 0: "warm-up"}
@@ -93,6 +93,23 @@ def in_order(names: Iterable[str]) -> list[Metric]:
     ]
 
 
+LENGTH = Metric(
+    "tokens_median",
+    "Length of answers",
+    whole,
+    "~s",
+    curve="Tokens of an answer (median; whiskers: the middle half). Falling in every iteration: whatever the margins say, the policy "
+    "is losing its words. Compare the lengths of both sides of its pairs.",
+)
+VARIETY = Metric(
+    "distinct_2",
+    "Variety of words",
+    hundredths,
+    ".2f",
+    curve="Different word pairs in the answers (distinct-2), as a share of the base model's (dashed), of as many word pairs. Falling: "
+    "the answers become like each other.",
+    rule=1.0,
+)
 PAIR_QUALITY = Metric(
     "pair_quality",
     "y+ beats y\N{MINUS SIGN}",

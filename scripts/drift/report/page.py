@@ -8,7 +8,7 @@ import jinja2
 from drift.config import Config
 from drift.labelers.lexical import CHECKED
 from drift.metrics import display
-from drift.report import charts, header, metric_labels
+from drift.report import charts, header, metric_labels, policy_behaviour
 from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.cost_tables import cost_table, policy_costs, read_timings
 from drift.report.curves import curve_charts, legend
@@ -51,6 +51,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
     validation = catalog.query("SELECT * FROM validation")
     judged = behaviours([row for row in scores if row["seed"] == 0], validation, config)
     quality = pair_quality(catalog, config)
+    written = policy_behaviour.behaviour_rows(catalog, config)
     return {
         "run": config.run,
         "several_models": len(config.models) > 1,
@@ -58,6 +59,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "catalog": catalog.path,
         "styles": {method: charts.style(method, config.methods) for method in (*START, *config.methods)},
         "notices": [
+            *policy_behaviour.notices(written, config),
             *header.notices(config, gates),
             *header.rounding_notices(costs),
             *header.behaviour_notices(judged, config),
@@ -78,6 +80,9 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "heuristics": {name: CHECKED for name, row in config.data.labelers.items() if row.kind == "lexical"},
         "contamination": contamination(catalog, config),
         "gates": gates,
+        "behaviour": policy_behaviour.behaviour_table(written, catalog),
+        "behaviour_columns": policy_behaviour.COLUMNS,
+        "collapsed": policy_behaviour.marked(written),
         "lengths": pair_lengths(catalog, config),
         "quality": quality_table(quality),
         "diagnostics": diagnostics_table(catalog, config),

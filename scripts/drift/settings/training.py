@@ -4,6 +4,7 @@ from pydantic import Field
 
 from drift.config import Allusions, Recipe
 from drift.config.training import (
+    Behaviour,
     Carry,
     Cut,
     Diagnostics,
@@ -11,6 +12,7 @@ from drift.config.training import (
     Lora,
     Loss,
     Optimizer,
+    Outcome,
     Precision,
     Prompting,
     Reference,
@@ -139,3 +141,28 @@ class DiagnosticsSettings(Settings):
     prompts: int = like(Diagnostics, "prompts")
     max_tokens: int = like(Diagnostics, "max_tokens")
     training: MeasuredTraining = Field(description="as the iteration was trained")
+
+
+class BehaviourLimits(Settings):
+    """What a policy may change in how it writes."""
+
+    min_replies: int = like(Behaviour, "min_replies")
+    min_length_before: float = like(Behaviour, "min_length_before")
+    max_length_before: float = like(Behaviour, "max_length_before")
+    min_length_base: float = like(Behaviour, "min_length_base")
+    max_length_base: float = like(Behaviour, "max_length_base")
+    max_empty: float = like(Behaviour, "max_empty")
+    max_identical: float = like(Behaviour, "max_identical")
+    max_unended: float = like(Behaviour, "max_unended")
+    min_distinct: float = like(Behaviour, "min_distinct")
+    max_repetition: float = like(Behaviour, "max_repetition")
+    min_script: float = like(Behaviour, "min_script")
+
+
+class BehaviourSettings(Settings):
+    """Of behaviour.py: whose answers are compared, and by which limits."""
+
+    before: str = Field(description="the policy that the policy in question was trained from, as MODEL/base")
+    benchmark: str = Field(description="whose answers these are")
+    outcome: Outcome = like(Behaviour, "outcome")
+    limits: BehaviourLimits = Field(description="when the policy is refused")

@@ -7,7 +7,7 @@ catalog.
 
 from drift.tables.columns import LABELS, ROLES, SPLITS
 from drift.tables.data import Agreement, Contamination, Corrections, Dsat, Labels, Ledger, Quarantine, Sat, Tasks, Turns
-from drift.tables.evaluation import Checks, Comparisons, Judgments, Logps, Published, Responses, Scores, Validation
+from drift.tables.evaluation import Behaviour, Checks, Comparisons, Judgments, Logps, Published, Responses, Scores, Validation
 from drift.tables.io import ROW_GROUP, TableError, read_table, write_batches, write_table
 from drift.tables.training import (
     Completions,
@@ -29,6 +29,7 @@ __all__ = [
     "ROW_GROUP",
     "SPLITS",
     "Agreement",
+    "Behaviour",
     "Checks",
     "Comparisons",
     "Completions",

@@ -17,6 +17,35 @@ class Responses(dy.Schema):
     completion_tokens = dy.Int32(description="tokens written")
 
 
+class Behaviour(dy.Schema):
+    """How a trained policy writes, next to the policy before it and the base model, by their
+    answers to one benchmark; no rows where nothing is compared."""
+
+    measure = dy.String(
+        primary_key=True,
+        description="tokens_p25, tokens_median, tokens_p75 (length of an answer), empty, identical, ended, distinct_2, repeated_4, "
+        "script; drift/metrics/behaviour.py defines each",
+    )
+    benchmark = dy.String(description="the benchmark, by its name in the configuration")
+    value = dy.Float64(
+        nullable=True, description="of the policy; null where it is not defined, as distinct_2 of single words is"
+    )
+    before = dy.Float64(nullable=True, description="of the policy that it was trained from")
+    base = dy.Float64(nullable=True, description="of the base model")
+    low = dy.Float64(nullable=True, description="least value that passes, by training.behaviour; null: none")
+    high = dy.Float64(nullable=True, description="greatest value that passes; null: none")
+    passed = dy.Bool(
+        nullable=True, description="whether the value is within both; null where no limit applies or there are too few answers"
+    )
+    stops = dy.Bool(description="nothing is trained from this policy: it did not pass, and training.behaviour.outcome is fail")
+    detail = dy.String(description="the measure in words, with its limits")
+    n = dy.Int32(min=0, description="answers of the policy, or of one of the other two if it has fewer")
+
+    @dy.rule()
+    def _stops_where_it_did_not_pass(cls) -> pl.Expr:
+        return ~pl.col("stops") | ~pl.col("passed").fill_null(True)
+
+
 class Checks(dy.Schema):
     """What code found in a policy's answers: one row per answer and check of its task."""
 

@@ -25,6 +25,7 @@ NO_RESULT = (
     "drift/locks.py",
     "drift/plugins.py",
     "drift/progress.py",
+    "drift/training/behaviour_gate.py",
     "drift/training/deadline.py",
 )
 

@@ -51,6 +51,10 @@ class ReportInputs:
         """The diagnostics of every trained policy."""
         return self._of_trained(self._paths.diagnostics)
 
+    def behaviour(self, wildcards: Any) -> list[str]:
+        """How every trained policy writes."""
+        return self._of_trained(self._paths.behaviour)
+
     def pair_quality(self, wildcards: Any) -> list[str]:
         """How good the pairs of every trained policy are, by every rater."""
         raters = protocols.raters_of(self._config)

@@ -57,6 +57,7 @@ def test_ids_are_those_of_sections_and_the_menu_leads_to_each(page):
         "ledger",
         "labels",
         "gates",
+        "behaviour",
         "quality",
         "diagnostics",
         "lengths",

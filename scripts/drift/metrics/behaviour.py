@@ -1,0 +1,126 @@
+"""How a policy writes, whatever it says: lengths, endings, sameness, variety, repetition, script.
+
+Margins and losses say nothing of these, and a judge may like what is lost: a policy whose replies
+shrink to a word can have any of them in perfect order. Definitions are the usual ones:
+
+tokens_p25, tokens_median, tokens_p75   quartiles of the length of a reply, tokens
+empty        share of replies without a character that is not white space
+identical    share of replies whose text another prompt got too; empty ones are counted as empty
+ended        share of replies that ended before the limit of tokens
+distinct_2   different word pairs over word pairs, of all replies together (Li et al. 2016,
+             arXiv:1510.03055), as expected of as many pairs, drawn at random, as the policy with
+             the fewest has: a text that is shorter repeats less by itself
+repeated_4   share of a reply's word 4-grams that it has had already (Welleck et al. 2020,
+             arXiv:1908.04319, seq-rep-4), mean over replies
+script       share of replies whose letters are mostly of the script of the base model's reply to
+             the same prompt
+
+Words are runs of letters, digits and underscores, in lower case; a Chinese or Japanese character is
+a word of its own.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from functools import cache
+from itertools import pairwise
+from math import exp, lgamma
+
+import polars as pl
+
+# In the order of their tables.
+MEASURES = (
+    *(QUARTILES := ("tokens_p25", "tokens_median", "tokens_p75")),
+    *("empty", "identical", "ended", "distinct_2", "repeated_4", "script"),
+)
+_HAN = "\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_HAN}]|[^\W{_HAN}]+")
+# Japanese is written in three scripts at once, of which any may be the commonest in a reply.
+_WRITTEN_TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
+_GRAM = 4
+
+
+def measures(replies: pl.DataFrame, base: pl.DataFrame, pairs: int) -> dict[str, float | None]:
+    """Every measure of `replies`, a Responses table; None where one is not defined.
+
+    base: the same of the base model; pairs: the number of word pairs that distinct_2 is of.
+    """
+    if replies.is_empty():
+        return dict.fromkeys(MEASURES)
+    texts = replies["response"].to_list()
+    lengths = [replies["completion_tokens"].quantile(q, "linear") for q in (0.25, 0.5, 0.75)]
+    return dict(zip(QUARTILES, lengths, strict=True)) | {
+        "empty": sum(not text.strip() for text in texts) / len(texts),
+        "identical": identical(replies),
+        "ended": (replies["finish_reason"] == "stop").mean(),
+        "distinct_2": distinct(word_pairs(texts), pairs),
+        "repeated_4": sum(map(repeated, texts)) / len(texts),
+        "script": same_script(replies, base),
+    }
+
+
+def words(text: str) -> list[str]:
+    """The words of a text."""
+    return _WORD.findall(text.lower())
+
+
+def word_pairs(texts: list[str]) -> Counter[tuple[str, str]]:
+    """How often each pair of neighbouring words is in a reply."""
+    return Counter(pair for text in texts for pair in pairwise(words(text)))
+
+
+def distinct(pairs: Counter, drawn: int) -> float | None:
+    """The share of different ones among `drawn` of the pairs, expected over all draws without
+    replacement (rarefaction, Hurlbert 1971); None where nothing is drawn.
+
+    A pair with c of all N places is in no draw of n with probability C(N - c, n) / C(N, n).
+    """
+    total = pairs.total()
+    if not drawn:
+        return None
+    seen = 0.0
+    for count, types in Counter(pairs.values()).items():
+        out = exp(_log_binomial(total - count, drawn) - _log_binomial(total, drawn)) if count <= total - drawn else 0.0
+        seen += types * (1 - out)
+    return seen / drawn
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+
+def identical(replies: pl.DataFrame) -> float:
+    """Share of `replies` whose text, white space at its ends apart, another prompt got too."""
+    texts = replies.select("prompt_id", text=pl.col("response").str.strip_chars())
+    shared = (pl.col("prompt_id").n_unique().over("text") > 1) & (pl.col("text") != "")
+    return texts.select(shared.mean()).item()
+
+
+def repeated(text: str) -> float:
+    """Share of a text's word 4-grams that it has had already; 0 where it has none."""
+    said = words(text)
+    grams = [tuple(said[i : i + _GRAM]) for i in range(len(said) - _GRAM + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def same_script(replies: pl.DataFrame, base: pl.DataFrame) -> float | None:
+    """Share of `replies` in the script of the `base` model's reply to the same prompt and of the
+    same sample; of the prompts whose reply of the base model has letters. None: there is none."""
+    both = replies.join(base, on=["prompt_id", "sample"], suffix="_base")
+    scripts = [(script(own), script(other)) for own, other in both.select("response", "response_base").iter_rows()]
+    known = [own == other for own, other in scripts if other]
+    return sum(known) / len(known) if known else None
+
+
+def script(text: str) -> str | None:
+    """The script of most letters of a text, as Unicode names them: LATIN, CYRILLIC, CJK; None where
+    it has no letters."""
+    scripts = Counter(_script_of(character) for character in text if character.isalpha())
+    return min(scripts, key=lambda name: (-scripts[name], name)) if scripts else None
+
+
+@cache
+def _script_of(letter: str) -> str:
+    """The first word of a letter's Unicode name, which is its script's."""
+    name = unicodedata.name(letter, "UNKNOWN").split()[0]
+    return _WRITTEN_TOGETHER.get(name, name)
