@@ -1,6 +1,7 @@
 """What all rules share: the validated configuration, the layout of the results, and the helpers
 that both are bound to."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,10 @@ except ConfigError as error:
 # Relative interpreters are the repository's own, wherever the run is started from.
 CPU = Path(workflow.basedir) / config["environments"]["cpu"]
 GPU = Path(workflow.basedir) / config["environments"]["gpu"]
+
+# Threads of a stage that wait for each other sleep. Where other programs want the same cores, spinning
+# ones slow each other down many times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)

@@ -43,7 +43,6 @@ def test_policies_are_compared_with_base_with_their_start_and_the_other_methods(
             for method, k in (("warmup", 0), ("drift", 1), ("drift", 2), ("spin", 1), ("spin", 2))
         ),
         ("previous", "drift", 1, "warmup", 0),
-        ("previous", "spin", 1, "base", -1),
         *(("previous", method, 2, method, 1) for method in ("drift", "spin")),
         *(("method", "drift", k, "spin", k) for k in (1, 2)),
     }

@@ -84,7 +84,8 @@ def pairs(policies: Collection[Policy], starts: Mapping[str, str]) -> Iterator[t
             yield "base", policy, named[policy.model, BASE, -1]
         start = starts.get(policy.method, WARMUP)
         before = (policy.method, policy.iteration - 1) if policy.iteration > 1 else (start, {BASE: -1, WARMUP: 0}[start])
-        if policy.iteration >= 1 and (policy.model, *before) in named:
+        # The base model has been compared already.
+        if policy.iteration >= 1 and before[0] != BASE and (policy.model, *before) in named:
             yield "previous", policy, named[policy.model, *before]
         for other in policies[number + 1 :]:
             if policy.iteration >= 1 and (other.model, other.iteration) == (policy.model, policy.iteration):

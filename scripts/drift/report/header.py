@@ -82,8 +82,8 @@ def rounding_notices(costs: list[PolicyCost]) -> list[Notice]:
     named = [f"{_name(cost.policy)} ({percent(cost.served_share)})" for cost in hidden]
     text = (
         f"In bf16, in which policies are sampled and answer benchmarks, less than {percent(LITTLE_SERVED)} of what a training did "
-        f"shows in {', '.join(named)}. With training.carry: fp32 later iterations go on from the rest; their scores say little of "
-        "this training."
+        f"shows in {', '.join(named)}. Scores are of the part that shows; with training.carry: fp32 later iterations go on from "
+        "the whole."
     )
     return [Notice("Small updates", text, "warning")]
 
@@ -161,7 +161,7 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
         ("Iterations", [f"K = {config.iterations}" + (", after a warm-up on the corrections" if warm else "")]),
         ("Sources", [f"{name} ({source.kind})" for name, source in config.data.sources.items()]),
         ("Labels", [f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"]),
-        ("Judges", judges(config)),
+        ("Judges", judges(config) or ["none"]),
         ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "cut", "context")),
         ("Training", values(config.training, "beta", "learning_rate", "epochs", "global_batch", "max_length")),
         *own_values(config),
