@@ -32,6 +32,7 @@ RUN_BY = {
     r"\.venv/snakemake/bin/python tools/prune\.py --profile demo --list": "tests/dag/test_rerun.py",
     r"source \.venv/snakemake/bin/activate": "test_the_own_data_command_runs",
     r"snakemake --profile demo --configfile examples/logs\.yaml .* pairs_all": "test_the_own_data_command_runs",
+    r"snakemake --profile demo --configfile examples/sharegpt\.yaml .* -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile slurm": "tests/slurm/test_pipeline.py, with another configuration",
     r"\.venv/(cpu|snakemake)/bin/python \S+\.py --help": "test_every_program_that_a_page_names_has_help",
@@ -161,8 +162,9 @@ def test_what_make_calls_runs(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_dry_run_of_the_demo_plans_it():
-    command = [str(SNAKEMAKE), "--profile", "demo", "-n"]
+@pytest.mark.parametrize("options", ["", "--configfile examples/sharegpt.yaml --replace-workflow-config"])
+def test_a_dry_run_of_the_demo_plans_it(options):
+    command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
