@@ -1,4 +1,4 @@
-# make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, real conversations
+# make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, simulated users
 # make test         unit tests, and the whole DAG end to end on a tiny model
 # make test-slurm   the pipeline on a Slurm of its own, and through its faults
 # make test-gpu     generate and train on a GPU, with their speed and memory (a CUDA build of torch)
