@@ -235,6 +235,10 @@ def build_evaluation(folder: Path, pools: dict[str, list[dict]], gain: float, ra
     build_completions(judge, tasks, *orders)
     judgments = [judgment(task, kind, gain, random) for task in tasks for kind in orders]
     write(judgments, tables.Judgments, judge / "judgments.parquet")
+    checks = [
+        {"prompt_id": task["prompt_id"], "sample": 0, "check": "no_list", "direction": "neutral", "passed": True} for task in tasks
+    ]
+    write(checks, tables.Checks, benchmark / "checks.parquet")
     logps = [
         {
             "pair_id": row["prompt_id"],
