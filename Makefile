@@ -47,7 +47,7 @@ demo: envs
 	$(SNAKEMAKE) --profile demo
 
 test: envs lint
-	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 # Installed in containers alone: under systemd the packages would start a database and a Slurm of
 # their own. Where they are missing, the tests are skipped with that reason.
