@@ -10,6 +10,10 @@ import hypothesis
 import pytest
 import yaml
 
+# Tests run side by side: threads that wait for each other sleep, as those of the stages do
+# (rules/common.smk). Before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
