@@ -236,7 +236,8 @@ def build_evaluation(folder: Path, pools: dict[str, list[dict]], gain: float, ra
     judgments = [judgment(task, kind, gain, random) for task in tasks for kind in orders]
     write(judgments, tables.Judgments, judge / "judgments.parquet")
     checks = [
-        {"prompt_id": task["prompt_id"], "sample": 0, "check": "no_list", "direction": "neutral", "passed": True} for task in tasks
+        {"prompt_id": task["prompt_id"], "sample": 0, "check": "no_list", "direction": "neutral", "passed": True}
+        for task in tasks
     ]
     write(checks, tables.Checks, benchmark / "checks.parquet")
     logps = [

@@ -14,10 +14,10 @@ from drift.training.gates import Gates
 # What is known to hold a policy, and the limits.
 CURE = (
     "Training on from it would make it worse. Read its replies in the view responses, and compare both sides of its pairs in "
-    "pair_lengths: what y+ and y- differ in beside quality is what it learns. What helps: training.losses with sigmoid_norm in "
-    "place of sigmoid (a reply's length weighs less), a smaller training.learning_rate, training.reference: initial, a larger "
-    "weight of sft in training.losses, y+ that somebody checked (a recipe with chosen: best and rank). training.behaviour has "
-    "the limits; outcome: warn trains on whatever they say"
+    "pair_lengths: what y+ and y- differ in beside quality is what it learns. What helps: y+ that somebody checked (a recipe "
+    "with chosen: best, rank and min_score), prompts that ask for more as often as for less, a smaller training.learning_rate, "
+    "training.reference: initial, a larger weight of sft in training.losses. training.behaviour has the limits; outcome: warn "
+    "trains on whatever they say"
 )
 
 
