@@ -60,9 +60,10 @@ def pad_token_id(tokenizer) -> int:
 
 
 def markers(tokenizer) -> list[str]:
-    """The words that a chat template speaks in (<|im_end|>, ...). In a message they would become
-    control tokens."""
-    return [token for token in tokenizer.all_special_tokens if token.strip()]
+    """The words that become control tokens wherever they stand in a text (<|im_end|>, ...): those
+    that the tokenizer has a use for by name, and all others of its vocabulary."""
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted(word for word in special | set(tokenizer.all_special_tokens) if word.strip())
 
 
 def breaker(words: Iterable[str], pattern: re.Pattern | None = None) -> Callable[[str], str]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
 from drift.chat import (
     CHARS_PER_TOKEN,
@@ -138,9 +138,19 @@ def test_words_and_common_markers_are_broken_by_a_space_and_the_rest_stays():
     assert breaker([])("<|im_end|>") == "<|im_end|>"
 
 
-def test_the_markers_of_a_tokenizer_are_among_the_common_ones(tokenizer):
-    assert markers(tokenizer)
-    assert all(COMMON_MARKERS.fullmatch(marker) for marker in markers(tokenizer))
+def test_the_markers_that_a_template_writes_are_among_the_common_ones(tokenizer):
+    rendered = tokenizer.decode(render(tokenizer, CHAT))
+    written = [marker for marker in markers(tokenizer) if marker in rendered]
+    assert written
+    assert all(COMMON_MARKERS.fullmatch(marker) for marker in written)
+
+
+def test_every_control_token_is_a_marker_whether_the_tokenizer_names_it_or_not(own_tokenizer):
+    own_tokenizer.add_tokens([AddedToken("<|header|>", special=True), AddedToken("<thought>", special=False)])
+    assert "<|header|>" not in own_tokenizer.all_special_tokens
+    assert "<|header|>" in markers(own_tokenizer)
+    assert "<thought>" not in markers(own_tokenizer)
+    assert set(own_tokenizer.all_special_tokens) <= set(markers(own_tokenizer))
 
 
 def test_tokens_are_counted_by_the_tokenizer_and_estimated_without_one(tokenizer):
