@@ -199,9 +199,7 @@ def test_nothing_is_trained_from_a_policy_that_lost_its_words(run_train, train_i
         write([behaviour("tokens_median", 6.0, **columns)], tables.Behaviour, given["behaviour"])
 
     written(passed=False, stops=True)
-    with pytest.raises(
-        cli.StageError, match=r"drift/seed42/iter1: tokens_median: 6\.0\. .*min_score.*training\.behaviour has"
-    ):
+    with pytest.raises(cli.StageError, match=r"drift/seed42/iter1: tokens_median: 6\.0\. .*min_score.*training\.behaviour has"):
         run_train(tmp_path / "run", **given)
     assert not (tmp_path / "run").exists(), "not even begun"
     written()
