@@ -110,8 +110,8 @@ def length_control_of(
     answers: pl.DataFrame, tasks: pl.DataFrame | None, gamed: length_control.Rows | None
 ) -> length_control.LengthControl | None:
     """The length-controlled win rate of `answers` (`comparisons` with one opponent); None where a
-    sample has too few verdicts to fit it to, they are won and lost by length alone, or the penalty
-    leaves nothing of the model's own weight."""
+    sample has too few verdicts to fit it to, they are won and lost by length alone, or, without
+    gamed rows, the penalty leaves nothing of the model's own weight."""
     samples = list(items_by_sample(answers, tasks))
     if any(np.count_nonzero(~np.isnan(items.won)) < logistic_regression.FOLDS for _, items in samples):
         return None
@@ -121,7 +121,7 @@ def length_control_of(
         controlled = length_control.LengthControl.fitted(keys, [items for _, items in samples], gamed)
     except ArithmeticError:
         return None
-    return None if any(one.emptied for one in controlled.fits) else controlled
+    return None if gamed is None and any(one.emptied for one in controlled.fits) else controlled
 
 
 def items_by_sample(answers: pl.DataFrame, tasks: pl.DataFrame | None) -> Iterator[tuple[np.ndarray, length_control.Items]]:
