@@ -281,7 +281,8 @@ RANKING_KEYS = {
     "data.sources.*.simulation.decoding.max_tokens": (40, SIMULATED | {"answer_users"}),
     "data.sources.*.simulation.endpoint.url": ("http://localhost:2/v1", {"answer_users"}),
     "data.sources.*.simulation.endpoint.model": ("y", {"answer_users"}),
-    **{f"data.sources.*.simulation.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
+    # The same section as a labeler's, above: planned there.
+    **{f"data.sources.*.simulation.endpoint.{key}": (None, NOTHING) for key in ENDPOINT_HERE},
 }
 # A run by another name is another run.
 NOT_LISTED = {"run"}
