@@ -15,7 +15,7 @@ from pathlib import Path
 from drift import cli
 from drift.benchmarks.checks import read_prompts
 from drift.checks import Check
-from drift.checks.users import AGAIN, FIRST, THANKS, complaint, replies
+from drift.checks.users import AGAIN, FIRST, THANKS, coin, complaint, replies
 from drift.files import write_text
 from drift.settings.data import UserSettings
 from drift.tables import Completions, Requests, read_table
@@ -23,8 +23,7 @@ from drift.tables import Completions, Requests, read_table
 
 def judged(row: dict, kind: str, checks: list[Check], settings: UserSettings) -> dict:
     """A reply as a message with its user's feedback."""
-    coin = (settings.seed, settings.source, row["prompt_id"], row["sample"], kind)
-    said = complaint(checks, row["text"], settings.wrong, *coin)
+    said = complaint(checks, row["text"], settings.wrong, *coin(row, kind, settings))
     feedback = {"thumbs": "down" if said else "up", "comment": said or THANKS}
     return {"role": "assistant", "content": row["text"].strip(), "feedback": feedback}
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from drift import chat, cli
 from drift.benchmarks.checks import read_prompts
-from drift.checks.users import AGAIN, FIRST, PLEASE, asks_again, complaint, replies
+from drift.checks.users import AGAIN, FIRST, PLEASE, asks_again, coin, complaint, replies
 from drift.seeds import completion_seed, picked
 from drift.settings.data import UserSettings
 from drift.tables import Completions, Requests, read_table, write_table
@@ -33,9 +33,9 @@ def second_questions(
 ) -> Iterator[tuple[str, int, chat.Messages]]:
     """The same of those who were disappointed and ask again."""
     for row in answered:
-        coin = (settings.seed, settings.source, row["prompt_id"], row["sample"], FIRST)
-        said = complaint(prompts[row["prompt_id"]]["checks"], row["text"], settings.wrong, *coin)
-        if said and asks_again(settings.ask_again, *coin):
+        drawn_by = coin(row, FIRST, settings)
+        said = complaint(prompts[row["prompt_id"]]["checks"], row["text"], settings.wrong, *drawn_by)
+        if said and asks_again(settings.ask_again, *drawn_by):
             asked = [
                 *row["messages"],
                 {"role": "assistant", "content": row["text"].strip()},

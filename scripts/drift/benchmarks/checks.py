@@ -10,6 +10,7 @@ answer that a judge compares with, if one is asked), "categories" (a list of tex
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from drift.benchmarks import prompts
@@ -50,17 +51,15 @@ def task(record: dict) -> dict:
     checks = record["checks"]
     if isinstance(checks, str | dict) or not isinstance(checks, Iterable):
         raise ValueError("checks is not a list")
-    read = [checked(check) for check in checks]
+    read = [_check_of(check) for check in checks]
     if not read:
         raise ValueError("checks is empty: a task that nothing checks shows nothing")
     if len({check.label for check in read}) < len(read):
         raise ValueError("checks: one is there twice")
-    return prompts.task(record) | {
-        "checks": [{"name": check.name, "arguments": check.arguments, "direction": check.direction} for check in read]
-    }
+    return prompts.task(record) | {"checks": [asdict(check) for check in read]}
 
 
-def checked(record: object) -> Check:
+def _check_of(record: object) -> Check:
     """One check of a record."""
     if not isinstance(record, dict) or (record.keys() - {"name", "arguments", "direction"}):
         raise ValueError(f"checks holds something other than name, arguments and direction: {record}")
@@ -69,8 +68,12 @@ def checked(record: object) -> Check:
 
 def check(task: dict, response: str) -> list[dict]:
     """What the checks of a row of Tasks find in an answer."""
-    checks = [Check(**one) for one in task["checks"]]
-    return [{"check": one.label, "direction": one.direction, "passed": one.passes(response)} for one in checks]
+    return [{"check": one.label, "direction": one.direction, "passed": one.passes(response)} for one in _checks_of(task)]
+
+
+def _checks_of(task: dict) -> list[Check]:
+    """The checks of a row of Tasks."""
+    return [Check(**one) for one in task["checks"]]
 
 
 def read_prompts(path: Path) -> dict[str, dict]:
@@ -80,6 +83,6 @@ def read_prompts(path: Path) -> dict[str, dict]:
 
     def read(record: dict) -> dict:
         made = task(record)
-        return {"prompt": made["prompt"], "checks": [Check(**one) for one in made["checks"]]}
+        return {"prompt": made["prompt"], "checks": _checks_of(made)}
 
     return keyed(path, key, read)

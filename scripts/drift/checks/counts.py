@@ -28,9 +28,9 @@ def within(count: int, at_least: int | None, at_most: int | None) -> bool:
     return (at_least is None or count >= at_least) and (at_most is None or count <= at_most)
 
 
-def direction(at_least: int | None, at_most: int | None) -> str:
-    """What limits on a count do to the length of a reply: an upper one shortens, a lower one
-    lengthens, both together shorten."""
+def direction(*, at_least: int | None = None, at_most: int | None = None) -> str:
+    """Of every check of a count, what its limits do to the length of a reply: an upper one
+    shortens, a lower one lengthens, both together shorten."""
     _check(at_least, at_most)
     return "longer" if at_most is None else "shorter"
 

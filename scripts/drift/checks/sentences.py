@@ -2,15 +2,12 @@
 
 from drift.checks import counts
 
+direction = counts.direction
+
 
 def passes(text: str, *, at_least: int | None = None, at_most: int | None = None) -> bool:
     """Whether the sentences are as many as that."""
     return counts.within(counts.sentences(text), at_least, at_most)
-
-
-def direction(*, at_least: int | None = None, at_most: int | None = None) -> str:
-    """An upper limit shortens, a lower one lengthens."""
-    return counts.direction(at_least, at_most)
 
 
 def wish(*, at_least: int | None = None, at_most: int | None = None) -> str:

@@ -1,10 +1,11 @@
 """Simulated users: they ask for something that code can check, and say whether they got it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drift.checks import Check
 from drift.seeds import chance
+from drift.settings.data import UserSettings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -14,6 +15,13 @@ FIRST, AGAIN = "first", "again"
 THANKS = "Thank you, that is what I asked for."
 # What a user adds to the complaint who asks once more.
 PLEASE = "Please answer again."
+
+
+def coin(row: Mapping, kind: str, settings: UserSettings) -> tuple[str | int, ...]:
+    """What the chances of a reply's user are drawn by: whoever asks again of a reply is the one
+    whose log says that it disappointed. `row` has the prompt_id and sample of the reply, `kind` is
+    FIRST or AGAIN."""
+    return settings.seed, settings.source, row["prompt_id"], row["sample"], kind
 
 
 def complaint(checks: Sequence[Check], reply: str, wrong: float, *coin: str | int) -> str | None:

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from drift import plugins
 from drift.config.base import MAX_SEED, Allusions, Endpoint, Name, Section, kind_of, one_answerer, unknown
-from drift.config.training import Decoding
+from drift.config.training import Decoding, samples_can_differ
 
 
 class Simulation(Section):
@@ -32,8 +32,7 @@ class Simulation(Section):
             raise ValueError(
                 f"decoding.max_tokens {self.decoding.max_tokens} leaves no room for a prompt in context {self.context}"
             )
-        if self.samples > 1 and self.decoding.temperature == 0:
-            raise ValueError(f"samples {self.samples} at temperature 0 are {self.samples} times the same; raise it")
+        samples_can_differ(self.samples, self.decoding)
         return self
 
 
@@ -227,8 +226,8 @@ class Data(Section):
     test_correction_conversations: int = Field(
         50,
         ge=0,
-        description="conversations with a correction that are kept for testing; as many at most; 0: nothing is scored by them. It is an error where fewer "
-        "corrections are left to train on",
+        description="conversations with a correction that are kept for testing; as many at most; 0: nothing is scored by them. "
+        "It is an error where fewer corrections are left to train on",
     )
 
     @field_validator("label_noise", mode="before")

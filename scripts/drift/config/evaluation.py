@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from drift import plugins
 from drift.config.base import Endpoint, Name, Section, kind_of, listed, one_answerer, unknown
-from drift.config.training import Greedy
+from drift.config.training import Greedy, samples_can_differ
 from drift.names import BASELINE, HELDOUT_PAIRS
 
 Order = Literal["random", "both", "alpacaeval"]
@@ -71,10 +71,7 @@ class Benchmark(Section):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> "Benchmark":
-        if self.samples > 1 and self.decoding.temperature == 0:
-            raise ValueError(
-                f"samples {self.samples} at temperature 0 are {self.samples} times the same; raise decoding.temperature"
-            )
+        samples_can_differ(self.samples, self.decoding)
         return self
 
 

@@ -68,6 +68,12 @@ class Decoding(Section):
     max_tokens: int = Field(512, ge=1, description="longest reply, tokens")
 
 
+def samples_can_differ(samples: int, decoding: Decoding) -> None:
+    """Refuse several samples that would be the same one several times: at temperature 0."""
+    if samples > 1 and decoding.temperature == 0:
+        raise ValueError(f"samples {samples} at temperature 0 are {samples} times the same; raise decoding.temperature")
+
+
 class Greedy(Decoding):
     """Decoding for benchmarks: the likeliest token, with room for a long answer."""
 
