@@ -55,7 +55,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import load_tokenizer, pad_token_id, render_reply
+from drift.chat import load_tokenizer, render_reply
 from drift.metrics import gradient_signal, resampling
 from drift.metrics.resampling import Bounded, Clusters
 from drift.progress import Progress
@@ -266,7 +266,7 @@ def main() -> None:
     disable_progress_bar()
 
     pairs, tokenizer = read_table(Pairs, arguments.pairs), load_tokenizer(trained)
-    rows, pad = token_rows(pairs), pad_token_id(tokenizer)
+    rows, pad = token_rows(pairs), tokenizer.pad_token_id
     reference = read_logps(arguments.reference_logps)
     remainders = [*arguments.remainders, None, None]
     after_stored, before_stored = (trained, remainders[0]), (start, remainders[1])

@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli, plugins
-from drift.chat import load_tokenizer, markers, render, render_reply
+from drift.chat import end_of_turn, load_tokenizer, markers, render, render_reply
 from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.data.trained_replies import TrainedReply, trained_replies
@@ -146,7 +146,7 @@ def make_pairs(
     `replies` as `sampled_replies` returns them; `scores` of ranked replies by request_id. Raises
     StageError where a prompt renders to other tokens than it was fitted with.
     """
-    words, recipe = markers(tokenizer), settings.recipe.model_dump()
+    words, end, recipe = markers(tokenizer), end_of_turn(tokenizer), settings.recipe.model_dump()
     pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
         if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
@@ -160,7 +160,7 @@ def make_pairs(
         for drawn in candidates(prompt, replies, recipe, scores or {}):
             sides = {side: stripped(reply, settings) for side, reply in drawn.items()}
             texts = {side: sides[side]["text"] for side in sides}
-            trained = trained_replies(texts, finish_reasons(sides), rendered, tokenizer, settings.max_tokens)
+            trained = trained_replies(texts, finish_reasons(sides), rendered, tokenizer, end, settings.max_tokens)
             reason = fault(prompt, sides, trained, words, settings)
             if reason is None:
                 pairs.append(pair(prompt, sides, trained))

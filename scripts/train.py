@@ -32,7 +32,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli, policies
-from drift.chat import load_tokenizer, pad_token_id
+from drift.chat import load_tokenizer
 from drift.config.training import Carry, accumulation_steps
 from drift.files import sha256
 from drift.locks import hold
@@ -294,7 +294,7 @@ def main() -> None:
 
     tokenizer, rows = load_tokenizer(arguments.start), token_rows(pairs)
     reference = (arguments.reference, arguments.reference_remainder)
-    logps = reference_logps(reference, rows, settings.training, pad_token_id(tokenizer), state / "reference.parquet")
+    logps = reference_logps(reference, rows, settings.training, tokenizer.pad_token_id, state / "reference.parquet")
     task = Task(settings, run, arguments.start, arguments.start_remainder, state)
     trainer, watch = make_trainer(task, deadline, tokenizer, pairs, logps)
     checks = PairGates(gates, trainer.train_dataset)

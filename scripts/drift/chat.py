@@ -6,7 +6,9 @@ from the same call, so a difference between the two cannot arise.
 """
 
 import bisect
+import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -36,14 +38,27 @@ def load_tokenizer(folder: Path):
         )
     if tokenizer.eos_token_id is None:
         raise StageError(f"{folder}: the tokenizer has no end-of-turn token; set eos_token in tokenizer_config.json")
+    # Padding is masked, so that any token will do that the model can read: some have none, and some
+    # fine-tuned models name one for which there is no embedding.
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= _vocabulary(folder):
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _vocabulary(folder: Path) -> float:
+    """How many tokens the model in `folder` can read; no limit where it does not say."""
+    config = _read_json(folder / "config.json")
+    return config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or math.inf
+
+
+def _read_json(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _tokenizer_class(folder: Path):
     """AutoTokenizer; or at once what it would come to, where the tokenizer names no class of its
     own: AutoTokenizer imports torch, which takes a stage that only renders chats three seconds."""
-    config = folder / "tokenizer_config.json"
-    named = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class") if config.is_file() else None
+    named = _read_json(folder / "tokenizer_config.json").get("tokenizer_class")
     if named in ("PreTrainedTokenizerFast", "TokenizersBackend"):
         from transformers import PreTrainedTokenizerFast
 
@@ -53,10 +68,27 @@ def _tokenizer_class(folder: Path):
     return AutoTokenizer
 
 
-def pad_token_id(tokenizer) -> int:
-    """The token that fills up the shorter sequences of a batch: the end of turn where a tokenizer
-    has none of its own. Padding is masked, so that the choice changes no result."""
-    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+def end_of_turn(tokenizer) -> int:
+    """The token with which a model ends its turn: the first control token that the chat template
+    puts after a reply. The tokenizer's end of a sequence may be another one (Gemma, Phi), and is
+    taken where the template puts none."""
+    control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    control |= set(tokenizer.all_special_ids)
+    asked = {"role": "user", "content": "Which?"}
+    # From their ends, two chats are alike as far as what the template puts after any reply.
+    one, other = (
+        reversed(tokenizer.apply_chat_template([asked, {"role": "assistant", "content": text}], return_dict=False))
+        for text in ("Yes", "42")
+    )
+    closing = [token for token, same in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
+    return next((token for token in reversed(closing) if token in control), tokenizer.eos_token_id)
+
+
+def stop_tokens(tokenizer, folder: Path) -> list[int]:
+    """The tokens at which an engine stops a model: the end of a turn, the end of a sequence, and
+    those that the model's generation_config.json names."""
+    named = _read_json(folder / "generation_config.json").get("eos_token_id") or []
+    return sorted({end_of_turn(tokenizer), tokenizer.eos_token_id, *([named] if isinstance(named, int) else named)})
 
 
 def markers(tokenizer) -> list[str]:

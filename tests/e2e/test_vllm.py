@@ -1,14 +1,16 @@
 """vLLM in the stage's own process, where the pipeline's end-to-end test does not reach: replies
-that follow a schema."""
+that follow a schema, and ends of turns that the tokenizer does not name."""
 
 import json
+import shutil
 import subprocess
 
 import polars as pl
 import pytest
+from safetensors.torch import load_file, save_file
 
 from drift import tables
-from drift.chat import render
+from drift.chat import load_tokenizer, render
 from drift.config import Engine
 from drift.judging import protocols
 from drift.settings.sampling import EngineRuntime
@@ -16,27 +18,51 @@ from drift.workflow.generation import generation_settings
 from tests.conftest import REPOSITORY, STAGE_PYTHON
 
 pytestmark = pytest.mark.slow
+DECODING = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
 
 
-def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tokenizer, tmp_path):
-    """White space is legal there, and a small model can fill its whole reply with it."""
+def completions(folder, model, tokenizer, **asked) -> pl.DataFrame:
+    """What generate.py writes in `folder` of eight replies of `model` to one question."""
     messages = [{"role": "user", "content": "Tell me about salt."}]
     request = {"prompt_id": "t", "kind": "score", "sample": 0, "messages": messages}
     request["prompt_token_ids"] = render(tokenizer, messages)
     rows = [request | {"request_id": f"t#{seed}", "seed": seed} for seed in range(8)]
     table = pl.DataFrame(rows, schema=tables.Requests.create_empty().schema)
-    tables.write_table(table, tables.Requests, tmp_path / "requests.parquet")
-    (tmp_path / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
-    decoding = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 24}
-    asked = protocols.generation(protocols.ranking_protocol(votes=1), decoding)
+    tables.write_table(table, tables.Requests, folder / "requests.parquet")
+    (folder / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
     settings = generation_settings("vllm", context=256, **asked)
     runtime = EngineRuntime.of(Engine(cpu_cache_gib=1).model_dump(), endpoint=None)
     command = [str(STAGE_PYTHON), str(REPOSITORY / "scripts/generate.py"), "--requests", "requests.parquet"]
-    command += ["--policy", str(tiny_model), "--manifest", "policy.json", "--shard", "1", "1"]
+    command += ["--policy", str(model), "--manifest", "policy.json", "--shard", "1", "1"]
     command += ["--engine", runtime.canonical(), "--settings", settings.canonical()]
     command += ["--completions", "completions.parquet", "--usage", "completions.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    texts = tables.read_table(tables.Completions, tmp_path / "completions.parquet")["text"].to_list()
+    return tables.read_table(tables.Completions, folder / "completions.parquet")
+
+
+def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tokenizer, tmp_path):
+    """White space is legal there, and a small model can fill its whole reply with it."""
+    asked = protocols.generation(protocols.ranking_protocol(votes=1), DECODING)
+    texts = completions(tmp_path, tiny_model, tokenizer, **asked)["text"].to_list()
     assert len(texts) == 8
     assert all(text.startswith('{"strengths":"') for text in texts), texts
+
+
+def test_a_reply_ends_where_the_template_ends_a_turn_and_other_control_tokens_are_seen(tiny_model, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    own = load_tokenizer(model)
+    own.eos_token = "<|endoftext|>"
+    own.save_pretrained(model)
+    # What the model was taught to say first becomes a control token.
+    words = own.convert_tokens_to_ids(["They", "Many", "It", "That"])
+    weights = load_file(model / "model.safetensors")
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        weights[name][own.convert_tokens_to_ids("<file_sep>")] = weights[name][words].mean(0)
+    weights["lm_head.weight"][words] = -weights["lm_head.weight"][words]
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    replies = completions(tmp_path, model, own, decoding=DECODING | {"temperature": 0.0})
+    assert set(replies["finish_reason"]) == {"stop"}, replies["text"].to_list()
+    assert all(text.startswith("<file_sep>") and "<|im_end|>" not in text for text in replies["text"]), replies[
+        "text"
+    ].to_list()

@@ -14,6 +14,7 @@ from drift.chat import (
     COMMON_MARKERS,
     breaker,
     count_tokens,
+    end_of_turn,
     guided,
     load_tokenizer,
     markers,
@@ -162,6 +163,19 @@ def test_tokens_are_counted_by_the_tokenizer_and_estimated_without_one(tokenizer
 def characters(messages) -> int:
     """A stand-in for a count of tokens."""
     return sum(len(message["content"]) for message in messages)
+@pytest.mark.parametrize(
+    ("closing", "end"),
+    [("<|im_end|>", "<|im_end|>"), ("<file_sep>", "<file_sep>"), ("<file_sep>\n<|im_end|>", "<file_sep>"), ("", "<|im_end|>")],
+    ids=["the tokenizer's own", "another", "the first of two", "none"],
+)
+def test_a_turn_ends_with_what_the_template_puts_after_a_reply(own_tokenizer, closing, end):
+    own_tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{% if m.role == 'assistant' %}" + closing + "{% endif %}\n{% endfor %}"
+    )
+    assert own_tokenizer.convert_ids_to_tokens(end_of_turn(own_tokenizer)) == end
+
+
 
 
 @st.composite

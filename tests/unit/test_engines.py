@@ -1,13 +1,15 @@
 """The engine for machines where vLLM cannot be installed, on the tiny model; vLLM itself runs in
 the end-to-end tests."""
 
+import json
+import shutil
 from collections import Counter
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from drift.chat import render
+from drift.chat import load_tokenizer, render
 from drift.cli import StageError
 from drift.config import Engine
 from drift.engines import load_engine
@@ -60,6 +62,66 @@ def test_a_reply_that_ends_its_turn_differs_from_one_that_was_cut(greedy, tiny_m
     assert tokenizer.eos_token not in whole["text"]
 
 
+@pytest.fixture
+def written(tiny_model, tokenizer, tmp_path):
+    """Call with tokens to get the row of a model that writes them, and then the last one for ever.
+
+    `closing` is what its chat template puts after a reply, `listed` what its generation_config.json
+    names as ends.
+    """
+
+    def row(*words: str, closing: str = "<|im_end|>", listed: str | list[str] | None = None) -> dict:
+        folder = shutil.copytree(tiny_model, tmp_path / "model")
+        own = load_tokenizer(folder)
+        own.chat_template = own.chat_template.replace("['content'] + '<|im_end|>'", f"['content'] + '{closing}'")
+        own.save_pretrained(folder)
+        ends = {"eos_token_id": own.convert_tokens_to_ids(listed)} if listed else {}
+        (folder / "generation_config.json").write_text(json.dumps(ends))
+        model, (asked,) = engine(folder, temperature=1.0, max_tokens=6), requests(own, "Tell me about salt.")
+        tokens = own.convert_tokens_to_ids(list(words))
+
+        def write(ids, scores):
+            place = ids.shape[1] - len(asked["prompt_token_ids"])
+            return torch.full_like(scores, -torch.inf).index_fill(1, torch.tensor(tokens[min(place, len(tokens) - 1)]), 0.0)
+
+        model._draw = lambda decoding, seeds: [write]
+        return model.generate([asked])[0]
+
+    return row
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"closing": "<file_sep>"},
+        {"listed": ["<|im_end|>", "<file_sep>"]},
+        {"listed": "<file_sep>"},
+    ],
+    ids=["the tokenizer's end", "what the template closes a reply with", "one of several that are listed", "the one listed"],
+)
+def test_a_reply_ends_with_whatever_token_ends_a_turn_of_the_model(written, options):
+    end = "<file_sep>" if options else "<|im_end|>"
+    row = written("salt", end, "glass", **options)
+    assert (row["text"], row["finish_reason"], row["completion_tokens"]) == ("salt", "stop", 2)
+
+
+def test_a_control_token_within_a_reply_stays_to_be_seen(written):
+    row = written("salt", "<|im_start|>", "user", "<|im_end|>")
+    assert (row["text"], row["finish_reason"]) == ("salt<|im_start|>user", "stop")
+
+
+def test_a_model_without_a_pad_token_that_it_can_read_answers_in_batches(tiny_model, tokenizer, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    own = load_tokenizer(folder)
+    own.add_special_tokens({"pad_token": "[PAD]"})
+    own.save_pretrained(folder)
+    assert own.pad_token_id == len(tokenizer), "one more than there are embeddings"
+    asked = requests(tokenizer, "Tell me about salt.", "Tell me about rivers and about the bridges over them.")
+    answers = [[row["text"] for row in engine(one).generate(asked)] for one in (folder, tiny_model)]
+    assert answers[0] == answers[1]
+
+
 def test_a_reply_ends_before_a_stop_string(tiny_model, tokenizer):
     asked = requests(tokenizer, "Tell me about salt.")
     (whole,) = engine(tiny_model).generate(asked)
@@ -95,9 +157,9 @@ def test_samples_are_distributed_as_temperature_and_top_k_say(tiny_model, tokeni
     with torch.no_grad():
         logits = sampler.model(torch.tensor([asked["prompt_token_ids"]])).logits[0, -1].float()
     top = logits.topk(5)
-    expected = Counter()  # by text: control tokens all read as nothing
+    expected = Counter()  # by text: tokens that end a reply are no part of it
     for token, share in zip(top.indices.tolist(), (top.values / 2.0).softmax(-1).tolist(), strict=True):
-        expected[tokenizer.decode([token], skip_special_tokens=True)] += share
+        expected["" if token in sampler.stops else tokenizer.decode([token])] += share
     assert set(drawn) <= set(expected), "nothing beyond top_k"
     for text, share in expected.items():
         assert drawn[text] / draws == pytest.approx(share, abs=0.12)

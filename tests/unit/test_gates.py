@@ -20,7 +20,14 @@ from drift.training.pair_gates import FittedPrompts, PairGates
 from tests.builders.pairs import pair_row, pairs_table, small_pairs
 
 START, END = 1, 2
-TOKENIZER = SimpleNamespace(bos_token_id=START, eos_token_id=END, eos_token="</s>")
+TOKENIZER = SimpleNamespace(
+    bos_token_id=START,
+    eos_token_id=END,
+    all_special_ids=[START, END],
+    added_tokens_decoder={},
+    apply_chat_template=lambda messages, return_dict: [START, len(messages[-1]["content"]), END, 10],
+    convert_ids_to_tokens=str,
+)
 INSTRUCTION, MAX_LENGTH = "Please improve your answer.", 12
 
 
@@ -30,7 +37,7 @@ def rows(**fault) -> list[dict]:
         "prompt": [{"role": "user", "content": "Hello?"}],
         "prompt_ids": [START, 5, 6],
         "prompt_token_ids": [START, 5, 6],
-        "chosen_ids": [7, 8, END, 10],  # a line break may follow the end of turn
+        "chosen_ids": [7, 8, END, 10],  # a line break may follow the end of turn, and another token
         "rejected_ids": [9, END],
         "chosen_cut": False,
         "rejected_cut": False,
@@ -87,7 +94,7 @@ def test_each_fault_fails_its_gate_and_no_other(gate):
 
 @pytest.mark.parametrize(
     "fault",
-    [{"rejected_ids": [9, 9]}, {"chosen_ids": [END, 7, 8]}, {"rejected_cut": True}],
+    [{"rejected_ids": [9, 9]}, {"chosen_ids": [END, 7, 8, 9]}, {"rejected_cut": True}],
     ids=["rejected without end", "end only at the start", "a cut one with an end"],
 )
 def test_each_reply_has_to_end_its_turn_where_it_ends(fault):

@@ -144,7 +144,7 @@ def test_a_prefix_is_text_that_renders_to_the_tokens_that_are_trained_on(tokeniz
         return render_reply(tokenizer, prompt, reply)
 
     texts, finish = {"chosen": text, "rejected": "word " * 40}, {"chosen": None, "rejected": None}
-    cut = trained_replies(texts, finish, render, tokenizer, limit)
+    cut = trained_replies(texts, finish, render, tokenizer, tokenizer.eos_token_id, limit)
     end = tokenizer.eos_token_id
     for side, reply in cut.items():
         assert reply.cut

@@ -23,6 +23,7 @@ def trained_replies(
     finish: Mapping[str, str | None],
     render: Callable[[str], list[int] | None],
     tokenizer,
+    end: int,
     max_tokens: int,
 ) -> dict[str, TrainedReply | None]:
     """Both replies of a pair, by side, None where one does not join its prompt.
@@ -33,10 +34,10 @@ def trained_replies(
     have below the limit, so that no side is shorter for the limit alone. Its token_ids are empty
     where there is no such prefix.
 
-    `render` gives the token ids of a text as the reply to the prompt (drift.chat.render_reply). The
+    `end` is the token that ends a turn (drift.chat.end_of_turn). `render` gives the token ids of a
+    text as the reply to the prompt (drift.chat.render_reply). The
     text of a prefix is one that renders to its token ids, so that the trainer finds them by itself.
     """
-    end = tokenizer.eos_token_id
     # The limit may fall between the bytes of a character, which is then no text yet.
     written = {side: text.rstrip("\ufffd") if finish[side] == "length" else text for side, text in texts.items()}
     rendered = {side: render(text) for side, text in written.items()}

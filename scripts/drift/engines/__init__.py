@@ -2,7 +2,8 @@
 
 An engine takes request rows and gives completion rows, in any order. The engines that run here get
 token ids, so none adds a special token of its own; every decoding value comes from the settings,
-none from the model's generation_config.json.
+none from the model's generation_config.json but the tokens that end a reply
+(drift.chat.stop_tokens). These are no part of a reply's text, and any other control token is.
 """
 
 from pathlib import Path

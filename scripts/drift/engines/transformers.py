@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from drift.chat import load_tokenizer, pad_token_id
+from drift.chat import load_tokenizer, stop_tokens
 from drift.engines import check_lengths, choice_tokens
 from drift.progress import Progress
 from drift.settings.sampling import DecodingSettings, GenerationSettings
@@ -23,6 +23,7 @@ class TransformersEngine:
         if settings.json_schema:
             print("the transformers backend does not enforce the JSON schema: some replies may not follow it")
         self.tokenizer = load_tokenizer(policy)
+        self.stops = stop_tokens(self.tokenizer, policy)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = (
             AutoModelForCausalLM.from_pretrained(policy, dtype=torch.bfloat16, local_files_only=True).to(self.device).eval()
@@ -58,7 +59,7 @@ class TransformersEngine:
         reply begins."""
         import torch
 
-        pad = pad_token_id(self.tokenizer)
+        pad = self.tokenizer.pad_token_id
         width = max(len(request["prompt_token_ids"]) for request in requests)
         padding = [width - len(request["prompt_token_ids"]) for request in requests]
         ids = torch.tensor([[pad] * n + request["prompt_token_ids"] for n, request in zip(padding, requests, strict=True)])
@@ -79,20 +80,24 @@ class TransformersEngine:
         import torch
         from transformers import GenerationConfig
 
-        decoding, end = self.settings.decoding, self.tokenizer.eos_token_id
+        decoding = self.settings.decoding
         config = GenerationConfig(
             do_sample=False,
             repetition_penalty=decoding.repetition_penalty,
             max_new_tokens=decoding.max_tokens,
-            eos_token_id=end,
-            pad_token_id=pad_token_id(self.tokenizer),
+            eos_token_id=self.stops,
+            pad_token_id=self.tokenizer.pad_token_id,
         )
         draw = [] if decoding.temperature == 0 else self._draw(decoding, [request["seed"] for request in requests])
         ids, mask = self._padded(requests)
         with torch.no_grad():
             output = self.model.generate(ids, attention_mask=mask, generation_config=config, logits_processor=draw)
         replies = output[:, ids.shape[1] :].tolist()
-        return [tokens[: tokens.index(end) + 1] if end in tokens else tokens for tokens in replies]
+        return [self._ended(tokens) for tokens in replies]
+
+    def _ended(self, tokens: list[int]) -> list[int]:
+        ends = [place for place, token in enumerate(tokens) if token in self.stops]
+        return tokens[: ends[0] + 1] if ends else tokens
 
     def _draw(self, decoding: DecodingSettings, seeds: list[int]) -> list:
         """Logits processors that make the likeliest token a drawn one: temperature, top_k and
@@ -114,8 +119,9 @@ class TransformersEngine:
         return [TemperatureLogitsWarper(decoding.temperature), *top_k, TopPLogitsWarper(decoding.top_p), noise]
 
     def _completion(self, request: dict, tokens: list[int]) -> dict:
-        stopped = self.tokenizer.eos_token_id in tokens
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        stopped = tokens[-1] in self.stops
+        # A control token within a reply stays to be seen: without it, two turns would read as one.
+        text = self.tokenizer.decode(tokens[:-1] if stopped else tokens)
         stops = [text.index(stop) for stop in self.settings.decoding.stop if stop in text]
         text, stopped = (text[: min(stops)], True) if stops else (text, stopped)
         return self._row(request, text, "stop" if stopped else "length", len(tokens))

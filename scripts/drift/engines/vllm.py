@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from drift.chat import load_tokenizer, stop_tokens
 from drift.cli import StageError
 from drift.engines import check_lengths, choice_tokens
 from drift.progress import Progress
@@ -41,7 +42,9 @@ class VllmEngine:
             enable_prefix_caching=runtime.prefix_caching,
             **options,
         )
-        self.choices = choice_tokens(self.llm.get_tokenizer(), settings.choices)
+        tokenizer = load_tokenizer(policy)
+        self.stops = stop_tokens(tokenizer, policy)
+        self.choices = choice_tokens(tokenizer, settings.choices)
 
     def _options_on_cpu(self) -> dict:
         """What vLLM needs on a CPU; top-k and top-p become a logits processor of ours."""
@@ -84,6 +87,11 @@ class VllmEngine:
             repetition_penalty=self.decoding.repetition_penalty,
             max_tokens=self.decoding.max_tokens,
             stop=list(self.decoding.stop),
+            stop_token_ids=self.stops,
+            # A control token within a reply stays to be seen: without it, two turns would read as
+            # one.
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
             structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from drift.chat import end_of_turn
 from drift.tables import Prompts, read_table
 from drift.training.gates import Gates
 from drift.training.logps import PairTokens
@@ -37,6 +38,10 @@ class FittedPrompts:
                 else:
                     token_ids.setdefault(prompt_id, []).append(ids)
         return cls(heldout, token_ids)
+
+
+# The end of a turn may be followed by a line break and by the end of the sequence (Phi).
+_CLOSING = 3
 
 
 def prompt_of(pair_id: str) -> str:
@@ -96,7 +101,7 @@ class PairGates:
 
     def check_replies(self, stored: dict[str, PairTokens], tokenizer, max_length: int) -> None:
         """The gates on replies; `stored` by pair_id."""
-        end = tokenizer.eos_token_id
+        end = end_of_turn(tokenizer)
         self._check(
             "scored reply = trained reply",
             lambda row: any(row[side] != stored[row["pair_id"]][side] for side in SIDES),
@@ -105,8 +110,8 @@ class PairGates:
         )
         self._check(
             "end of turn",
-            lambda row: any((end in row[f"{side}_ids"][-2:]) == row[f"{side}_cut"] for side in ("chosen", "rejected")),
-            f"the chat template must close a reply with {tokenizer.eos_token!r}, and one that was cut must stay open",
+            lambda row: any((end in row[f"{side}_ids"][-_CLOSING:]) == row[f"{side}_cut"] for side in ("chosen", "rejected")),
+            f"the chat template must close a reply with {tokenizer.convert_ids_to_tokens(end)!r}, and one that was cut must stay open",
         )
         self._check(
             "nothing cut",

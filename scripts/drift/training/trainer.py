@@ -24,7 +24,7 @@ from torch.utils.data import Sampler
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-from drift.chat import without_end
+from drift.chat import end_of_turn, without_end
 from drift.cli import StageError
 from drift.config.training import accumulation_steps
 from drift.progress import Progress
@@ -160,7 +160,7 @@ class Trainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Dataset, processing_class, args: DPOConfig, dataset_name: str) -> Dataset:
         # TRL renders every reply with an end of turn; one that was cut has none.
         rendered = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        end = processing_class.eos_token_id
+        end = end_of_turn(processing_class)
 
         def cut(row: dict) -> dict:
             sides = [side for side in ("chosen", "rejected") if row[f"{side}_cut"]]
