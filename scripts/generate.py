@@ -18,6 +18,7 @@ import polars as pl
 
 from drift import cli, policies
 from drift.engines import load_engine
+from drift.engines.thoughts import parted
 from drift.files import sha256, write_text
 from drift.settings.sampling import EngineRuntime, GenerationSettings
 from drift.tables import Completions, Requests, read_table, write_table
@@ -62,7 +63,7 @@ def main() -> None:
     started = time.monotonic()
     engine = load_engine(arguments.policy, settings, arguments.engine, arguments.state)
     ready = time.monotonic()
-    rows = [{"policy_hash": model} | row for row in engine.generate(requests.to_dicts())]
+    rows = [{"policy_hash": model} | parted(row) for row in engine.generate(requests.to_dicts())]
     seconds = time.monotonic() - ready
     completions = pl.DataFrame(rows, schema=Completions.create_empty().schema)
     if set(completions["request_id"]) != set(requests["request_id"]):

@@ -113,7 +113,7 @@ def main() -> None:
     kept = [row for row in fitted if row is not None]
     book = LedgerBook(settings.lineage, "prompts", "prompts", rows.height)
     book.drop("contains a chat marker of the model", rows.height - len(clean))
-    book.drop("prompt and reply share a token", len(clean) - len(joined))
+    book.drop("the template does not put the reply after the prompt as it is", len(clean) - len(joined))
     book.drop("last message and reply do not fit", len(joined) - len(kept))
     write_table(pl.DataFrame(kept, schema=Prompts.create_empty().schema), Prompts, arguments.prompts)
     write_table(book.table(), Ledger, arguments.ledger)

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from drift import cli, policies
-from drift.chat import load_tokenizer
+from drift.chat import load_tokenizer, opens_thought
 from drift.settings.sampling import RegisterSettings
 
 
@@ -66,6 +66,17 @@ def merge_adapters(adapters: Path, folder: Path) -> None:
     load_tokenizer(adapters if brings_tokenizer else model).save_pretrained(folder)
 
 
+def check_template(folder: Path) -> None:
+    """Raise StageError where the tokenizer of a policy cannot be used, or its chat template opens a
+    thought before every reply: no logged reply could follow such a prompt, and no judge could
+    answer with a letter."""
+    if opens_thought(load_tokenizer(folder)):
+        raise cli.StageError(
+            f"{folder}: the chat template ends every prompt with <think>, so that no reply can follow it without a thought; use "
+            "the instruction-tuned model without reasoning, or a chat_template.jinja that stops where the assistant begins"
+        )
+
+
 def main() -> None:
     command = cli.parser(__doc__, RegisterSettings)
     command.add_argument("--model", required=True, type=Path, help="folder of the model")
@@ -87,7 +98,7 @@ def main() -> None:
         merge_adapters(arguments.model, arguments.policy)
     else:
         link_model(arguments.model, arguments.policy)
-    load_tokenizer(arguments.policy)
+    check_template(arguments.policy)
     manifest = {
         "name": settings.name,
         "weights_sha256": policies.weights_sha256(arguments.policy),

@@ -128,10 +128,19 @@ def render_reply(tokenizer, messages: Messages, reply: str, prompt: list[int] | 
     None where the rendered prompt is not a prefix of prompt and reply, be it that a token spans the
     two (a reply that begins with a line break) or that the template renders a prompt differently
     once a reply follows: the model would be trained on another context than it is sampled from.
+    None, too, where the template changes the reply by more than the space around it, as those of
+    reasoning models do where a reply mentions the end of a thought.
     """
     prompt = render(tokenizer, messages) if prompt is None else prompt
-    whole = list(tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], return_dict=False))
-    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else None
+    text = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], tokenize=False)
+    whole = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return whole[len(prompt) :] if whole[: len(prompt)] == prompt and reply.strip() in text else None
+
+
+def opens_thought(tokenizer) -> bool:
+    """Whether the chat template begins every reply with a thought."""
+    asked = [{"role": "user", "content": "Which?"}]
+    return tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False).rstrip().endswith("<think>")
 
 
 def without_end(reply: list[int], end: int) -> list[int]:

@@ -18,6 +18,7 @@ from drift.chat import (
     guided,
     load_tokenizer,
     markers,
+    opens_thought,
     render,
     render_reply,
     transcript,
@@ -74,6 +75,22 @@ def test_a_template_whose_prompt_changes_once_a_reply_follows_gives_no_rendering
 
 def test_a_reply_whose_first_token_would_swallow_the_end_of_the_prompt_gives_no_rendering(tokenizer):
     assert render_reply(tokenizer, CHAT, "\n\nIn 70 AD.") is None
+
+
+def test_a_reply_that_the_template_changes_gives_no_rendering(own_tokenizer):
+    own_tokenizer.chat_template = own_tokenizer.chat_template.replace(
+        "message['content']", "message['content'].split('</think>')[-1].strip()"
+    )
+    assert render_reply(own_tokenizer, CHAT, "Close it with </think> then.") is None
+    assert render_reply(own_tokenizer, CHAT, "In 70 AD.  ") is not None, "space around a reply is no part of it"
+
+
+@pytest.mark.parametrize(
+    ("begins", "opens"), [("<think>\n", True), ("", False), ("<think>\n\n</think>\n\n", False)], ids=["open", "none", "closed"]
+)
+def test_a_template_that_begins_every_reply_with_a_thought_is_known(own_tokenizer, begins, opens):
+    own_tokenizer.chat_template += "{% if add_generation_prompt %}" + begins + "{% endif %}"
+    assert opens_thought(own_tokenizer) is opens
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
@@ -146,6 +163,19 @@ def test_the_markers_that_a_template_writes_are_among_the_common_ones(tokenizer)
     assert all(COMMON_MARKERS.fullmatch(marker) for marker in written)
 
 
+@pytest.mark.parametrize(
+    ("closing", "end"),
+    [("<|im_end|>", "<|im_end|>"), ("<file_sep>", "<file_sep>"), ("<file_sep>\n<|im_end|>", "<file_sep>"), ("", "<|im_end|>")],
+    ids=["the tokenizer's own", "another", "the first of two", "none"],
+)
+def test_a_turn_ends_with_what_the_template_puts_after_a_reply(own_tokenizer, closing, end):
+    own_tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{% if m.role == 'assistant' %}" + closing + "{% endif %}\n{% endfor %}"
+    )
+    assert own_tokenizer.convert_ids_to_tokens(end_of_turn(own_tokenizer)) == end
+
+
 def test_every_control_token_is_a_marker_whether_the_tokenizer_names_it_or_not(own_tokenizer):
     own_tokenizer.add_tokens([AddedToken("<|header|>", special=True), AddedToken("<thought>", special=False)])
     assert "<|header|>" not in own_tokenizer.all_special_tokens
@@ -163,19 +193,6 @@ def test_tokens_are_counted_by_the_tokenizer_and_estimated_without_one(tokenizer
 def characters(messages) -> int:
     """A stand-in for a count of tokens."""
     return sum(len(message["content"]) for message in messages)
-@pytest.mark.parametrize(
-    ("closing", "end"),
-    [("<|im_end|>", "<|im_end|>"), ("<file_sep>", "<file_sep>"), ("<file_sep>\n<|im_end|>", "<file_sep>"), ("", "<|im_end|>")],
-    ids=["the tokenizer's own", "another", "the first of two", "none"],
-)
-def test_a_turn_ends_with_what_the_template_puts_after_a_reply(own_tokenizer, closing, end):
-    own_tokenizer.chat_template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-        "{% if m.role == 'assistant' %}" + closing + "{% endif %}\n{% endfor %}"
-    )
-    assert own_tokenizer.convert_ids_to_tokens(end_of_turn(own_tokenizer)) == end
-
-
 
 
 @st.composite

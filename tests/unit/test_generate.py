@@ -101,6 +101,18 @@ def test_a_shard_holds_its_answers_and_who_gave_them(run, capsys):
     assert "3 requests, 9 tokens read, 12 written" in capsys.readouterr().out
 
 
+def test_a_thought_is_kept_apart_from_the_reply_and_one_without_an_end_is_a_reply_that_was_cut(run):
+    class Reasoning(Engine):
+        def generate(self, asked):
+            begins = {"s:000/0#plain-0": "<think>Hm.</think>\n\n", "s:004/0#plain-0": "<think>Hm, the "}
+            return [row | {"text": begins.get(row["request_id"], "") + row["text"]} for row in super().generate(asked)]
+
+    completions = tables.read_table(tables.Completions, run(Reasoning()))
+    assert completions["text"].to_list() == ["answer to s:000/0", "answer to s:002/0", ""]
+    assert completions["thought"].to_list() == ["Hm.", None, "Hm, the answer to s:004/0"]
+    assert completions["finish_reason"].to_list() == ["stop", "stop", "length"]
+
+
 def test_the_usage_records_what_a_shard_took_and_the_completions_stay_the_same(run, tmp_path):
     path = run(Engine())
     usage = json.loads((tmp_path / "1-of-2.json").read_text())

@@ -61,7 +61,7 @@ FAULTS = {
     "sampled reply is empty": ({}, {"text": " \n"}),
     "sampled reply contains a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
     "sampled reply mentions the feedback": ({}, {"text": "Certainly! Here is a revised version of the answer: They are old."}),
-    "prompt and reply share a token": ({"rejected": "\n\n- No."}, {}),
+    "the template does not put the reply after the prompt as it is": ({"rejected": "\n\n- No."}, {}),
     "reply longer than max_tokens": ({"rejected": "river " * 300}, {}),
     "chosen equals rejected": ({"rejected": "The same."}, {"text": " The same.\n"}),
     "improve instruction in the prompt": ({"prompt": LEAK}, {}),

@@ -1,6 +1,7 @@
 """Models of several kinds are registered as policies."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -89,3 +90,13 @@ def test_a_folder_without_weights_is_refused(run, tiny_model, tmp_path):
     load_tokenizer(tiny_model).save_pretrained(tmp_path / "empty")
     with pytest.raises(StageError, match=r"holds no \*\.safetensors"):
         run(tmp_path / "empty")
+
+
+def test_a_model_that_begins_every_reply_with_a_thought_is_refused(run, tiny_model, tokenizer, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "reasoning")
+    own = load_tokenizer(folder)
+    own.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
+    own.save_pretrained(folder)
+    with pytest.raises(StageError, match="ends every prompt with <think>"):
+        run(folder)
+    assert not (tmp_path / "policy.json").exists()

@@ -43,7 +43,11 @@ class Completions(dy.Schema):
     """What an engine answered: one row per request, one file per shard."""
 
     request_id = dy.String(primary_key=True, description="requests.request_id")
-    text = dy.String(description="the reply, without special tokens")
+    text = dy.String(description="the reply, without its thought and the token that ends its turn")
+    thought = dy.String(
+        nullable=True,
+        description="what a reasoning model wrote between <think> and </think> before the reply; nobody is shown it",
+    )
     finish_reason = dy.String(
         description="stop: the model ended its turn; length: cut by max_tokens; error: no answer came; others as the engine says"
     )

@@ -55,7 +55,7 @@ def rendered_rows(prompts: pl.DataFrame, tokenizer) -> list[PairTokens]:
         chosen, rejected = (render_reply(tokenizer, row["prompt"], row[side]) for side in ("chosen", "rejected"))
         if chosen is None or rejected is None:
             raise StageError(
-                f"prompt {row['prompt_id']}: the prompt and a reply share a token; rebuild the prompts with this tokenizer"
+                f"prompt {row['prompt_id']}: the template does not put a reply after the prompt as it is; rebuild the prompts with this tokenizer"
             )
         rows.append(
             PairTokens(pair_id=row["prompt_id"], prompt_ids=row["prompt_token_ids"], chosen_ids=chosen, rejected_ids=rejected)
