@@ -55,10 +55,7 @@ def with_feedback(said: object) -> bytes:
         (b'{"id": 1, "messages": []}', logs.NO_MESSAGES),
         (b'{"id": 1, "messages": [{"role": "user", "content": null}]}', logs.NO_MESSAGES),
         (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', logs.NO_MESSAGES),
-        (b'{"id": 1, "timestamp": "soon", "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
-        (b'{"id": 1, "timestamp": 1e99, "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
-        (b'{"id": 1, "model": 3, "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
-        (b'{"id": 1, "user": [3], "messages": [{"role": "user", "content": "a"}]}', logs.BAD_DETAIL),
+        (b'{"id": 1.5, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": [{"role": "user", "content": "a", "feedback": {"thumbs": "up"}}]}', logs.BAD_FEEDBACK),
         (with_feedback({"thumbs": "sideways"}), logs.BAD_FEEDBACK),
         (with_feedback({"thumbs": True}), logs.BAD_FEEDBACK),
@@ -66,6 +63,11 @@ def with_feedback(said: object) -> bytes:
         (with_feedback({"rating": 7, "scale": [1, 5]}), logs.BAD_FEEDBACK),
         (with_feedback({"rating": "4", "scale": [1, 5]}), logs.BAD_FEEDBACK),
         (with_feedback({"rating": 1, "scale": [1, 1]}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": 3, "scale": [1, float("inf")]}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": float("nan"), "scale": [1, 5]}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": 10**400, "scale": [1, 5]}), logs.BAD_FEEDBACK),
+        (with_feedback({"rating": 3, "scale": [1, 10**400]}), logs.BAD_FEEDBACK),
+        (b'{"id": 1, "messages": [], "n": ' + b"9" * 10_000 + b"}", logs.NOT_JSON),
         (with_feedback({"stars": 4}), logs.BAD_FEEDBACK),
         (with_feedback({"comment": 4}), logs.BAD_FEEDBACK),
         (with_feedback(["down"]), logs.BAD_FEEDBACK),
@@ -125,9 +127,44 @@ def test_logs_in_parquet_read_like_lines(tmp_path):
     assert from_rows[0][0]["messages"][1]["label"] == "DSAT"
 
 
-@pytest.mark.parametrize("time", [1_700_000_000, "2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00", "2023-11-14T22:13:20Z"])
+@pytest.mark.parametrize(
+    "time",
+    [
+        *(1_700_000_000, 1_700_000_000.0, "1700000000", 1_700_000_000_000, "1700000000000"),
+        *("2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00", "2023-11-14T22:13:20Z", datetime(2023, 11, 14, 22, 13, 20)),
+    ],
+)
 def test_times_of_logs_are_utc(time):
     assert logs.parse({"id": 1, "timestamp": time, "messages": EXCHANGE})["timestamp"] == datetime(2023, 11, 14, 22, 13, 20)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("timestamp", value) for value in ("soon", 1e99, True, [1], -1, "20231114", "0001-01-01T00:00:00+14:00", 10**400)),
+        *(("user", value) for value in ([3], True, 1.5, float("inf"))),
+        *(("model", value) for value in ({"name": "m"}, False)),
+        ("language", ["English"]),
+    ],
+)
+def test_a_detail_that_cannot_be_read_costs_itself_alone(field, value):
+    conversation = logs.parse({"id": 1, "messages": EXCHANGE, field: value})
+    assert conversation[field] is None
+    assert exchanged(conversation)[0]["flags"] == [logs.UNREADABLE_DETAIL]
+
+
+@pytest.mark.parametrize("nothing", [None, "", float("nan")])
+def test_a_detail_that_is_not_there_is_no_oddity(nothing):
+    details = dict.fromkeys(("user", "model", "language", "timestamp"), nothing)
+    assert exchanged(logs.parse({"id": 1, "messages": EXCHANGE} | details))[0]["flags"] == []
+
+
+def test_whole_numbers_that_pandas_has_made_doubles_are_whole_numbers(tmp_path):
+    table = pa.table({"id": [0.0, 1.0, None], "user": [7.0, None, 8.0], "messages": [EXCHANGE] * 3})
+    pq.write_table(table, tmp_path / "x.parquet")
+    rows, counts = read_all(logs, tmp_path / "x.parquet")
+    assert [(row["id"], row.get("user")) for row in rows] == [("0", "7"), ("1", None)]
+    assert counts[logs.NO_ID] == 1
 
 
 def test_parts_of_text_are_joined():

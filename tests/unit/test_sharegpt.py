@@ -91,7 +91,7 @@ def test_a_file_may_end_inside_a_character(read):
     [
         ('[{"id": "a_0", "conversations": [}, {"id": "b_0", "conversations": []}]', "character 33"),
         ('[{"id": "a_0", "conversations": []} {"id": "b_0", "conversations": []}]', "expected ','"),
-        ('{"id": "a_0", "conversations": []}', r"expected '\['"),
+        ('"a_0"', r"expected '\['"),
         ("", r"expected '\['"),
         ('[{"id": "a_0", "conversations": []}] more', "text after the end"),
     ],
@@ -107,7 +107,7 @@ def test_bytes_that_are_not_utf8_stop_with_the_place(read):
 
 
 def test_odd_records_are_dropped_and_counted(read):
-    odd = [7, {"id": 1, "conversations": []}, {"id": "x_0"}, {"id": "y_0", "conversations": [{"from": Q}]}]
+    odd = [7, {"id": 1.5, "conversations": []}, {"id": "x_0"}, {"id": "y_0", "conversations": [{"from": Q}]}]
     conversations, counts = read(json.dumps([*odd, record("z_0"), record("a_0", "q", "r")]))
     assert len(conversations) == 1
     assert counts == {"records": 6, sharegpt.NOT_A_RECORD: 4, sharegpt.EMPTY: 1, "conversations": 1}

@@ -179,7 +179,7 @@ def test_a_source_of_another_kind_stops_with_what_was_dropped(tmp_path):
 
 
 def test_an_empty_folder_stops_with_its_name(tmp_path):
-    with pytest.raises(StageError, match=r"no \*\.jsonl or \*\.parquet file there"):
+    with pytest.raises(StageError, match=r"no \*\.jsonl or \*\.ndjson or \*\.parquet file there"):
         read_turns(tmp_path, "logs", ours=tmp_path)
 
 

@@ -16,7 +16,7 @@ def records(path: Path) -> Iterator[tuple[str, dict]]:
     """Every record of a file, or of the files of a folder by name, with its place. StageError where
     there is none."""
     hidden = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
-    files = sorted(file for file in hidden if file.suffix in SUFFIXES) if path.is_dir() else [path]
+    files = sorted(file for file in hidden if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise missing(path)
     for file in files:
@@ -28,13 +28,13 @@ def records(path: Path) -> Iterator[tuple[str, dict]]:
 
 def read(file: Path) -> list:
     """The records of one file: Parquet, a JSON list, or JSON Lines."""
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         try:
             return pl.read_parquet(file, hive_partitioning=False).to_dicts()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(file, str(error)) from error
     try:
-        text = file.read_bytes().decode("utf-8")
+        text = file.read_bytes().decode("utf-8-sig")
         # Only a line feed ends a line, not U+2028 and its like.
         return (
             json.loads(text)

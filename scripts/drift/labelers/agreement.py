@@ -71,7 +71,7 @@ def _lines(path: str | Path) -> list[tuple[str, dict]]:
     """Every object of a JSON Lines file with its place. Only a line feed ends a line: a text may
     hold U+2028 and the like."""
     try:
-        lines = Path(path).read_bytes().decode("utf-8").split("\n")
+        lines = Path(path).read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     rows = []

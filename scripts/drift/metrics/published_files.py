@@ -36,7 +36,7 @@ def read_json(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise missing(path)
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        figures = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise unreadable(path, str(error)) from error
     if not isinstance(figures, dict) or not all(isinstance(entry, dict) for entry in figures.values()):

@@ -2,7 +2,7 @@
 
 A reader is a module with
 
-    SUFFIXES            of its files, where the source is a folder
+    SUFFIXES            of its files, where the source is a folder; .gz and .zst may follow
     UNIT                what its files hold: records, lines, rows
     DROPS               why it drops such a unit, in the order of the ledger
     CONVERSATION_DROPS  why it drops a conversation that it has put together (none where a unit is a
@@ -21,20 +21,30 @@ these conversations as a third argument, where the configuration names them, and
 "annotations", "labels" and ANNOTATION_DROPS; wildfeedback.py is the one.
 """
 
+import sys
 from pathlib import Path
 from types import ModuleType
 
 from drift.cli import StageError
+from drift.sources.files import suffix
 
 
 def source_files(path: Path, reader: ModuleType) -> list[Path]:
     """`path` itself, or the reader's files in the folder `path` and below, by name.
 
-    Raises StageError where there are none.
+    Files of the folder that the reader does not know are named on stderr. Raises StageError where
+    there are none that it knows.
     """
-    # huggingface_hub keeps its own records in a folder .cache next to what it has fetched.
-    below = [file for file in path.rglob("*") if file.name.endswith(reader.SUFFIXES) and ".cache" not in file.parts]
-    files = sorted(below) if path.is_dir() else [path]
+    if path.is_dir():
+        # Hidden ones are somebody's records: huggingface_hub keeps its own in a folder .cache.
+        below = [file for file in path.rglob("*") if not any(part[0] == "." for part in file.relative_to(path).parts)]
+        found = sorted(file for file in below if file.is_file())
+        files = [file for file in found if suffix(file) in reader.SUFFIXES]
+        if unread := [file for file in found if suffix(file) not in reader.SUFFIXES]:
+            names = ", ".join(str(file.relative_to(path)) for file in unread[:5])
+            print(f"warning: {path}: {len(unread)} of {len(found)} files are not read: {names}", file=sys.stderr)
+    else:
+        files = [path]
     if not files or not files[0].exists():
         suffixes = " or ".join(f"*{suffix}" for suffix in reader.SUFFIXES)
         raise StageError(f"{path}: no {suffixes} file there. Check the path of the source, and that it was fetched.")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from drift.cli import StageError
@@ -102,13 +103,42 @@ def parquet_frames(file: Path, columns: Iterable[str], needed: dict[str, pl.Data
                     "Check the source's kind and path."
                 )
             for batch in shard.iter_batches(batch_size=ROWS, columns=[paths[column] for column in columns if column in paths]):
-                frame = pl.DataFrame(pl.from_arrow(_valid(batch)))
+                frame = pl.DataFrame(pl.from_arrow(_valid(_of_plain_types(batch))))
                 for column, kind in needed.items():
                     if (actual := _kind(frame, column)) != kind:
                         raise StageError(f"{file}: column {column} is {actual}, not {kind}. Check the source's kind and path.")
                 yield frame
     except (pa.ArrowException, OSError) as error:
         raise StageError(f"{file}: not a whole Parquet file ({error}). Fetch or copy it again.") from error
+
+
+def _of_plain_types(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the types that every reader knows in place of others for the same values:
+    dictionaries (pandas' categories) and views of lists."""
+    columns = [_listed(column) for column in batch.columns]
+    plain = [column if (kind := _plain(column.type)) == column.type else column.cast(kind) for column in columns]
+    return pa.record_batch(plain, batch.schema.names)
+
+
+def _listed(column: pa.Array) -> pa.Array:
+    """A view of lists as lists, which pyarrow's own cast leaves without the end of the last one."""
+    if not pa.types.is_list_view(column.type) and not pa.types.is_large_list_view(column.type):
+        return column
+    ends = pc.cumulative_sum(pc.fill_null(column.value_lengths(), 0)).cast(pa.int64())
+    offsets = pa.concat_arrays([pa.array([0], pa.int64()), ends])
+    return pa.LargeListArray.from_arrays(offsets, column.flatten(), mask=column.is_null())
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_plain(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain(field.type)) for field in kind])
+    return kind
 
 
 def _kind(frame: pl.DataFrame, column: str) -> pl.DataType:

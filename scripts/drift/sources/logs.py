@@ -7,9 +7,12 @@ OpenAI's chat API.
 content is text, or the API's list of parts where all are text. Optional fields of a conversation:
 
     model, language    text
-    timestamp          seconds since 1970, or ISO 8601; UTC where it names no zone
+    timestamp          seconds or milliseconds since 1970, or ISO 8601; UTC where it names no zone
     user               text or whole number that is the same in all conversations of a user; the
                        tables get a number in its place
+
+One of these that cannot be read is left out, and the conversation is flagged `unreadable_detail`.
+Files may be compressed (.gz, .zst).
 
 and of a reply (role assistant) "feedback", what the user thought of it, with any of
 
@@ -22,10 +25,9 @@ and of a reply (role assistant) "feedback", what the user thought of it, with an
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """
 
-import json
+import math
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from numbers import Real
 from pathlib import Path
 
@@ -34,18 +36,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from drift.cli import StageError
-from drift.sources.conversations import frames, utc
+from drift.sources import details
+from drift.sources.conversations import frames
+from drift.sources.files import json_lines, suffix
 
-SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".parquet")
 UNIT = "lines"
 NOT_JSON = "not a JSON object"
 NO_ID = "no id (text or whole number)"
 NO_MESSAGES = "no list of messages, each with role and text"
-BAD_DETAIL = "model, language, timestamp or user that cannot be read"
 BAD_FEEDBACK = "feedback that cannot be read"
-DROPS = (NOT_JSON, NO_ID, NO_MESSAGES, BAD_DETAIL, BAD_FEEDBACK)
+DROPS = (NOT_JSON, NO_ID, NO_MESSAGES, BAD_FEEDBACK)
 CONVERSATION_DROPS = ()
 
+UNREADABLE_DETAIL = "unreadable_detail"
+# The optional fields of a conversation, and how each is read.
+_DETAILS = {"model": details.name, "language": details.name, "user": details.name, "timestamp": details.time}
 _THUMBS = {"up": "SAT", "down": "DSAT"}
 
 
@@ -55,7 +61,7 @@ def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
 
 
 def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
-    records = _rows(file) if file.suffix == ".parquet" else _lines(file)
+    records = _rows(file) if suffix(file) == ".parquet" else json_lines(file)
     for record in records:
         counts[UNIT] += 1
         conversation = parse(record)
@@ -64,16 +70,6 @@ def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
         else:
             counts["conversations"] += 1
             yield conversation
-
-
-def _lines(file: Path) -> Iterator[object]:
-    with file.open("rb") as lines:  # bytes: only a line feed ends a line, not U+2028 and its like
-        for line in lines:
-            if line.strip():
-                try:
-                    yield json.loads(line.decode("utf-8"))
-                except (ValueError, RecursionError):
-                    yield None
 
 
 def _rows(file: Path) -> Iterator[dict]:
@@ -89,26 +85,19 @@ def parse(record: object) -> dict | str:
     """The conversation that a record holds, or the reason (of DROPS) why it holds none."""
     if not isinstance(record, dict):
         return NOT_JSON
-    if not _is_name(record.get("id")):
+    if (name := details.name(record.get("id"))) is None:
         return NO_ID
     messages = _messages(record.get("messages"))
     if not messages:
         return NO_MESSAGES
     try:
-        time = _utc(record.get("timestamp"))
-    except (ValueError, TypeError, OverflowError, OSError):
-        return BAD_DETAIL
-    details = {name: record.get(name) for name in ("model", "language")}
-    if not all(value is None or isinstance(value, str) for value in details.values()):
-        return BAD_DETAIL
-    user = record.get("user")
-    if user is not None and not _is_name(user):
-        return BAD_DETAIL
-    try:
         judged = [message | feedback(raw) for message, raw in zip(messages, record["messages"], strict=True)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return BAD_FEEDBACK
-    return {"id": str(record["id"]), "messages": judged, "timestamp": time, "user": user and str(user)} | details
+    known = {field: read(record.get(field)) for field, read in _DETAILS.items()}
+    if any(known[field] is None and not details.is_absent(record.get(field)) for field in known):
+        judged[0]["flags"] = [UNREADABLE_DETAIL]
+    return {"id": name, "messages": judged} | known
 
 
 def feedback(message: dict) -> dict:
@@ -143,14 +132,12 @@ def feedback(message: dict) -> dict:
 def _rated(rating: Real, worst: Real, best: Real) -> str:
     if any(isinstance(value, bool) for value in (rating, worst, best)) or worst == best:
         raise ValueError("rating")
+    if not all(math.isfinite(value) for value in (rating, worst, best)):
+        raise ValueError("rating without an end")
     share = (rating - worst) / (best - worst)
     if not 0 <= share <= 1:
         raise ValueError("rating outside of its scale")
     return "DSAT" if share <= 0.25 else "SAT" if share >= 0.75 else "NEUTRAL"
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
 
 
 def _messages(value: object) -> list[dict] | None:
@@ -170,11 +157,3 @@ def _text(content: object) -> str | None:
     if isinstance(content, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
         return "".join(part["text"] for part in content)
     return content if isinstance(content, str) else None
-
-
-def _utc(value: float | str | datetime | None) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return utc(value)
-    if isinstance(value, str):
-        return utc(datetime.fromisoformat(value))
-    return utc(datetime.fromtimestamp(value, UTC))

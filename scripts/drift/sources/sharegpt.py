@@ -16,7 +16,9 @@ from pathlib import Path
 import polars as pl
 
 from drift.cli import StageError
+from drift.sources import details
 from drift.sources.conversations import frames
+from drift.sources.files import UNREADABLE, broken, end_of_record, open_file
 
 SUFFIXES = (".json",)
 UNIT = "records"
@@ -60,7 +62,7 @@ def read_conversations(files: list[Path], counts: Counter) -> Iterator[dict]:
         elif not record["conversations"]:
             counts[EMPTY] += 1
         else:
-            share, offset = _share_and_offset(record["id"])
+            share, offset = _share_and_offset(details.name(record["id"]))
             slices[share].append((offset, record["conversations"]))
     for share, parts in slices.items():
         counts["conversations"] += 1
@@ -91,6 +93,8 @@ def decode_records(file: Path, counts: Counter) -> Iterator[object]:
             counts[UNIT] += 1
             counts[CUT_OFF] += 1
             return
+        except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+            record, place = UNREADABLE, end_of_record(text, place)
         counts[UNIT] += 1
         yield record
         place = _SEPARATOR.match(text, place).end()
@@ -149,7 +153,7 @@ def _is_banner(message: dict) -> bool:
 def _is_record(record: object) -> bool:
     return (
         isinstance(record, dict)
-        and isinstance(record.get("id"), str)
+        and details.name(record.get("id")) is not None
         and isinstance(record.get("conversations"), list)
         and all(
             isinstance(message, dict) and isinstance(message.get("from"), str) and isinstance(message.get("value"), str)
@@ -166,7 +170,10 @@ def _share_and_offset(record_id: str) -> tuple[str, int]:
 def _decode_utf8(file: Path) -> str:
     try:
         # final=False: a character that the end of the file cuts in two is left off.
-        return codecs.utf_8_decode(file.read_bytes(), "strict", False)[0]
+        with open_file(file) as content:
+            return codecs.utf_8_decode(content.read(), "strict", False)[0]
+    except OSError as error:
+        raise broken(file, error) from error
     except UnicodeDecodeError as error:
         raise StageError(f"{file}: byte {error.start} is not UTF-8. Convert the file to UTF-8.") from error
 
@@ -178,6 +185,8 @@ def _is_cut_off(error: json.JSONDecodeError, text: str) -> bool:
 
 
 def _expect(text: str, place: int, character: str, file: Path) -> None:
+    if character == "[" and text[place : place + 1] == "{":
+        raise StageError(f"{file}: JSON Lines, where kind sharegpt reads one JSON array. Put its records into an array.")
     if text[place : place + 1] != character:
         raise _broken(file, place, f"expected '{character}', found '{text[place : place + 20]}'")
 

@@ -14,7 +14,6 @@ place of one.
 """
 
 import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +23,9 @@ from pathlib import Path
 import polars as pl
 
 from drift.sources.conversations import frames, parquet_frames
+from drift.sources.files import json_lines, suffix
 
-SUFFIXES = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".parquet")
 UNIT = "prompts"
 NOT_JSON = "not a JSON object with instruction and completions"
 NO_RATING = "fewer than two completions with text and overall score"
@@ -52,7 +52,7 @@ def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
 
 
 def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
-    rated = _binarized(file) if file.suffix == ".parquet" else _full(file)
+    rated = _binarized(file) if suffix(file) == ".parquet" else _full(file)
     for key, prompt, completions in rated:
         counts[UNIT] += 1
         conversation = converse(key, prompt, completions)
@@ -64,17 +64,13 @@ def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
 
 
 def _full(file: Path) -> Iterator[tuple]:
-    with file.open("rb") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8"))
-                prompt, completions = record["instruction"], [dict(completion) for completion in record["completions"]]
-                # Prompts have no id here. The binarized set makes its ids in this way.
-                yield hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(), prompt, completions
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                yield None, None, []
+    for record in json_lines(file):
+        try:
+            prompt, completions = record["instruction"], [dict(completion) for completion in record["completions"]]
+            # Prompts have no id here. The binarized set makes its ids in this way.
+            yield hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(), prompt, completions
+        except (ValueError, TypeError, KeyError, AttributeError):
+            yield None, None, []
 
 
 def _binarized(file: Path) -> Iterator[tuple]:
@@ -94,12 +90,9 @@ def converse(key: str | None, prompt: str | None, completions: list[dict]) -> di
     if not isinstance(prompt, str):
         return NOT_JSON
     rated = [
-        completion
+        completion | {"overall_score": score}
         for completion in completions
-        if isinstance(completion.get("response"), str)
-        and isinstance(completion.get("overall_score"), Real)
-        and not isinstance(completion["overall_score"], bool)
-        and math.isfinite(completion["overall_score"])
+        if isinstance(completion.get("response"), str) and (score := _score(completion)) is not None
     ]
     if len(rated) < 2:
         return NO_RATING
@@ -118,6 +111,22 @@ def converse(key: str | None, prompt: str | None, completions: list[dict]) -> di
             _reply(highest, "SAT"),
         ],
     }
+
+
+def _score(completion: dict) -> float | None:
+    """The overall score. 10 beside a fine-grained score of 1 stands for 1: a known error of the
+    first release."""
+    score, fine = (_number(completion.get(name)) for name in ("overall_score", "fine-grained_score"))
+    return 1.0 if score == 10 and fine == 1 else score
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _reply(completion: dict, label: str) -> dict:

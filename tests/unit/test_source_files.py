@@ -1,0 +1,135 @@
+"""Files of sources as people have them: byte order marks, compression, names, types of Parquet."""
+
+import codecs
+import gzip
+import json
+from collections import Counter
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from drift.cli import StageError
+from drift.sources import files, logs, sharegpt, source_files, ultrafeedback, wildchat, wildfeedback
+from tests.builders.sources import EXCHANGE
+
+LOG = json.dumps({"id": "1", "messages": EXCHANGE}).encode()
+SHARED = json.dumps([{"id": "s_0", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "r"}]}]).encode()
+RATED = json.dumps(
+    {"instruction": "q", "completions": [{"response": "a", "overall_score": 2}, {"response": "b", "overall_score": 7}]}
+).encode()
+SAID = [
+    {"UtteranceId": number, "Role": role, "Content": text, "Satisfaction": "N/A", "Disatisfaction": flag, "Preceeding": "true"}
+    for number, (role, text, flag) in enumerate([("User", "q", "N/A"), ("Agent", "r", "N/A"), ("User", "No.", "true")])
+]
+
+
+def zstd(content: bytes) -> bytes:
+    return pa.compress(content, codec="zstd", asbytes=True)
+
+
+def read(reader, file) -> list[dict]:
+    """The conversations that a reader finds in a file."""
+    return [row for frame in reader.read([file], Counter()) for row in frame.to_dicts()]
+
+
+@pytest.mark.parametrize("compress", [("", bytes), (".gz", gzip.compress), (".ZST", zstd)], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("reader", "name", "content"),
+    [
+        (logs, "a.JSONL", LOG),
+        (sharegpt, "a.json", SHARED),
+        (ultrafeedback, "a.ndjson", RATED),
+        (wildfeedback, "a.json", json.dumps(SAID).encode()),
+    ],
+    ids=["logs", "sharegpt", "ultrafeedback", "wildfeedback"],
+)
+def test_a_byte_order_mark_compression_and_capitals_change_nothing(tmp_path, reader, name, content, compress):
+    suffix, compressed = compress
+    file = tmp_path / f"{name}{suffix}"
+    file.write_bytes(compressed(codecs.BOM_UTF8 + content + b"\n"))
+    (conversation,) = read(reader, file)
+    assert len(conversation["messages"]) >= 2
+    assert source_files(tmp_path, reader) == [file]
+
+
+@pytest.mark.parametrize("reader", [logs, sharegpt, wildfeedback])
+def test_a_compressed_file_that_is_cut_off_is_named(tmp_path, reader):
+    content = {logs: LOG, sharegpt: SHARED, wildfeedback: json.dumps(SAID).encode()}[reader]
+    file = tmp_path / "chats.jsonl.gz"
+    file.write_bytes(gzip.compress(content)[:-12])
+    with pytest.raises(StageError, match=r"chats\.jsonl\.gz"):
+        read(reader, file)
+
+
+def test_files_that_nobody_reads_are_named_and_hidden_ones_are_not(tmp_path, capsys):
+    for name in ("a.jsonl", "b.csv", "sub/c.parquet.gz", ".cache/d.csv", "._a.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(LOG)
+    assert source_files(tmp_path, logs) == [tmp_path / "a.jsonl"]
+    said = capsys.readouterr().err
+    assert "2 of 3 files are not read: b.csv, sub/c.parquet.gz" in said
+    assert source_files(tmp_path, SimpleNamespace(SUFFIXES=(".csv", ".jsonl", ".parquet.gz")))
+    assert capsys.readouterr().err == "", "all are read"
+
+
+def test_a_record_that_cannot_be_parsed_is_skipped_to_its_end(tmp_path):
+    deep = b'{"x": "]}\\"", "y": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    file = tmp_path / "a.json"
+    file.write_bytes(b"[" + deep + b', {"n": ' + b"9" * 10_000 + b"}, " + SHARED[1:])
+    counts = Counter()
+    assert [row["id"] for row in sharegpt.read_conversations([file], counts)] == ["s"]
+    assert counts == {"records": 3, "conversations": 1, sharegpt.NOT_A_RECORD: 2}
+
+
+def test_numbered_records_of_sharegpt_are_conversations_and_json_lines_are_called_so(tmp_path):
+    record = json.loads(SHARED)[0]
+    (tmp_path / "a.json").write_text(json.dumps([record | {"id": number} for number in (0, 1, 2.0)]))
+    assert [row["id"] for row in read(sharegpt, tmp_path / "a.json")] == ["0", "1", "2"]
+    (tmp_path / "b.json").write_text(json.dumps(record))
+    with pytest.raises(StageError, match="JSON Lines, where kind sharegpt reads one JSON array"):
+        read(sharegpt, tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("fine", "best"), [(1.0, "the other"), (None, "ten"), (9.0, "ten")], ids=["a known error", "not said", "a real ten"]
+)
+def test_a_score_of_ten_that_stands_for_one_is_one(fine, best):
+    odd = {"response": "ten", "overall_score": 10, "fine-grained_score": fine}
+    completions = [odd, {"response": "the other", "overall_score": 7}, {"response": "worse", "overall_score": 10**400}]
+    assert ultrafeedback.converse("k", "q", completions)["messages"][-1]["content"] == best
+
+
+def typed(kind: pa.DataType) -> pa.Array:
+    """The texts and lists of a conversation in `kind`."""
+    return pa.array([EXCHANGE, None, EXCHANGE], kind)
+
+
+TEXT = pa.dictionary(pa.int8(), pa.string())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_list(pa.struct({"role": pa.large_string(), "content": pa.large_string()})),
+        pa.list_view(pa.struct({"role": pa.string(), "content": pa.string()})),
+        pa.large_list_view(pa.struct({"role": pa.string(), "content": pa.string()})),
+        pa.list_(pa.struct({"role": TEXT, "content": pa.string()})),
+    ],
+    ids=["large", "views of lists", "large views", "dictionaries"],
+)
+@pytest.mark.parametrize("reader", [logs, wildchat])
+def test_types_of_other_writers_are_text_and_lists(tmp_path, reader, kind):
+    column = "messages" if reader is logs else "conversation"
+    names = {"id": ["a", "b", "c"]} if reader is logs else {"conversation_id": ["a", "b", "c"]}
+    pq.write_table(pa.table(names | {column: typed(kind)}), tmp_path / "x.parquet")
+    rows = read(reader, tmp_path / "x.parquet")
+    said = [[(m["role"], m["content"]) for m in row["messages"] or []] for row in rows]
+    whole = [("user", "q"), ("assistant", "r")]
+    assert [messages for messages in said if messages] == [whole, whole]
+
+
+def test_a_name_says_what_a_file_is():
+    names = {"a.JSONL": ".jsonl", "a.jsonl.GZ": ".jsonl", "a.b.json": ".json", "a.parquet.gz": ".parquet.gz", "a": ""}
+    assert {name: files.suffix(files.Path(name)) for name in names} == names
