@@ -9,6 +9,7 @@ Conversations are read frame by frame into a temporary file, where copies are fo
 disk, so that memory does not grow with the text.
 """
 
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from drift.sources.exchanges import DROPS, exchanges
 COPIES = Path(sources.__file__).parent / "copies.sql"
 EXACT_COPY = "exact copy of another conversation"
 SAME_ID = "same id as another conversation, other text"
+# The share of a source that may be dropped without a word on the terminal; the ledger has all.
+LOSS = 0.1
 # What DuckDB may hold while it sorts; the rest goes to the temporary folder.
 SORT_MEMORY = "1GB"
 
@@ -98,6 +101,7 @@ def write_turns(
         counts = gather(paths, settings, conversations or {}, gathered)
         for name, reader in readers.items():
             _check_some(name, paths[name], reader, counts[name])
+            warn_of_losses(name, paths[name], reader, counts[name])
         connection.execute("SET VARIABLE gathered = $1", [str(gathered)])
         connection.execute("SET temp_directory = $1", [temporary])
         connection.execute("SET threads = $1", [pl.thread_pool_size()])
@@ -150,6 +154,20 @@ def _check_some(name: str, path: Path, reader: ModuleType, counts: Counter) -> N
             f"source {name} ({path}): no exchange in {counts[reader.UNIT]} {reader.UNIT} ({dropped or 'nothing to read'}). "
             "Check that the source's kind is what the file holds."
         )
+
+
+def warn_of_losses(name: str, path: Path, reader: ModuleType, counts: Counter) -> None:
+    """Say on stderr where more than LOSS of a source's records or conversations were dropped, for
+    other reasons than that they are copies."""
+    for whole, unit, reasons in (
+        (counts[reader.UNIT], reader.UNIT, reader.DROPS),
+        (counts["conversations"], "conversations", (*reader.CONVERSATION_DROPS, *DROPS)),
+    ):
+        dropped = {reason: counts[reason] for reason in reasons if counts[reason]}
+        lost = sum(dropped.values())
+        if lost > LOSS * whole:
+            listed = "; ".join(f"{reason}: {count}" for reason, count in dropped.items())
+            print(f"warning: source {name} ({path}): {lost} of {whole} {unit} were dropped ({listed})", file=sys.stderr)
 
 
 def main() -> None:

@@ -178,6 +178,21 @@ def test_a_source_of_another_kind_stops_with_what_was_dropped(tmp_path):
         read_turns(tmp_path, "logs", ours=tmp_path / "x.jsonl")
 
 
+def test_a_source_that_loses_many_conversations_says_so_on_the_terminal(tmp_path, capsys):
+    whole = [{"id": str(number), "messages": [{"role": "user", "content": str(number)}, EXCHANGE[1]]} for number in range(9)]
+    write_logs(tmp_path / "few.jsonl", *whole, {"id": "9"})
+    write_logs(tmp_path / "many.jsonl", *whole, {"id": "9"}, {"id": "10"})
+    unanswered = [{"id": f"u{number}", "messages": EXCHANGE[:1]} for number in range(2)]
+    write_logs(tmp_path / "silent.jsonl", *whole, *unanswered)
+    copies = [record | {"id": f"copy{record['id']}"} for record in whole]
+    write_logs(tmp_path / "twice.jsonl", *whole, *copies)
+    read_turns(tmp_path, "logs", **{name: tmp_path / f"{name}.jsonl" for name in ("few", "many", "silent", "twice")})
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" (")[0] for line in said] == ["warning: source many", "warning: source silent"]
+    assert f"2 of 11 lines were dropped ({logs.NO_MESSAGES}: 2)" in said[0]
+    assert f"2 of 11 conversations were dropped ({exchanges.NO_EXCHANGE}: 2)" in said[1]
+
+
 def test_an_empty_folder_stops_with_its_name(tmp_path):
     with pytest.raises(StageError, match=r"no \*\.jsonl or \*\.ndjson or \*\.parquet file there"):
         read_turns(tmp_path, "logs", ours=tmp_path)
