@@ -15,7 +15,12 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: "config.yaml"
+# A configuration on the command line takes the place of the shipped one, and nothing is merged:
+# the sources and models of both would be one run. The jobs that snakemake starts by itself never
+# get --replace-workflow-config.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
 
 
 include: "rules/common.smk"

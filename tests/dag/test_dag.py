@@ -1,6 +1,7 @@
 """What snakemake plans for a configuration, before anything is downloaded or run."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -280,3 +281,23 @@ def test_a_shipped_profile_plans_its_run_without_a_warning(profile):
     assert done.returncode == 0, done.stderr
     assert planned(done)["train"] == {"slurm": 5, "demo": 2}[profile]
     assert "Warning" not in done.stdout + done.stderr
+
+
+def test_a_configuration_on_the_command_line_is_not_mixed_with_the_shipped_one(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "logs.jsonl").write_text("{}")
+    shutil.copy(REPOSITORY / "config.yaml", tmp_path)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(tiny_config(tmp_path / "model", tmp_path / "logs.jsonl")))
+    command = [
+        str(SNAKEMAKE),
+        f"--snakefile={REPOSITORY / 'Snakefile'}",
+        f"--directory={tmp_path}",
+        "--cores=1",
+        "-n",
+    ]
+    plans = [
+        subprocess.run([*command, f"--configfile={tmp_path / 'mine.yaml'}", *flag], capture_output=True, text=True, check=True)
+        for flag in ([], ["--replace-workflow-config"])
+    ]
+    assert planned(plans[0]) == planned(plans[1])
+    assert "fetch" not in planned(plans[0]), "nothing of what the shipped one names"

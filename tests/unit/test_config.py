@@ -171,3 +171,12 @@ def test_the_few_lines_of_the_readme_make_a_run():
     assert set(config["recipes"]) == {"drift", "drift-unguided", "spin"}
     assert config["data"]["labeler"] in config["data"]["labelers"]
     assert set(config["evaluation"]["benchmarks"]) == {"heldout"}
+
+
+@pytest.mark.parametrize("path", ["${HOME}/model", "/models/{}", "/models/{name}"])
+def test_braces_in_a_path_are_refused_with_its_key(path):
+    assert f"models.llama.path: '{path}': braces" in refusal(minimal(models={"llama": {"path": path}}))
+    benchmarks = {"wild": {"kind": "wildbench", "path": "a.jsonl", "references": {"gpt": path}}}
+    evaluation = minimal()["evaluation"] | {"benchmarks": benchmarks}
+    assert "evaluation.benchmarks.wild.references" in refusal(minimal(evaluation=evaluation))
+    assert load(minimal(models={"llama": {"path": "/models/$a b"}})), "other odd characters are no fault"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 # The largest seed: it fits the libraries that draw with it, and a 32-bit column.
 MAX_SEED = 2**31 - 1
@@ -21,10 +21,25 @@ class ConfigError(Exception):
     it."""
 
 
+# Keys whose values are addresses of models or of files, wherever they stand in the configuration.
+ADDRESS_KEYS = ("path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation")
+
+
 class Section(BaseModel):
     """A part of the configuration: no unknown keys, no guessing of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @field_validator(*ADDRESS_KEYS, check_fields=False)
+    @classmethod
+    def _no_braces(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        for address in value.values() if isinstance(value, dict) else [value]:
+            if address and {"{", "}"} & set(address):
+                raise ValueError(
+                    f"'{address}': braces stand for wildcards of snakemake, and variables of the shell are not filled in; "
+                    "write the path out, or give a link to it without braces"
+                )
+        return value
 
 
 class Model(Section):

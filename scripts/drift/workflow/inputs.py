@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from drift.config.base import ADDRESS_KEYS
 from drift.downloads import folder_name, is_remote
 from drift.workflow.contents import contents
-
-# Keys whose values are addresses of models or of files, wherever they stand in the configuration.
-ADDRESS_KEYS = frozenset({"path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation"})
 
 
 def located(address: str) -> str:
