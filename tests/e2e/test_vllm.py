@@ -49,20 +49,28 @@ def test_a_verdict_in_words_has_no_white_space_between_its_parts(tiny_model, tok
     assert all(text.startswith('{"strengths":"') for text in texts), texts
 
 
-def test_a_reply_ends_where_the_template_ends_a_turn_and_other_control_tokens_are_seen(tiny_model, tmp_path):
+@pytest.fixture
+def two_ends(tiny_model, tmp_path):
+    """Folder and tokenizer of a model whose end of a turn is not its end of a sequence."""
     model = shutil.copytree(tiny_model, tmp_path / "model")
     own = load_tokenizer(model)
     own.eos_token = "<|endoftext|>"
     own.save_pretrained(model)
-    # What the model was taught to say first becomes a control token.
-    words = own.convert_tokens_to_ids(["They", "Many", "It", "That"])
+    return model, own
+
+
+def test_a_reply_ends_where_the_template_ends_a_turn(two_ends, tmp_path):
+    replies = completions(tmp_path, *two_ends, decoding=DECODING | {"temperature": 0.0})
+    assert set(replies["finish_reason"]) == {"stop"}, replies["text"].to_list()
+    assert not any("<" in text for text in replies["text"]), replies["text"].to_list()
+
+
+def test_a_control_token_within_a_reply_stays_to_be_seen(two_ends, tmp_path):
+    model, own = two_ends
+    # The first word that the model was taught becomes a control token.
     weights = load_file(model / "model.safetensors")
-    for name in ("lm_head.weight", "model.embed_tokens.weight"):
-        weights[name][own.convert_tokens_to_ids("<file_sep>")] = weights[name][words].mean(0)
-    weights["lm_head.weight"][words] = -weights["lm_head.weight"][words]
+    words = own.convert_tokens_to_ids(["They", "Many", "It", "That"])
+    weights["lm_head.weight"][own.convert_tokens_to_ids("<file_sep>")] = 4 * weights["lm_head.weight"][words].mean(0)
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     replies = completions(tmp_path, model, own, decoding=DECODING | {"temperature": 0.0})
-    assert set(replies["finish_reason"]) == {"stop"}, replies["text"].to_list()
-    assert all(text.startswith("<file_sep>") and "<|im_end|>" not in text for text in replies["text"]), replies[
-        "text"
-    ].to_list()
+    assert all(text.startswith("<file_sep>") for text in replies["text"]), replies["text"].to_list()
