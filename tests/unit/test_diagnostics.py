@@ -15,6 +15,7 @@ from drift.chat import load_tokenizer
 from drift.metrics.resampling import Clusters, bounded_mean
 from drift.training import cpu_packing
 from drift.training.divergences import divergences, own_replies
+from drift.training.logps import pair_logps, recompute_layers
 from tests.builders.training import small_llama
 
 BEFORE = {"s:0/0": (-10.0, -20.0), "s:1/0": (-10.0, -20.0), "s:2/0": (-10.0, -20.0)}
@@ -45,6 +46,24 @@ def test_the_sample_is_the_same_in_whatever_order_the_pairs_come():
 
 def pair(number: int, chosen: list[int], rejected: list[int]) -> dict:
     return {"pair_id": f"s:{number}/0", "prompt_ids": [1, 4, 9], "chosen_ids": chosen, "rejected_ids": rejected}
+
+
+def test_layers_that_are_computed_again_give_the_same_gradients_and_keep_less():
+    rows = [pair(0, [5, 7, 2], [6, 2]), pair(1, [3, 2], [8, 8, 2]), pair(2, [9, 2], [4, 2])]
+    sigma = dict.fromkeys([row["pair_id"] for row in rows], 0.5)
+    found, kept = [], []
+    for again in (False, True):
+        model = small_llama().eval()
+        if again:
+            recompute_layers(model)
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: (sizes.append(tensor.numel()), tensor)[1], lambda t: t):  # noqa: B023
+            pair_logps(model, rows[0])
+        kept.append(sum(sizes))
+        found.append(diagnostics.gradients(model, rows, sigma, 0.1))
+    for pair_id, values in found[0].items():
+        assert found[1][pair_id] == pytest.approx(values, rel=1e-5)
+    assert kept[1] < kept[0] / 2
 
 
 @pytest.mark.parametrize("copies", [1, 2], ids=["two pairs", "four"])
