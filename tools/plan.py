@@ -16,8 +16,6 @@ It needs pydantic and PyYAML, and Snakemake for the jobs: run it with .venv/snak
 
 import argparse
 import importlib.util
-import re
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +27,7 @@ import _path  # noqa: F401 - must come before drift
 # isort: split
 from drift.cli import StageError
 from drift.config import ConfigError, load
+from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 from drift.workflow.machines import MACHINES, read_machine
 from drift.workflow.plan.budget import plan
 from drift.workflow.plan.shapes import shape_finder
@@ -46,23 +45,19 @@ def read_config(path: Path) -> dict:
         raise StageError(f"{path}: {error}") from error
 
 
-def count_jobs(config_file: Path) -> dict[str, int]:
-    """Jobs of every rule of the whole run, by Snakemake's own plan. Raises StageError where it
-    cannot plan."""
+def planned_jobs(config_file: Path) -> list[Job]:
+    """The jobs of the whole run, by Snakemake's own plan. Raises StageError where it cannot
+    plan."""
     if importlib.util.find_spec("snakemake") is None:
         raise StageError(
             f"{sys.executable} has no Snakemake to count the jobs with; use .venv/snakemake/bin/python, or --no-jobs"
         )
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--nolock", "--quiet", "rules", "--cores", "1"]
-    command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(REPOSITORY)]
-    command += ["--configfile", str(config_file.resolve()), "--replace-workflow-config"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise StageError(f"Snakemake cannot plan the run:\n{(done.stdout + done.stderr).strip()[-2000:]}")
-    table = (done.stdout + done.stderr).split("Job stats:", 1)[1]
-    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
-    jobs.pop("total", None)
-    return jobs
+    arguments = ["--forceall", "--nolock", "--cores", "1", "--snakefile", str(REPOSITORY / "Snakefile")]
+    arguments += ["--directory", str(REPOSITORY), "--configfile", str(config_file.resolve()), "--replace-workflow-config"]
+    try:
+        return parse(dry_run(*arguments))
+    except DryRunError as error:
+        raise StageError(f"Snakemake cannot plan the run:\n{str(error).strip()[-2000:]}") from error
 
 
 def _number(text: str) -> tuple[str, float]:
@@ -114,7 +109,7 @@ def main() -> None:
     rows = {table: arguments.rows.get(table) or limits[table] or count for table, count in ROWS.items()}
     lengths = Lengths(**arguments.tokens)
     budget = plan(config, machine, rows, lengths, shape_finder(REPOSITORY, arguments.parameters))
-    jobs = None if arguments.no_jobs else count_jobs(arguments.configfile)
+    jobs = None if arguments.no_jobs else planned_jobs(arguments.configfile)
     print(show(config["run"], budget, rows, lengths, jobs))
     if budget.problems:
         raise StageError("this run cannot be:\n" + "\n".join(f"  - {problem}" for problem in budget.problems))

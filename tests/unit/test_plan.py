@@ -1,27 +1,23 @@
 """The plan before paying: its formulas against real models, and what it refuses."""
 
-import subprocess
 from dataclasses import replace
 
 import pytest
 import torch
-import yaml
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from drift.cli import StageError
-from drift.config import load
 from drift.training import remainder
 from drift.workflow import cost_model
 from drift.workflow.cost_model import GIB, SHAPES, Shape, TrainingSetup
 from drift.workflow.machines import read_machine
-from drift.workflow.plan.budget import Budget, plan
 from drift.workflow.plan.fit import training_knobs
 from drift.workflow.plan.shapes import shape_finder
 from drift.workflow.plan.work import ROWS, Lengths, generations, trainings
-from tests.conftest import REPOSITORY, SNAKEMAKE
+from tests.builders.plans import config, planned
+from tests.conftest import REPOSITORY
 
-DRIVER_PYTHON = SNAKEMAKE.parent / "python"
 SETUP = TrainingSetup(
     optimizer="rmsprop",
     precision="bf16",
@@ -182,20 +178,6 @@ def test_a_smaller_batch_more_gpus_and_adapters_need_less():
     assert peak(lora_rank=64) < alone / 2
 
 
-def config(methods: list[str] | None = None, **change) -> dict:
-    """The shipped configuration with SECTION__KEY=value."""
-    values = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    for key, value in change.items():
-        section, _, name = key.partition("__")
-        values[section] |= {name: value}
-    return load(values) | ({"methods": methods} if methods else {})
-
-
-def planned(run: dict, name: str = "h100-80", **machine) -> Budget:
-    """The budget of a run on a machine."""
-    return plan(run, read_machine(name, **machine), ROWS, Lengths(), shape_finder(REPOSITORY, None))
-
-
 def test_a_full_7b_on_one_80_gb_gpu_is_refused_with_knobs_that_make_it_fit():
     refused = planned(config(training__launcher="single"))
     (problem,) = refused.problems
@@ -265,57 +247,6 @@ def test_methods_are_planned_with_the_pairs_that_they_are_limited_to_and_the_war
     assert [training.pairs for training in trainings(config(), ROWS)][1:] == [ROWS["dsat"]] * 2 + [ROWS["sat"]] * 2
 
 
-def test_a_rubric_is_asked_about_every_reply_once():
-    run = config()
-    endpoint = {"input_price": 1.0, "output_price": 0.0, "budget": None}
-    rubric = {"kind": "rubric", "path": None, "endpoint": endpoint, "context": 4096, "max_replies": 500, "shards": 2}
-    run["data"]["labelers"]["rubric"] = rubric
-    (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "label"]
-    assert stage.requests == 500
-    assert stage.cost == pytest.approx(stage.read * 1e-6)
-
-
-def test_a_score_reads_one_answer_once():
-    run = config()
-    benchmark = run["evaluation"]["benchmarks"]["heldout"] | {"kind": "wildbench", "path": "tasks.jsonl"}
-    run["evaluation"]["benchmarks"] = {"wild": benchmark}
-    (judged,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "judge"]
-    assert (judged.requests, judged.read, judged.written) == (1024, 1200 + 400 + 250, 220)
-
-
-def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_every_candidate():
-    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "guided"]}
-    run = config(methods=["iterated"], recipes__iterated=row | {"rank": "self"})
-    work = [work for work in generations(run, ROWS, Lengths()) if work.rule in ("sample", "rank")]
-    read = {(part.rule, part.requests): part.read for part in work}
-    assert read == {
-        ("sample", ROWS["dsat"]): 1200,
-        ("sample", 2 * ROWS["dsat"]): 1200 + 400 + 60,
-        ("rank", 3 * ROWS["dsat"]): 1200 + 400 + 250,
-    }
-    assert all(part.answerer is None for part in work), "the policy ranks its own samples"
-
-
-def test_the_votes_of_a_policy_that_ranks_are_planned():
-    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain"] * 4, "rank": "self"}
-    votes = {"votes": 3, "decoding": {"temperature": 0.7}}
-    run = config(methods=["iterated"], recipes__iterated=row | {"self_ranking": votes})
-    (ranked,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "rank"]
-    assert ranked.requests == 3 * 4 * ROWS["dsat"]
-
-
-def test_a_method_with_epochs_samples_and_earlier_pairs_of_its_own_is_planned_with_them():
-    usual, own = (
-        planned(config(methods=["mine"], recipes__mine={"prompts": "sat", "chosen": "logged", "rejected": "plain"} | row))
-        for row in ({}, {"replay": 1, "training": {"epochs": 2}, "sampling": {"n": 3}})
-    )
-    requests = {name: own.stages[name, "qwen2.5-7b"].requests for name in ("train", "sample")}
-    warmup = 3 * ROWS["corrections"]
-    assert usual.stages["train", "qwen2.5-7b"].requests == warmup + 2 * ROWS["sat"]
-    assert requests["train"] == warmup + 2 * (1 + 2) * ROWS["sat"], "the second iteration has the pairs of both"
-    assert requests["sample"] == 2 * 3 * ROWS["sat"]
-
-
 def test_a_method_that_alone_does_not_fit_is_named():
     row = {"prompts": "sat", "chosen": "logged", "rejected": "plain", "training": {"device_batch": 32}}
     run = config(methods=["drift", "mine"], recipes__mine=row)
@@ -324,19 +255,6 @@ def test_a_method_that_alone_does_not_fit_is_named():
         "train qwen2.5-7b",
         "train qwen2.5-7b mine",
     ]
-
-
-def test_pairs_are_compared_in_both_orders_in_every_iteration_and_the_bill_shows_it():
-    run = config(methods=["drift"])
-    endpoint = {"input_price": 5.0, "output_price": 15.0, "budget": None}
-    run["evaluation"]["judges"]["qwen2.5-32b"] |= {"endpoint": endpoint, "path": None}
-    compared = [work for work in generations(run, ROWS, Lengths()) if work.rule == "compare"]
-    assert [(work.repeats, work.requests) for work in compared] == [(1, 2 * 64), (2, 2 * 64)], "the warm-up, two iterations"
-    (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "compare"]
-    assert stage.read == 3 * 2 * 64 * (1200 + 2 * 400 + 250)
-    assert stage.cost == pytest.approx(stage.read * 5e-6 + stage.written * 15e-6)
-    run["training"]["pair_quality"]["pairs"] = 0
-    assert not [work for work in generations(run, ROWS, Lengths()) if work.rule == "compare"]
 
 
 def test_a_7b_samples_as_fast_as_is_published():
@@ -369,15 +287,3 @@ def test_a_machine_is_read_from_a_file_and_its_faults_are_named(tmp_path):
         read_machine("h100-80", memory=-1)
     with pytest.raises(StageError, match="one of a100-40"):
         read_machine("h1000")
-
-
-def test_the_program_counts_jobs_as_snakemake_does_and_fails_where_the_run_cannot_fit():
-    command = [str(DRIVER_PYTHON), str(REPOSITORY / "tools/plan.py"), "--configfile", str(REPOSITORY / "config.yaml")]
-    refused = subprocess.run([*command, "--gpus", "1", "--price", "2"], capture_output=True, text=True, check=False)
-    assert refused.returncode == 1
-    assert "train 5" in refused.stdout, "the warm-up and two iterations of two methods"
-    assert "GPUs at 2.00 USD an hour" in refused.stdout
-    assert refused.stderr.startswith("error: this run cannot be:\n  - train qwen2.5-7b")
-    demo = REPOSITORY / "demo/run.yaml"
-    fits = subprocess.run([*command, "--no-jobs", "--configfile", str(demo)], capture_output=True, text=True, check=False)
-    assert fits.returncode == 0, fits.stderr

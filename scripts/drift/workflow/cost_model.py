@@ -259,6 +259,35 @@ def reference_memory(shape: Shape, setup: TrainingSetup) -> dict[str, float]:
     )
 
 
+def gradient_memory(shape: Shape, length: int) -> dict[str, float]:
+    """Bytes while the gradients of single pairs are measured: weights and gradients in fp32, and
+    what the forward passes of both sides, of `length` tokens each, keep for the backward pass."""
+    tokens = 2 * length
+    # The input of every layer, and one layer at a time that is computed again, in fp32.
+    layer = 2 * layer_activations(shape, 2)
+    return _with_overhead(
+        {
+            "weights": shape.parameters * 4,
+            "gradients": shape.parameters * 4,
+            "activations": tokens * shape.layers * 4 * shape.hidden + length * layer,
+            # Scores over the whole vocabulary, and their gradient, of a reply of half that length.
+            "LM head": 2 * length / 2 * shape.vocabulary * 4 * 2,
+        }
+    )
+
+
+def reading_memory(shape: Shape, length: int, models: int = 1) -> dict[str, float]:
+    """Bytes while `models` of this shape, in fp32 on one GPU, read texts of `length` tokens one by
+    one, half of each with scores over the whole vocabulary."""
+    return _with_overhead(
+        {
+            "weights": models * shape.parameters * 4,
+            "activations": length * 2 * layer_activations(shape, 2),
+            "LM head": models * length / 2 * shape.vocabulary * 4 * 2,
+        }
+    )
+
+
 def _with_overhead(memory: dict[str, float]) -> dict[str, float]:
     return memory | {"CUDA and fragmentation": CUDA_BYTES + FRAGMENTATION * sum(memory.values())}
 

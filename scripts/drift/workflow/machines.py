@@ -20,6 +20,7 @@ class Machine:
     memory: float  # GiB of a GPU, as PyTorch reports it (a little less than the name says)
     tflops: float  # TFLOP/s of a GPU, bf16, dense
     bandwidth: float  # TB/s of a GPU's memory
+    fp32: float | None = None  # TFLOP/s of a GPU, fp32 without tensor cores; None: a sixteenth of tflops
     gpus: int = 1
     host_memory: float | None = None  # GiB of the host that a job gets; None: not looked at
     disk: float | None = None  # GB that are free; None: not looked at
@@ -35,6 +36,16 @@ class Machine:
                 raise StageError(f"{name} must be a number above 0 (GiB, bf16 TFLOP/s, TB/s), not {value}")
 
     @property
+    def training_rate(self) -> float:
+        """Operations a second of a GPU where models are trained or read in bf16."""
+        return self.tflops * 1e12 * self.training_share
+
+    @property
+    def fp32_rate(self) -> float:
+        """The same in fp32."""
+        return (self.fp32 or self.tflops / 16) * 1e12 * self.training_share
+
+    @property
     def shares(self) -> dict[str, float]:
         """The shares of its speed that are assumed to be reached."""
         return {name: getattr(self, name) for name in ("training_share", "prefill_share", "bandwidth_share")}
@@ -42,12 +53,12 @@ class Machine:
 
 # Speeds from NVIDIA's data sheets of the SXM modules, or of the card where there is none.
 MACHINES = {
-    "a100-40": {"memory": 39.4, "tflops": 312, "bandwidth": 1.555},
-    "a100-80": {"memory": 79.1, "tflops": 312, "bandwidth": 2.039},
-    "h100-80": {"memory": 79.1, "tflops": 989, "bandwidth": 3.35},
-    "h200-141": {"memory": 139.7, "tflops": 989, "bandwidth": 4.8},
-    "l40s-48": {"memory": 44.4, "tflops": 362, "bandwidth": 0.864},
-    "rtx4090-24": {"memory": 23.6, "tflops": 165, "bandwidth": 1.008},
+    "a100-40": {"memory": 39.4, "tflops": 312, "bandwidth": 1.555, "fp32": 19.5},
+    "a100-80": {"memory": 79.1, "tflops": 312, "bandwidth": 2.039, "fp32": 19.5},
+    "h100-80": {"memory": 79.1, "tflops": 989, "bandwidth": 3.35, "fp32": 67},
+    "h200-141": {"memory": 139.7, "tflops": 989, "bandwidth": 4.8, "fp32": 67},
+    "l40s-48": {"memory": 44.4, "tflops": 362, "bandwidth": 0.864, "fp32": 91.6},
+    "rtx4090-24": {"memory": 23.6, "tflops": 165, "bandwidth": 1.008, "fp32": 82.6},
 }
 
 

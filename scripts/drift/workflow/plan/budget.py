@@ -12,7 +12,16 @@ from drift.workflow import cost_model
 from drift.workflow.cost_model import GIB, Shape
 from drift.workflow.machines import Machine
 from drift.workflow.plan.fit import engine_knobs, excess, setup_of, training_knobs, training_peak
-from drift.workflow.plan.work import Generation, Lengths, Training, generations, labelling, trainings
+from drift.workflow.plan.work import (
+    Generation,
+    Lengths,
+    Reading,
+    Training,
+    for_all_models,
+    generations,
+    readings,
+    trainings,
+)
 
 ENGINE_START = 90  # seconds until vLLM answers on a GPU
 
@@ -82,7 +91,7 @@ def plan(
     planner = _Planner(config, machine, rows, lengths, find_shape)
     for name, model in config["models"].items():
         planner.model(name, find_shape(model["path"]))
-    for work in labelling(config, rows["replies"], lengths):
+    for work in for_all_models(config, rows["replies"], lengths):
         planner.generate("", None, work)
     planner.other_models()
     planner.check_disk()
@@ -111,11 +120,14 @@ class _Planner:
         for training in every:
             hours = self._train(name, shape, training)
             slowest[training.iteration] = max(slowest.get(training.iteration, 0), hours)
+            self._diagnose(name, shape, training)
         sampling = 0.0
         for work in generations(self.config, self.rows, self.lengths):
             wall = self.generate(name, shape, work)
             if work.rule == "sample":
                 sampling = max(sampling, wall)
+        for work in readings(self.config, self.rows, self.lengths):
+            self._read(name, shape, work)
         longest = sum(slowest.values()) + sampling * self.config["iterations"]
         self.budget.longest = max(self.budget.longest, longest)
 
@@ -188,7 +200,7 @@ class _Planner:
         step = cost_model.training_flops(shape, length, setup.gradient_checkpointing, lora=setup.lora_rank is not None)
         # The reference reads every pair once.
         per_token = training.epochs * step + cost_model.forward_flops(shape, length)
-        hours = tokens * per_token / (self.machine.tflops * 1e12 * self.machine.training_share) / 3600
+        hours = tokens * per_token / self.machine.training_rate / 3600
         self.budget.book(
             "train",
             name,
@@ -198,6 +210,68 @@ class _Planner:
             gpu_hours=hours,
         )
         return hours / setup.gpus
+
+    def _diagnose(self, name: str, shape: Shape, training: Training) -> None:
+        """Book the measurement of one training: every pair is read by the policy and, where the
+        reference is another, by its start; the gradients of some pairs under both; and two replies
+        to each held-out prompt by three policies."""
+        settings = self.training[training.method]
+        measured, length = settings["diagnostics"], settings["max_length"]
+        phases = [cost_model.reference_memory(shape, setup_of(settings | {"launcher": "single"}, 1))]
+        if measured["pairs"]:
+            phases.append(cost_model.gradient_memory(shape, length))
+        if measured["prompts"]:
+            phases.append(cost_model.reading_memory(shape, length, models=2))
+        # Without the gradients, and without the divergences: what is left is the first phase.
+        cures = ["training.diagnostics: {pairs: 0, prompts: 0}"] if self._fits(phases[0]) else []
+        peak = max(phases, key=lambda memory: sum(memory.values()))
+        self._check_memory(f"diagnostics {name} (1 GPU)", peak, cures)
+
+        reply = min(self.lengths.reply, self.config["sampling"]["max_tokens"])
+        text = min(self.lengths.prompt + reply, length)
+        policies = 2 if settings["reference"] == "initial" and training.iteration > 1 else 1
+        scored = 2 * policies * training.pairs
+        # Two passes under each of two policies, of both sides.
+        stepped = 2 * 2 * 2 * min(measured["pairs"], training.pairs)
+        read = 2 * 3 * measured["prompts"]
+        forward, machine = cost_model.forward_flops(shape, text), self.machine
+        seconds = scored * text * forward / machine.training_rate
+        seconds += stepped * text * cost_model.training_flops(shape, text, True) / machine.fp32_rate
+        seconds += read * text * forward / machine.fp32_rate
+        # Own replies, by the engine that answers one batch after the other: at worst each alone.
+        written = min(reply, measured["max_tokens"])
+        seconds += measured["prompts"] * written * cost_model.policy_bytes(shape) / (machine.bandwidth * 1e12)
+        tokens = (scored + stepped + read) * text
+        self.budget.book(
+            "diagnostics",
+            name,
+            requests=training.pairs,
+            read=tokens,
+            written=measured["prompts"] * written,
+            gpu_hours=seconds / 3600,
+        )
+
+    def _read(self, name: str, shape: Shape, work: Reading) -> None:
+        """Book texts that are read in fp32, one by one."""
+        who = name
+        if work.answerer:
+            who, shape = work.answerer.name, self.find_shape(work.answerer.path)
+        longest = self.config["sampling"]["context"]
+        self._check_memory(f"{work.rule} {who} (1 GPU)", cost_model.reading_memory(shape, longest), [])
+        tokens = work.repeats * work.texts * work.length
+        seconds = tokens * cost_model.forward_flops(shape, work.length) / self.machine.fp32_rate
+        self.budget.book(work.rule, who, requests=work.repeats * work.texts, read=tokens, written=0, gpu_hours=seconds / 3600)
+
+    def _check_memory(self, what: str, memory: dict[str, float], cures: list[str]) -> None:
+        if what in self.budget.memory:
+            return
+        self.budget.memory[what] = memory
+        if not self._fits(memory):
+            cures = "; or ".join([*cures, "a GPU with more memory for that rule, in the profile"])
+            self.budget.problems.append(f"{what}: {excess(memory, self.machine.memory)}. It fits with {cures}")
+
+    def _fits(self, memory: dict[str, float]) -> bool:
+        return sum(memory.values()) <= self.machine.memory * GIB
 
     def generate(self, name: str, shape: Shape | None, work: Generation) -> float:
         """Book what an engine or an endpoint is asked; returns the wall hours of one repeat.

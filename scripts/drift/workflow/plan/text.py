@@ -1,15 +1,17 @@
 """A plan as text."""
 
+from collections import Counter
 from dataclasses import asdict
 
 from drift.workflow.cost_model import GIB
+from drift.workflow.dry_run import Job
 from drift.workflow.plan.budget import Budget
+from drift.workflow.plan.queue import waits
 from drift.workflow.plan.work import Lengths
 
 
-def show(run: str, budget: Budget, rows: dict[str, float], lengths: Lengths, jobs: dict[str, int] | None) -> str:
-    """The plan of a run; `rows` and `lengths` are what it assumes, `jobs` counts the jobs of each
-    rule."""
+def show(run: str, budget: Budget, rows: dict[str, float], lengths: Lengths, jobs: list[Job] | None) -> str:
+    """The plan of a run; `rows` and `lengths` are what it assumes."""
     machine = budget.machine
     assumed = f"rows {pairs(rows)}; mean tokens {pairs(asdict(lengths))}; shares reached {pairs(machine.shares)}"
     lines = [
@@ -18,7 +20,11 @@ def show(run: str, budget: Budget, rows: dict[str, float], lengths: Lengths, job
         f"assumed: {assumed}",
     ]
     if jobs is not None:
-        lines += ["", f"jobs (snakemake --dry-run --forceall): {sum(jobs.values())}", "  " + pairs(jobs)]
+        lines += ["", f"jobs (snakemake --dry-run --forceall): {len(jobs)}", "  " + pairs(Counter(job.rule for job in jobs))]
+        lines.append(
+            f"waits in a cluster's queue, one after another: {waits(jobs, light_submitted=False)}; "
+            f"with light stages submitted too: {waits(jobs, light_submitted=True)}"
+        )
     lines += ["", *_stages(budget)]
     if machine.price is not None:
         lines.append(f"GPUs at {machine.price:.2f} USD an hour: {budget.gpu_hours * machine.price:.2f} USD")
@@ -34,13 +40,13 @@ def show(run: str, budget: Budget, rows: dict[str, float], lengths: Lengths, job
 
 
 def _stages(budget: Budget) -> list[str]:
-    lines = [f"{'stage':<10}{'who':<28}{'requests':>10}{'tokens read':>14}{'written':>12}{'GPU hours':>11}{'USD':>9}"]
+    lines = [f"{'stage':<16}{'who':<28}{'requests':>10}{'tokens read':>14}{'written':>12}{'GPU hours':>11}{'USD':>9}"]
     for stage in budget.stages.values():
         lines.append(
-            f"{stage.rule:<10}{stage.who:<28}{stage.requests:>10,.0f}{stage.read / 1e6:>12,.1f} M"
+            f"{stage.rule:<16}{stage.who:<28}{stage.requests:>10,.0f}{stage.read / 1e6:>12,.1f} M"
             f"{stage.written / 1e6:>10,.2f} M{stage.gpu_hours:>11.2f}{stage.cost:>9.2f}"
         )
-    return [*lines, f"{'all':<10}{'':<64}{budget.gpu_hours:>11.2f}{budget.bill:>9.2f}"]
+    return [*lines, f"{'all':<16}{'':<64}{budget.gpu_hours:>11.2f}{budget.bill:>9.2f}"]
 
 
 def pairs(values: dict[str, float]) -> str:

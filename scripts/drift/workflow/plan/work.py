@@ -20,7 +20,8 @@ from drift.settings.judging import Protocol
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
 ROWS = {"dsat": 11000, "sat": 4500, "corrections": 491, "replies": 89000}
-# Tasks of a benchmark whose kind does not say how many were published.
+# Tasks of a benchmark whose kind does not say how many were published, prompts of simulated users
+# where nothing limits them, and published answers that judges are validated on.
 TASKS = 500
 # Tokens that a request to a judge holds besides prompt and answers, and one to a rubric labeler
 # besides prompt, reply and feedback; tokens of a label.
@@ -70,6 +71,17 @@ class Generation:
     answerer: Answerer | None = None  # None: the model itself
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Texts that a model reads in one pass each and writes nothing: log-probabilities, rewards."""
+
+    rule: str
+    repeats: int  # as of Generation
+    texts: float
+    length: float  # tokens of a text
+    answerer: Answerer | None = None  # None: the model itself
+
+
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     """Every training of one model. `rows`: pairs, by pool."""
     found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])] if warms_up(config) else []
@@ -97,12 +109,82 @@ def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[
     return work
 
 
-def labelling(config: dict, replies: float, lengths: Lengths) -> list[Generation]:
-    """What rubric labelers are asked about `replies`, once for all models."""
+def readings(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Reading]:
+    """What is read for one model: candidates and sides of pairs by reward models, held-out
+    corrections by every policy. `rows`: prompts, by pool."""
+    length = sum(_prompt_and_reply(config, lengths))
+    work = []
+    for iterations, method in [(warms_up(config), None), *((_iterations(config), name) for name in config["methods"])]:
+        recipe = config["recipes"][method] if method else None
+        pairs = rows[recipe["prompts"] if recipe else "corrections"]
+        if recipe and (ranker := _reward_model(config, recipe["rank"])):
+            work.append(Reading("rewards", iterations, len(recipe["candidates"]) * pairs, length, ranker))
+        for name in raters_of(config):
+            if iterations and (ranker := _reward_model(config, name)):
+                texts = 2 * min(pairs, config["training"]["pair_quality"]["pairs"])
+                work.append(Reading("pair_scores", int(iterations), texts, length, ranker))
+    if heldout := config["data"]["test_correction_conversations"]:
+        work.append(Reading("logps", _policies(config), 2 * heldout, length))
+    return work
+
+
+def _reward_model(config: dict, name: str | None) -> Answerer | None:
+    """The model of a row of rankers; None of another name, and of a ranker without a model."""
+    row = config["rankers"].get(name)
+    if row is None or plugins.load(plugins.RANKERS, row["kind"]).NEEDS_PATH != "a model":
+        return None
+    return Answerer(name, row["path"], None)
+
+
+def for_all_models(config: dict, replies: float, lengths: Lengths) -> list[Generation]:
+    """What is asked once for all models: deployed models by simulated users, rubric labelers about
+    `replies`, judges about published answers."""
+    return [*_simulated(config, lengths), *_labelled(config, replies, lengths), *_validated(config, lengths)]
+
+
+def _simulated(config: dict, lengths: Lengths) -> Iterator[Generation]:
+    """First and second questions; every user whom an answer disappointed is taken to ask again."""
+    for name, source in config["data"]["sources"].items():
+        row = source["simulation"]
+        if row is None:
+            continue
+        asked = (row["max_prompts"] or TASKS) * row["samples"]
+        room, reply = row["context"] - row["decoding"]["max_tokens"], min(lengths.reply, row["decoding"]["max_tokens"])
+        for share, read in ((1, lengths.prompt), (row["ask_again"], lengths.prompt + reply + lengths.feedback)):
+            yield Generation(
+                rule="answer_users",
+                repeats=1,
+                requests=share * asked,
+                read=min(read, room),
+                written=reply,
+                context=row["context"],
+                shards=row["shards"],
+                answerer=Answerer(name, row["path"], row["endpoint"]),
+            )
+
+
+def _validated(config: dict, lengths: Lengths) -> Iterator[Generation]:
+    """A judge that judges several benchmarks in the same way is asked once."""
+    if config["evaluation"]["validation"] is None:
+        return
+    prompt, reply = _prompt_and_reply(config, lengths)
+    asked = {
+        (name, protocol_of(config, benchmark, name))
+        for benchmark in config["evaluation"]["benchmarks"]
+        for name in judges_of(config, benchmark)
+    }
+    for name, protocol in sorted(asked, key=str):
+        judge = config["evaluation"]["judges"][name]
+        answerer = Answerer(name, judge["path"], judge["endpoint"])
+        numbers = {"repeats": 1, "answers": TASKS, "prompt": prompt, "reply": reply, "shards": 1}
+        yield _asked("judge_published", answerer, judge, protocol, **numbers)
+
+
+def _labelled(config: dict, replies: float, lengths: Lengths) -> list[Generation]:
     read = lengths.prompt + lengths.reply + lengths.feedback + RUBRIC_READS
     return [
         Generation(
-            rule="label",
+            rule="annotate",
             repeats=1,
             requests=row["max_replies"] or replies,
             read=min(read, row["context"]),
@@ -128,6 +210,11 @@ def _prompt_and_reply(config: dict, lengths: Lengths) -> tuple[float, float]:
 def _iterations(config: dict) -> int:
     """Iterations of a method, with every seed."""
     return config["iterations"] * len(config["seeds"])
+
+
+def _policies(config: dict) -> int:
+    """Policies of a model that are evaluated: the base model and the warm-up among them."""
+    return 1 + warms_up(config) + len(config["methods"]) * _iterations(config)
 
 
 def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
@@ -190,7 +277,7 @@ def _compared(config: dict, iterations: int, pairs: float, lengths: Lengths) -> 
 
 def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Generation]:
     row = config["evaluation"]["benchmarks"][benchmark]
-    policies = 2 + len(config["methods"]) * _iterations(config)
+    policies = _policies(config)
     answers = _tasks(config, row) * row["samples"]
     prompt, _ = _prompt_and_reply(config, lengths)
     answer = min(lengths.reply, row["decoding"]["max_tokens"])

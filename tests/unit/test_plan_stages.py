@@ -1,0 +1,163 @@
+"""What each stage of a run is asked and needs, as the plan has it; and how often its jobs wait."""
+
+import subprocess
+
+import pytest
+
+from drift.config import load
+from drift.workflow.cost_model import GIB
+from drift.workflow.dry_run import Job
+from drift.workflow.plan.queue import waits
+from drift.workflow.plan.work import ROWS, Lengths, generations
+from tests.builders.plans import config, planned
+from tests.conftest import REPOSITORY, SNAKEMAKE
+
+DRIVER_PYTHON = SNAKEMAKE.parent / "python"
+
+
+def test_a_rubric_is_asked_about_every_reply_once():
+    run = config()
+    endpoint = {"input_price": 1.0, "output_price": 0.0, "budget": None}
+    rubric = {"kind": "rubric", "path": None, "endpoint": endpoint, "context": 4096, "max_replies": 500, "shards": 2}
+    run["data"]["labelers"]["rubric"] = rubric
+    (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "annotate"]
+    assert stage.requests == 500
+    assert stage.cost == pytest.approx(stage.read * 1e-6)
+
+
+def test_simulated_users_ask_once_and_those_who_are_disappointed_again():
+    run = config()
+    simulation = {"path": "hf:Qwen/Qwen2.5-0.5B-Instruct@abc", "max_prompts": 300, "samples": 2, "ask_again": 0.5, "shards": 3}
+    run["data"]["sources"]["users"] = {"kind": "simulated", "path": "prompts.jsonl", "simulation": simulation}
+    run = load(run)
+    planned_run = planned(run)
+    assert planned_run.stages["answer_users", "users"].requests == 300 * 2 * (1 + 0.5)
+    assert any(what.startswith("answer_users users") for what in planned_run.memory)
+
+
+def test_a_reward_model_reads_every_candidate_and_both_sides_of_compared_pairs():
+    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain"] * 4, "rank": "self"}
+    run = config(methods=["iterated"], recipes__iterated=row)
+    run["rankers"]["reward"] = {"kind": "classifier", "path": "hf:some/qwen2.5-0.5b", "max_length": 2048}
+    run["recipes"]["iterated"]["rank"] = run["training"]["pair_quality"]["rater"] = "reward"
+    stages = planned(run).stages
+    assert stages["rewards", "reward"].requests == 2 * 4 * ROWS["dsat"]
+    assert stages["pair_scores", "reward"].requests == 3 * 2 * 64, "the warm-up and two iterations"
+
+
+def test_judges_are_validated_on_published_answers():
+    assert not [stage for stage in planned(config()).stages.values() if stage.rule == "judge_published"]
+    run = config(evaluation__validation="published.jsonl")
+    assert planned(run).stages["judge_published", "qwen2.5-32b"].requests == 2 * 500
+
+
+def test_every_policy_scores_the_held_out_corrections_and_every_training_is_measured():
+    run = config()
+    budget = planned(run)
+    policies = 2 + len(run["methods"]) * run["iterations"]
+    assert budget.stages["logps", "qwen2.5-7b"].requests == policies * 2 * run["data"]["test_correction_conversations"]
+    measured = budget.stages["diagnostics", "qwen2.5-7b"]
+    assert measured.requests == ROWS["corrections"] + 2 * ROWS["dsat"] + 2 * ROWS["sat"]
+    memory = budget.memory["diagnostics qwen2.5-7b (1 GPU)"]
+    assert (memory["weights"] + memory["gradients"]) / GIB == pytest.approx(8 * 7.6156e9 / GIB, rel=0.001), "56.7 GiB"
+
+
+def test_a_policy_that_cannot_be_measured_on_its_gpu_is_refused_with_what_makes_it_fit():
+    lora = {"rank": 64, "alpha": 64, "dropout": 0.0, "targets": "all-linear"}
+    (problem,) = [
+        one
+        for one in planned(config(training__lora=lora, training__launcher="single"), "a100-40", gpus=8).problems
+        if "diagnostics" in one
+    ]
+    assert "It fits with training.diagnostics: {pairs: 0, prompts: 0}" in problem
+    off = {"pairs": 0, "prompts": 0}
+    small = planned(config(training__lora=lora, training__launcher="single", training__diagnostics=off), "a100-40", gpus=8)
+    assert not [one for one in small.problems if "diagnostics" in one]
+    full = planned(config(training__diagnostics=off), "rtx4090-24", gpus=8).problems
+    assert any("diagnostics" in one and "It fits with a GPU with more memory" in one for one in full)
+
+
+def job(rule: str, made: str, *read: str, light: bool = False) -> Job:
+    resources = "mem_mb=4000" + (", light=1" if light else "")
+    fields = {"output": made, "resources": resources} | ({"input": ", ".join(read)} if read else {})
+    return Job(rule, fields)
+
+
+def test_jobs_that_follow_each_other_wait_one_after_another_and_light_ones_do_not():
+    jobs = [
+        job("fetch", "raw"),
+        job("requests", "asked", "raw", light=True),
+        job("sample", "shard1", "asked"),
+        job("sample", "shard2", "asked"),
+        job("pairs", "pairs", "shard1", "shard2", light=True),
+        job("train", "policy", "pairs", "elsewhere"),
+        job("logps", "logps", "raw"),
+    ]
+    assert waits(jobs, light_submitted=False) == 2
+    assert waits(jobs, light_submitted=True) == 4
+
+
+def test_a_score_reads_one_answer_once():
+    run = config()
+    benchmark = run["evaluation"]["benchmarks"]["heldout"] | {"kind": "wildbench", "path": "tasks.jsonl"}
+    run["evaluation"]["benchmarks"] = {"wild": benchmark}
+    (judged,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "judge"]
+    assert (judged.requests, judged.read, judged.written) == (1024, 1200 + 400 + 250, 220)
+
+
+def test_a_guided_request_reads_the_reply_and_the_feedback_too_and_a_ranking_every_candidate():
+    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "guided"]}
+    run = config(methods=["iterated"], recipes__iterated=row | {"rank": "self"})
+    work = [work for work in generations(run, ROWS, Lengths()) if work.rule in ("sample", "rank")]
+    read = {(part.rule, part.requests): part.read for part in work}
+    assert read == {
+        ("sample", ROWS["dsat"]): 1200,
+        ("sample", 2 * ROWS["dsat"]): 1200 + 400 + 60,
+        ("rank", 3 * ROWS["dsat"]): 1200 + 400 + 250,
+    }
+    assert all(part.answerer is None for part in work), "the policy ranks its own samples"
+
+
+def test_the_votes_of_a_policy_that_ranks_are_planned():
+    row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain"] * 4, "rank": "self"}
+    votes = {"votes": 3, "decoding": {"temperature": 0.7}}
+    run = config(methods=["iterated"], recipes__iterated=row | {"self_ranking": votes})
+    (ranked,) = [work for work in generations(run, ROWS, Lengths()) if work.rule == "rank"]
+    assert ranked.requests == 3 * 4 * ROWS["dsat"]
+
+
+def test_a_method_with_epochs_samples_and_earlier_pairs_of_its_own_is_planned_with_them():
+    usual, own = (
+        planned(config(methods=["mine"], recipes__mine={"prompts": "sat", "chosen": "logged", "rejected": "plain"} | row))
+        for row in ({}, {"replay": 1, "training": {"epochs": 2}, "sampling": {"n": 3}})
+    )
+    requests = {name: own.stages[name, "qwen2.5-7b"].requests for name in ("train", "sample")}
+    warmup = 3 * ROWS["corrections"]
+    assert usual.stages["train", "qwen2.5-7b"].requests == warmup + 2 * ROWS["sat"]
+    assert requests["train"] == warmup + 2 * (1 + 2) * ROWS["sat"], "the second iteration has the pairs of both"
+    assert requests["sample"] == 2 * 3 * ROWS["sat"]
+
+
+def test_pairs_are_compared_in_both_orders_in_every_iteration_and_the_bill_shows_it():
+    run = config(methods=["drift"])
+    endpoint = {"input_price": 5.0, "output_price": 15.0, "budget": None}
+    run["evaluation"]["judges"]["qwen2.5-32b"] |= {"endpoint": endpoint, "path": None}
+    compared = [work for work in generations(run, ROWS, Lengths()) if work.rule == "compare"]
+    assert [(work.repeats, work.requests) for work in compared] == [(1, 2 * 64), (2, 2 * 64)], "the warm-up, two iterations"
+    (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "compare"]
+    assert stage.read == 3 * 2 * 64 * (1200 + 2 * 400 + 250)
+    assert stage.cost == pytest.approx(stage.read * 5e-6 + stage.written * 15e-6)
+    run["training"]["pair_quality"]["pairs"] = 0
+    assert not [work for work in generations(run, ROWS, Lengths()) if work.rule == "compare"]
+
+
+def test_the_program_counts_jobs_as_snakemake_does_and_fails_where_the_run_cannot_fit():
+    command = [str(DRIVER_PYTHON), str(REPOSITORY / "tools/plan.py"), "--configfile", str(REPOSITORY / "config.yaml")]
+    refused = subprocess.run([*command, "--gpus", "1", "--price", "2"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "train 5" in refused.stdout, "the warm-up and two iterations of two methods"
+    assert "GPUs at 2.00 USD an hour" in refused.stdout
+    assert refused.stderr.startswith("error: this run cannot be:\n  - train qwen2.5-7b")
+    demo = REPOSITORY / "demo/run.yaml"
+    fits = subprocess.run([*command, "--no-jobs", "--configfile", str(demo)], capture_output=True, text=True, check=False)
+    assert fits.returncode == 0, fits.stderr
