@@ -26,7 +26,7 @@ if not workflow.overwrite_configfiles:
 include: "rules/common.smk"
 
 
-from drift.workflow import ancient_inputs, records, slurm_guard
+from drift.workflow import ancient_inputs, records, resources, slurm_guard
 
 ancient_inputs.install()
 slurm_guard.install(RESULTS)
@@ -89,5 +89,6 @@ rule policies_all:
     localrule: True
 
 
+resources.run_light_stages_here(workflow)
 # Each stage's log and timings are at its name and wildcards.
 records.keep(workflow, paths.logs, paths.timings)

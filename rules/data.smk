@@ -130,6 +130,7 @@ rule tasks:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/tasks.py \

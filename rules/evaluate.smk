@@ -42,6 +42,7 @@ rule responses:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/responses.py \
@@ -64,6 +65,7 @@ rule checks:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/checks.py \
@@ -86,6 +88,7 @@ rule behaviour:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/behaviour.py \
@@ -127,6 +130,7 @@ rule judge_requests:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/judge_requests.py \
@@ -155,6 +159,7 @@ rule judgments:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/judgments.py \
@@ -186,6 +191,7 @@ rule published_answers:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/validation_tasks.py \
@@ -232,6 +238,7 @@ rule validation:
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/validation.py {params.judges:q} \
@@ -287,6 +294,7 @@ rule scores:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/scores.py {params.tables:q} \

@@ -73,6 +73,7 @@ rule requests:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/policy_requests.py \
@@ -102,6 +103,7 @@ rule pairs:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/pairs.py \

@@ -23,6 +23,7 @@ rule rated_pairs:
     resources:
         mem_mb=grows(4000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/rated_pairs.py \
@@ -105,6 +106,7 @@ rule pair_quality:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/pair_quality.py {params.ratings:q} \

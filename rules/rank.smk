@@ -23,6 +23,7 @@ rule candidates:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/candidates.py \
@@ -87,6 +88,7 @@ rule ranks:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/ranks.py \

@@ -33,6 +33,7 @@ rule ledger:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/ledger.py \
@@ -62,6 +63,7 @@ rule catalog:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/catalog.py \
@@ -87,6 +89,7 @@ rule report:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/report.py \

@@ -37,6 +37,7 @@ rule first_questions:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/user_requests.py \
@@ -62,6 +63,7 @@ rule second_questions:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/user_requests.py \
@@ -102,6 +104,7 @@ rule user_logs:
     resources:
         mem_mb=grows(4000),
         runtime=grows(30),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/user_logs.py \

@@ -32,6 +32,14 @@ def directive(rule: str, name: str) -> str:
     return directive(PARENTS[rule], name) if rule in PARENTS else ""
 
 
+def is_light(rule: str) -> bool:
+    """Whether a rule is of a light stage."""
+    return "light=1" in directive(rule, "resources")
+
+
+LIGHT = {rule for rule in BLOCKS if is_light(rule)}
+
+
 def program_of(rule: str) -> str | None:
     """The program whose code a rule carries, or the rule that it derives from; None where it has
     none."""

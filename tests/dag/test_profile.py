@@ -1,12 +1,15 @@
 """The Slurm profile and the rules fit together."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from drift.workflow.plan.queue import NEVER_SUBMITTED
+from drift.workflow.resources import run_light_stages_here
 from tests.conftest import REPOSITORY
-from tests.dag.rules import BLOCKS, directive
+from tests.dag.rules import BLOCKS, LIGHT, directive
 
 PROFILE = yaml.safe_load((REPOSITORY / "slurm/config.yaml").read_text())
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
@@ -35,3 +38,31 @@ def test_a_second_attempt_gets_more_memory_and_time(rule):
     asked = re.findall(r"^        (mem_mb|runtime)=(.+),$", BLOCKS[rule], re.MULTILINE)
     fixed = {name for name, value in asked if not value.startswith("grows(")}
     assert fixed == ({"runtime"} if rule == "train" else set()), "a training continues, all else starts again"
+
+
+def test_the_stages_between_the_gpu_jobs_of_an_iteration_are_light():
+    between = {"requests", "pairs", "responses", "checks", "behaviour", "judge_requests", "judgments", "ranks", "candidates"}
+    assert between <= LIGHT
+
+
+@pytest.mark.parametrize("rule", sorted(LIGHT))
+def test_a_light_stage_is_small_enough_for_where_snakemake_runs(rule):
+    assert "{CPU:q}" in directive(rule, "shell")
+    asked = dict(re.findall(r"(mem_mb|runtime)=grows\((\d+)\)", directive(rule, "resources")))
+    assert int(asked["mem_mb"]) <= 4000
+    assert int(asked["runtime"]) <= 30
+
+
+@pytest.mark.parametrize("limits", [{"light": 4}, {}])
+def test_light_stages_stay_where_snakemake_runs_if_the_profile_says_how_many_at_once(limits):
+    local = []
+    rules = [SimpleNamespace(name="pairs", resources={"light": 1}), SimpleNamespace(name="train", resources={"gpu": 1})]
+    workflow = SimpleNamespace(global_resources=limits, rules=rules, localrules=lambda *names: local.extend(names))
+    run_light_stages_here(workflow)
+    assert local == (["pairs"] if limits else [])
+    assert PROFILE["resources"]["light"] >= 1, "the shipped profile says so"
+
+
+def test_the_plan_knows_which_rules_are_never_submitted():
+    always = {rule for rule in BLOCKS if "True" in directive(rule, "localrule")}
+    assert always - {"preflight", "preflight_login"} == NEVER_SUBMITTED

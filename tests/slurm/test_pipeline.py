@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.conftest import tiny_config
+from tests.dag.rules import LIGHT
 from tests.slurm.conftest import profile_run, site
 
 GPU_STAGES = {"sample", "respond", "judge", "logps", "diagnostics", "train"}
@@ -25,7 +26,8 @@ def test_stages_run_in_the_partition_that_the_profile_says_and_are_named(referen
     jobs = {row["id"]: row for look in reference.looks for row in look if row["state"] == "RUNNING"}.values()
     partitions = {row["comment"].removeprefix("rule_").split("_wildcards_")[0]: row["partition"] for row in jobs}
     assert {rule for rule, partition in partitions.items() if partition == "gpu"} == GPU_STAGES
-    assert {"turns", "pairs", "report"} <= {rule for rule, partition in partitions.items() if partition == "cpu"}
+    assert {"turns", "pools"} <= {rule for rule, partition in partitions.items() if partition == "cpu"}
+    assert not set(partitions) & LIGHT, "light stages run where snakemake runs"
     assert {row["name"].split("-")[0] for row in jobs} == {"tiny"}, "a job's name begins with the run's"
     assert "rule_train_wildcards_tiny_drift_seed42_iter1" in {row["comment"] for row in jobs}
 

@@ -16,6 +16,14 @@ def grows(amount: int) -> Callable:
     return lambda wildcards, attempt: amount * attempt
 
 
+def run_light_stages_here(workflow: Any) -> None:
+    """Run the light stages (`light=1` in a rule's resources: seconds of work on small tables) where
+    Snakemake's `workflow` runs, instead of submitting them, where the profile says how many of them
+    run at once: `resources: {light: N}`."""
+    if "light" in workflow.global_resources:
+        workflow.localrules(*(rule.name for rule in workflow.rules if "light" in rule.resources))
+
+
 def gpus(resources: Mapping[str, Any]) -> int | None:
     """The GPUs that a job is given, as `gpu: N` or `gres: gpu[:MODEL]:N`; None where the profile
     does not say."""
