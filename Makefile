@@ -13,6 +13,7 @@
 # make envs         the two environments that demo and test need (which call this themselves)
 # make envs-gpu     the environment of the stages that use a GPU
 # make locks        resolve envs/*.in into envs/*.lock again
+# make hashes       the hashes of the locked versions' files, in the locks
 #
 # make bench-generate, bench-train   the two heavy stages against the released code, on this machine
 # make bench-carry      five small iterations whose updates add up in fp32, and get lost in bf16
@@ -41,7 +42,7 @@ PLAN_OPTIONS ?= --gpus 8
 GPU_PYTHON ?= .venv/gpu/bin/python
 
 .PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
-	bench-slurm envs envs-gpu locks
+	bench-slurm envs envs-gpu locks hashes
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -133,7 +134,7 @@ envs-gpu: .venv/gpu/installed
 .venv/cpu/installed: envs/cpu.lock
 	$(PYTHON) -m venv --clear .venv/cpu
 	.venv/cpu/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --extra-index-url $(TORCH_INDEX) \
-		$$(grep '^torch==' envs/cpu.lock)
+		$$(grep -o '^torch==[0-9.]*' envs/cpu.lock)
 	.venv/cpu/$(PIP_INSTALL) -r envs/cpu.lock
 	touch $@
 
@@ -143,11 +144,17 @@ envs-gpu: .venv/gpu/installed
 	touch $@
 
 UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --custom-compile-command 'make locks'
-locks:
+.venv/uv/bin/uv:
 	$(PYTHON) -m venv --clear .venv/uv
 	.venv/uv/bin/python -m pip install --quiet uv
+
+locks: .venv/uv/bin/uv
 	$(UV_COMPILE) envs/snakemake.in --output-file envs/snakemake.lock
 	$(UV_COMPILE) envs/gpu.in --output-file envs/gpu.lock
 	$(UV_COMPILE) envs/cpu.in --override envs/cpu.overrides.txt --index-strategy unsafe-best-match \
 		--extra-index-url $(TORCH_INDEX) --output-file envs/cpu.lock
 	sed -i 's/^torch==\([^+]*\)+cpu/torch==\1/' envs/cpu.lock
+	$(MAKE) hashes
+
+hashes: .venv/uv/bin/uv
+	$(PYTHON) tools/lock_hashes.py --uv .venv/uv/bin/uv envs/snakemake.lock envs/gpu.lock envs/cpu.lock
