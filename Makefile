@@ -27,10 +27,12 @@
 PYTHON ?= python3.11
 # A CPU build of torch is a tenth of the CUDA build's size, and PyPI has only the latter. If this
 # index cannot be reached, pip prints a warning and takes PyPI's build, which runs on a CPU as well.
+# The two builds are different files of one version, and the locks have hashes of PyPI's. So torch
+# is installed first and by its version; pip trusts what is installed already.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 SNAKEMAKE = .venv/snakemake/bin/snakemake
 STAGE_PYTHON = .venv/cpu/bin/python
-PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 
 PROFILE ?= slurm
 
@@ -141,6 +143,7 @@ envs-gpu: .venv/gpu/installed
 .venv/gpu/installed: envs/gpu.lock
 	$(PYTHON) -m venv --clear .venv/gpu
 	.venv/gpu/$(PIP_INSTALL) -r envs/gpu.lock
+	.venv/gpu/bin/python tools/check_gpu_environment.py
 	touch $@
 
 UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --custom-compile-command 'make locks'

@@ -12,6 +12,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
 from drift.workflow.behaviour import Behaviour
+from drift.workflow.environments import with_tools
 from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
@@ -37,6 +38,7 @@ GPU = Path(workflow.basedir) / config["environments"]["gpu"]
 # Threads of a stage that wait for each other sleep. Where other programs want the same cores, spinning
 # ones slow each other down many times.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.update(with_tools(GPU, os.environ))
 
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)

@@ -24,10 +24,14 @@ from drift import cli
 from drift.downloads import folder_name, is_remote
 from drift.settings.base import Settings
 from drift.settings.preflight import AskedEndpoint, LoginSettings, NodeSettings
+from drift.workflow.machines import oldest_driver
 
 # A checkpoint holds fp32 weights, and the optimizer keeps two fp32 averages at most: six times the
 # bytes of bf16 weights.
 CHECKPOINT = 6
+
+# Where the kernel's module says which driver a node has.
+DRIVER = Path("/proc/driver/nvidia/version")
 
 # What a stage's interpreter is asked about itself; its argument is the kind of environment.
 PROBE = """
@@ -149,9 +153,33 @@ def gpus(asked: int, probed: dict | None) -> list[dict]:
         fault = "this PyTorch is a CPU build: make envs-gpu, and set environments.gpu to it"
         checks.append(check("GPUs seen", fault, "", warning=True))
     elif probed:
-        fault = f"asked for {asked}, PyTorch (CUDA {probed['cuda']}) sees {len(probed['gpus'])}: is the node's driver too old?"
+        checks.append(driver(probed["cuda"], DRIVER))
+        fault = f"asked for {asked}, PyTorch (CUDA {probed['cuda']}) sees {len(probed['gpus'])}: nvidia-smi says what is there"
         checks.append(check("GPUs seen", fault if len(probed["gpus"]) != asked else None, ", ".join(probed["gpus"])))
     return checks
+
+
+def driver(cuda: str, file: Path) -> dict:
+    """Whether the node's driver, as the `file` of its module has it, is new enough for a CUDA
+    version."""
+    needed = oldest_driver(cuda)
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text())
+    except OSError:
+        found = None
+    if not found:
+        return check("driver", f"{file} says nothing of a driver: is this a node with NVIDIA GPUs?", "", warning=True)
+    old = _numbers(found[1]) < _numbers(needed)
+    fault = (
+        f"{found[1]} is older than {needed}, which CUDA {cuda} needs: ask for nodes with a newer one (a constraint in "
+        f"slurm/config.yaml), or the site's administrators for it or for NVIDIA's package cuda-compat. PyPI has these "
+        f"versions of torch and vLLM for CUDA {cuda.split('.')[0]} alone, so no other lock can be made of it"
+    )
+    return check("driver", fault if old else None, f"{found[1]}, CUDA {cuda} needs {needed}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def writable(folders: list[Path]) -> dict:

@@ -59,17 +59,44 @@ def test_an_interpreter_that_is_not_there_or_lacks_packages_fails_with_the_cure(
 @pytest.mark.parametrize(
     ("asked", "visible", "seen", "states"),
     [
-        (2, "0,1", ["H100", "H100"], ["ok", "ok"]),
-        (2, "0", ["H100"], ["FAIL", "FAIL"]),
-        (1, "0", [], ["ok", "FAIL"]),
-        (1, None, [], ["FAIL", "FAIL"]),
+        (2, "0,1", ["H100", "H100"], ["ok", "ok", "ok"]),
+        (2, "0", ["H100"], ["FAIL", "ok", "FAIL"]),
+        (1, "0", [], ["ok", "ok", "FAIL"]),
+        (1, None, [], ["FAIL", "ok", "FAIL"]),
     ],
 )
-def test_gpus_are_as_many_as_asked(monkeypatch, asked, visible, seen, states):
+def test_gpus_are_as_many_as_asked(monkeypatch, tmp_path, asked, visible, seen, states):
+    monkeypatch.setattr(preflight, "DRIVER", driver_file(tmp_path, "580.95.05"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [line["state"] for line in preflight.gpus(asked, {"cuda": "13.0", "gpus": seen})] == states
+
+
+def driver_file(folder, version):
+    """As the kernel's module writes it."""
+    path = folder / "version"
+    path.write_text(f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build\nGCC version: 12.2.0\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("580.65.06", "ok"), ("580.9.1", "FAIL"), ("590.44", "ok"), ("550.54.14", "FAIL"), ("535.288.01", "FAIL")],
+)
+def test_a_driver_too_old_for_the_locked_cuda_fails_with_what_can_be_done(tmp_path, version, state):
+    line = preflight.driver("13.0", driver_file(tmp_path, version))
+    assert line["state"] == state
+    assert version in line["text"]
+    assert ("older than 580.65.06" in line["text"]) == ("no other lock" in line["text"]) == (state == "FAIL")
+
+
+def test_the_proprietary_modules_file_is_read_too_and_a_node_without_a_driver_is_told(tmp_path):
+    (tmp_path / "version").write_text(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 01:44:30 UTC 2024\n"
+    )
+    assert "550.54.14 is older" in preflight.driver("13.0", tmp_path / "version")["text"]
+    assert preflight.driver("13.0", tmp_path / "none")["state"] == "warn"
 
 
 def test_a_model_on_the_hub_is_sized_and_one_that_is_not_there_fails(server, monkeypatch, tmp_path):

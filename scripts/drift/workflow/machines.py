@@ -62,6 +62,21 @@ MACHINES = {
 }
 
 
+# The oldest Linux driver that runs programs of a CUDA version, by its first number (NVIDIA's "CUDA
+# Compatibility", minor version compatibility).
+DRIVERS = {"11": "450.80.02", "12": "525.60.13", "13": "580.65.06"}
+
+
+def oldest_driver(cuda: str) -> str:
+    """The oldest driver for a CUDA version, such as 13.0. Raises StageError of an unknown one."""
+    try:
+        return DRIVERS[cuda.split(".")[0]]
+    except KeyError:
+        raise StageError(
+            f"CUDA {cuda}: which driver it needs is not known; add it to scripts/drift/workflow/machines.py"
+        ) from None
+
+
 def read_machine(name: str, **overrides: Any) -> Machine:
     """The machine of `name`, a row of MACHINES or a YAML file with the fields of Machine.
 

@@ -1,0 +1,19 @@
+"""What the programs of an environment find in it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def with_tools(python: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables PATH and CUDA_HOME with which stages of the interpreter `python` find what was
+    installed beside it: ninja, and nvcc where pip has installed one.
+
+    vLLM's kernels are compiled at the first start, by whatever nvcc is found: one of another CUDA
+    version, from a module, compiles what then does not load.
+    """
+    found = {"PATH": os.pathsep.join(filter(None, [str(python.parent), environ.get("PATH")]))}
+    if nvcc := next(python.parent.parent.glob("lib/python3*/site-packages/nvidia/cu*/bin/nvcc"), None):
+        found["CUDA_HOME"] = str(nvcc.parents[1])
+        found["PATH"] = os.pathsep.join([str(nvcc.parent), found["PATH"]])
+    return found
