@@ -19,19 +19,6 @@ from drift.metrics import behaviour
 from drift.settings.training import BehaviourLimits, BehaviourSettings
 from drift.tables import Behaviour, Responses, read_table, write_table
 
-# What each measure is in words.
-NAMES = {
-    "tokens_p25": "a quarter of the replies are at most this long, tokens",
-    "tokens_median": "half of the replies are at most this long, tokens",
-    "tokens_p75": "three quarters of the replies are at most this long, tokens",
-    "empty": "share of empty replies",
-    "identical": "share of replies that another prompt got too",
-    "ended": "share of replies that end before the token limit",
-    "distinct_2": "different word pairs over word pairs (distinct-2)",
-    "repeated_4": "share of 4-grams that a reply repeats",
-    "script": "share of replies in the base model's script",
-}
-
 
 @dataclass(frozen=True)
 class Bounds:
@@ -105,7 +92,7 @@ def detail(
     """A measure of a policy in words."""
     of_policy, of_before, of_base = ("not defined" if one is None else f"{one:.3g}" for one in (value, before, base))
     allowed = f" (limit: {limit})" if str(limit) else ""
-    return f"{NAMES[measure]}: {of_policy}{allowed}; of {settings.before} {of_before}, of the base model {of_base}"
+    return f"{behaviour.MEASURES[measure]}: {of_policy}{allowed}; of {settings.before} {of_before}, of the base model {of_base}"
 
 
 def main() -> None:

@@ -136,6 +136,12 @@ def json_reader(columns: dict[str, tuple[str, str]]) -> str:
     return "read_json({files}, columns = {{" + types + "}})"
 
 
+_ORIGIN = {  # of what a model did here; null where an endpoint did it, and in files of earlier versions
+    "commit": ("VARCHAR", "commit of the code, -dirty where files of it differed; null outside a checkout of git"),
+    "finished": ("VARCHAR", "when it was done, UTC"),
+    "device": ("VARCHAR", "the GPU, or CPU and the processor"),
+    "devices": ("BIGINT", "how many GPUs; 1 for a processor"),
+}
 _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest does not have is null
     "name": ("VARCHAR", "the policy's name"),
     "weights_sha256": ("VARCHAR", "hash of the weights; completions.policy_hash refers to it"),
@@ -154,6 +160,7 @@ _MANIFEST = {  # what policies shows of a policy.json; a key that a manifest doe
     ),
     "seconds": ("DOUBLE", "training time in seconds"),
     "tokens": ("BIGINT", "tokens trained on, as the trainer counts them"),
+    **_ORIGIN,
 }
 _GATES = {
     "gate": ("VARCHAR", "name of the check"),
@@ -180,6 +187,7 @@ _USAGE = {
     "requests_sha256": ("VARCHAR", "hash of the table of requests"),
     "completions_sha256": ("VARCHAR", "hash of the shard"),
     "versions": ("JSON", "versions of the libraries"),
+    **_ORIGIN,
 }
 VIEWS = {
     "turns": table_view(tables.Turns, "turns"),

@@ -81,6 +81,8 @@ def main() -> None:
         "completions_sha256": sha256(arguments.completions),
         "versions": policies.versions(),
     }
+    if arguments.policy:
+        done |= policies.origin(arguments.engine.tensor_parallel)
     write_text(arguments.usage, json.dumps(done, indent=2, sort_keys=True) + "\n")
     print(
         f"{done['requests']} requests, {done['prompt_tokens']} tokens read, {done['completion_tokens']} written in "

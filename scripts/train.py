@@ -189,10 +189,12 @@ def check_finished(gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ances
     gates.check(
         "the reference is the start",
         not ancestry.starts_from_reference or distance < MAX_DISTANCE,
-        f"the first step's pairs are {distance:.2g} nats from their reference, which was scored with other weights than the "
-        "start's; delete the state folder and run again",
+        f"the first step's pairs are {distance:.2g} nats from their reference",
+        "it was scored with other weights than the start's; delete the state folder and run again",
     )
-    gates.check("all steps ran", done == planned, f"{done} of {planned} steps; run again to continue from the last checkpoint")
+    gates.check(
+        "all steps ran", done == planned, f"{done} of {planned} steps", "run again to continue from the last checkpoint"
+    )
     gates.close()
 
 
@@ -207,8 +209,9 @@ def check_movement(gates: Gates, movement: Movement, carry: Carry, min_carried: 
     gates.check(
         "weights changed",
         changed > MIN_CHANGED,
-        f"{changed:.1%} of the weights in {steps} steps, the first of which are slow (schedule_warmup); raise learning_rate, "
-        "or train on more pairs" + ("" if in_full else ", or set training.carry: fp32"),
+        f"{changed:.1%} of the weights in {steps} steps",
+        "the first steps are slow (schedule_warmup); raise learning_rate, or train on more pairs"
+        + ("" if in_full else ", or set training.carry: fp32"),
     )
     share = movement.served_share
     gates.check(
@@ -216,7 +219,7 @@ def check_movement(gates: Gates, movement: Movement, carry: Carry, min_carried: 
         in_full or share >= min_carried,
         "all of the update is in what the next iteration starts from"
         if in_full
-        else f"{share:.1%} of the update is in what the next iteration starts from (training.min_carried: {min_carried:g}); "
+        else f"{share:.1%} of the update is in what the next iteration starts from (training.min_carried: {min_carried:g})",
         "rounding to bf16 takes the rest. Set training.carry: fp32, or raise learning_rate",
     )
     gates.close()
@@ -324,6 +327,7 @@ def main() -> None:
         "served_share": movement.served_share,
         "tokens": sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows),
         "seconds": round(time.monotonic() - started, 1),
+        **policies.origin(count),
     }
     policies.write_manifest(arguments.manifest, manifest(settings, arguments.policy, arguments.remainder, ancestry) | measured)
     shutil.rmtree(state, ignore_errors=True)

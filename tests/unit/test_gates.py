@@ -229,3 +229,10 @@ def test_the_trainer_gets_chats_and_the_length_of_the_longer_side():
     assert dataset[0]["prompt"] == [{"role": "user", "content": "Hello?"}]
     assert dataset[0]["chosen"] == [{"role": "assistant", "content": "Good."}]
     assert dataset[0]["rejected"] == [{"role": "assistant", "content": "Bad."}]
+
+
+def test_a_gate_names_the_cure_only_where_it_failed():
+    gates = Gates()
+    gates.check("all steps ran", True, "5 of 5 steps", "run again")
+    gates.check("all steps ran", False, "4 of 5 steps", "run again")
+    assert [gate["detail"] for gate in gates.results] == ["5 of 5 steps", "4 of 5 steps; run again"]

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import sys
+from datetime import datetime
 
 import polars as pl
 import pytest
 
 import generate
-from drift import tables
+from drift import policies, tables
 from drift.cli import StageError
 from drift.config import Engine
 from drift.settings.sampling import EngineRuntime, GenerationSettings
@@ -121,6 +122,8 @@ def test_the_usage_records_what_a_shard_took_and_the_completions_stay_the_same(r
     assert usage["models"] == ["abc"]
     assert usage["settings"] == SETTINGS.model_dump(mode="json")
     assert usage["seconds"] >= 0
+    assert (usage["devices"], usage["device"]) == (1, policies.device())
+    assert datetime.fromisoformat(usage["finished"]).tzinfo
     first = path.read_bytes()
     assert usage["completions_sha256"] == hashlib.sha256(first).hexdigest()
     assert run(Engine()).read_bytes() == first, "nothing that changes from run to run is in the data"

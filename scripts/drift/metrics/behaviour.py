@@ -1,19 +1,8 @@
 """How a policy writes, whatever it says: lengths, endings, sameness, variety, repetition, script.
 
 Margins and losses say nothing of these, and a judge may like what is lost: a policy whose replies
-shrink to a word can have any of them in perfect order. Definitions are the usual ones:
-
-tokens_p25, tokens_median, tokens_p75   quartiles of the length of a reply, tokens
-empty        share of replies without a character that is not white space
-identical    share of replies whose text another prompt got too; empty ones are counted as empty
-ended        share of replies that ended before the limit of tokens
-distinct_2   different word pairs over word pairs, of all replies together (Li et al. 2016,
-             arXiv:1510.03055), as expected of as many pairs, drawn at random, as the policy with
-             the fewest has: a text that is shorter repeats less by itself
-repeated_4   share of a reply's word 4-grams that it has had already (Welleck et al. 2020,
-             arXiv:1908.04319, seq-rep-4), mean over replies
-script       share of replies whose letters are mostly of the script of the base model's reply to
-             the same prompt
+shrink to a word can have any of them in perfect order. MEASURES names them, and the functions below
+define each; definitions are the usual ones.
 
 Words are runs of letters, digits and underscores, in lower case; a Chinese or Japanese character is
 a word of its own.
@@ -28,11 +17,19 @@ from math import exp, lgamma
 
 import polars as pl
 
-# In the order of their tables.
-MEASURES = (
-    *(QUARTILES := ("tokens_p25", "tokens_median", "tokens_p75")),
-    *("empty", "identical", "ended", "distinct_2", "repeated_4", "script"),
-)
+# Every measure in words, in the order of their tables.
+MEASURES = {
+    "tokens_p25": "a quarter of the replies are at most this long, tokens",
+    "tokens_median": "half of the replies are at most this long, tokens",
+    "tokens_p75": "three quarters of the replies are at most this long, tokens",
+    "empty": "share of empty replies",
+    "identical": "share of replies that another prompt got too",
+    "ended": "share of replies that end before the token limit",
+    "distinct_2": "different word pairs over word pairs (distinct-2)",
+    "repeated_4": "share of 4-grams that a reply repeats",
+    "script": "share of replies in the base model's script",
+}
+QUARTILES = ("tokens_p25", "tokens_median", "tokens_p75")
 _HAN = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_HAN}]|[^\W{_HAN}]+")
 # Japanese is written in three scripts at once, of which any may be the commonest in a reply.
@@ -70,10 +67,13 @@ def word_pairs(texts: list[str]) -> Counter[tuple[str, str]]:
 
 
 def distinct(pairs: Counter, drawn: int) -> float | None:
-    """The share of different ones among `drawn` of the pairs, expected over all draws without
-    replacement (rarefaction, Hurlbert 1971); None where nothing is drawn.
+    """The share of different ones among `drawn` of the pairs (distinct-2, Li et al. 2016,
+    arXiv:1510.03055), expected over all draws without replacement (rarefaction, Hurlbert 1971);
+    None where nothing is drawn.
 
-    A pair with c of all N places is in no draw of n with probability C(N - c, n) / C(N, n).
+    A text that is shorter repeats less by itself, so policies are compared over as many pairs as
+    the one with the fewest has. A pair with c of all N places is in no draw of n with probability
+    C(N - c, n) / C(N, n).
     """
     total = pairs.total()
     if not drawn:
@@ -90,14 +90,16 @@ def _log_binomial(n: int, k: int) -> float:
 
 
 def identical(replies: pl.DataFrame) -> float:
-    """Share of `replies` whose text, white space at its ends apart, another prompt got too."""
+    """Share of `replies` whose text, white space at its ends apart, another prompt got too; empty
+    ones are counted as empty."""
     texts = replies.select("prompt_id", text=pl.col("response").str.strip_chars())
     shared = (pl.col("prompt_id").n_unique().over("text") > 1) & (pl.col("text") != "")
     return texts.select(shared.mean()).item()
 
 
 def repeated(text: str) -> float:
-    """Share of a text's word 4-grams that it has had already; 0 where it has none."""
+    """Share of a text's word 4-grams that it has had already (Welleck et al. 2020,
+    arXiv:1908.04319, seq-rep-4); 0 where it has none."""
     said = words(text)
     grams = [tuple(said[i : i + _GRAM]) for i in range(len(said) - _GRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0

@@ -14,7 +14,7 @@ from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import GateSummary
 from drift.report.judge_behaviour import Behaviour
 from drift.report.judge_tables import judged_by
-from drift.report.metric_labels import interval, iteration_name
+from drift.report.metric_labels import interval
 from drift.report.reading import Catalog, Policy, configured
 
 # A served policy that shows less of an update than this is for the most part the one before.
@@ -74,23 +74,18 @@ def behaviour_notices(judged: list[Behaviour], config: Config) -> list[Notice]:
     return shown
 
 
-def rounding_notices(costs: list[PolicyCost]) -> list[Notice]:
+def rounding_notices(costs: list[PolicyCost], config: Config) -> list[Notice]:
     """Policies whose training bf16 hides for the most part."""
     hidden = [cost for cost in costs if cost.served_share is not None and cost.served_share < LITTLE_SERVED]
     if not hidden:
         return []
-    named = [f"{_name(cost.policy)} ({percent(cost.served_share)})" for cost in hidden]
+    named = [f"{cost.policy.named(config)} ({percent(cost.served_share)})" for cost in hidden]
     text = (
         f"In bf16, in which policies are sampled and answer benchmarks, less than {percent(LITTLE_SERVED)} of what a training did "
         f"shows in {', '.join(named)}. Scores are of the part that shows; with training.carry: fp32 later iterations go on from "
         "the whole."
     )
     return [Notice("Small updates", text, "warning")]
-
-
-def _name(policy: Policy) -> str:
-    made_by = f"{policy.method} {policy.iteration}, seed {policy.seed}" if policy.seed else iteration_name(policy.iteration)
-    return f"{policy.model} {made_by}"
 
 
 def judge_notices(scores: list[dict], refused: dict[tuple[str, str], str]) -> list[Notice]:
@@ -139,11 +134,8 @@ def quality_notices(quality: list[dict], config: Config) -> list[Notice]:
     for row in quality:
         trusted = row["rater"] not in judges or judges[row["rater"]].trusted
         if trusted and row["high"] is not None and row["high"] < 0.5:
-            policy = f"{row['method']} {row['iteration']}" if row["iteration"] > 0 else "the warm-up"
-            if row["seed"] and len(config.seeds) > 1:
-                policy += f" with seed {row['seed']}"
             text = (
-                f"{row['rater']} finds y+ better than y- in only {percent(row['value'])} of the pairs of {policy} (95% interval "
+                f"{row['rater']} finds y+ better than y- in only {percent(row['value'])} of the pairs of {Policy.of(row).named(config)} (95% interval "
                 f"{interval(row, percent)}, {row['n']} pairs): they teach the reply that it finds worse."
             )
             shown.append(Notice("Pairs the wrong way round", text, "warning"))

@@ -9,8 +9,6 @@ from drift.metrics import shown
 from drift.metrics.display import Metric, hundredths, percent, signed, whole
 from drift.names import DIRECTIONS
 
-FIRST = {-1: "base", 0: "warm-up"}
-
 
 def probability(value: float) -> str:
     """A p-value."""
@@ -49,11 +47,6 @@ def duration(seconds: float) -> str:
 def size(megabytes: float) -> str:
     """Mebibytes, or gibibytes where they are many."""
     return f"{megabytes:,.0f} MiB" if megabytes < 1024 else f"{megabytes / 1024:,.1f} GiB"
-
-
-def iteration_name(iteration: int) -> str:
-    """An iteration as people say it."""
-    return FIRST.get(iteration, f"iteration {iteration}")
 
 
 @cache

@@ -8,7 +8,7 @@ import jinja2
 from drift.config import Config
 from drift.labelers.lexical import CHECKED
 from drift.metrics import display
-from drift.report import charts, header, metric_labels, policy_behaviour
+from drift.report import charts, header, metric_labels, policy_behaviour, reading
 from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.cost_tables import cost_table, policy_costs, read_timings
 from drift.report.curves import curve_charts, legend
@@ -25,7 +25,7 @@ from drift.report.training_tables import diagnostics_table, pair_quality, qualit
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates/report"
 FILTERS = (
     metric_labels.duration,
-    metric_labels.iteration_name,
+    reading.iteration_name,
     display.percent,
     metric_labels.size,
     display.whole,
@@ -33,7 +33,7 @@ FILTERS = (
 
 # Who answered as a judge, for every policy.
 _JUDGE_MODELS = """
-    SELECT DISTINCT benchmark, judge, method, iteration, seed, policy_hash
+    SELECT DISTINCT benchmark, judge, model, method, iteration, seed, policy_hash
     FROM completions
     WHERE judge IS NOT NULL AND method IS NOT NULL AND error IS NULL
     ORDER BY ALL
@@ -42,7 +42,7 @@ _JUDGE_MODELS = """
 
 def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
     """What the templates show of a run, by the names that they use."""
-    refused = refusals(catalog.query(_JUDGE_MODELS))
+    refused = refusals(catalog.query(_JUDGE_MODELS), config)
     scores, comparisons = (
         [row for row in configured(catalog.query(sql), config) if (row["benchmark"], row["judge"]) not in refused]
         for sql in ("SELECT * FROM scores", "SELECT *, 0 AS seed FROM comparisons")
@@ -61,7 +61,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         "notices": [
             *policy_behaviour.notices(written, config),
             *header.notices(config, gates),
-            *header.rounding_notices(costs),
+            *header.rounding_notices(costs, config),
             *header.behaviour_notices(judged, config),
             *header.judge_notices(scores, refused),
             *header.quality_notices(quality, config),

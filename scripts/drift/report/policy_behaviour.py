@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drift.config import Config
+from drift.metrics.behaviour import MEASURES
 from drift.metrics.display import hundredths, percent, signed_tenths, whole
 from drift.report.header import Notice
-from drift.report.metric_labels import iteration_name
 from drift.report.reading import Catalog, Policy, configured
 
 
@@ -17,20 +17,24 @@ class Column:
 
     measure: str
     label: str
-    help: str
     text: Callable[[float], str] = percent
+
+    @property
+    def help(self) -> str:
+        """What it measures."""
+        return MEASURES[self.measure]
 
 
 COLUMNS = (
-    Column("tokens_p25", "Length, 25%", "a quarter of the answers have at most as many tokens", whole),
-    Column("tokens_median", "Length, half", "half of the answers have at most as many tokens", whole),
-    Column("tokens_p75", "Length, 75%", "three quarters of the answers have at most as many tokens", whole),
-    Column("empty", "Empty", "share of answers without a character"),
-    Column("identical", "Identical", "share of answers that another prompt got too"),
-    Column("ended", "Ended", "share of answers that end before the token limit"),
-    Column("distinct_2", "Distinct-2", "different word pairs over word pairs, of as many pairs of each policy", hundredths),
-    Column("repeated_4", "Repeated", "share of 4-grams that an answer has had already"),
-    Column("script", "Script", "share of answers in the script of the base model's"),
+    Column("tokens_p25", "Length, 25%", whole),
+    Column("tokens_median", "Length, half", whole),
+    Column("tokens_p75", "Length, 75%", whole),
+    Column("empty", "Empty"),
+    Column("identical", "Identical"),
+    Column("ended", "Ended"),
+    Column("distinct_2", "Distinct-2", hundredths),
+    Column("repeated_4", "Repeated"),
+    Column("script", "Script"),
 )
 
 
@@ -81,7 +85,7 @@ def notices(rows: list[dict], config: Config) -> list[Notice]:
     failed = outside(rows)
     if failed:
         policies = sorted(failed, key=lambda policy: policy.position(config))
-        texts = [f"{_name(policy, config)} {_said(failed[policy])}: do not use it." for policy in policies]
+        texts = [f"{policy.named(config)} {_said(failed[policy])}: do not use it." for policy in policies]
         return [Notice("Behaviour", text, "failure") for text in texts]
     if all(row["passed"] is None for row in rows):
         text = (
@@ -103,14 +107,6 @@ def _said(failed: list[dict]) -> str:
         said = f"is outside a limit: {row['detail']}"
     others = len(failed) - 1
     return said + (f", and is outside {others} other {'limit' if others == 1 else 'limits'}" if others else "")
-
-
-def _name(policy: Policy, config: Config) -> str:
-    name = (
-        f"{policy.method} iteration {policy.iteration}" if policy.iteration > 0 else f"the {iteration_name(policy.iteration)}"
-    )
-    name += f", seed {policy.seed}," if policy.seed and len(config.seeds) > 1 else ""
-    return f"{policy.model}: {name}" if len(config.models) > 1 else name
 
 
 def behaviour_table(rows: list[dict], catalog: Catalog) -> list[BehaviourRow]:

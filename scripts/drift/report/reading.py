@@ -13,6 +13,12 @@ from drift.config import Config, ConfigError, load
 
 # Policies before the first iteration, which no method has made.
 START = (layout.BASE, layout.WARMUP)
+_FIRST = {-1: "base", 0: "warm-up"}
+
+
+def iteration_name(iteration: int) -> str:
+    """An iteration as people say it."""
+    return _FIRST.get(iteration, f"iteration {iteration}")
 
 
 class Catalog:
@@ -60,6 +66,16 @@ class Policy:
     def of(cls, row: dict) -> Self:
         """The policy that a row of a view is about."""
         return cls(row["model"], row["method"], row["iteration"], row["seed"])
+
+    def named(self, config: Config) -> str:
+        """What a sentence calls it: drift iteration 2, the warm-up; with its seed and its model
+        where the run has several."""
+        name = (
+            f"{self.method} {iteration_name(self.iteration)}" if self.iteration > 0 else f"the {iteration_name(self.iteration)}"
+        )
+        name += " model" if self.iteration < 0 else ""
+        name += f" (seed {self.seed})" if self.seed and len(config.seeds) > 1 else ""
+        return f"{name} of {self.model}" if len(config.models) > 1 else name
 
     def position(self, config: Config) -> tuple[int, int, int, int]:
         """Its sort key in every table: by model, base and warm-up first, then by method, seed and

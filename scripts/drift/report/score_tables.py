@@ -19,16 +19,16 @@ def benchmark_title(benchmark: str) -> str:
     return "held-out corrections" if benchmark == HELDOUT_PAIRS else benchmark
 
 
-def refusals(completions: Iterable[dict]) -> dict[tuple[str, str], str]:
+def refusals(completions: Iterable[dict], config: Config) -> dict[tuple[str, str], str]:
     """Why scores are withheld, by benchmark and judge: one judge's name stood for several models.
 
     An endpoint may serve another model under a name, or the configuration may have changed between
-    two policies. `completions`: benchmark, judge, policy (method, iteration, seed) and the model
-    that answered as the judge (policy_hash).
+    two policies. `completions`: benchmark, judge, policy (model, method, iteration, seed) and the
+    model that answered as the judge (policy_hash).
     """
     models: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in completions:
-        policy = row["method"] if row["iteration"] < 1 else f"{row['method']} {row['iteration']} (seed {row['seed']})"
+        policy = Policy.of(row).named(config)
         models.setdefault((row["benchmark"], row["judge"]), {}).setdefault(row["policy_hash"], []).append(policy)
     reasons = {}
     for (benchmark, judge), by_model in models.items():

@@ -102,10 +102,10 @@ def diagnostics_table(catalog: Catalog, config: Config) -> DiagnosticsTable:
         for policy, measured in found.items()
     ]
     pairs = {policy: row["n"] for policy, measured in found.items() if (row := measured.get(("pair_gradient_norm", "before")))}
-    return DiagnosticsTable(COLUMNS, rows, cautions(pairs))
+    return DiagnosticsTable(COLUMNS, rows, cautions(pairs, config))
 
 
-def cautions(pairs: dict[Policy, int]) -> list[str]:
+def cautions(pairs: dict[Policy, int], config: Config) -> list[str]:
     """What the numbers of pairs forbid to conclude; `pairs`: whose gradients were measured."""
     said = []
     if pairs and min(pairs.values()) < ENOUGH:
@@ -114,9 +114,6 @@ def cautions(pairs: dict[Policy, int]) -> list[str]:
             "noise say next to nothing; raise training.diagnostics.pairs, or give the iteration more pairs."
         )
     if len(set(pairs.values())) > 1:
-        several = len({policy.seed for policy in pairs} - {0}) > 1
-        names = {policy: f"{policy.method} {policy.iteration}" for policy in pairs}
-        names = {policy: name + f" seed {policy.seed}" * several for policy, name in names.items()}
-        counts = ", ".join(f"{names[policy]}: {n}" for policy, n in pairs.items())
+        counts = ", ".join(f"{policy.named(config)}: {n}" for policy, n in pairs.items())
         said.append(f"Gradients were measured on different numbers of pairs ({counts}), so that their precision differs.")
     return said

@@ -14,8 +14,10 @@ class Gates:
     def __init__(self) -> None:
         self.results: list[dict] = []
 
-    def check(self, gate: str, passed: bool, detail: str) -> None:
-        """Record whether `gate` passed; `detail` gives numbers, or the cause and the cure."""
+    def check(self, gate: str, passed: bool, found: str, cure: str = "") -> None:
+        """Record whether `gate` passed: with what was `found`, and where it failed also with the
+        cause and the `cure`."""
+        detail = found if passed or not cure else f"{found}; {cure}"
         self.results.append({"gate": gate, "passed": bool(passed), "detail": detail})
 
     def close(self) -> None:

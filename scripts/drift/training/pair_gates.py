@@ -128,5 +128,5 @@ class PairGates:
         """Record `gate`: failed where a row is `broken`, with the count, the first one and the
         `cure`."""
         ids = [row["pair_id"] for row in self.rows if broken(row)]
-        detail = f"{len(ids)} of {len(self.rows)} pairs, the first is {ids[0]}; {cure}" if ids else f"{len(self.rows)} pairs"
-        self.gates.check(gate, not ids, detail)
+        found = f"{len(ids)} of {len(self.rows)} pairs, the first is {ids[0]}" if ids else f"{len(self.rows)} pairs"
+        self.gates.check(gate, not ids, found, cure)

@@ -62,11 +62,11 @@ def test_gates_of_a_run_are_listed_by_policy(catalog):
 def test_a_policy_that_shows_little_of_its_training_is_named():
     base, warmup = PolicyCost(Policy("m", "base", -1, 0)), PolicyCost(Policy("m", "warmup", 0, 0), served_share=0.125)
     first, second = (PolicyCost(Policy("m", "drift", k, 42), served_share=share) for k, share in ((1, 0.25), (2, 0.9)))
-    (notice,) = rounding_notices([base, warmup, first, second])
+    (notice,) = rounding_notices([base, warmup, first, second], CONFIG)
     assert (
-        "less than 50.0% of what a training did shows in m warm-up (12.5%), m drift 1, seed 42 (25.0%). Scores" in notice.text
+        "less than 50.0% of what a training did shows in the warm-up (12.5%), drift iteration 1 (25.0%). Scores" in notice.text
     )
-    assert rounding_notices([base, second]) == []
+    assert rounding_notices([base, second], CONFIG) == []
 
 
 def test_several_judges_of_a_benchmark_are_named():

@@ -118,8 +118,8 @@ def test_judge_that_was_several_models_is_refused_with_cause_and_cure(home, tmp_
     file = tmp_path / "results/demo/qwen-0.5b/spin/seed42/iter2/eval/heldout/judge/tiny/completions/1-of-1.parquet"
     tables.write_table(pl.read_parquet(file).with_columns(policy_hash=pl.lit("other")), tables.Completions, file)
     page = render_page(tmp_path)
-    others = "base, drift 1 (seed 42), drift 2 (seed 42), spin 1 (seed 42), warmup"
-    assert f"tiny was 2 models when it judged heldout: any for {others}; other for spin 2 (seed 42)" in page
+    others = "the base model, drift iteration 1, drift iteration 2, spin iteration 1, the warm-up"
+    assert f"tiny was 2 models when it judged heldout: any for {others}; other for spin iteration 2" in page
     assert "Delete the judge" in page
     scores = tables.read_table(tables.Scores, home / "results/demo/eval/scores.parquet").filter(seed=0)
     unjudged = scores.filter(judge="")["value"].drop_nulls().to_list()

@@ -64,7 +64,7 @@ def test_another_fault_is_told_by_its_measure_and_a_warm_up_by_its_name():
 def test_the_seed_is_named_where_there_are_several():
     several = CONFIG.model_copy(update={"seeds": [1, 42]})
     ((_, text),) = said(row(low=40.0, **FAILED), config=several)
-    assert text.startswith("drift iteration 2, seed 42, writes 30 tokens")
+    assert text.startswith("drift iteration 2 (seed 42) writes 30 tokens")
 
 
 def test_too_few_answers_are_a_line_with_their_number():

@@ -3,7 +3,7 @@
 import pytest
 
 from drift import cli
-from drift.report.reading import Catalog, configured, read_config
+from drift.report.reading import Catalog, Policy, configured, read_config
 from tests.builders.run import CONFIG
 
 
@@ -38,3 +38,11 @@ def test_policies_of_earlier_runs_are_left_out_and_others_in_order():
         *(("base", -1, 0), ("warmup", 0, 0)),
         *(("drift", 1, 0), ("drift", 1, 42), ("drift", 2, 42), ("spin", 1, 42)),
     ]
+
+
+def test_a_policy_has_one_name_with_what_tells_it_from_others_of_the_run():
+    base, warmup, second = Policy("m", "base", -1, 0), Policy("m", "warmup", 0, 0), Policy("m", "drift", 2, 7)
+    assert [policy.named(CONFIG) for policy in (base, warmup, second)] == ["the base model", "the warm-up", "drift iteration 2"]
+    several = CONFIG.model_copy(update={"seeds": [7, 8], "models": {"m": None, "n": None}})
+    assert second.named(several) == "drift iteration 2 (seed 7) of m"
+    assert base.named(several) == "the base model of m"

@@ -39,7 +39,7 @@ def test_pairs_that_teach_the_worse_reply_are_warned_of():
     (notice,) = quality_notices([rated()], TRUSTED)
     assert notice.kind == "warning"
     assert notice.text.startswith(
-        "tiny finds y+ better than y- in only 40.0% of the pairs of drift 1 (95% interval 30.0 to 48.0, 64"
+        "tiny finds y+ better than y- in only 40.0% of the pairs of drift iteration 1 (95% interval 30.0 to 48.0, 64"
     )
     assert quality_notices([rated(high=0.52)], TRUSTED) == [], "it may be chance"
     assert quality_notices([rated(value=None, low=None, high=None, n=0)], TRUSTED) == []
@@ -64,9 +64,9 @@ def test_the_common_gradient_is_shown_with_its_interval_and_may_be_below_zero(ca
 
 def test_gradients_of_different_numbers_of_pairs_are_pointed_out():
     policies = [Policy("m", "drift", 1, 1), Policy("m", "spin", 1, 1)]
-    (caution,) = cautions(dict(zip(policies, (64, 40), strict=True)))
-    assert "different numbers of pairs (drift 1: 64, spin 1: 40)" in caution
-    assert cautions(dict.fromkeys(policies, 32)) == cautions({}) == []
+    (caution,) = cautions(dict(zip(policies, (64, 40), strict=True)), CONFIG)
+    assert "different numbers of pairs (drift iteration 1: 64, spin iteration 1: 40)" in caution
+    assert cautions(dict.fromkeys(policies, 32), CONFIG) == cautions({}, CONFIG) == []
 
 
 def test_the_page_says_what_lemma_1_shows(page):
