@@ -9,8 +9,8 @@ rule sample:
     """Sample replies to the training prompts from the previous policy."""
     input:
         requests="<work>/requests.parquet",
-        manifest=iterations.start_manifest,
-        policy=ancient(iterations.start_policy),
+        manifest=iterations.asked_manifest,
+        policy=ancient(iterations.asked_policy),
     output:
         completions="<work>/completions/{i}-of-{n}.parquet",
         usage="<work>/completions/{i}-of-{n}.json",
@@ -40,6 +40,16 @@ rule sample:
             --completions {output.completions:q} \
             --usage {output.usage:q} 2>&1 | tee {log:q}
         """
+
+
+use rule sample as sample_of with:
+    """Sample replies to the training prompts from another policy than the previous one."""
+    input:
+        requests="<work>/requests.parquet",
+        manifest=iterations.asked_manifest,
+        policy=ancient(iterations.asked_policy),
+    pathvars:
+        work=f"<results>/{layout.FOLDERS['sampling_of']}",
 
 
 use rule sample as respond with:

@@ -84,6 +84,12 @@ rule requests:
         """
 
 
+use rule requests as requests_of with:
+    """Write down what another policy than the previous one is asked: the method's initial one."""
+    output:
+        requests=paths.sampling_of_requests,
+
+
 rule pairs:
     """Pair each prompt's chosen and rejected reply; drop what would teach the wrong thing."""
     input:

@@ -79,7 +79,7 @@ use rule judgments as rank_judgments with:
 rule ranks:
     """Average a judge's scores of each candidate over its votes."""
     input:
-        requests=paths.sampling_requests,
+        requests=iterations.requests,
         judgments=paths.ranking_judgments,
     output:
         ranks=paths.judge_scores,

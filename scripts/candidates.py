@@ -32,12 +32,12 @@ def tasks(prompts: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
 def main() -> None:
     command = cli.parser(__doc__, CandidatesSettings)
     command.add_argument("--prompts", required=True, help="Prompts table")
-    command.add_argument("--requests", required=True, help="Requests table of the candidates")
+    command.add_argument("--requests", required=True, nargs="+", help="Requests tables of the candidates")
     command.add_argument("--completions", required=True, nargs="+", help="Completions tables, the shards")
     command.add_argument("--tasks", required=True, help="table to write")
     command.add_argument("--responses", required=True, help="table to write")
     arguments = command.parse_args()
-    requests = read_table(Requests, arguments.requests)
+    requests = read_table(Requests, *arguments.requests)
     answered = responses(requests, read_table(Completions, *arguments.completions), arguments.settings.cut)
     print(f"{answered.height} of {requests.height} candidates can make a pair")
     if answered.is_empty():

@@ -203,6 +203,7 @@ VIEWS = {
     "requests": table_view(
         tables.Requests,
         "sampling_requests",
+        "sampling_of_requests",
         "benchmark_requests",
         "verdicts_requests",
         "judge_validation_requests",
@@ -212,6 +213,7 @@ VIEWS = {
     "completions": table_view(
         tables.Completions,
         "sampling_completions",
+        "sampling_of_completions",
         "answers_completions",
         "verdicts_completions",
         "judge_validation_completions",
@@ -241,7 +243,15 @@ VIEWS = {
     "generations": View(
         "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
         _USAGE,
-        ("sampling_usage", "comparing_usage", "answers_usage", "verdicts_usage", "judge_validation_usage", "labeling_usage"),
+        (
+            "sampling_usage",
+            "sampling_of_usage",
+            "comparing_usage",
+            "answers_usage",
+            "verdicts_usage",
+            "judge_validation_usage",
+            "labeling_usage",
+        ),
         json_reader(_USAGE),
         renamed={"rater": "judge"},
     ),

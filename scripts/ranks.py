@@ -21,11 +21,11 @@ def ranks(requests: pl.DataFrame, judgments: pl.DataFrame) -> pl.DataFrame:
 
 def main() -> None:
     command = cli.parser(__doc__)
-    command.add_argument("--requests", required=True, help="Requests table of the candidates")
+    command.add_argument("--requests", required=True, nargs="+", help="Requests tables of the candidates")
     command.add_argument("--judgments", required=True, help="Judgments table")
     command.add_argument("--ranks", required=True, help="table to write")
     arguments = command.parse_args()
-    table = ranks(read_table(Requests, arguments.requests), read_table(Judgments, arguments.judgments))
+    table = ranks(read_table(Requests, *arguments.requests), read_table(Judgments, arguments.judgments))
     counts = table["score"].round(1).value_counts(sort=False).sort("score").iter_rows()
     print("scores: " + ", ".join(f"{score}: {count}" for score, count in counts))
     if table["score"].n_unique() < 2:

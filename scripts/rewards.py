@@ -43,7 +43,7 @@ def sides(tasks: pl.DataFrame, responses: pl.DataFrame) -> list[dict]:
 def main() -> None:
     command = cli.parser(__doc__, RewardSettings)
     command.add_argument("--prompts", nargs="?", help="Prompts table")
-    command.add_argument("--requests", nargs="?", help="Requests table of the candidates")
+    command.add_argument("--requests", nargs="*", help="Requests tables of the candidates")
     command.add_argument("--completions", nargs="*", help="Completions tables, the shards")
     command.add_argument("--tasks", nargs="?", help="Tasks table of pairs: the prompts and y-")
     command.add_argument("--responses", nargs="?", help="Responses table of pairs: the y+")
@@ -59,7 +59,7 @@ def main() -> None:
     else:
         rows = candidates(
             read_table(Prompts, arguments.prompts),
-            read_table(Requests, arguments.requests),
+            read_table(Requests, *arguments.requests),
             read_table(Completions, *arguments.completions),
             settings.cut,
         )

@@ -11,6 +11,8 @@ in braces are Snakemake's wildcards:
     {rater}      a judge or a ranker that rates pairs
     {source}     a source of simulated conversations
     {turn}       first or again: which of its users' questions
+    {asked}      the policy that an iteration's requests are put to, where it is not the one before:
+                 initial, the one that its method starts from
     {i}-of-{n}   a shard
 
 Rules import this module, so it imports the standard library alone.
@@ -36,6 +38,7 @@ FOLDERS = {
     "simulation": "data/simulated/{source}/{turn}",
     "labeling": "data/labelers/{labeler}",
     "sampling": "{model}/{trained}",
+    "sampling_of": "{model}/{trained}/of/{asked}",
     "ranking": "{model}/{trained}/rank",
     "comparing": "{model}/{trained}/quality/{rater}",
     "answers": "{model}/{policy}/eval/{benchmark}",

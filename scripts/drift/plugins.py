@@ -40,6 +40,7 @@ SIDES = {
     "logged": "drift.sides.logged",
     "plain": "drift.sides.plain",
     "guided": "drift.sides.guided",
+    "plain@initial": "drift.sides.plain_initial",
     "best": "drift.sides.best",
     "worst": "drift.sides.worst",
 }

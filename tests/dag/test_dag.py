@@ -64,6 +64,23 @@ def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", ".snakemake"}
 
 
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """Jobs by rule of the example with every method."""
+    config = yaml.safe_load((REPOSITORY / "examples/methods.yaml").read_text())
+    folder = tmp_path_factory.mktemp("example")
+    (folder / "examples").symlink_to(REPOSITORY / "examples")
+    return config, planned(snakemake(folder, config, "-n"))
+
+
+def test_every_method_of_the_example_is_planned_in_one_run(example):
+    config, jobs = example
+    assert jobs["train"] == 1 + config["iterations"] * len(config["methods"])
+    shards = config["sampling"]["shards"]
+    assert jobs["requests_of"] == config["iterations"], "the anchors of the control"
+    assert jobs["sample_of"] == config["iterations"] * shards
+
+
 def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_registered_once(plan):
     jobs = plan()
     assert "fetch" not in jobs

@@ -10,6 +10,7 @@ from drift import plugins, sides
 from drift.cli import StageError
 from drift.config import Recipe
 
+RANKED = {"chosen": "best", "rejected": "worst"}
 PROMPT = {"prompt_id": "p", "chosen": "Good.", "rejected": "Bad.", "feedback": "No."}
 
 
@@ -30,15 +31,18 @@ def taken(chosen: str, rejected: str, *completions: dict, scores: dict | None = 
     ("recipe", "asked"),
     [
         ({"chosen": "logged", "rejected": "logged"}, {}),
-        ({"chosen": "guided", "rejected": "logged"}, {"guided": 3}),
-        ({"chosen": "guided", "rejected": "plain"}, {"guided": 3, "plain": 3}),
-        ({"chosen": "best", "rejected": "worst", "candidates": ["plain", "guided", "plain"]}, {"guided": 1, "plain": 2}),
-        ({"chosen": "best", "rejected": "logged", "candidates": ["guided", "guided"]}, {"guided": 2}),
+        ({"chosen": "guided", "rejected": "logged"}, {"previous": {"guided": 3}}),
+        ({"chosen": "guided", "rejected": "plain"}, {"previous": {"guided": 3, "plain": 3}}),
+        ({"chosen": "guided", "rejected": "plain@initial"}, {"previous": {"guided": 3}, "initial": {"plain@initial": 3}}),
+        (RANKED | {"candidates": ["plain", "guided", "plain"]}, {"previous": {"guided": 1, "plain": 2}}),
+        (RANKED | {"rejected": "logged", "candidates": ["guided", "guided"]}, {"previous": {"guided": 2}}),
+        (RANKED | {"candidates": ["plain@initial", "plain"]}, {"previous": {"plain": 1}, "initial": {"plain@initial": 1}}),
     ],
 )
-def test_a_prompt_is_asked_what_its_sides_need(recipe, asked):
+def test_a_prompt_is_asked_what_its_sides_need_of_the_policy_that_they_are_from(recipe, asked):
     assert sides.samples(recipe, 3) == asked
-    assert list(sides.samples(recipe, 3)) == sorted(asked), "the order of requests is that of their kinds"
+    for kinds in sides.samples(recipe, 3).values():
+        assert list(kinds) == sorted(kinds), "the order of requests is that of their kinds"
 
 
 def test_a_logged_side_is_the_logged_reply_of_that_side():
@@ -61,6 +65,30 @@ def test_the_ends_of_a_ranking_meet_and_no_reply_is_both():
     assert pairs[0] == ("p#plain-0", "p#plain-1")
     assert len(pairs) == 6
     assert not [pair for pair in pairs if pair[0] == pair[1] or "p#guided-1" in pair], "without a score, in no ranking"
+
+
+def test_an_anchor_of_the_initial_policy_is_rejected_at_most_however_well_it_ranks():
+    rows = [completion("plain", 0), completion("plain", 1), completion("plain@initial", 0), completion("plain@initial", 1)]
+    scores = {"p#plain-0": 5.0, "p#plain-1": 1.0, "p#plain@initial-0": 9.0, "p#plain@initial-1": 0.0}
+    pairs = taken("best", "worst", *rows, scores=scores)
+    assert pairs[0] == ("p#plain-0", "p#plain@initial-1")
+    assert {chosen for chosen, _ in pairs} == {"p#plain-0", "p#plain-1"}
+    assert "p#plain@initial-0" in {rejected for _, rejected in pairs}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"chosen": "plain@initial", "rejected": "logged"}, "chosen: plain@initial is a rejected side, not a chosen one"),
+        (
+            RANKED | {"candidates": ["plain@initial", "plain@initial"], "rank": "self"},
+            "candidates: best takes none of plain@initial, plain@initial, which are never chosen",
+        ),
+    ],
+)
+def test_an_anchor_that_could_become_a_chosen_reply_is_refused(row, message):
+    with pytest.raises(ValidationError, match=message):
+        Recipe(prompts="dsat", **row)
 
 
 def test_of_equal_scores_the_guided_reply_comes_first():
@@ -87,7 +115,7 @@ def terse(monkeypatch):
 
 
 def test_a_new_side_is_a_module_and_a_line(terse):
-    assert sides.samples({"chosen": "terse", "rejected": "logged"}, 2) == {"terse": 2}
+    assert sides.samples({"chosen": "terse", "rejected": "logged"}, 2) == {"previous": {"terse": 2}}
     assert taken("terse", "logged", completion("terse")) == [("p#terse-0", "logged")]
     assert Recipe(prompts="dsat", chosen="terse", rejected="logged").chosen == "terse"
     with pytest.raises(ValidationError, match="chosen: terse shows the user's feedback, which sat does not have; use plain"):

@@ -25,7 +25,10 @@ RANKED = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates"
 class Wildcards(dict):
     """As snakemake passes them: attributes and items."""
 
-    __getattr__ = dict.__getitem__
+    def __getattr__(self, name: str) -> str:
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
 
 
 class Resources(dict):

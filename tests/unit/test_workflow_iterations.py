@@ -41,9 +41,9 @@ def iterations(**changed) -> Iterations:
     return Iterations(load(config | changed), layout.paths("results/test"))
 
 
-def job(trained: str) -> SimpleNamespace:
+def job(trained: str, **others: str) -> SimpleNamespace:
     """The wildcards of a job."""
-    return SimpleNamespace(model="tiny", trained=trained)
+    return SimpleNamespace(model="tiny", trained=trained, **others)
 
 
 def test_policies_come_in_the_order_of_their_making():
@@ -124,13 +124,29 @@ def test_what_is_sampled_follows_from_the_recipe():
     run = iterations()
     assert run.samples("warmup") == {}
     assert run.sampled(job("warmup")) == {"requests": [], "completions": []}
-    assert run.samples("drift/seed42/iter1") == {"guided": 2}
-    assert run.samples("ranked/seed42/iter1") == {"guided": 1, "plain": 2}, "the candidates, whatever sampling.n is"
+    assert run.samples("drift/seed42/iter1") == {"previous": {"guided": 2}}
+    ranked = {"previous": {"guided": 1, "plain": 2}}
+    assert run.samples("ranked/seed42/iter1") == ranked, "the candidates, whatever sampling.n is"
     folder = "results/test/tiny/spin/seed42/iter2"
     assert run.sampled(job("spin/seed42/iter2")) == {
-        "requests": f"{folder}/requests.parquet",
+        "requests": [f"{folder}/requests.parquet"],
         "completions": [f"{folder}/completions/1-of-2.parquet", f"{folder}/completions/2-of-2.parquet"],
     }
+
+
+def test_an_anchor_is_asked_of_the_policy_that_its_method_starts_from():
+    anchored = {"prompts": "dsat", "chosen": "guided", "rejected": "plain@initial"}
+    run = iterations(methods=["anchored"], recipes={"anchored": anchored})
+    trained, folder = "anchored/seed42/iter2", "results/test/tiny/anchored/seed42/iter2"
+    assert run.sampled(job(trained)) == {
+        "requests": [f"{folder}/requests.parquet", f"{folder}/of/initial/requests.parquet"],
+        "completions": [f"{folder}/{of}completions/{i}-of-2.parquet" for of in ("", "of/initial/") for i in (1, 2)],
+    }
+    assert run.requested(job(trained)) == {"guided": 2}
+    assert run.asked_policy(job(trained)) == "results/test/tiny/anchored/seed42/iter1/policy"
+    assert run.requested(job(trained, asked="initial")) == {"plain@initial": 2}
+    assert run.asked_policy(job(trained, asked="initial")) == "results/test/tiny/warmup/policy"
+    assert run.asked_manifest(job(trained, asked="initial")) == "results/test/tiny/warmup/policy.json"
 
 
 def test_candidates_are_ranked_by_the_ranker_of_the_recipe_and_others_not_at_all():

@@ -58,9 +58,13 @@ class Recipe(Section):
         "sampled with y- and feedback shown; best: the candidate that ranks highest; others are modules "
         "in scripts/drift/sides/"
     )
-    rejected: kind_of(plugins.SIDES) = Field(description="as chosen; worst: the candidate that ranks lowest")
+    rejected: kind_of(plugins.SIDES) = Field(
+        description="as chosen; worst: the candidate that ranks lowest; plain@initial: as plain, by the policy of start"
+    )
     candidates: list[kind_of(plugins.SIDES)] = Field(
-        [], description="of best and worst: what is sampled for each prompt, plain or guided, an entry a reply"
+        [],
+        description="of best and worst: what is sampled for each prompt, an entry a reply: plain, guided, and for worst alone "
+        "plain@initial",
     )
     rank: str | None = Field(
         None,
@@ -113,6 +117,9 @@ class Recipe(Section):
             if not _is_sampled(_side(name)):
                 sampled = [kind for kind in plugins.SIDES if _is_sampled(_side(kind))]
                 raise ValueError(f"candidates: {name} is not sampled from the policy; use {' or '.join(sampled)}")
+        for key, name in (("chosen", self.chosen), ("rejected", self.rejected)):
+            if _side(name).NEEDS.ranking and all(_side(kind).NEEDS.only not in (None, key) for kind in self.candidates):
+                raise ValueError(f"candidates: {name} takes none of {', '.join(self.candidates)}, which are never {key}")
         if len(self.candidates) < 2:
             raise ValueError("candidates: a ranking needs two or more, e.g. [plain, guided]")
         if self.rank is None:

@@ -8,7 +8,7 @@ A side is a module with
 
 and, where it is sampled under its own name, so that it is a kind of requests as well,
 
-    request(tokenizer, prompt, settings)     messages and token ids that the policy is asked with
+    request(tokenizer, prompt, settings)     messages and token ids that a policy is asked with
     stops(style)                             texts at which its replies end; may be absent
 
 `recipe` is a row of `recipes`, `n` is sampling.n, `style` prompting.style, `prompt` a row of
@@ -22,10 +22,16 @@ The configuration and the rules load sides: their top level imports neither pola
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from drift import plugins
 from drift.cli import StageError
+
+# The policy that requests are put to, by what it is to an iteration: the one that the iteration
+# starts from, or the one that its method started from.
+Asked = Literal["previous", "initial"]
+PREVIOUS: Asked = "previous"
+INITIAL: Asked = "initial"
 
 # A completion as a row of Completions, with the kind and sample number of its request.
 Completion = dict
@@ -49,14 +55,20 @@ class Needs:
     ranking: bool = False
     # The only side of a pair that it can be; None: either.
     only: str | None = None
+    # The policy that its requests are put to.
+    asked: Asked = PREVIOUS
 
 
-def samples(recipe: Mapping, n: int) -> dict[str, int]:
-    """How many requests of each kind a recipe makes of a prompt. `n`: samples a prompt."""
-    asked: dict[str, int] = {}
+def samples(recipe: Mapping, n: int) -> dict[Asked, dict[str, int]]:
+    """How many requests of each kind a recipe makes of a prompt, by the policy that they are put
+    to. `n`: samples a prompt."""
+    kinds: dict[str, int] = {}
     for side in ("chosen", "rejected"):
-        asked |= plugins.load(plugins.SIDES, recipe[side]).asks(recipe, n)
-    return dict(sorted(asked.items()))
+        kinds |= plugins.load(plugins.SIDES, recipe[side]).asks(recipe, n)
+    asked: dict[Asked, dict[str, int]] = {}
+    for kind, count in sorted(kinds.items()):
+        asked.setdefault(plugins.load(plugins.SIDES, kind).NEEDS.asked, {})[kind] = count
+    return asked
 
 
 def stops(kinds: Iterable[str], style: str) -> list[str]:
@@ -103,11 +115,12 @@ def replies_of_kind(
     return [_reply(completion, scores) for completion in sampled[kind]]
 
 
-def ranked_replies(sampled: Mapping[str, list[Completion]], scores: Mapping[str, float], *, highest_first: bool) -> list[Reply]:
-    """For sides that are an end of a ranking: every reply that has a score, from that end on."""
-    completions: Iterable[Completion] = (completion for kind in sampled.values() for completion in kind)
-    scored = [_reply(completion, scores) for completion in completions if completion["request_id"] in scores]
-    return sorted(scored, key=lambda reply: reply["score"], reverse=highest_first)
+def ranked_replies(sampled: Mapping[str, list[Completion]], scores: Mapping[str, float], side: str) -> list[Reply]:
+    """For sides that are an end of a ranking: every reply that has a score and may be on `side`,
+    from the highest score on where that is chosen, from the lowest on where it is rejected."""
+    kinds = [kind for kind in sampled if plugins.load(plugins.SIDES, kind).NEEDS.only in (None, side)]
+    scored = [_reply(reply, scores) for kind in kinds for reply in sampled[kind] if reply["request_id"] in scores]
+    return sorted(scored, key=lambda reply: reply["score"], reverse=side == "chosen")
 
 
 def _reply(completion: Completion, scores: Mapping[str, float]) -> Reply:

@@ -14,4 +14,4 @@ def asks(recipe, n) -> dict[str, int]:
 
 def replies(prompt, side, sampled, scores) -> list[Reply]:
     """All candidates that have a score, the highest one first."""
-    return ranked_replies(sampled, scores, highest_first=True)
+    return ranked_replies(sampled, scores, side)

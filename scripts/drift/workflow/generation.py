@@ -94,8 +94,7 @@ class Generation:
     def samples(self, wildcards) -> dict[str, Any]:
         """What is asked for an iteration's samples."""
         sampling = self._iterations.sampling(wildcards.trained)
-        kinds = self._iterations.samples(wildcards.trained)
-        stops = sides.stops(kinds, self._config["prompting"]["style"])
+        stops = sides.stops(self._iterations.requested(wildcards), self._config["prompting"]["style"])
         return {"context": sampling["context"], "decoding": sampling | {"stop": stops}}
 
 

@@ -27,10 +27,15 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
+from drift.sides import INITIAL, PREVIOUS, Asked
 from drift.workflow.resources import gpus
 
 # The warm-up's pairs are logged on both sides.
 _WARMUP_RECIPE = Recipe(prompts="corrections", chosen="logged", rejected="logged", start=BASE).model_dump(mode="json")
+
+
+def _asked(wildcards) -> Asked:
+    return getattr(wildcards, "asked", PREVIOUS)
 
 
 class Iterations:
@@ -92,15 +97,30 @@ class Iterations:
         """The row of a model to improve."""
         return self.config["models"][wildcards.model]
 
-    def samples(self, trained: str) -> dict[str, int]:
-        """How many replies of each kind (plain, guided) are sampled for a prompt; empty where both
-        sides are logged."""
+    def samples(self, trained: str) -> dict[Asked, dict[str, int]]:
+        """How many replies of each kind (plain, guided) are sampled for a prompt, by the policy
+        that is asked; empty where both sides are logged."""
         return sides.samples(self.recipe(trained), self.sampling(trained)["n"])
+
+    def requested(self, wildcards) -> dict[str, int]:
+        """The same of one policy: {asked}, or the previous one where a job has no such wildcard."""
+        return self.samples(wildcards.trained)[_asked(wildcards)]
 
     def sampled_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
         requests."""
-        return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.samples(wildcards.trained))
+        return tuple(plugins.source_of(plugins.SIDES, kind) for kind in self.requested(wildcards))
+
+    def asked_policy(self, wildcards) -> str:
+        """The folder of the policy that requests are put to."""
+        return self._policy(wildcards.model, self._answering(wildcards))
+
+    def asked_manifest(self, wildcards) -> str:
+        """Its policy.json."""
+        return self._manifest(wildcards.model, self._answering(wildcards))
+
+    def _answering(self, wildcards) -> str:
+        return {PREVIOUS: self.previous, INITIAL: self.initial}[_asked(wildcards)](wildcards.trained)
 
     def paired_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that both sides of an iteration's pairs come from, for that of rule
@@ -112,16 +132,28 @@ class Iterations:
         """The fitted prompts of an iteration."""
         return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
 
-    def sampled(self, wildcards) -> dict[str, str | list[str]]:
-        """The requests and completions behind an iteration's pairs; none where both sides are
-        logged."""
-        if not self.samples(wildcards.trained):
-            return {"requests": [], "completions": []}
+    def requests(self, wildcards) -> list[str]:
+        """The requests behind an iteration's pairs, a table a policy that is asked; none where both
+        sides are logged."""
         named = {"model": wildcards.model, "trained": wildcards.trained}
-        return {
-            "requests": self.paths.sampling_requests.format(**named),
-            "completions": shards(self.paths.sampling_completions, self.config["sampling"]["shards"], **named),
-        }
+        patterns = {PREVIOUS: self.paths.sampling_requests}
+        return [
+            patterns.get(asked, self.paths.sampling_of_requests).format(asked=asked, **named)
+            for asked in self.samples(wildcards.trained)
+        ]
+
+    def sampled(self, wildcards) -> dict[str, list[str]]:
+        """These requests, and the shards of the answers to all of them."""
+        named = {"model": wildcards.model, "trained": wildcards.trained}
+        patterns = {PREVIOUS: self.paths.sampling_completions}
+        completions = [
+            path
+            for asked in self.samples(wildcards.trained)
+            for path in shards(
+                patterns.get(asked, self.paths.sampling_of_completions), self.config["sampling"]["shards"], asked=asked, **named
+            )
+        ]
+        return {"requests": self.requests(wildcards), "completions": completions}
 
     def ranks(self, wildcards) -> str | list[str]:
         """The scores of an iteration's candidates, by a reward model or by a judge; none where
@@ -215,7 +247,7 @@ class Iterations:
             seed=self.seed(wildcards.trained),
             unit=f"{name.method}/iter{name.iteration}",
             split="train",
-            samples=self.samples(wildcards.trained),
+            samples=self.requested(wildcards),
         ).canonical()
 
     def pairs_settings(self, wildcards) -> str:

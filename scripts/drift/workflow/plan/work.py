@@ -220,7 +220,8 @@ def _policies(config: dict) -> int:
 def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
     sampling, recipe = config["sampling"], config["recipes"][method]
     prompt, reply = _prompt_and_reply(config, lengths)
-    for kind, samples in sides.samples(recipe, effective(config, "sampling", recipe)["n"]).items():
+    asked = sides.samples(recipe, effective(config, "sampling", recipe)["n"]).values()
+    for kind, samples in (request for kinds in asked for request in kinds.items()):
         # The disappointing reply and the feedback on it, where they are shown.
         shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
         yield Generation(
