@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,7 +55,9 @@ def with_feedback(said: object) -> bytes:
         (b'{"id": true, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": []}', logs.NO_MESSAGES),
         (b'{"id": 1, "messages": [{"role": "user", "content": null}]}', logs.NO_MESSAGES),
-        (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', logs.NO_MESSAGES),
+        (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', logs.NO_TEXT),
+        (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": 1}]}]}', logs.NO_MESSAGES),
+        (b'{"id": 1, "messages": [{"role": "assistant", "content": null, "tool_calls": [{}]}]}', logs.TOOL),
         (b'{"id": 1.5, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": [{"role": "user", "content": "a", "feedback": {"thumbs": "up"}}]}', logs.BAD_FEEDBACK),
         (with_feedback({"thumbs": "sideways"}), logs.BAD_FEEDBACK),
@@ -89,14 +92,55 @@ def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
         ({"rating": 4.5, "scale": [1, 5]}, "SAT", ["rating 4.5 on 1 to 5"]),
         ({"rating": 1, "scale": [5, 1]}, "SAT", ["rating 1 on 5 to 1"]),
         ({"thumbs": "up", "rating": 1, "scale": [1, 5]}, "DSAT", ["thumbs up", "rating 1 on 1 to 5"]),
+        ({"thumbs": "up", "rating": float("nan"), "comment": float("nan")}, "SAT", ["thumbs up"]),
+        ({"rating": Decimal("1.0"), "scale": [Decimal(1), 5]}, "DSAT", ["rating 1 on 1 to 5"]),
         ({}, None, None),
         (None, None, None),
+        (float("nan"), None, None),
     ],
 )
 def test_thumbs_and_ratings_label_the_reply(said, label, evidence):
-    conversation = logs.parse(json.loads(with_feedback(said)))
+    conversation = logs.parse({"id": 1, "messages": [EXCHANGE[0], EXCHANGE[1] | {"feedback": said}]})
     (row,) = exchanged(conversation)
     assert (row["source_label"], row["source_evidence"]) == (label, evidence)
+
+
+IMAGE = {"role": "user", "content": [{"type": "text", "text": "See."}, {"type": "image_url", "image_url": {"url": "x"}}]}
+CALL = {"role": "assistant", "content": "One moment.", "tool_calls": [{"id": "t"}]}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "flag"),
+    [
+        (CALL, logs.TOOL, "cut_at_tool_call"),
+        (CALL | {"content": None}, logs.TOOL, "cut_at_tool_call"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "f"}}, logs.TOOL, "cut_at_tool_call"),
+        ({"role": "tool", "content": "9 min"}, logs.TOOL, "cut_at_tool_call"),
+        (IMAGE, logs.NO_TEXT, "cut_at_other_part"),
+        ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, logs.NO_TEXT, "cut_at_other_part"),
+    ],
+)
+def test_a_conversation_ends_before_what_is_no_text(message, reason, flag):
+    later = [message, *EXCHANGE, *EXCHANGE]
+    asked = {"role": "user", "content": "Set a timer."}
+    rows = exchanged(logs.parse({"id": 1, "messages": [*EXCHANGE, asked, *later]}))
+    assert texts(rows) == [("q", "r", "Set a timer."), ("Set a timer.", None, None)]
+    assert rows[-1]["flags"] == [flag]
+    assert logs.parse({"id": 1, "messages": [asked, *later]}) == reason
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"content": None, "refusal": "I cannot."},
+        {"content": "I cannot.", "refusal": None, "tool_calls": []},
+        {"content": [{"type": "refusal", "refusal": "I cannot."}]},
+        {"content": [{"type": "text", "text": "I "}, {"type": "output_text", "text": "cannot."}]},
+    ],
+)
+def test_a_refusal_is_a_reply(refused):
+    rows = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], {"role": "assistant"} | refused]}))
+    assert texts(rows) == [("q", "I cannot.", None)]
 
 
 def test_a_comment_on_a_reply_is_its_feedback_in_place_of_the_next_message():

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from types import SimpleNamespace
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -63,6 +64,38 @@ def test_a_compressed_file_that_is_cut_off_is_named(tmp_path, reader):
         read(reader, file)
 
 
+@pytest.mark.parametrize("reader", [logs, sharegpt, ultrafeedback, wildfeedback, wildchat])
+@pytest.mark.parametrize(
+    ("begins", "name"),
+    [
+        (codecs.BOM_UTF16_LE, "UTF-16"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"ARROW1\0\0", "Arrow file"),
+        (b"BZh91AY", "bzip2"),
+        (b"SQLite format 3", "SQLite"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_so(tmp_path, reader, begins, name):
+    file = tmp_path / f"chats{reader.SUFFIXES[0]}"
+    file.write_bytes(begins + LOG)
+    with pytest.raises(StageError, match=rf"chats.*{name}"):
+        read(reader, file)
+
+
+def test_what_a_file_is_compressed_by_is_told_by_its_bytes(tmp_path):
+    for name, content in (("a.jsonl", gzip.compress(LOG)), ("b.jsonl.gz", LOG), ("c.jsonl.gz", zstd(LOG))):
+        (tmp_path / name).write_bytes(content)
+        assert [row["id"] for row in read(logs, tmp_path / name)] == ["1"]
+
+
+@pytest.mark.parametrize("reader", [logs, ultrafeedback])
+@pytest.mark.parametrize("array", ["[%s]", "[\n  %s\n]"], ids=["a line", "lines"])
+def test_an_array_where_lines_are_read_is_called_so(tmp_path, reader, array):
+    (tmp_path / "a.jsonl").write_text(array % LOG.decode())
+    with pytest.raises(StageError, match=r"a\.jsonl: one JSON array, where JSON Lines are read"):
+        read(reader, tmp_path / "a.jsonl")
+
+
 def test_files_that_nobody_reads_are_named_and_hidden_ones_are_not(tmp_path, capsys):
     for name in ("a.jsonl", "b.csv", "sub/c.parquet.gz", ".cache/d.csv", "._a.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -87,6 +120,9 @@ def test_numbered_records_of_sharegpt_are_conversations_and_json_lines_are_calle
     record = json.loads(SHARED)[0]
     (tmp_path / "a.json").write_text(json.dumps([record | {"id": number} for number in (0, 1, 2.0)]))
     assert [row["id"] for row in read(sharegpt, tmp_path / "a.json")] == ["0", "1", "2"]
+    longest = record | {"id": "s_" + "9" * 5000}
+    (tmp_path / "a.json").write_text(json.dumps([record | {"id": "s"}, longest]))
+    assert [row["id"] for row in read(sharegpt, tmp_path / "a.json")] == ["s", longest["id"]]
     (tmp_path / "b.json").write_text(json.dumps(record))
     with pytest.raises(StageError, match="JSON Lines, where kind sharegpt reads one JSON array"):
         read(sharegpt, tmp_path / "b.json")
@@ -116,8 +152,10 @@ TEXT = pa.dictionary(pa.int8(), pa.string())
         pa.list_view(pa.struct({"role": pa.string(), "content": pa.string()})),
         pa.large_list_view(pa.struct({"role": pa.string(), "content": pa.string()})),
         pa.list_(pa.struct({"role": TEXT, "content": pa.string()})),
+        pa.list_(pa.struct({"role": pa.binary(), "content": pa.large_binary()})),
+        pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}), 2),
     ],
-    ids=["large", "views of lists", "large views", "dictionaries"],
+    ids=["large", "views of lists", "large views", "dictionaries", "bytes", "lists of one length"],
 )
 @pytest.mark.parametrize("reader", [logs, wildchat])
 def test_types_of_other_writers_are_text_and_lists(tmp_path, reader, kind):
@@ -128,6 +166,15 @@ def test_types_of_other_writers_are_text_and_lists(tmp_path, reader, kind):
     said = [[(m["role"], m["content"]) for m in row["messages"] or []] for row in rows]
     whole = [("user", "q"), ("assistant", "r")]
     assert [messages for messages in said if messages] == [whole, whole]
+
+
+@pytest.mark.parametrize("reader", [logs, wildchat])
+def test_what_polars_writes_is_read(tmp_path, reader):
+    column = "messages" if reader is logs else "conversation"
+    names = {"id": ["a"]} if reader is logs else {"conversation_id": ["a"]}
+    pl.DataFrame(names | {column: [EXCHANGE]}).write_parquet(tmp_path / "x.parquet")
+    ((role, text), _) = ((m["role"], m["content"]) for m in read(reader, tmp_path / "x.parquet")[0]["messages"])
+    assert (role, text) == ("user", "q")
 
 
 def test_a_name_says_what_a_file_is():

@@ -110,6 +110,8 @@ def test_annotations_and_texts_that_differ_in_space_and_replies_still_match(tmp_
         ((["Gratitude", "Learning"], []), {}, "SAT"),
         (("no", "YES"), {}, "DSAT"),
         (("N/A", "n/a"), {}, None),
+        ((0.0, 1.0), {}, "DSAT"),
+        ((1.0, 0.0), {"Preceeding": 1.0}, "SAT"),
     ],
 )
 def test_what_the_fields_say(tmp_path, flags, fields, label):
@@ -118,6 +120,15 @@ def test_what_the_fields_say(tmp_path, flags, fields, label):
     assert said["r1"][0] == label
     if flags == (["Gratitude", "Learning"], []):
         assert said["r1"][1] == ["SAT: Gratitude", "SAT: Learning", "SAT: thanked"]
+
+
+@pytest.mark.parametrize("kind", [str, float])
+def test_numbers_of_utterances_of_any_type_tell_conversations_apart(tmp_path, kind):
+    utterances = annotate(ONE, {1: DSAT}) + annotate(["q", 7, "thanks", "bye"], {1: SAT})
+    said, ledger = join(tmp_path, [said | {"UtteranceId": kind(said["UtteranceId"])} for said in utterances], None)
+    assert ledger.filter(step=0)["rows_in"].to_list() == [2, 3], "conversations, annotations"
+    assert said["r1"][0] == "DSAT"
+    assert 7 not in said, "a reply that is no text"
 
 
 def test_annotations_of_the_agent_alone_judge_its_own_reply(tmp_path):

@@ -79,7 +79,13 @@ def exchanges(conversations: pl.DataFrame, mask: bool = False) -> tuple[pl.DataF
         source_evidence=pl.when(pl.col("reply_label").is_not_null()).then("reply_evidence"),
         toxic=pl.coalesce(pl.max_horizontal("toxic", "reply_toxic"), "conversation_toxic"),
         redacted=pl.coalesce(pl.max_horizontal("redacted", "reply_redacted"), "conversation_redacted"),
-        flags=pl.concat_list("flags", pl.col("reply_flags").fill_null(_NO_TEXTS)).list.unique().list.sort(),
+        flags=pl.concat_list(
+            "flags",
+            pl.col("reply_flags").fill_null(_NO_TEXTS),
+            pl.when(pl.col("turn") == 0).then(pl.col("system_flags").fill_null(_NO_TEXTS)).otherwise(_NO_TEXTS),
+        )
+        .list.unique()
+        .list.sort(),
     ), counts
 
 
@@ -112,7 +118,9 @@ def _messages(conversations: pl.DataFrame) -> pl.DataFrame:
 
 def _system_prompts(messages: pl.DataFrame) -> pl.DataFrame:
     prompts = messages.filter((pl.col("role") == "system") & ~pl.col("blank"))
-    return prompts.group_by("number", maintain_order=True).agg(system=pl.col("content").str.join("\n\n"))
+    return prompts.group_by("number", maintain_order=True).agg(
+        system=pl.col("content").str.join("\n\n"), system_flags=pl.col("flags").explode(empty_as_null=False)
+    )
 
 
 def _runs(messages: pl.DataFrame) -> pl.DataFrame:

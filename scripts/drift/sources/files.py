@@ -14,6 +14,19 @@ from drift.cli import StageError
 # What a record is that is no JSON, too deep, or holds numbers of thousands of digits.
 UNREADABLE = None
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+# What a file is by its first bytes, whatever its name says.
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_OTHER = {
+    codecs.BOM_UTF16_LE: "text in UTF-16",
+    codecs.BOM_UTF16_BE: "text in UTF-16",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"PK\x03\x04": "a zip archive or a workbook",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"SQLite": "a SQLite database",
+}
+_ARRAY = re.compile(rb"\s*\[\s*\{")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -26,10 +39,22 @@ def suffix(file: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
+def looks_like(file: Path) -> str | None:
+    """What the first bytes of a file say that it is; None for what readers of text open."""
+    with file.open("rb") as opened:
+        begins = opened.read(6)
+    return next((name for magic, name in _OTHER.items() if begins.startswith(magic)), None)
+
+
 def open_file(file: Path) -> io.BufferedReader:
-    """The bytes of a file, decompressed, after its byte order mark. A file that ends too early
-    raises OSError as it is read."""
-    stream = io.BufferedReader(pa.input_stream(str(file), compression=_COMPRESSED.get(file.suffix.lower())), 1 << 20)
+    """The bytes of a text, decompressed, after its byte order mark. A file that ends too early
+    raises OSError as it is read; StageError where it is no text."""
+    if found := looks_like(file):
+        raise StageError(f"{file}: {found}, where text in UTF-8 is read. Name the file after what it is, or convert it.")
+    with file.open("rb") as opened:
+        begins = opened.read(4)
+    packed = next((name for magic, name in _PACKED.items() if begins.startswith(magic)), None)
+    stream = io.BufferedReader(pa.input_stream(str(file), compression=packed), 1 << 20)
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
     return stream
@@ -38,18 +63,25 @@ def open_file(file: Path) -> io.BufferedReader:
 def json_lines(file: Path) -> Iterator[object]:
     """The record of every line that is not blank, UNREADABLE where it holds none.
 
-    Raises StageError where the file cannot be decompressed to its end.
+    Raises StageError where the file cannot be decompressed to its end, and where it is one JSON
+    array.
     """
     try:
         with open_file(file) as lines:  # bytes: only a line feed ends a line, not U+2028 and its like
+            if _ARRAY.match(lines.peek(64)):
+                raise StageError(f"{file}: one JSON array, where JSON Lines are read. Put each of its records on its own line.")
             for line in lines:
                 if line.strip():
-                    try:
-                        yield json.loads(line.decode("utf-8"))
-                    except (ValueError, RecursionError):
-                        yield UNREADABLE
+                    yield _parsed(line)
     except OSError as error:
         raise broken(file, error) from error
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return UNREADABLE
 
 
 def broken(file: Path, error: Exception) -> StageError:

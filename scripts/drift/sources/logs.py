@@ -4,7 +4,9 @@ OpenAI's chat API.
     {"id": "42", "messages": [{"role": "user", "content": "Hi"},
                               {"role": "assistant", "content": "Hello!"}, ...]}
 
-content is text, or the API's list of parts where all are text. Optional fields of a conversation:
+content is text, or the API's list of parts where all are text; of a reply without content its
+refusal. A conversation ends before its first call of a tool, or part that is no text (an image):
+what follows rests on what is not there. Optional fields of a conversation:
 
     model, language    text
     timestamp          seconds or milliseconds since 1970, or ISO 8601; UTC where it names no zone
@@ -25,31 +27,30 @@ and of a reply (role assistant) "feedback", what the user thought of it, with an
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
-from numbers import Real
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from drift.cli import StageError
 from drift.sources import details
-from drift.sources.conversations import frames
+from drift.sources.conversations import UNREADABLE_DETAIL, frames
 from drift.sources.files import json_lines, suffix
+from drift.sources.parquet import parquet_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".parquet")
 UNIT = "lines"
 NOT_JSON = "not a JSON object"
 NO_ID = "no id (text or whole number)"
 NO_MESSAGES = "no list of messages, each with role and text"
+TOOL = "no exchange before the first tool call"
+NO_TEXT = "no exchange before the first part that is no text (image, audio, file)"
 BAD_FEEDBACK = "feedback that cannot be read"
-DROPS = (NOT_JSON, NO_ID, NO_MESSAGES, BAD_FEEDBACK)
+DROPS = (NOT_JSON, NO_ID, NO_MESSAGES, TOOL, NO_TEXT, BAD_FEEDBACK)
 CONVERSATION_DROPS = ()
 
-UNREADABLE_DETAIL = "unreadable_detail"
+# Flags of a conversation that ends early, by the reason that it would be dropped for.
+_CUT = {TOOL: "cut_at_tool_call", NO_TEXT: "cut_at_other_part"}
 # The optional fields of a conversation, and how each is read.
 _DETAILS = {"model": details.name, "language": details.name, "user": details.name, "timestamp": details.time}
 _THUMBS = {"up": "SAT", "down": "DSAT"}
@@ -61,7 +62,7 @@ def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
 
 
 def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
-    records = _rows(file) if suffix(file) == ".parquet" else json_lines(file)
+    records = parquet_rows(file) if suffix(file) == ".parquet" else json_lines(file)
     for record in records:
         counts[UNIT] += 1
         conversation = parse(record)
@@ -72,43 +73,37 @@ def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
             yield conversation
 
 
-def _rows(file: Path) -> Iterator[dict]:
-    try:
-        with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=1000):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise StageError(f"{file}: not a whole Parquet file ({error}). Copy it again.") from error
-
-
 def parse(record: object) -> dict | str:
     """The conversation that a record holds, or the reason (of DROPS) why it holds none."""
     if not isinstance(record, dict):
         return NOT_JSON
     if (name := details.name(record.get("id"))) is None:
         return NO_ID
-    messages = _messages(record.get("messages"))
-    if not messages:
-        return NO_MESSAGES
+    messages, cut = _messages(record.get("messages"))
+    if not messages or (cut and not any(message["role"] == "assistant" for message in messages)):
+        return cut or NO_MESSAGES
     try:
-        judged = [message | feedback(raw) for message, raw in zip(messages, record["messages"], strict=True)]
+        raw = record["messages"][: len(messages)]
+        judged = [message | feedback(message, said.get("feedback")) for message, said in zip(messages, raw, strict=True)]
     except (ValueError, TypeError, OverflowError):
         return BAD_FEEDBACK
     known = {field: read(record.get(field)) for field, read in _DETAILS.items()}
     if any(known[field] is None and not details.is_absent(record.get(field)) for field in known):
         judged[0]["flags"] = [UNREADABLE_DETAIL]
+    if cut:
+        judged[-1]["flags"] = [*judged[-1].get("flags", ()), _CUT[cut]]
     return {"id": name, "messages": judged} | known
 
 
-def feedback(message: dict) -> dict:
-    """The label, evidence and comment in the `feedback` of a message.
+def feedback(message: dict, given: object) -> dict:
+    """The label, evidence and comment in what is `given` as the feedback of a message.
 
     Raises ValueError or TypeError where it is malformed.
     """
-    given = message.get("feedback") or {}
+    given = {} if details.is_absent(given) else given
     if not isinstance(given, dict):
         raise ValueError("feedback is an object")
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if not details.is_absent(value)}
     if not given:
         return {}
     if message["role"] != "assistant" or not given.keys() <= {"thumbs", "rating", "scale", "comment"}:
@@ -120,40 +115,48 @@ def feedback(message: dict) -> dict:
         labels.append(_THUMBS[given["thumbs"]])
         evidence.append(f"thumbs {given['thumbs']}")
     if "rating" in given:
-        worst, best = given["scale"]
-        labels.append(_rated(given["rating"], worst, best))
-        evidence.append(f"rating {given['rating']:g} on {worst:g} to {best:g}")
+        rating, (worst, best) = details.number(given["rating"]), map(details.number, given["scale"])
+        labels.append(_rated(rating, worst, best))
+        evidence.append(f"rating {rating:g} on {worst:g} to {best:g}")
     if not isinstance(given.get("comment", ""), str):
         raise ValueError("comment")
     worse = next((label for label in ("DSAT", "NEUTRAL", "SAT") if label in labels), None)
     return {"label": worse, "evidence": evidence, "comment": given.get("comment", "").strip() or None}
 
 
-def _rated(rating: Real, worst: Real, best: Real) -> str:
-    if any(isinstance(value, bool) for value in (rating, worst, best)) or worst == best:
+def _rated(rating: float | None, worst: float | None, best: float | None) -> str:
+    if None in (rating, worst, best) or worst == best:
         raise ValueError("rating")
-    if not all(math.isfinite(value) for value in (rating, worst, best)):
-        raise ValueError("rating without an end")
     share = (rating - worst) / (best - worst)
     if not 0 <= share <= 1:
         raise ValueError("rating outside of its scale")
     return "DSAT" if share <= 0.25 else "SAT" if share >= 0.75 else "NEUTRAL"
 
 
-def _messages(value: object) -> list[dict] | None:
-    if not isinstance(value, list):
-        return None
+def _messages(value: object) -> tuple[list[dict], str | None]:
+    """Messages up to the first that is no text (none where one is malformed), and what that is: a
+    reason of DROPS, None where all are text."""
     messages = []
-    for message in value:
-        content = _text(message.get("content")) if isinstance(message, dict) else None
-        if content is None or not isinstance(message.get("role"), str):
-            return None
-        messages.append({"role": message["role"], "content": content})
-    return messages
+    for message in value if isinstance(value, list) else ():
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            return [], None
+        if message["role"] in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
+            return messages, TOOL
+        content = message.get("content") if message.get("content") is not None else message.get("refusal")
+        text = _text(content)
+        if text is None:
+            return (messages, NO_TEXT) if _is_parts(content) else ([], None)
+        messages.append({"role": message["role"], "content": text})
+    return messages, None
+
+
+def _is_parts(content: object) -> bool:
+    return isinstance(content, list) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
 
 
 def _text(content: object) -> str | None:
-    """A message's text: a string, or the API's list of parts where all are text."""
-    if isinstance(content, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-        return "".join(part["text"] for part in content)
+    """A message's text: a string, or the API's list of parts where all are text or refusals."""
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        parts = [part.get("text") if part.get("text") is not None else part.get("refusal") for part in content]
+        return "".join(parts) if all(isinstance(part, str) for part in parts) else None
     return content if isinstance(content, str) else None

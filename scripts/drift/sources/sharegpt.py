@@ -32,7 +32,7 @@ GAP = "a slice is missing"
 CONVERSATION_DROPS = (CONFLICT, GAP)
 
 _SEPARATOR = re.compile(r"[ \t\r\n]*")
-_SLICE_ID = re.compile(r"(.+)_(\d+)", re.DOTALL)
+_SLICE_ID = re.compile(r"(.+)_(\d{1,18})", re.DOTALL)
 
 # What the web page around a chat left at the end of a user's message: buttons, and the pager of an
 # edited message, "1 / 2", which differs from a division: it stands alone on its line, or glued to

@@ -14,16 +14,16 @@ place of one.
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterator
-from numbers import Real
 from pathlib import Path
 
 import polars as pl
 
-from drift.sources.conversations import frames, parquet_frames
+from drift.sources import details
+from drift.sources.conversations import frames
 from drift.sources.files import json_lines, suffix
+from drift.sources.parquet import parquet_frames
 
 SUFFIXES = (".jsonl", ".ndjson", ".parquet")
 UNIT = "prompts"
@@ -74,7 +74,7 @@ def _full(file: Path) -> Iterator[tuple]:
 
 
 def _binarized(file: Path) -> Iterator[tuple]:
-    for rows in parquet_frames(file, _BINARIZED, _BINARIZED):
+    for rows in parquet_frames(file, _BINARIZED, {"prompt_id": details.name}):
         for row in rows.iter_rows(named=True):
             sides = [(row["rejected"], row["score_rejected"]), (row["chosen"], row["score_chosen"])]
             completions = [
@@ -102,7 +102,7 @@ def converse(key: str | None, prompt: str | None, completions: list[dict]) -> di
         return ALIKE
     return {
         "id": key,
-        "model": lowest["model"] if isinstance(lowest.get("model"), str) else None,
+        "model": details.name(lowest.get("model")),
         "language": "English",
         "messages": [
             {"role": "user", "content": prompt},
@@ -116,17 +116,8 @@ def converse(key: str | None, prompt: str | None, completions: list[dict]) -> di
 def _score(completion: dict) -> float | None:
     """The overall score. 10 beside a fine-grained score of 1 stands for 1: a known error of the
     first release."""
-    score, fine = (_number(completion.get(name)) for name in ("overall_score", "fine-grained_score"))
+    score, fine = (details.number(completion.get(name)) for name in ("overall_score", "fine-grained_score"))
     return 1.0 if score == 10 and fine == 1 else score
-
-
-def _number(value: object) -> float | None:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def _reply(completion: dict, label: str) -> dict:

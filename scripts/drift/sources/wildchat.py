@@ -12,23 +12,35 @@ from pathlib import Path
 import polars as pl
 
 from drift.cli import StageError
-from drift.sources.conversations import parquet_frames
+from drift.sources import details
+from drift.sources.parquet import parquet_frames
 
 SUFFIXES = (".parquet",)
 UNIT = "rows"
 DROPS = ()
 CONVERSATION_DROPS = ()
 
-_ROW = ("conversation_hash", "conversation_id", "model", "language", "timestamp", "hashed_ip", "toxic", "redacted")
-_MESSAGE = ("role", "content", "timestamp", "turn_identifier", "toxic", "redacted")
-_COLUMNS = (*_ROW, *(f"conversation.{field}" for field in _MESSAGE))
 _NEEDED = {"conversation.role": pl.String, "conversation.content": pl.String}
+_OPTIONAL = {
+    "conversation_hash": details.name,
+    "conversation_id": details.name,
+    "model": details.name,
+    "language": details.name,
+    "timestamp": details.time,
+    "hashed_ip": details.name,
+    "toxic": details.flag,
+    "redacted": details.flag,
+    "conversation.timestamp": details.time,
+    "conversation.turn_identifier": details.name,
+    "conversation.toxic": details.flag,
+    "conversation.redacted": details.flag,
+}
 
 
 def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
     """Yield the conversations. Raises StageError where a file is damaged or lacks a column."""
     for file in files:
-        for rows in parquet_frames(file, _COLUMNS, _NEEDED):
+        for rows in parquet_frames(file, _NEEDED, _OPTIONAL, "conversation"):
             counts[UNIT] += rows.height
             counts["conversations"] += rows.height
             yield _conversations(rows, file)

@@ -14,7 +14,7 @@ import ijson
 import polars as pl
 
 from drift.cli import StageError
-from drift.sources import wildchat
+from drift.sources import details, wildchat
 from drift.sources.annotated import DROPS as JOIN_DROPS
 from drift.sources.annotated import LEFT_OUT, NOT_JUDGED, Exchange, joined
 from drift.sources.conversations import frames
@@ -82,7 +82,8 @@ def annotated(files: list[Path], role: str, counts: Counter) -> Iterator[list[Ex
 def _exchanges(utterances: list[dict], role: str, counts: Counter) -> list[Exchange]:
     said: list[Exchange] = []
     for utterance in utterances:
-        text, from_user = utterance["Content"] or "", utterance["Role"] == "User"
+        text, from_user = utterance["Content"], utterance["Role"] == "User"
+        text = text if isinstance(text, str) else ""
         if not from_user and text.strip() and said:
             said[-1].replies.append(text)
         if utterance["Role"] == role and _says(utterance):
@@ -146,7 +147,7 @@ def _conversations(files: list[Path]) -> Iterator[list[dict]]:
                 raise StageError(
                     f"{file}: element {place} has the role '{utterance['Role']}', not User or Agent. Check the file."
                 )
-            if utterance["UtteranceId"] == 0 and conversation:
+            if details.name(utterance["UtteranceId"]) == "0" and conversation:
                 yield conversation
                 conversation = []
             conversation.append(utterance)
@@ -187,7 +188,8 @@ def _flag(value: object) -> tuple[bool | None, list[str]]:
     """Whether a field is set (None: it is absent), and the rubric items that it names, if any."""
     if isinstance(value, list):
         return (bool(value) or None), [str(item) for item in value]
-    text = "" if value is None else str(value).strip()
+    # A spreadsheet or pandas writes 1.0 for 1, and NaN for nothing.
+    text = "" if details.is_absent(value) else (details.name(value) or str(value)).strip()
     if text.lower() in _ABSENT:
         return None, []
     if text.lower() in _YES + _NO:
