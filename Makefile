@@ -1,4 +1,5 @@
 # make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, simulated users
+# make study        DRIFT, SPIN and IterDPO over five iterations: hours; then docs/study.md's figures
 # make test         unit tests, and the whole DAG end to end on a tiny model
 # make test-slurm   the pipeline on a Slurm of its own, and through its faults
 # make test-gpu     generate and train on a GPU, with their speed and memory (a CUDA build of torch)
@@ -43,11 +44,17 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
+.PHONY: demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
 	bench-slurm envs envs-gpu locks hashes
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
+
+# A method that runs out of pairs ends there; the tables are made of what is finished.
+study: envs
+	-$(SNAKEMAKE) --profile demo --configfile examples/study.yaml --keep-going --set-threads sample=1 respond=1 answer_users=1 train=1 \
+		--set-resources train:mem_mb=7000 -- $$($(STAGE_PYTHON) tools/study.py --targets)
+	$(STAGE_PYTHON) tools/study.py
 
 test: envs lint
 	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15

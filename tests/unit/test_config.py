@@ -114,7 +114,9 @@ def test_the_schema_for_editors_is_up_to_date():
     assert schema == Config.model_json_schema(), "run: make schema"
 
 
-@pytest.mark.parametrize("file", ["config.yaml", "demo/run.yaml", "examples/sharegpt.yaml", "examples/logs.yaml"])
+@pytest.mark.parametrize(
+    "file", ["config.yaml", "demo/run.yaml", "examples/sharegpt.yaml", "examples/logs.yaml", "examples/study.yaml"]
+)
 def test_the_shipped_configurations_can_be_used(file):
     values = yaml.safe_load((REPOSITORY / file).read_text())
     loaded = load(values)

@@ -26,6 +26,7 @@ DATE = "November 2026"
 # Every other shell command of the pages, and what runs it. Patterns of whole lines.
 RUN_BY = {
     r"make (envs|test|test-slurm|demo)": ".ci/run",
+    r"make study": "tests/unit/test_study.py plans it",
     r"make docs schema": "test_make_targets_write_the_generated_files",
     r"make (plan .*|why( PROFILE=demo)?)": "test_what_make_calls_runs",
     r"make prune": "tests/dag/test_rerun.py",
