@@ -1,26 +1,67 @@
-"""An endpoint that fails on command: a chat server, alone or in front of a real one."""
+"""An endpoint that fails on command: a chat server, alone or in front of a real one; and what is
+asked of it."""
 
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 
 import aiohttp
 from aiohttp import web
+
+from drift.config import Endpoint, Engine
+from drift.settings.sampling import EndpointRuntime, EngineRuntime, GenerationSettings
+from drift.workflow.generation import generation_settings
+
+DECODING = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "max_tokens": 50}
+
+
+def asked(count: int) -> list[dict]:
+    """Rows of Requests."""
+    return [
+        {
+            "request_id": f"t:{number:03d}/0#plain-0",
+            "prompt_id": f"t:{number:03d}/0",
+            "kind": "plain",
+            "sample": 0,
+            "messages": [{"role": "user", "content": f"question {number}"}],
+            "prompt_token_ids": None,
+            "seed": number,
+        }
+        for number in range(count)
+    ]
+
+
+def settings_of(url: str, **changes) -> GenerationSettings:
+    """Settings of a model behind an endpoint; `parameters` are of the endpoint."""
+    endpoint = {"url": url, "model": "judge", "parameters": changes.pop("parameters", {})}
+    values = {"context": 4096, "decoding": DECODING, "endpoint": endpoint} | changes
+    return generation_settings("vllm", **values)
+
+
+def runtime_of(url: str, **changes) -> EngineRuntime:
+    """How an endpoint is asked in tests: soon again, and without patience."""
+    values = {"url": url, "model": "judge", "key": None, "concurrency": 8, "timeout": 1.0, "attempts": 4, "max_failed": 0.5}
+    endpoint = Endpoint(**(values | changes)).model_dump()
+    return EngineRuntime.of(Engine().model_dump(), endpoint=EndpointRuntime.of(endpoint))
 
 
 class FaultyEndpoint:
     """Answers chat completions as OpenAI's API does, or passes them on to `upstream`, unless
     `fault` names a fault to commit.
 
-    `fault(number, body)` gets the number of the call, from 0, and what was asked. Counts calls and
-    how many were open at once.
+    `fault(number, body)` gets the number of the call, from 0, and what was asked; it returns the
+    name of a fault, the reply itself (a dict), or an answer of HTTP: status, headers and body.
+    Counts calls and how many were open at once.
     """
 
-    def __init__(self, fault: Callable[[int, dict], str | None] = lambda number, body: None, upstream=None, delay: float = 0.0):
+    def __init__(self, fault: Callable[[int, dict], object] = lambda number, body: None, upstream=None, delay: float = 0.0):
         self.fault, self.upstream, self.delay = fault, upstream, delay
         self.bodies: list[dict] = []
         self.headers: list[dict] = []
+        self.paths: list[str] = []
+        self.times: list[float] = []
         self.served = self.open = self.most_open = 0
 
     @property
@@ -41,7 +82,7 @@ class FaultyEndpoint:
     async def _run(self, started: threading.Event) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         application = web.Application()
-        application.router.add_post("/v1/chat/completions", self._handle)
+        application.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(application, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -54,10 +95,12 @@ class FaultyEndpoint:
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        body = json.loads(await request.read() or b"{}")
         number = self.calls
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
+        self.paths.append(request.path_qs)
+        self.times.append(time.monotonic())
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:
@@ -66,7 +109,12 @@ class FaultyEndpoint:
         finally:
             self.open -= 1
 
-    async def _answer(self, fault: str | None, body: dict, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, fault: object, body: dict, request: web.Request) -> web.StreamResponse:
+        if isinstance(fault, tuple):
+            status, headers, answer = fault
+            return web.json_response(answer, status=status, headers=headers)
+        if isinstance(fault, dict):
+            return web.json_response(fault)
         errors = {
             "429": (429, "slow down"),
             "500": (500, "out of order"),

@@ -99,6 +99,7 @@ KEYS = {
     "data.labelers.*.shards": (2, {"annotate", "labels"}),
     "data.labelers.*.endpoint.url": ("http://localhost:2/v1", {"annotate"}),
     "data.labelers.*.endpoint.model": ("y", {"annotate"}),
+    "data.labelers.*.endpoint.parameters": ({"temperature": None}, {"annotate"}),
     **{f"data.labelers.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
     "data.labeler": ("again", {"pools"}),
     "data.label_files.*.path": ("other.jsonl", {"agreement"}),
@@ -230,6 +231,7 @@ KEYS = {
     "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
     "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
     "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
+    "evaluation.judges.*.endpoint.parameters": ({"temperature": None}, {"judge"}),
     **{f"evaluation.judges.*.endpoint.{key}": (value, NOTHING) for key, value in ENDPOINT_HERE.items()},
     "evaluation.validation": (
         "other.jsonl",
@@ -281,6 +283,7 @@ RANKING_KEYS = {
     "data.sources.*.simulation.decoding.max_tokens": (40, SIMULATED | {"answer_users"}),
     "data.sources.*.simulation.endpoint.url": ("http://localhost:2/v1", {"answer_users"}),
     "data.sources.*.simulation.endpoint.model": ("y", {"answer_users"}),
+    "data.sources.*.simulation.endpoint.parameters": ({"temperature": None}, {"answer_users"}),
     # The same section as a labeler's, above: planned there.
     **{f"data.sources.*.simulation.endpoint.{key}": (None, NOTHING) for key in ENDPOINT_HERE},
 }

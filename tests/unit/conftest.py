@@ -1,5 +1,5 @@
-"""What the tests of training share: a small pair table, and the program called as its rule calls
-it."""
+"""What tests share: of training, a small pair table and the program called as its rule calls it; of
+endpoints, a way to ask one."""
 
 import json
 import signal
@@ -12,9 +12,11 @@ from transformers import AutoModelForCausalLM
 
 import train
 from drift import policies, tables
+from drift.engines import load_engine
 from drift.training import remainder
 from tests.builders.pairs import prompts_of, small_pairs
 from tests.builders.training import train_settings, training_run
+from tests.endpoints import FaultyEndpoint, asked, runtime_of, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,20 @@ def run_train(train_inputs, tiny_model, tmp_path, monkeypatch):
 
     program.command = command
     return program
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Send requests; rows by request_id. `ask.usage` is what the engine recorded."""
+
+    def run(server: FaultyEndpoint, requests: int | list[dict], settings: dict | None = None, **runtime):
+        shaped, how = settings_of(server.url, **(settings or {})), runtime_of(server.url, **runtime)
+        engine = load_engine(None, shaped, how, tmp_path / "state")
+        requests = asked(requests) if isinstance(requests, int) else requests
+        try:
+            rows = engine.generate(requests)
+        finally:
+            run.usage = engine.usage
+        return {row["request_id"]: row for row in rows}
+
+    return run

@@ -41,8 +41,16 @@ def test_a_letter_that_was_not_reported_counts_nothing():
 
 def test_a_judge_that_says_neither_letter_gives_no_verdict():
     rows = judged(LETTER, lambda _: letters(0.0, 0.0))
-    assert {row["error"] for row in rows} == {"the judge gives neither letter any probability"}
+    assert {row["error"] for row in rows} == {"the judge gives both letters together less than 5% of its first token"}
     assert {row["preference"] for row in rows} == {None}
+
+
+def test_below_a_least_mass_there_is_no_verdict_and_the_first_token_is_named():
+    rows = judged(LETTER, lambda _: letters(1e-13, 7e-13) | {"text": "<think>"})
+    assert {row["error"] for row in rows} == {
+        "the judge gives both letters together less than 5% of its first token; its reply begins with '<think>'"
+    }
+    assert {(row["preference"], row["mass"]) for row in rows} == {(None, None)}
 
 
 def test_of_a_judge_without_probabilities_the_written_letter_counts():

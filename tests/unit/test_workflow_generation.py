@@ -82,7 +82,7 @@ def test_the_settings_are_what_shapes_a_reply_and_the_runtime_is_the_rest():
 
     settings = json.loads(generation.settings(asked)(JOB))
     assert (settings["backend"], settings["context"]) == ("openai", None), "an endpoint knows its own context"
-    assert settings["endpoint"] == {"url": ENDPOINT["url"], "model": "x"}
+    assert settings["endpoint"] == {"url": ENDPOINT["url"], "model": "x", "parameters": {}}
     runtime = EngineRuntime.model_validate_json(generation.runtime(asked)(JOB, Resources()))
     assert (runtime.cpu_cache_gib, runtime.endpoint.concurrency) == (2, 3)
     assert set(settings["decoding"]) == set(DECODING) - {"shards"} | {"stop"}

@@ -4,7 +4,7 @@ The defaults are the paper's values where it gives them. The JSON schema that ed
 (config.schema.json) is generated from these classes: `make schema`.
 """
 
-from drift.config.base import Allusions, ConfigError, Endpoint, Model, Section, kind_of, unknown
+from drift.config.base import Allusions, ConfigError, Model, Section, kind_of, unknown
 from drift.config.data import (
     CorrectionAllusions,
     Data,
@@ -16,6 +16,7 @@ from drift.config.data import (
     Simulation,
     Source,
 )
+from drift.config.endpoint import Endpoint
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
 from drift.config.recipes import SELF, Ranker, Recipe, warms_up

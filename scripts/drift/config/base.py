@@ -51,21 +51,6 @@ class Model(Section):
     )
 
 
-class Endpoint(Section):
-    """A model behind an OpenAI-compatible chat endpoint: OpenAI, `vllm serve`, and the like."""
-
-    url: str = Field(pattern=r"^https?://", description="base address, with /v1 where the server has it")
-    model: str = Field(min_length=1, description="the model's name at the endpoint; a dated one, where there is one")
-    key: str | None = Field("OPENAI_API_KEY", description="the environment variable that holds the key; null: none is needed")
-    concurrency: int = Field(32, ge=1, description="requests in flight at once")
-    timeout: float = Field(120.0, gt=0, description="seconds that one request may take")
-    attempts: int = Field(6, ge=1, description="how often a request is tried before its row is recorded as failed")
-    input_price: float = Field(0.0, ge=0, description="USD per million tokens read")
-    output_price: float = Field(0.0, ge=0, description="USD per million tokens written")
-    budget: float | None = Field(None, ge=0, description="USD that one job may spend; null: no limit")
-    max_failed: float = Field(0.02, ge=0, lt=1, description="share of a job's requests that may fail before the job does")
-
-
 def one_answerer(row: Section) -> None:
     """Refuse a row that does not say who answers: a model of its own (`path`) or one behind an
     `endpoint`."""

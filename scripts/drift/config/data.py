@@ -5,7 +5,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from drift import plugins
-from drift.config.base import MAX_SEED, Allusions, Endpoint, Name, Section, kind_of, one_answerer, unknown
+from drift.config.base import MAX_SEED, Allusions, Name, Section, kind_of, one_answerer, unknown
+from drift.config.endpoint import Endpoint
 from drift.config.training import Decoding, samples_can_differ
 
 

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from drift import plugins
-from drift.config.base import Endpoint, Name, Section, kind_of, listed, one_answerer, unknown
+from drift.config.base import Name, Section, kind_of, listed, one_answerer, unknown
+from drift.config.endpoint import Endpoint
 from drift.config.training import Greedy, samples_can_differ
 from drift.names import BASELINE, HELDOUT_PAIRS
 

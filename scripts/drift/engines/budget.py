@@ -31,3 +31,8 @@ class Budget:
 def estimated_tokens(messages: list[dict]) -> int:
     """Tokens of a chat, roughly, where there is no tokenizer."""
     return sum(len(message["content"].encode()) for message in messages) // CHARACTERS_PER_TOKEN
+
+
+def tokens_of_text(text: str) -> int:
+    """Tokens of a text, roughly, and at least one."""
+    return len(text.encode()) // CHARACTERS_PER_TOKEN + 1

@@ -8,24 +8,30 @@ budget) ends the job instead, and the replies so far are kept.
 
 import asyncio
 import json
-import os
+import math
 import random
 import signal
-from collections import Counter, deque
+import time
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 
 import openai
 
 from drift.cli import StageError
-from drift.engines.budget import Budget, estimated_tokens
-from drift.engines.replies import has_logprobs, is_json_object, message_of, tokens_of, well_formed
+from drift.config.endpoint import CHAT, address_of
+from drift.engines import refusals
+from drift.engines.answers import json_answer, letter_of
+from drift.engines.budget import Budget, estimated_tokens, tokens_of_text
+from drift.engines.keys import key_of
+from drift.engines.questions import body_of, limit_of
+from drift.engines.refusals import Asked, Refusal
+from drift.engines.replies import Answer, read, well_formed
 from drift.engines.reply_cache import ReplyStore, reply_key
+from drift.engines.thoughts import parted
 from drift.progress import Progress
 from drift.settings.sampling import EndpointRuntime, GenerationSettings
 
-# The most that OpenAI and vLLM give. An allowed answer that is not among them gets the value that
-# OpenAI's API has for it.
-TOP_LOGPROBS = 20
+# The value that OpenAI's API has for a token that is not among the likeliest ones.
 ABSENT = -9999.0
 # So many requests in a row that fail for good are not the fault of a single request.
 IN_A_ROW = 20
@@ -49,13 +55,17 @@ class EndpointEngine:
             raise StageError("replies of an endpoint are kept for good: give their folder with --state")
         self.settings, self.runtime = settings, runtime
         self.url, self.model = settings.endpoint.url, settings.endpoint.model
-        self.key = _secret(runtime.key, self.url)
+        self.key = key_of(runtime.key, self.url)
+        # The fields that a reply must have to be an answer.
+        self.required = json.loads(settings.json_schema).get("required", []) if settings.json_schema else []
         self.store = ReplyStore(state / "replies", self.model)
         self.usage = {}
         self.calls = 0
         self.budget = Budget(runtime)
         self.in_flight = self.failed_in_a_row = 0
-        self.answered = False
+        self.arrived = 0  # replies of this job
+        self.unmetered = 0  # of these, the ones that came without a count of their tokens
+        self.resume = 0.0  # when, by the monotonic clock, the endpoint wants to be asked again
         self.stop: str | None = None  # why no further request is sent
 
     def generate(self, requests: list[dict]) -> list[dict]:
@@ -63,9 +73,7 @@ class EndpointEngine:
         the endpoint cannot be used, the budget is spent or too many requests failed."""
         keys = {request["request_id"]: self._key(request) for request in requests}
         distinct = {keys[request["request_id"]]: request for request in requests}
-        kept = dict(self.store.read(set(distinct)))
-        faulty = self._faults(kept)
-        replies = {key: reply for key, reply in kept.items() if key not in faulty and not self._ignores_schema(reply)}
+        replies = self._kept(set(distinct))
         before = set(replies)
         todo = deque((key, request) for key, request in distinct.items() if key not in replies)
         self._announce(todo, len(before))
@@ -87,29 +95,22 @@ class EndpointEngine:
 
     # --------------------------------------------------------------------------------------- asking
 
-    def _body(self, request: dict) -> dict:
-        """What is sent: a chat, and every value that shapes the reply."""
-        body = {"model": self.model, "messages": request["messages"]}
-        if self.settings.choices:
-            return body | {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        decoding = self.settings.decoding
-        body |= {"max_tokens": decoding.max_tokens, "temperature": decoding.temperature, "top_p": decoding.top_p}
-        if decoding.stop:
-            body["stop"] = list(decoding.stop)
-        if decoding.temperature > 0:
-            body["seed"] = request["seed"]
-        # OpenAI knows neither, and refuses what it does not know: they are sent where they are on.
-        if decoding.top_k:
-            body["top_k"] = decoding.top_k
-        if decoding.repetition_penalty != 1:
-            body["repetition_penalty"] = decoding.repetition_penalty
-        if self.settings.json_schema:
-            schema = {"name": "reply", "strict": True, "schema": json.loads(self.settings.json_schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body
+    def _kept(self, keys: set[str]) -> dict[str, Answer]:
+        """The answers among `keys` that were paid for before. One that ignores the schema is no
+        answer until it was asked for as often as it may be."""
+        kept, ignoring = {}, Counter()
+        for key, reply in self.store.read(keys):
+            kept[key] = read(reply)
+            ignoring[key] += self._ignores_schema(kept[key])
+        faulty = self._faults(kept)
+        return {
+            key: answer
+            for key, answer in kept.items()
+            if key not in faulty and not (self._ignores_schema(answer) and ignoring[key] <= REPEATS)
+        }
 
     def _key(self, request: dict) -> str:
-        return reply_key(self.url, self._body(request), request["sample"])
+        return reply_key(self.url, body_of(self.settings, request), request["sample"])
 
     async def _ask(self, todo: deque, replies: dict, errors: dict) -> None:
         """Move what is in `todo` to `replies` and `errors`, or as much of it as can be."""
@@ -120,8 +121,9 @@ class EndpointEngine:
         http = openai.DefaultAioHttpClient(event_hooks={"request": [count]})
         client = openai.AsyncOpenAI(
             base_url=self.url,
-            api_key=self.key,
+            api_key=self.key or "none",
             timeout=self.runtime.timeout,
+            max_retries=0,
             http_client=http,
         )
         with Progress(total=len(todo), desc=f"ask {self.model}") as progress:
@@ -165,7 +167,7 @@ class EndpointEngine:
             self.in_flight += 1
             try:
                 replies[key] = await self._kept_reply(client, key, request)
-                self.answered, self.failed_in_a_row = True, 0
+                self.failed_in_a_row = 0
             except UnansweredError as error:
                 errors[key] = str(error)
                 self.failed_in_a_row += 1
@@ -181,70 +183,90 @@ class EndpointEngine:
                 self.in_flight -= 1
             progress.update()
 
-    async def _kept_reply(self, client: openai.AsyncOpenAI, key: str, request: dict) -> dict:
+    async def _kept_reply(self, client: openai.AsyncOpenAI, key: str, request: dict) -> Answer:
         """The endpoint's reply, paid for and kept. One that ignores the schema is asked for again,
         and the last one counts."""
         for left in range(REPEATS, -1, -1):
-            reply = await self._reply(client, self._body(request))
-            self.budget.spent += self.budget.price(*tokens_of(reply))
+            reply = await self._reply(client, body_of(self.settings, request))
+            answer = read(reply)
+            self.arrived += 1
+            self.unmetered += None in (answer.read, answer.written)
+            self.budget.spent += self.budget.price(*self._charged(request, answer))
             self.store.add(key, request["request_id"], reply)
-            if not left or self.budget.is_exceeded or not self._ignores_schema(reply):
-                return reply
+            if not left or self.budget.is_exceeded or not self._ignores_schema(answer):
+                return answer
 
     async def _reply(self, client: openai.AsyncOpenAI, body: dict) -> dict:
-        """The endpoint's reply to one request, as JSON.
-
-        The client tries again by itself after 408, 409, 429, 5xx, time-outs and cut connections,
-        waiting as long as Retry-After says or else longer each time, with jitter. Replies that are
-        not a chat completion are tried again here.
-        """
-        left = self.runtime.attempts
+        """The endpoint's reply to one request, as JSON; it is tried again where that may help."""
+        left, before = self.runtime.attempts, None
         while True:
-            try:
-                # The client's typed method takes longer to check a request than to send it.
-                answer = await client.post(
-                    "/chat/completions",
-                    body=body,
-                    options={"max_retries": left - 1},
-                    cast_to=openai.HttpxBinaryResponseContent,
-                )
-            except openai.APIError as error:
-                raise self._unanswered(error) from error
-            left -= 1 + int(answer.response.request.headers["x-stainless-retry-count"])
-            try:
-                return well_formed(answer.content)
-            except ValueError as error:
-                if left < 1:
-                    raise UnansweredError(f"no chat completion in {self.runtime.attempts} attempts: {error}") from error
-            await asyncio.sleep(min(0.5 * 2 ** (self.runtime.attempts - left), 8.0) * random.uniform(0.5, 1.0))
+            await self._pause()
+            reply, refusal = await self._attempt(client, body)
+            if refusal is None:
+                return reply
+            # A request that waits as it was told to, while others are let through, has not failed.
+            left -= refusal.wait is None or before in (None, self.arrived)
+            before = self.arrived
+            again = refusal.passing and left > 0
+            if refusal.cure and not again:
+                self.stop = self.stop or refusal.cure
+            if not again or self.stop:
+                raise UnansweredError(refusal.message)
+            if refusal.wait is None:
+                await asyncio.sleep(min(0.5 * 2 ** (self.runtime.attempts - left - 1), 8.0) * random.uniform(0.5, 1.0))
+            else:
+                self.resume = max(self.resume, time.monotonic() + refusal.wait)
 
-    def _unanswered(self, error: openai.APIError) -> UnansweredError:
-        """Why a request got no answer. Where no other will get one either, nothing more is sent."""
-        message = message_of(error)
-        status = getattr(error, "status_code", None)
-        if status in (401, 402, 403) or error.code == "insufficient_quota":
-            variable = self.runtime.key or "no variable (endpoint.key is null)"
-            self.stop = f"{self.url} refuses the key of {variable}: {message}"
-        elif status == 404:
-            self.stop = f"{self.url} has no model {self.model}, or is not where the API begins (most end in /v1): {message}"
-        elif isinstance(error, openai.APIConnectionError) and not self.answered:
-            self.stop = f"{self.url} does not answer ({message}); see that the server runs and can be reached from here"
-        return UnansweredError(f"{status or type(error).__name__}: {message}")
+    async def _pause(self) -> None:
+        """Wait until the endpoint wants to be asked again; what concerns one request concerns all.
+        They go on one after the other, and not at all when the job stops."""
+        if self.resume <= time.monotonic():
+            return
+        while self.resume > time.monotonic() and not self.stop:
+            await asyncio.sleep(min(self.resume - time.monotonic(), 1.0))
+        await asyncio.sleep(random.uniform(0.0, 0.5))
+        if self.stop:
+            raise UnansweredError(self.stop)
+
+    async def _attempt(self, client: openai.AsyncOpenAI, body: dict) -> tuple[dict | None, Refusal | None]:
+        """The reply to a request that is sent once, or why there is none."""
+        asked = Asked(self.url, self.model, self.runtime.key, tuple(body), answered=self.arrived > 0)
+        try:
+            # The client's typed method takes longer to check a request than to send it.
+            answer = await client.post(
+                address_of(self.url, CHAT), body=body, cast_to=openai.HttpxBinaryResponseContent, options={"max_retries": 0}
+            )
+        except openai.APIError as error:
+            return None, refusals.of_error(error, asked).without(self.key)
+        try:
+            return well_formed(answer.content), None
+        except ValueError as error:
+            return None, refusals.of_reply(answer.response, str(error), asked).without(self.key)
 
     # ------------------------------------------------------------------------------------- estimate
 
     def _tokens(self, request: dict) -> tuple[int, int]:
         """Tokens that a request reads, estimated, and the most that its reply may have."""
-        return estimated_tokens(request["messages"]), self.settings.max_tokens
+        return estimated_tokens(request["messages"]), limit_of(body_of(self.settings, request), self.settings.max_tokens)
+
+    def _charged(self, request: dict, answer: Answer) -> tuple[int, int]:
+        """Tokens read and written as the endpoint counts them, and by the estimate where it does
+        not say: a budget holds all the same."""
+        read_ = estimated_tokens(request["messages"]) if answer.read is None else answer.read
+        return read_, tokens_of_text(answer.text) if answer.written is None else answer.written
 
     def _announce(self, todo: deque, reused: int) -> None:
         """Print what asking will cost. Raises StageError where the budget cannot even pay for the
         prompts."""
-        read, written = map(sum, zip(*(self._tokens(request) for _, request in todo), strict=True)) if todo else (0, 0)
-        least, most, budget = self.budget.price(read, 0), self.budget.price(read, written), self.budget.limit
+        read_, written = map(sum, zip(*(self._tokens(request) for _, request in todo), strict=True)) if todo else (0, 0)
+        # A reply that ignores the schema is paid for each time that it comes.
+        times = 1 + REPEATS if self.settings.json_schema else 1
+        least, most, budget = self.budget.price(read_, 0), times * self.budget.price(read_, written), self.budget.limit
         print(
-            f"{len(todo)} requests to ask {self.model} at {self.url}, {reused} were answered before: about {read} "
-            f"tokens to read, at most {written} to write, {least:.4f} to {most:.4f} USD"
+            f"{len(todo)} requests to ask {self.model} at {self.url}, {reused} were answered before: about {read_} "
+            f"tokens to read, at most {written} to write"
+            + (f" (and again, {REPEATS} times at most, where a reply is not the JSON that was asked for)" if times > 1 else "")
+            + f", {least:.4f} to {most:.4f} USD"
             + (f" of a budget of {budget:g}" if budget is not None else ""),
             flush=True,
         )
@@ -271,6 +293,8 @@ class EndpointEngine:
             f"{self.calls} calls: {len(answered) - reused} requests answered, {len(errors)} failed, {self.budget.spent:.4f} USD; "
             f"{reused} answered before"
         )
+        if self.unmetered:
+            print(f"{self.unmetered} replies came without a count of their tokens: their cost is estimated")
         for reason, count in self.usage["errors"].items():
             print(f"  {count} failed: {reason}")
 
@@ -284,68 +308,69 @@ class EndpointEngine:
                 "again, or raise max_failed"
             )
 
-    def _faults(self, replies: dict[str, dict]) -> dict[str, str]:
+    def _faults(self, answers: dict[str, Answer]) -> dict[str, str]:
         """Which replies are not answers, and why, by key.
 
         Where an answer among choices is asked for and no reply at all has log-probabilities, the
         endpoint gives none, and the answer that it writes counts. Where some have them, a reply
         without them has failed.
         """
-        written = not any(has_logprobs(reply) for reply in replies.values())
-        return {key: fault for key, reply in replies.items() if (fault := self._fault(reply, written))}
+        written = not any(answer.first for answer in answers.values())
+        return {key: fault for key, answer in answers.items() if (fault := self._fault(answer, written))}
 
-    def _fault(self, reply: dict, written: bool) -> str | None:
+    def _fault(self, answer: Answer, written: bool) -> str | None:
         """Why a reply is not an answer; None for one that is. `written`: a choice that is written
         out counts without log-probabilities."""
-        choice = reply["choices"][0]
-        message = choice["message"]
-        if message.get("refusal"):
-            return f"the model refused: {message['refusal'][:200]}"
+        if answer.refusal:
+            return f"the model refused: {answer.refusal[:200]}"
         if choices := self.settings.choices:
             # What counts is the first token's distribution; the token itself may end the turn.
-            if has_logprobs(reply) or (written and (message.get("content") or "").strip() in choices):
+            if answer.first or (written and letter_of(answer.text) in choices):
                 return None
             return "the reply has no logprobs" + (f", and is none of {', '.join(choices)}" if written else "")
-        if not message.get("content"):
-            return f"the model wrote nothing (finish_reason {choice.get('finish_reason')})"
+        if answer.fault or not answer.text:
+            return answer.fault or f"the model wrote nothing (finish_reason {answer.finish_reason})"
         return None
 
-    def _ignores_schema(self, reply: dict) -> bool:
-        """Whether a reply ended by itself and is not the JSON that was asked for. Its reader may
-        still find what it needs in it, so it is an answer; but the next run asks for it again."""
-        ended = reply["choices"][0].get("finish_reason") == "stop"
-        return bool(self.settings.json_schema) and ended and not is_json_object(reply)
+    def _ignores_schema(self, answer: Answer) -> bool:
+        """Whether a reply ended by itself and holds no JSON like what was asked for, as its readers
+        will read it. They may still find what they need in it, so it is an answer in the end."""
+        if not self.settings.json_schema or answer.finish_reason != "stop":
+            return False
+        said = parted({"text": answer.text, "finish_reason": answer.finish_reason})["text"]
+        return json_answer(said, self.required) is None
 
-    def _row(self, request: dict, reply: dict | None, error: str | None) -> dict:
-        """A row of Completions, of a `reply`, of an `error`, or of both."""
-        read, written = tokens_of(reply) if reply else (0, 0)
-        choice = reply["choices"][0] if reply else {}
-        is_verdict = self.settings.choices and not error and has_logprobs(reply)
+    def _row(self, request: dict, answer: Answer | None, error: str | None) -> dict:
+        """A row of Completions, of an `answer`, of an `error`, or of both."""
+        answer = answer or UNANSWERED
+        first = answer.first if self.settings.choices and not error else None
         return {
             "request_id": request["request_id"],
-            "text": "" if error else choice["message"].get("content") or "",
-            "finish_reason": "error" if error else choice.get("finish_reason") or "unknown",
+            # Of an answer among choices, what it began with.
+            "text": "" if error else answer.text or (max(first, key=first.get) if first else ""),
+            "finish_reason": "error" if error else answer.finish_reason,
             "error": error,
-            "prompt_tokens": read,
-            "completion_tokens": written,
-            "choice_logprobs": self._choice_logprobs(choice) if is_verdict else None,
-            "policy_hash": (reply or {}).get("model") or self.model,
+            "prompt_tokens": answer.read or 0,
+            "completion_tokens": answer.written or 0,
+            "choice_logprobs": self._choice_logprobs(first) if first else None,
+            "policy_hash": answer.model or self.model,
         }
 
-    def _choice_logprobs(self, choice: dict) -> list[dict]:
-        """The log-probability of each allowed answer as the first token."""
-        first = choice["logprobs"]["content"][0]
-        logprobs = {token["token"]: token["logprob"] for token in [*first["top_logprobs"], first]}
-        return [{"choice": answer, "logprob": logprobs.get(answer, ABSENT)} for answer in self.settings.choices]
+    def _choice_logprobs(self, first: dict[str, float]) -> list[dict]:
+        """The log-probability of each allowed answer as the first token, with a space before it or
+        without, in quotes or brackets."""
+        spelled = defaultdict(list)
+        for token, logprob in first.items():
+            spelled[letter_of(token)].append(logprob)
+        return [{"choice": choice, "logprob": _log_of_sum(spelled.get(choice, [ABSENT]))} for choice in self.settings.choices]
 
 
-def _secret(variable: str | None, url: str) -> str:
-    """The key in the environment's `variable`. It is nowhere else: not in the configuration, not in
-    a log. Raises StageError where the variable is not set."""
-    if variable is None:
-        return "none"
-    if not os.environ.get(variable):
-        raise StageError(
-            f"{url} needs a key: set the environment variable {variable}, or endpoint.key to null if it needs none"
-        )
-    return os.environ[variable]
+def _log_of_sum(logprobs: list[float]) -> float:
+    """The log-probability that one of several tokens comes; rounding may not make it more than
+    certain."""
+    largest = max(logprobs)
+    return min(largest + math.log(sum(math.exp(logprob - largest) for logprob in logprobs)), 0.0)
+
+
+# What a request without a reply has of one.
+UNANSWERED = Answer("", "unknown", None, None, None, None, None, None)

@@ -11,10 +11,10 @@ def parted(row: dict) -> dict:
     """A row of Completions with the `thought` that its text begins with, and the `text` after it.
 
     A thought without an end is a reply that was cut before it began. The words stay where a reply
-    only mentions them.
+    only mentions them, and where an answer among choices is its first token.
     """
     text = row["text"].lstrip()
-    if not text.startswith(OPENS):
+    if not text.startswith(OPENS) or row.get("choice_logprobs"):
         return row | {"thought": None}
     thought, ended, reply = text.removeprefix(OPENS).partition(CLOSES)
     cut = {} if ended or row["finish_reason"] != "stop" else {"finish_reason": "length"}

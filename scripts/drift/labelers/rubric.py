@@ -9,12 +9,12 @@ The model is asked by label_requests.py and generate.py; this module reads its a
 reading them in another way asks nobody again.
 """
 
-import json
 import re
 from collections import Counter
 
 import polars as pl
 
+from drift.engines.answers import json_answer
 from drift.labelers import NO_FOLLOW_UP, answered
 from drift.labelers.rubric_question import CATEGORIES
 
@@ -25,9 +25,6 @@ UNREADABLE = "the answer is not what the rubric asks for"
 NOT_QUOTED = "the quote is not in the user's message"
 DROPS = (NO_FOLLOW_UP, NOT_ASKED, NO_ANSWER, CUT, UNREADABLE, NOT_QUOTED)
 
-# Objects without another one inside. The last one counts: models may think aloud first where their
-# output is not constrained.
-_OBJECT = re.compile(r"\{[^{}]*\}")
 _QUOTED = 200  # characters of a quote that are kept as evidence
 
 _LABELS = {
@@ -65,14 +62,12 @@ def label(turns: pl.DataFrame, answers: pl.DataFrame) -> tuple[pl.DataFrame, Cou
 def parse(text: str, feedback: str) -> tuple[str, list[str]] | str:
     """Label and evidence that the answer `text` about the message `feedback` amounts to, or the
     reason (of DROPS) why there are none."""
-    try:
-        answer = json.loads(_OBJECT.findall(text)[-1])
-        category, quote = answer["category"], answer["quote"]
-        label = CATEGORIES[category]
-        declined = answer.get("rightly_declined", False)
-        if not isinstance(quote, str) or not isinstance(declined, bool):
-            return UNREADABLE
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    answer = json_answer(text, ["category", "quote"])
+    if answer is None:
+        return UNREADABLE
+    category, quote, declined = answer["category"], answer["quote"], answer.get("rightly_declined", False)
+    label = CATEGORIES.get(category) if isinstance(category, str) else None
+    if label is None or not isinstance(quote, str) or not isinstance(declined, bool):
         return UNREADABLE
     if label == "NEUTRAL":
         return "NEUTRAL", ["rubric/none"]

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from drift.config import Endpoint, Model
+from drift.config.endpoint import BaseAddress
 from drift.settings.base import Settings, like
 
 
@@ -27,7 +28,7 @@ class LoginSettings(Settings):
 class AskedEndpoint(Settings):
     """An endpoint, as far as a job can check it."""
 
-    url: str = like(Endpoint, "url")
+    url: BaseAddress = like(Endpoint, "url")
     model: str = like(Endpoint, "model")
     key: str | None = like(Endpoint, "key")
 

@@ -1,10 +1,11 @@
 """Settings of the stages that ask models and rank what they answer."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from drift.config import Decoding, Endpoint, Engine, Model, Prompting, Ranker
+from drift.config.endpoint import BaseAddress
 from drift.config.training import Cut, Sampling
 from drift.settings.base import Settings, like
 
@@ -45,8 +46,9 @@ class DecodingSettings(Settings):
 class EndpointAddress(Settings):
     """Which model answers, where it is behind an endpoint."""
 
-    url: str = like(Endpoint, "url")
+    url: BaseAddress = like(Endpoint, "url")
     model: str = like(Endpoint, "model")
+    parameters: dict[str, Any] = like(Endpoint, "parameters", default={})
 
 
 class GenerationSettings(Settings):

@@ -1,9 +1,10 @@
 """Verdicts that are a field of a JSON object: the schema of the reply, and how the field is
 read."""
 
-import json
 import re
 from typing import Any
+
+from drift.engines.answers import json_answer, json_answers
 
 TEXT = {"type": "string"}
 
@@ -19,17 +20,16 @@ def schema(**properties: dict) -> dict[str, Any]:
 
 
 def field(text: str, name: str) -> str | None:
-    """The value of `name` in a JSON object; in a reply that is not JSON, the last value written
-    like one.
+    """The value of `name` in a reply's JSON object; in a reply without a whole object that has it,
+    the last value written like one. None where two objects say different things.
 
     A value inside a quoted text (`\\"score\\": 10`) is somebody else's words, not the judge's.
     """
-    try:
-        value = json.loads(text[text.index("{") : text.rindex("}") + 1])
-    except (ValueError, RecursionError):
+    if not json_answers(text, [name]):
         written = re.findall(rf'(?<!\\)"{name}"\s*:\s*"?([^",}}\s]+)', text)
         return written[-1] if written else None
-    value = value.get(name) if isinstance(value, dict) else None
+    answer = json_answer(text, [name])
+    value = answer.get(name) if answer else None
     return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 

@@ -3,7 +3,12 @@ token."""
 
 from typing import Any
 
+from drift.engines.answers import letter_of
 from drift.verdicts import Reply
+
+# Below this probability of both letters together, their ratio is noise: the judge was about to say
+# something else.
+LEAST_MASS = 0.05
 
 PAIRWISE = True
 TEMPLATE = "judge-letter.txt"
@@ -21,16 +26,18 @@ def choices(letters: tuple[str, str]) -> list[str]:
 def read(reply: Reply) -> dict[str, Any]:
     """The policy's share of the probability of both letters; a letter without probability counts 0.
 
-    `mass` is the probability of both letters together. A letter that was merely written is another
-    measure, 0 or 1: it counts, without `mass`, where the judge gives no probabilities at all.
+    `mass` is the probability of both letters together; with too little of it there is no verdict. A
+    letter that was merely written is another measure, 0 or 1: it counts, without `mass`, where the
+    judge gives no probabilities at all.
     """
     policy, other = reply.letters if reply.policy_first else reversed(reply.letters)
     if reply.probabilities is None:
-        letter = reply.text.strip() if reply.written else None
+        letter = letter_of(reply.text) if reply.written else None
         if letter in (policy, other):
             return {"preference": float(letter == policy)}
         return {"error": "the reply has no probabilities" + (" and is not a letter" if reply.written else "")}
     mass = reply.probabilities.get(policy, 0.0) + reply.probabilities.get(other, 0.0)
-    if mass <= 0:
-        return {"error": "the judge gives neither letter any probability"}
+    if mass < LEAST_MASS:
+        begins = f"; its reply begins with {reply.text[:20]!r}" if reply.text else ""
+        return {"error": f"the judge gives both letters together less than {LEAST_MASS:.0%} of its first token{begins}"}
     return {"preference": reply.probabilities.get(policy, 0.0) / mass, "mass": mass}
