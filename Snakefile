@@ -27,6 +27,8 @@ include: "rules/common.smk"
 
 
 from drift.workflow import ancient_inputs, records, resources, slurm_guard
+from drift.workflow.readiness import Readiness
+from drift.workflow.run_log import Telling, show
 
 ancient_inputs.install()
 slurm_guard.install(RESULTS)
@@ -93,3 +95,19 @@ rule policies_all:
 resources.run_light_stages_here(workflow)
 # Each stage's log and timings are at its name and wildcards.
 records.keep(workflow, paths.logs, paths.timings)
+# What is told of the run, and what is looked at before its first job.
+telling = Telling(workflow, record=paths.run_log, timings=paths.timings, report=paths.report)
+readiness = Readiness(workflow, config, show)
+
+
+onstart:
+    readiness.check()
+    telling.started()
+
+
+onsuccess:
+    telling.succeeded()
+
+
+onerror:
+    telling.failed()

@@ -51,7 +51,7 @@ rule turns:
             --conversations {params.conversations:q} \
             --settings {params.settings:q} \
             --turns {output.turns:q} \
-            --ledger {output.ledger:q} 2>&1 | tee {log:q}
+            --ledger {output.ledger:q} > {log:q} 2>&1
         """
 
 

@@ -269,7 +269,7 @@ rule logps:
         {GPU:q} {SCRIPTS:q}/logps.py \
             --prompts {input.prompts:q} \
             --policy {input.policy:q} \
-            --logps {output.logps:q} 2>&1 | tee {log:q}
+            --logps {output.logps:q} > {log:q} 2>&1
         """
 
 

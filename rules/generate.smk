@@ -38,7 +38,7 @@ rule sample:
             --engine {params.engine:q} \
             --state {params.state:q} \
             --completions {output.completions:q} \
-            --usage {output.usage:q} 2>&1 | tee {log:q}
+            --usage {output.usage:q} > {log:q} 2>&1
         """
 
 

@@ -157,7 +157,6 @@ rule train:
         mem_mb=grows(16000),
         runtime="8h",
     priority: 10
-    # tee ignores SIGTERM: without it, training could neither print nor write its last checkpoint.
     shell:
         r"""
         {GPU:q} {SCRIPTS:q}/train.py \
@@ -180,7 +179,7 @@ rule train:
             --manifest {output.manifest:q} \
             --log {output.log:q} \
             --reference-logps {output.reference_logps:q} \
-            --gates {output.gates:q} 2>&1 | (trap '' TERM; exec tee {log:q})
+            --gates {output.gates:q} > {log:q} 2>&1
         """
 
 

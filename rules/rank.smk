@@ -126,5 +126,5 @@ rule rewards:
             --responses {input.responses:q} \
             --path {input.path:q} \
             --settings {params.settings:q} \
-            --ranks {output.ranks:q} 2>&1 | tee {log:q}
+            --ranks {output.ranks:q} > {log:q} 2>&1
         """

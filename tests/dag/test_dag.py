@@ -318,3 +318,46 @@ def test_a_configuration_on_the_command_line_is_not_mixed_with_the_shipped_one(t
     ]
     assert planned(plans[0]) == planned(plans[1])
     assert "fetch" not in planned(plans[0]), "nothing of what the shipped one names"
+
+
+def test_a_missing_interpreter_is_named_with_its_cure_before_the_first_job(plan, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "logs.jsonl").write_text("")
+    config = tiny_config(tmp_path / "model", tmp_path / "logs.jsonl")
+    config["environments"] |= {"gpu": "nowhere/bin/python"}
+    cure = "environments.gpu: there is no Python at .*/nowhere/bin/python: name one that is there"
+    assert re.search(f"note: {cure}", snakemake(tmp_path, config, "-n").stderr)
+    refused = snakemake(tmp_path, config, check=False)
+    assert refused.returncode != 0
+    assert re.search(f"nothing was started:\n  - {cure}", refused.stderr)
+    assert not (tmp_path / "results").exists()
+    assert "environments.gpu" not in snakemake(tmp_path, config, "-n", "pairs_all").stderr, "no stage of it needs one"
+
+
+@pytest.mark.parametrize(
+    ("model", "cure"),
+    [
+        (
+            "Qwen/Qwen2.5-3B-Instruct",
+            "models.tiny.path: Qwen/Qwen2.5-3B-Instruct is not there: .*hf:Qwen/Qwen2.5-3B-Instruct@REV",
+        ),
+        ("/data/models/none", "models.tiny.path: /data/models/none is not there: give the path of what is$"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named_with_its_key_and_cure(tmp_path, model, cure):
+    (tmp_path / "logs.jsonl").write_text("")
+    done = snakemake(tmp_path, tiny_config(Path(model), tmp_path / "logs.jsonl"), "-n", check=False)
+    assert done.returncode != 0
+    assert re.search(f"error: {cure}", done.stderr, re.MULTILINE)
+
+
+def test_a_run_without_a_profile_is_told_of_it():
+    command = [str(SNAKEMAKE), "--configfile", "examples/logs.yaml", "-n", "--", "pairs_all"]
+    plain, profiled = (
+        subprocess.run(
+            [*command[:1], *options, *command[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ).stderr
+        for options in (["--cores", "1"], ["--profile", "local"])
+    )
+    assert "note: no profile of this repository is in use: add --profile local" in plain
+    assert "no profile" not in profiled

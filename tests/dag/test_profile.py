@@ -11,6 +11,7 @@ from drift.workflow.resources import run_light_stages_here
 from tests.conftest import REPOSITORY
 from tests.dag.rules import BLOCKS, LIGHT, directive
 
+LOCAL, DEMO = (yaml.safe_load((REPOSITORY / f"{name}/config.yaml").read_text()) for name in ("local", "demo"))
 PROFILE = yaml.safe_load((REPOSITORY / "slurm/config.yaml").read_text())
 CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
 
@@ -66,3 +67,13 @@ def test_light_stages_stay_where_snakemake_runs_if_the_profile_says_how_many_at_
 def test_the_plan_knows_which_rules_are_never_submitted():
     always = {rule for rule in BLOCKS if "True" in directive(rule, "localrule")}
     assert always - {"preflight", "preflight_login"} == NEVER_SUBMITTED
+
+
+def test_the_local_profile_runs_one_stage_with_a_model_at_a_time():
+    assert LOCAL["resources"] == ["engines=1"]
+    assert LOCAL["set-resources"] == {rule: {"engines": 1} for rule in BLOCKS if on_gpu(rule)}
+
+
+def test_the_profiles_of_this_machine_go_on_after_a_kill_and_count_code_by_its_meaning():
+    for key in ("rerun-triggers", "nolock", "rerun-incomplete", "show-failed-logs"):
+        assert LOCAL[key] == DEMO[key] == PROFILE[key], key

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from drift import downloads
+
 # The largest seed: it fits the libraries that draw with it, and a 32-bit column.
 MAX_SEED = 2**31 - 1
 
@@ -32,13 +34,15 @@ class Section(BaseModel):
 
     @field_validator(*ADDRESS_KEYS, check_fields=False)
     @classmethod
-    def _no_braces(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+    def _addresses_are_well_formed(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
         for address in value.values() if isinstance(value, dict) else [value]:
             if address and {"{", "}"} & set(address):
                 raise ValueError(
                     f"'{address}': braces stand for wildcards of snakemake, and variables of the shell are not filled in; "
                     "write the path out, or give a link to it without braces"
                 )
+            if address and (fault := downloads.fault(address)):
+                raise ValueError(fault)
         return value
 
 

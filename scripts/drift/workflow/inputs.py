@@ -20,16 +20,22 @@ def contents_of(addresses: Iterable[str]) -> list[str]:
     return [contents(address) for address in addresses if not is_remote(address)]
 
 
-def addresses_of(section: Any, *, named: bool = False) -> Iterator[str]:
-    """Every address in a section of the configuration, in its order.
+def keyed_addresses(section: Any, key: str = "", *, named: bool = False) -> Iterator[tuple[str, str]]:
+    """Every address in a section of the configuration with its key, such as models.NAME.path, in
+    the configuration's order.
 
     `named`: the section is itself the value of a key in ADDRESS_KEYS.
     """
     if isinstance(section, str) and named:
-        yield section
+        yield key, section
     elif isinstance(section, dict):
-        for key, value in section.items():
-            yield from addresses_of(value, named=named or key in ADDRESS_KEYS)
+        for name, value in section.items():
+            yield from keyed_addresses(value, f"{key}.{name}" if key else name, named=named or name in ADDRESS_KEYS)
+
+
+def addresses_of(section: Any) -> Iterator[str]:
+    """Every address in a section of the configuration, in its order."""
+    return (address for _, address in keyed_addresses(section))
 
 
 class Inputs:

@@ -1,0 +1,60 @@
+"""What the log of a job says: how far it is, and why it failed."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# What is read of a log: its end.
+_TAIL = 16_384
+# A line of tqdm: what, per cent, bar, done/total, [elapsed<left.
+_BAR = re.compile(r"(?P<what>[^:|\r\n]*):\s+\d+%\|[^|\r\n]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[[\d:]+<(?P<left>[\d:]+|\?)")
+# Lines of a log without a sentence of ours that are shown: the end of a traceback.
+_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a step within a job is."""
+
+    what: str
+    done: int
+    total: int
+    left: str  # as tqdm has it, MM:SS or H:MM:SS; ? where it cannot say yet
+
+    def __str__(self) -> str:
+        left = "" if self.left == "?" or self.done == self.total else f", {self.left} left"
+        return f"{self.what.strip()} {self.done} of {self.total}{left}"
+
+
+def end_of(log: str | Path) -> str:
+    """The end of a log, from the start of a line; empty where it cannot be read."""
+    try:
+        with open(log, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.partition("\n")[2] if size > _TAIL else text
+
+
+def progress(log: str | Path) -> Progress | None:
+    """How far the job with this log is, by the last bar in it; None where it has none."""
+    bars = list(_BAR.finditer(end_of(log)))
+    if not bars:
+        return None
+    last = bars[-1]
+    return Progress(last["what"], int(last["done"]), int(last["total"]), last["left"])
+
+
+def warnings(log: str | Path) -> list[str]:
+    """What the job with this log warns of: its lines that begin so."""
+    return [line for line in end_of(log).splitlines() if line.startswith("warning: ")]
+
+
+def failure(log: str | Path) -> str:
+    """Why the job with this log failed: what it says from its last `error:` on, else its last
+    lines; empty where it says nothing."""
+    text = end_of(log).rstrip()
+    at = max(text.rfind("\nerror: "), 0 if text.startswith("error: ") else -1)
+    return text[at:].strip() if at >= 0 else "\n".join(text.splitlines()[-_SHOWN:])
