@@ -1,3 +1,5 @@
+# make taste        a few logs, what disappointed their users, and what a small model writes instead:
+#                   two minutes once the environments are built
 # make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, simulated users
 # make study        DRIFT, SPIN and IterDPO over five iterations: hours; then docs/study.md's figures
 # make test         unit tests, and the whole DAG end to end on a tiny model
@@ -9,7 +11,8 @@
 #
 # make plan         what the run of CONFIG takes on MACHINE: jobs, GPU memory and hours, disk, bills
 # make why          what `snakemake --profile slurm` would do, and why (PROFILE=demo: another profile)
-# make prune        delete the weights of finished iterations that nothing needs any more
+# make status       what runs in results/ have done, do and wait for; what failed, and its log
+# make prune        list the weights that nothing needs any more; make prune YES=1 deletes them
 #
 # make envs         the two environments that demo and test need (which call this themselves)
 # make envs-gpu     the environment of the stages that use a GPU
@@ -33,7 +36,7 @@ PYTHON ?= python3.11
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 SNAKEMAKE = .venv/snakemake/bin/snakemake
 STAGE_PYTHON = .venv/cpu/bin/python
-PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+PIP_INSTALL = bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes
 
 PROFILE ?= slurm
 
@@ -44,8 +47,17 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry \
-	bench-slurm envs envs-gpu locks hashes
+.PHONY: help taste status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
+	bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu locks hashes
+
+# What stands at the top of this file.
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+TASTED = smollm2-135m/drift-unguided/seed42/iter1
+taste: envs
+	$(SNAKEMAKE) --profile local --configfile examples/taste.yaml -- results/taste/$(TASTED)/completions/1-of-1.parquet
+	$(STAGE_PYTHON) tools/taste.py results/taste/$(TASTED) --page results/taste/taste.html
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
@@ -55,6 +67,9 @@ study: envs
 	-$(SNAKEMAKE) --profile demo --configfile examples/study.yaml --keep-going --set-threads sample=1 respond=1 answer_users=1 train=1 \
 		--set-resources train:mem_mb=7000 -- $$($(STAGE_PYTHON) tools/study.py --targets)
 	$(STAGE_PYTHON) tools/study.py
+
+status: .venv/snakemake/installed
+	@.venv/snakemake/bin/python tools/status.py
 
 test: envs lint
 	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
@@ -115,8 +130,11 @@ lint: envs
 	.venv/snakemake/bin/ruff format --check .
 	.venv/snakemake/bin/snakefmt --check Snakefile rules
 
-why prune: envs
-	.venv/snakemake/bin/python tools/$@.py --profile $(PROFILE)
+why: envs
+	.venv/snakemake/bin/python tools/why.py --profile $(PROFILE)
+
+prune: envs
+	.venv/snakemake/bin/python tools/prune.py --profile $(PROFILE) $(if $(YES),--delete)
 
 bench-pairs: envs
 	$(SNAKEMAKE) --profile demo --configfile perf/pairs.yaml -- \
@@ -134,24 +152,26 @@ envs: .venv/snakemake/installed .venv/cpu/installed
 
 envs-gpu: .venv/gpu/installed
 
-# `installed` is written last: an installation that was interrupted starts again.
+# What pip prints goes to a log. `installed` is written last: an installation that was interrupted
+# starts again.
+define BUILD
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not there: install Python 3.11, or name yours: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@mkdir -p .venv && echo "building .venv/$(1) ($(2); log: .venv/$(1).log)"
+	@{ $(PYTHON) -m venv --clear .venv/$(1) && $(3); } > .venv/$(1).log 2>&1 \
+		|| { tail -n 20 .venv/$(1).log; echo "error: .venv/$(1) could not be built; the whole log: .venv/$(1).log" >&2; exit 1; }
+	@touch $@
+endef
+
 .venv/snakemake/installed: envs/snakemake.lock
-	$(PYTHON) -m venv --clear .venv/snakemake
-	.venv/snakemake/$(PIP_INSTALL) -r envs/snakemake.lock
-	touch $@
+	$(call BUILD,snakemake,half a minute,.venv/snakemake/$(PIP_INSTALL) -r envs/snakemake.lock)
 
 .venv/cpu/installed: envs/cpu.lock
-	$(PYTHON) -m venv --clear .venv/cpu
-	.venv/cpu/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --extra-index-url $(TORCH_INDEX) \
-		$$(grep -o '^torch==[0-9.]*' envs/cpu.lock)
-	.venv/cpu/$(PIP_INSTALL) -r envs/cpu.lock
-	touch $@
+	$(call BUILD,cpu,some minutes and 4 GB,.venv/cpu/bin/python -m pip install --disable-pip-version-check --retries 1 \
+		--extra-index-url $(TORCH_INDEX) $$(grep -o '^torch==[0-9.]*' envs/cpu.lock) && .venv/cpu/$(PIP_INSTALL) -r envs/cpu.lock)
 
 .venv/gpu/installed: envs/gpu.lock
-	$(PYTHON) -m venv --clear .venv/gpu
-	.venv/gpu/$(PIP_INSTALL) -r envs/gpu.lock
-	.venv/gpu/bin/python tools/check_gpu_environment.py
-	touch $@
+	$(call BUILD,gpu,some minutes and 10 GB,.venv/gpu/$(PIP_INSTALL) -r envs/gpu.lock)
+	.venv/gpu/bin/python tools/check_gpu_environment.py || (rm $@; exit 1)
 
 UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --custom-compile-command 'make locks'
 .venv/uv/bin/uv:

@@ -25,15 +25,15 @@ DATE = "November 2026"
 
 # Every other shell command of the pages, and what runs it. Patterns of whole lines.
 RUN_BY = {
-    r"make (envs|test|test-slurm|demo)": ".ci/run",
+    r"make (envs|test|test-slurm|demo|taste)": ".ci/run",
     r"make study": "tests/unit/test_study.py plans it",
     r"make docs schema": "test_make_targets_write_the_generated_files",
-    r"make (plan .*|why( PROFILE=demo)?)": "test_what_make_calls_runs",
+    r"make (plan .*|why( PROFILE=demo)?|status)": "test_what_make_calls_runs",
     r"make prune": "tests/dag/test_rerun.py",
     r"\.venv/snakemake/bin/python tools/prune\.py --profile demo --list": "tests/dag/test_rerun.py",
     r"source \.venv/snakemake/bin/activate": "test_the_own_data_command_runs",
-    r"snakemake --profile demo --configfile examples/logs\.yaml .* pairs_all": "test_the_own_data_command_runs",
-    r"snakemake --profile demo --configfile examples/sharegpt\.yaml .* -n": "test_a_dry_run_of_the_demo_plans_it",
+    r"snakemake --profile local --configfile examples/logs\.yaml .* pairs_all": "test_the_own_data_command_runs",
+    r"snakemake --profile demo --configfile examples/sharegpt\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo --configfile examples/methods\.yaml .* -n": "tests/dag/test_dag.py",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile slurm": "tests/slurm/test_pipeline.py, with another configuration",
@@ -164,7 +164,7 @@ def test_what_make_calls_runs(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("options", ["", "--configfile examples/sharegpt.yaml --replace-workflow-config"])
+@pytest.mark.parametrize("options", ["", "--configfile examples/sharegpt.yaml"])
 def test_a_dry_run_of_the_demo_plans_it(options):
     command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -185,7 +185,7 @@ def test_every_program_that_a_page_names_has_help(command):
 
 
 def test_the_own_data_command_runs(tmp_path):
-    for name in ("Snakefile", "rules", "scripts", "demo", "examples", "config.yaml"):
+    for name in ("Snakefile", "rules", "scripts", "local", "examples", "config.yaml"):
         source = REPOSITORY / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     (tmp_path / ".venv").symlink_to((REPOSITORY / ".venv").resolve())

@@ -1,0 +1,91 @@
+"""Show what a policy writes in place of the replies that disappointed: what was asked, the logged
+reply, what the user said, and a fresh reply.
+
+    .venv/cpu/bin/python tools/taste.py results/taste/smollm2-135m/drift-unguided/seed42/iter1 \
+        --page results/taste/taste.html
+
+Reads:  the sampled replies of an iteration (its requests.parquet and completions/), and the prompts
+        that they were sampled for (prompts/dsat.parquet of the model).
+Writes: a table to the terminal, and with --page an HTML page without scripts or outside content.
+
+Conversations are untrusted: the page escapes every text.
+"""
+
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import jinja2
+import polars as pl
+
+import _path  # noqa: F401 - must come before drift
+
+# isort: split
+from drift import cli, files, layout
+from drift.tables import Completions, Prompts, Requests, read_table
+
+TEMPLATE = Path(__file__).resolve().parent / "taste.html.j2"
+# Labels of the columns, in their order.
+COLUMNS = {"asked": "asked", "rejected": "disappointed", "feedback": "the user said", "fresh": "a fresh reply"}
+# Characters that would move the cursor, or turn the order of the text around them.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e]")
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """A row for every sampled reply of an iteration, with the keys of COLUMNS. Raises StageError
+    where the iteration has sampled none on prompts with a reply that disappointed."""
+    run, model = folder.parents[3], folder.parents[2].name
+    shards = sorted((folder / "completions").glob("*-of-*.parquet"))
+    if not shards:
+        raise cli.StageError(f"{folder} holds no sampled replies: give an iteration, RESULTS/MODEL/METHOD/seedS/iterK")
+    replies = read_table(Completions, *shards).select("request_id", "finish_reason", fresh="text")
+    asked = read_table(Requests, folder / "requests.parquet").select("request_id", "prompt_id")
+    prompts = read_table(Prompts, layout.paths(str(run)).prompts.format(model=model, table="dsat"))
+    joined = replies.join(asked, on="request_id").join(prompts, on="prompt_id").sort("request_id")
+    if joined.is_empty():
+        raise cli.StageError(f"{folder}: none of its prompts has a reply that disappointed")
+    shown = joined.select(
+        pl.col("prompt").list.last().struct.field("content").alias("asked"),
+        "rejected",
+        "feedback",
+        pl.when(finish_reason="length").then(pl.col("fresh").str.strip_chars_end() + " …").otherwise("fresh").alias("fresh"),
+    )
+    return [{name: _UNSAFE.sub("\ufffd", text or "").strip() for name, text in row.items()} for row in shown.to_dicts()]
+
+
+def table(rows: list[dict[str, str]], width: int) -> str:
+    """The rows as a table of `width` characters, every cell wrapped within its column."""
+    cell = (width - 3 * (len(COLUMNS) - 1)) // len(COLUMNS)
+    rule = "-+-".join("-" * cell for _ in COLUMNS)
+    return f"\n{rule}\n".join(_lines(row, cell) for row in [COLUMNS, *rows])
+
+
+def _lines(row: dict[str, str], cell: int) -> str:
+    wrapped = [[line for part in row[name].splitlines() for line in textwrap.wrap(part, cell)] or [""] for name in COLUMNS]
+    height = max(map(len, wrapped))
+    padded = [[*lines, *[""] * (height - len(lines))] for lines in wrapped]
+    return "\n".join(" | ".join(f"{text:<{cell}}" for text in line).rstrip() for line in zip(*padded, strict=True))
+
+
+def page(rows: list[dict[str, str]], policy: str) -> str:
+    """The rows as an HTML page."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(rows=rows, columns=COLUMNS, policy=policy)
+
+
+def main() -> None:
+    command = cli.parser(__doc__)
+    command.add_argument("iteration", type=Path, help="folder of an iteration: RESULTS/MODEL/METHOD/seedS/iterK")
+    command.add_argument("--page", type=Path, help="HTML page to write")
+    arguments = command.parse_args()
+    rows = rows_of(arguments.iteration)
+    print(table(rows, max(80, min(160, shutil.get_terminal_size((120, 24)).columns))))
+    if arguments.page:
+        files.write_text(arguments.page, page(rows, str(arguments.iteration)))
+        print(f"\nThe same as a page: {arguments.page}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
