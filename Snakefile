@@ -59,10 +59,10 @@ wildcard_constraints:
     labeler=layout.one_of(config["data"]["labelers"]),
     source=layout.one_of(config["data"]["sources"]),
     turn="first|again",
-    asked="initial",
+    asked="initial|future",
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
-    trained=layout.trained_by(layout.one_of(config["methods"])),
+    trained=layout.trained_by(layout.one_of([*config["methods"], *iterations.future_methods])),
     i="[1-9][0-9]*",
     n="[1-9][0-9]*",
 

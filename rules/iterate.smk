@@ -85,7 +85,8 @@ rule requests:
 
 
 use rule requests as requests_of with:
-    """Write down what another policy than the previous one is asked: the method's initial one."""
+    """Write down what another policy than the previous one is asked: the method's initial one, or
+    one of the future."""
     output:
         requests=paths.sampling_of_requests,
 
@@ -93,8 +94,9 @@ use rule requests as requests_of with:
 rule pairs:
     """Pair each prompt's chosen and rejected reply; drop what would teach the wrong thing."""
     input:
-        unpack(iterations.sampled),
+        unpack(iterations.paired),
         ranks=iterations.ranks,
+        agreement=iterations.agreement,
         prompts=iterations.prompts,
         policy=ancient(paths.base_policy),
         benchmarks=list(inputs.kept_out.values()),
@@ -118,6 +120,7 @@ rule pairs:
             --requests {input.requests:q} \
             --completions {input.completions:q} \
             --ranks {input.ranks:q} \
+            --agreement {input.agreement:q} \
             --benchmark {params.benchmarks:q} \
             --settings {params.settings:q} \
             --pairs {output.pairs:q} \
@@ -149,7 +152,7 @@ rule train:
         gates=paths.gates,
     params:
         settings=iterations.train_settings,
-        code=code("train"),
+        code=code("train", iterations.losses),
         run=iterations.training_run,
         state=paths.state,
     threads: 8

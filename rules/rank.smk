@@ -128,3 +128,56 @@ rule rewards:
             --settings {params.settings:q} \
             --ranks {output.ranks:q} > {log:q} 2>&1
         """
+
+
+rule likelihoods:
+    """Score the candidates with the likelihoods that policies give them."""
+    input:
+        unpack(iterations.sampled),
+        prompts=iterations.prompts,
+        manifests=iterations.ranking_manifests,
+        policies=ancient(iterations.ranking_policies),
+        remainders=ancient(iterations.ranking_remainders),
+    output:
+        likelihoods=paths.likelihoods,
+    params:
+        settings=ranking.candidates_settings,
+        code=code("likelihoods"),
+    threads: 8
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(240),
+    shell:
+        r"""
+        {GPU:q} {SCRIPTS:q}/likelihoods.py \
+            --prompts {input.prompts:q} \
+            --requests {input.requests:q} \
+            --completions {input.completions:q} \
+            --policies {input.policies:q} \
+            --remainders {input.remainders:q} \
+            --settings {params.settings:q} \
+            --likelihoods {output.likelihoods:q} 2>&1 | tee {log:q}
+        """
+
+
+rule implied_rewards:
+    """Rank the candidates by the rewards that these likelihoods imply."""
+    input:
+        requests=iterations.requests,
+        likelihoods=paths.likelihoods,
+    output:
+        ranks=paths.implied_rewards,
+        agreement=paths.rank_agreement,
+    params:
+        code=code("implied_rewards"),
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10),
+    shell:
+        r"""
+        {CPU:q} {SCRIPTS:q}/implied_rewards.py \
+            --requests {input.requests:q} \
+            --likelihoods {input.likelihoods:q} \
+            --ranks {output.ranks:q} \
+            --agreement {output.agreement:q} > {log:q} 2>&1
+        """

@@ -3,8 +3,8 @@ says.
 
 Reads:  a Prompts table (--prompts) and the model's tokenizer (--policy); where a side is sampled,
         the Requests and Completions (--requests, --completions) and, where candidates are ranked,
-        their Ranks (--ranks); the Tasks tables that no pair may share a prompt with (--benchmark
-        NAME=PATH).
+        their Ranks (--ranks), and how far two rankings agree (--agreement); the Tasks tables that
+        no pair may share a prompt with (--benchmark NAME=PATH).
 Writes: a Pairs table (--pairs), a Dropped table (--dropped) and the ledger (--ledger).
 
 A pair is always of the plain prompt, and carries the token ids of both replies as they were checked
@@ -31,7 +31,19 @@ from drift.ledger import LedgerBook
 from drift.seeds import picked
 from drift.settings.training import PairsSettings, Subset
 from drift.sides import candidates
-from drift.tables import Completions, Dropped, Ledger, Pairs, Prompts, Ranks, Requests, Tasks, read_table, write_table
+from drift.tables import (
+    Completions,
+    Dropped,
+    Ledger,
+    Pairs,
+    Prompts,
+    RankAgreement,
+    Ranks,
+    Requests,
+    Tasks,
+    read_table,
+    write_table,
+)
 
 UNRANKED = "too few candidates have a score"
 CUT = "sampled reply did not end its turn"
@@ -198,6 +210,14 @@ def pair(prompt: dict, sides: dict, trained: dict[str, TrainedReply]) -> dict:
     }
 
 
+def consistency(agreement: pl.DataFrame) -> pl.Expr:
+    """The consistency of two rankings over a data set, 0 to 1: the mean of (tau + 1) / 2 over
+    prompts (CREAM, arXiv 2410.12735, eq. 8); null without a second ranking. `agreement`:
+    RankAgreement."""
+    mean = agreement["tau"].mean()
+    return pl.lit(None if mean is None else (mean + 1) / 2, pl.Float64)
+
+
 def subset_of(pairs: pl.DataFrame, subset: Subset) -> tuple[pl.DataFrame, pl.DataFrame]:
     """As many of `pairs` as training.pairs asks for, by a hash of their prompts, and Dropped of the
     others. All of them where there are fewer: `check_count` refuses these."""
@@ -258,6 +278,7 @@ def main() -> None:
     command.add_argument("--requests", nargs="*", default=[], help="table of what was sampled")
     command.add_argument("--completions", nargs="*", default=[], help="shards of the answers")
     command.add_argument("--ranks", nargs="*", default=[], help="table with the scores of the sampled replies")
+    command.add_argument("--agreement", nargs="*", default=[], help="table with the agreement of two rankings of them")
     command.add_argument(
         "--benchmark",
         nargs="*",
@@ -277,6 +298,7 @@ def main() -> None:
     scores = dict(read_table(Ranks, *arguments.ranks).select("request_id", "score").iter_rows())
     tokenizer = load_tokenizer(arguments.policy)
     pairs, dropped, failed = make_pairs(prompts, sampled_replies(requests, completions), tokenizer, settings, scores)
+    pairs = pairs.with_columns(consistency=consistency(read_table(RankAgreement, *arguments.agreement)))
     if settings.subset:
         pairs, spare = subset_of(pairs, settings.subset)
         dropped = pl.concat([dropped, spare])

@@ -12,7 +12,7 @@ in braces are Snakemake's wildcards:
     {source}     a source of simulated conversations
     {turn}       first or again: which of its users' questions
     {asked}      the policy that an iteration's requests are put to, where it is not the one before:
-                 initial, the one that its method starts from
+                 initial, the one that its method starts from, or future, METHOD.future/seedS/iterK
     {i}-of-{n}   a shard
 
 Rules import this module, so it imports the standard library alone.
@@ -29,6 +29,8 @@ from drift.names import HELDOUT_PAIRS
 # The policies that no method makes, which all seeds share, and their iterations.
 BASE, WARMUP = "base", "warmup"
 _SHARED = {BASE: -1, WARMUP: 0}
+# What follows a method's name in that of the policies that it asks before it trains its own.
+FUTURE = ".future"
 # The folder of a policy that a method makes, and a number in it.
 _MADE = "{method}/seed{seed}/iter{iteration}"
 _NUMBER = "[1-9][0-9]*"
@@ -86,6 +88,9 @@ PATTERNS = {
     "ranking_judgments": "{model}/{trained}/rank/judgments.parquet",
     "judge_scores": "{model}/{trained}/rank/scores.parquet",
     "rewards": "{model}/{trained}/rank/rewards.parquet",
+    "likelihoods": "{model}/{trained}/rank/likelihoods.parquet",
+    "implied_rewards": "{model}/{trained}/rank/implied.parquet",
+    "rank_agreement": "{model}/{trained}/rank/agreement.parquet",
     "pairs": "{model}/{trained}/pairs.parquet",
     "dropped": "{model}/{trained}/dropped.parquet",
     "pairs_ledger": "{model}/{trained}/ledger.parquet",

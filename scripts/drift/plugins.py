@@ -41,6 +41,7 @@ SIDES = {
     "plain": "drift.sides.plain",
     "guided": "drift.sides.guided",
     "plain@initial": "drift.sides.plain_initial",
+    "plain@future": "drift.sides.plain_future",
     "best": "drift.sides.best",
     "worst": "drift.sides.worst",
 }
@@ -49,6 +50,12 @@ SIDES = {
 RANKERS = {
     "classifier": "drift.rankers.classifier",
     "checks": "drift.rankers.checks",
+}
+
+# Losses of pairs besides TRL's: training.losses
+LOSSES = {
+    "cream": "drift.losses.cream",
+    "conservative": "drift.losses.conservative",
 }
 
 # Evaluation sets, with their metrics: evaluation.benchmarks.NAME.kind

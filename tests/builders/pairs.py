@@ -106,6 +106,7 @@ def pair_row(pair_id: str, token_ids: dict[str, list[int]], **columns) -> dict:
         "rejected_cut": False,
         **{f"{side}_token_ids": token_ids[side] for side in ("chosen", "rejected")},
         **{f"{side}_tokens": len(token_ids[side]) for side in ("chosen", "rejected")},
+        "consistency": None,
         "alludes": False,
     } | columns
 

@@ -122,6 +122,7 @@ def pair(row: dict, method: str, reply: str) -> dict:
         "rejected_token_ids": [5] * 50,
         "chosen_tokens": 40,
         "rejected_tokens": 50,
+        "consistency": None,
         "alludes": row["prompt_id"].endswith("3/0"),
     }
 

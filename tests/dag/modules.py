@@ -33,6 +33,7 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
     candidates = {name for recipe in recipes for name in recipe["candidates"]}
     kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
     judge = config["evaluation"]["judges"][config["evaluation"]["judge"]]
+    losses = {loss for recipe in recipes for loss in recipe["training"].get("losses", {})}
     verdicts = {row["verdict"] for row in config["evaluation"]["judges"].values()} | {"letter"}
     return [
         ("turns", plugins.SOURCES, {row["kind"] for row in config["data"]["sources"].values()}),
@@ -45,10 +46,11 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("report", plugins.BENCHMARKS, kinds),
         ("report", plugins.VERDICTS, verdicts - {None}),
         ("requests", plugins.SIDES, (sides | candidates) & {"plain", "guided"}),
-        ("requests_of", plugins.SIDES, (sides | candidates) & {"plain@initial"}),
+        ("requests_of", plugins.SIDES, (sides | candidates) & {"plain@initial", "plain@future"}),
         ("benchmark_requests", plugins.SIDES, {"plain"}),
         # Pairs of the warm-up are logged on both sides.
         ("pairs", plugins.SIDES, sides | {"logged"}),
+        ("train", plugins.LOSSES, losses & plugins.LOSSES.keys()),
         ("judgments", plugins.VERDICTS, verdicts - {None}),
         ("rank_judgments", plugins.VERDICTS, {"score"}),
         # The run's judge compares both sides of pairs, by its own verdict if it is about two.

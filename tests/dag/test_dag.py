@@ -75,10 +75,12 @@ def example(tmp_path_factory):
 
 def test_every_method_of_the_example_is_planned_in_one_run(example):
     config, jobs = example
-    assert jobs["train"] == 1 + config["iterations"] * len(config["methods"])
+    future = 1
+    assert jobs["train"] == 1 + config["iterations"] * (len(config["methods"]) + future)
     shards = config["sampling"]["shards"]
-    assert jobs["requests_of"] == config["iterations"], "the anchors of the control"
-    assert jobs["sample_of"] == config["iterations"] * shards
+    assert jobs["requests_of"] == 3 * config["iterations"], "the anchors of the control, and past and future of temporal"
+    assert jobs["sample_of"] == 3 * config["iterations"] * shards
+    assert jobs["likelihoods"] == jobs["implied_rewards"] == config["iterations"]
 
 
 def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_registered_once(plan):

@@ -92,7 +92,9 @@ def ranking_run(tmp_path_factory):
     config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
     votes = {"votes": 3, "decoding": {"temperature": 1.0}}
     config["recipes"]["voting"] = ranked | {"rank": "self", "self_ranking": votes}
-    config["recipes"]["anchored"] = ranked | {"rank": "self", "candidates": ["plain", "plain@initial"]}
+    config["recipes"]["cream"] = ranked | {"rank": "likelihood", "training": {"losses": {"cream": 1.0}}}
+    temporal = ["plain", "plain@initial", "plain@future"]
+    config["recipes"]["temporal"] = ranked | {"rank": "self", "candidates": temporal}
     config["recipes"]["checked"] = ranked | {"rejected": "logged", "rank": "wishes", "min_score": 1.0}
     config["methods"] = list(config["recipes"])
     wishes = {"kind": "checks", "path": str(folder / "wishes.jsonl")}

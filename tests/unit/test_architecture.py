@@ -28,14 +28,20 @@ LAYERS = (
     {"config"},
     {"settings"},
     {"data", "metrics", "engines", "checks"},
-    {"sources", "labelers", "sides", "verdicts", "training"},
+    {"sources", "labelers", "sides", "verdicts", "training", "losses"},
     {"judging", "benchmarks"},
     {"rankers"},
     {"report"},
     {"workflow"},
 )
 # Kinds of plug-ins whose modules rules import: what they compute with is imported where it is used.
-LIGHT = {"SIDES": plugins.SIDES, "RANKERS": plugins.RANKERS, "BENCHMARKS": plugins.BENCHMARKS, "VERDICTS": plugins.VERDICTS}
+LIGHT = {
+    "SIDES": plugins.SIDES,
+    "RANKERS": plugins.RANKERS,
+    "LOSSES": plugins.LOSSES,
+    "BENCHMARKS": plugins.BENCHMARKS,
+    "VERDICTS": plugins.VERDICTS,
+}
 
 MAX_FILE, MAX_FUNCTION, MAX_TOP_MODULES = 400, 60, 12
 
@@ -138,7 +144,7 @@ print(json.dumps(faults))
     assert json.loads(done.stdout) == {}
 
 
-@pytest.mark.parametrize("kind", ["SOURCES", "LABELERS", "SIDES", "RANKERS", "BENCHMARKS", "VERDICTS"])
+@pytest.mark.parametrize("kind", ["SOURCES", "LABELERS", "SIDES", "RANKERS", "LOSSES", "BENCHMARKS", "VERDICTS"])
 def test_every_plugin_has_a_module_of_its_own(kind):
     registry = getattr(plugins, kind)
     assert [name for name in registry if not plugins.source_of(registry, name).is_file()] == []

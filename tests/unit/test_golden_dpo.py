@@ -3,6 +3,7 @@ margins, and the first steps."""
 
 import math
 
+import polars as pl
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -15,11 +16,13 @@ from tests.builders.training import train_settings, training_run
 
 pytestmark = pytest.mark.slow
 
-BETA = 0.5
+BETA, CONSISTENCY = 0.5, 0.7
 LOSSES = {
     "sigmoid": ({"sigmoid": 1.0}, 0.0),
     "sigmoid and sft": ({"sigmoid": 1.0, "sft": 0.2}, 0.0),
     "robust": ({"robust": 1.0}, 0.2),
+    "conservative and sft": ({"conservative": 1.0, "sft": 0.2}, 0.2),
+    "cream": ({"cream": 1.0}, 0.0),
 }
 
 
@@ -32,7 +35,8 @@ def reply_scores(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
 
 def by_hand(model, batch: list[dict], reference: dict, losses: dict, smoothing: float) -> tuple[torch.Tensor, list[float]]:
     """The loss of a batch and its margins. DPO: Rafailov et al. 2023, eq. 7; robust DPO: Ray
-    Chowdhury et al. 2024, eq. 10."""
+    Chowdhury et al. 2024, eq. 10; conservative DPO: Mitchell 2023, eq. 3; CREAM: Wang et al. 2024,
+    eq. 9."""
     preference, sft_tokens, margins = [], [], []
     for row in batch:
         chosen = reply_scores(model, row["prompt_ids"], row["chosen_ids"])
@@ -40,7 +44,11 @@ def by_hand(model, batch: list[dict], reference: dict, losses: dict, smoothing: 
         ref_chosen, ref_rejected = reference[row["pair_id"]]
         s = BETA * ((chosen.sum() - ref_chosen) - (rejected.sum() - ref_rejected))
         right, wrong = torch.log1p(torch.exp(-s)), torch.log1p(torch.exp(s))
-        preference.append(((1 - smoothing) * right - smoothing * wrong) / (1 - 2 * smoothing))
+        if "robust" in losses:
+            preference.append(((1 - smoothing) * right - smoothing * wrong) / (1 - 2 * smoothing))
+        else:
+            opposite = 1 - CONSISTENCY if "cream" in losses else smoothing
+            preference.append((1 - opposite) * right + opposite * wrong)
         sft_tokens.append(-chosen)
         margins.append(s.item())
     loss = torch.stack(preference).mean()
@@ -63,7 +71,8 @@ def golden_settings(losses: dict, smoothing: float) -> TrainSettings:
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_gradients_and_margins_are_those_of_the_formulas(tiny_model, tokenizer, tmp_path, name):
     losses, smoothing = LOSSES[name]
-    settings, pairs = golden_settings(losses, smoothing), small_pairs(tokenizer, 4)
+    settings = golden_settings(losses, smoothing)
+    pairs = small_pairs(tokenizer, 4).with_columns(consistency=pl.lit(CONSISTENCY))
     rows = token_rows(pairs)
     reference = reference_logps.score_pairs(tiny_model, None, rows, settings.training, tokenizer.pad_token_id, "reference")
     plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)

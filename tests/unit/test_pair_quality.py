@@ -36,6 +36,7 @@ def pairs(count: int) -> pl.DataFrame:
             "rejected_tokens": 1,
             "chosen_cut": False,
             "rejected_cut": False,
+            "consistency": None,
             "alludes": False,
         }
         for number in range(count)

@@ -76,17 +76,34 @@ def test_an_anchor_of_the_initial_policy_is_rejected_at_most_however_well_it_ran
     assert "p#plain@initial-0" in {rejected for _, rejected in pairs}
 
 
+def test_the_past_is_rejected_and_the_future_chosen():
+    """Temporal Self-Rewarding: the best of the previous and the future policy, against the worst of
+    the previous and the initial one."""
+    kinds = ("plain", "plain@initial", "plain@future")
+    rows = [completion(kind, sample) for kind in kinds for sample in (0, 1)]
+    scores = dict(zip([row["request_id"] for row in rows], [5.0, 2.0, 9.0, 1.0, 6.0, 0.0], strict=True))
+    assert taken("best", "worst", *rows, scores=scores)[0] == ("p#plain@future-0", "p#plain@initial-1")
+    scores |= {"p#plain@future-0": 5.0, "p#plain@initial-1": 3.0}
+    assert taken("best", "worst", *rows, scores=scores)[0] == ("p#plain-0", "p#plain-1"), "ties leave the draft as it is"
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"chosen": "plain@initial", "rejected": "logged"}, "chosen: plain@initial is a rejected side, not a chosen one"),
+        ({"chosen": "plain@future", "rejected": "logged"}, "chosen: plain@future is a candidate"),
+        (
+            RANKED | {"candidates": ["plain", "plain", "plain@future"], "rank": "likelihood"},
+            "rank: likelihood compares all candidates at once",
+        ),
+        (RANKED | {"candidates": ["plain", "plain@future"], "rank": "self"}, "candidates: a ranking needs two or more"),
         (
             RANKED | {"candidates": ["plain@initial", "plain@initial"], "rank": "self"},
             "candidates: best takes none of plain@initial, plain@initial, which are never chosen",
         ),
     ],
 )
-def test_an_anchor_that_could_become_a_chosen_reply_is_refused(row, message):
+def test_a_reply_of_another_policy_where_it_cannot_be_is_refused(row, message):
     with pytest.raises(ValidationError, match=message):
         Recipe(prompts="dsat", **row)
 

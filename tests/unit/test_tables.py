@@ -38,6 +38,7 @@ def pair(**columns) -> pl.DataFrame:
         "rejected_token_ids": [3, 6, 5],
         "chosen_tokens": 3,
         "rejected_tokens": 3,
+        "consistency": None,
         "alludes": False,
     }
     return pl.DataFrame([row | columns], schema=tables.Pairs.create_empty().schema)

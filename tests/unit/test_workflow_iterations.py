@@ -153,10 +153,41 @@ def test_candidates_are_ranked_by_the_ranker_of_the_recipe_and_others_not_at_all
     folder = "results/test/tiny/ranked/seed42/iter1/rank"
     run = iterations()
     assert run.ranks(job("drift/seed42/iter1")) == []
-    assert run.ranks(job("ranked/seed42/iter1")) == f"{folder}/scores.parquet"
+    assert run.ranks(job("ranked/seed42/iter1")) == [f"{folder}/scores.parquet"]
     rankers = {"rankers": {"rewards": {"kind": "classifier", "path": "model"}}}
     by_rewards = iterations(methods=["ranked"], recipes={"ranked": RANKED | {"rank": "rewards"}}, **rankers)
-    assert by_rewards.ranks(job("ranked/seed42/iter1")) == f"{folder}/rewards.parquet"
+    assert by_rewards.ranks(job("ranked/seed42/iter1")) == [f"{folder}/rewards.parquet"]
+
+
+def test_a_ranking_by_likelihood_asks_the_policy_and_those_before_it_down_to_the_base_model():
+    run = iterations(methods=["cream"], recipes={"cream": RANKED | {"rank": "likelihood"}})
+    folder = "results/test/tiny"
+    first, third = job("cream/seed42/iter1"), job("cream/seed42/iter3")
+    assert run.ranks(first) == [f"{folder}/cream/seed42/iter1/rank/implied.parquet"]
+    assert run.agreement(first) == f"{folder}/cream/seed42/iter1/rank/agreement.parquet"
+    assert run.ranking_policies(first) == [f"{folder}/warmup/policy", f"{folder}/base/policy"]
+    assert run.ranking_remainders(first) == [f"{folder}/warmup/remainder"]
+    before = [f"{folder}/{name}/policy" for name in ("cream/seed42/iter2", "cream/seed42/iter1", "warmup")]
+    assert run.ranking_policies(third) == before
+
+
+def test_a_policy_of_the_future_is_trained_on_the_other_candidates_and_asked_for_more():
+    temporal = RANKED | {"candidates": ["plain", "plain@initial", "plain@future"], "rank": "self"}
+    run = iterations(methods=["temporal"], recipes={"temporal": temporal})
+    assert run.future_methods == ["temporal.future"]
+    assert "tiny/temporal.future/seed42/iter1" not in run.policies("tiny"), "it is asked, and answers no benchmark"
+    trained, future = "temporal/seed42/iter2", "temporal.future/seed42/iter2"
+    assert run.previous(future) == run.previous(trained) == "temporal/seed42/iter1"
+    assert run.initial(future) == "warmup"
+    assert run.samples(future) == {"previous": {"plain": 1}, "initial": {"plain@initial": 1}}
+    assert run.samples(trained) == {"future": {"plain@future": 1}}, "the others are sampled once"
+    folder = "results/test/tiny"
+    assert run.asked_policy(job(trained, asked="future")) == f"{folder}/{future}/policy"
+    made = [f"{folder}/{future}/requests.parquet", f"{folder}/{future}/of/initial/requests.parquet"]
+    assert run.paired(job(future))["requests"] == made
+    assert run.paired(job(trained))["requests"] == [*made, f"{folder}/{trained}/of/future/requests.parquet"]
+    assert run.requests(job(trained)) == [f"{folder}/{trained}/of/future/requests.parquet"], "what is ranked anew"
+    assert run.ranks(job(trained)) == [f"{folder}/{name}/rank/scores.parquet" for name in (future, trained)]
 
 
 def test_pairs_of_earlier_iterations_are_replayed_the_nearest_first():

@@ -19,11 +19,12 @@ from drift.config.data import (
 from drift.config.endpoint import Endpoint
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
-from drift.config.recipes import SELF, Ranker, Recipe, warms_up
+from drift.config.recipes import LIKELIHOOD, SELF, Ranker, Recipe, warms_up
 from drift.config.run import Config, Engine, load
 from drift.config.training import Behaviour, Decoding, Diagnostics, Lora, PairQuality, Prompting, Sampling, Training
 
 __all__ = [
+    "LIKELIHOOD",
     "SELF",
     "Allusions",
     "Behaviour",

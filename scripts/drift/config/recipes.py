@@ -9,6 +9,7 @@ from drift.config.base import Section, kind_of
 from drift.config.evaluation import Verdict, votes_can_differ
 from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
 from drift.layout import WARMUP
+from drift.sides import FUTURE, asked_of
 
 # What the rows of a pool have besides the prompt.
 POOLS = {
@@ -22,8 +23,9 @@ _COLUMNS = {
     "feedback": "the user's feedback",
 }
 
-# Who ranks candidates where no other model does: the policy that wrote them.
-SELF = "self"
+# Who ranks candidates where no other model does: the policy that wrote them, which is asked for a
+# score, or whose likelihoods are compared with those of the policy before it.
+SELF, LIKELIHOOD = "self", "likelihood"
 
 
 class SelfDecoding(Verdict):
@@ -63,12 +65,13 @@ class Recipe(Section):
     )
     candidates: list[kind_of(plugins.SIDES)] = Field(
         [],
-        description="of best and worst: what is sampled for each prompt, an entry a reply: plain, guided, and for worst alone "
-        "plain@initial",
+        description="of best and worst: what is sampled for each prompt, an entry a reply: plain, guided; for worst alone "
+        "plain@initial; for best alone plain@future, by a policy that is trained on the pairs of the others first",
     )
     rank: str | None = Field(
         None,
-        description="who scores the candidates: a row of evaluation.judges or of rankers, or self, the policy that wrote them",
+        description="who scores the candidates: a row of evaluation.judges or of rankers; self, the policy that wrote them; or "
+        "likelihood, how much more likely they have become to it in the iteration before",
     )
     self_ranking: SelfRanking | None = Field(
         None, description="of rank: self, how the policy scores; several votes are averaged. null: one greedy vote"
@@ -88,6 +91,8 @@ class Recipe(Section):
         sides = {"chosen": self.chosen, "rejected": self.rejected}
         for key, name in sides.items():
             needs = _side(name).NEEDS
+            if needs.asked == FUTURE:
+                raise ValueError(f"{key}: {name} is a candidate; the others make the pairs that its policy is trained on first")
             if needs.only not in (None, key):
                 raise ValueError(f"{key}: {name} is a {needs.only} side, not a {key} one; best is chosen, worst rejected")
             if needs.logged and key not in pool:
@@ -117,13 +122,17 @@ class Recipe(Section):
             if not _is_sampled(_side(name)):
                 sampled = [kind for kind in plugins.SIDES if _is_sampled(_side(kind))]
                 raise ValueError(f"candidates: {name} is not sampled from the policy; use {' or '.join(sampled)}")
+        # Those of a future policy come once it was trained on pairs of the others.
+        first = [kind for kind in self.candidates if asked_of(kind) != FUTURE]
         for key, name in (("chosen", self.chosen), ("rejected", self.rejected)):
-            if _side(name).NEEDS.ranking and all(_side(kind).NEEDS.only not in (None, key) for kind in self.candidates):
-                raise ValueError(f"candidates: {name} takes none of {', '.join(self.candidates)}, which are never {key}")
-        if len(self.candidates) < 2:
+            if first and _side(name).NEEDS.ranking and all(_side(kind).NEEDS.only not in (None, key) for kind in first):
+                raise ValueError(f"candidates: {name} takes none of {', '.join(first)}, which are never {key}")
+        if len(first) < len(self.candidates) and self.rank == LIKELIHOOD:
+            raise ValueError("rank: likelihood compares all candidates at once, and those of plain@future come later")
+        if len(first) < 2:
             raise ValueError("candidates: a ranking needs two or more, e.g. [plain, guided]")
         if self.rank is None:
-            raise ValueError("rank: who scores the candidates? self, or a row of evaluation.judges or rankers")
+            raise ValueError("rank: who scores the candidates? self, likelihood, or a row of evaluation.judges or rankers")
         return self
 
     @model_validator(mode="after")

@@ -7,12 +7,12 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from drift import layout
+from drift import layout, plugins
 from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, listed, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation
 from drift.config.overrides import REFUSED, effective
-from drift.config.recipes import RECIPES, SELF, Ranker, Recipe
+from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
 
 # Keys and values that had another name, with the name that they have now; * is any name of a row.
@@ -117,6 +117,8 @@ class Config(Section):
             "evaluation.benchmarks": (self.evaluation.benchmarks, layout.reserved("benchmark")),
             "evaluation.judges": (self.evaluation.judges, layout.reserved("judge")),
         }
+        if names := [name for name in self.recipes if name.endswith(layout.FUTURE)]:
+            raise ValueError(f"recipes: '{names[0]}' is the name of a method's future policies; choose another")
         for key, (rows, taken) in tables.items():
             if names := sorted(rows.keys() & taken):
                 raise ValueError(f"{key}: '{names[0]}' is a folder of its own in the results; choose another name")
@@ -125,13 +127,14 @@ class Config(Section):
     @model_validator(mode="after")
     def _rankers_are_rows(self) -> "Config":
         judges, rankers = self.evaluation.judges, self.rankers
-        if SELF in judges or SELF in rankers or judges.keys() & rankers.keys():
-            raise ValueError(f"rankers, evaluation.judges: their names must differ, and none can be '{SELF}'")
+        reserved = {SELF, LIKELIHOOD}
+        if (judges.keys() | rankers.keys()) & reserved or judges.keys() & rankers.keys():
+            raise ValueError(f"rankers, evaluation.judges: their names must differ, and none can be '{SELF}' or '{LIKELIHOOD}'")
         for name, recipe in self.recipes.items():
             if recipe.rank is None:
                 continue
-            if recipe.rank not in {SELF, *judges, *rankers}:
-                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, *judges, *rankers])}")
+            if recipe.rank not in {*reserved, *judges, *rankers}:
+                raise ValueError(f"recipes.{name}.rank: {unknown(recipe.rank, [SELF, LIKELIHOOD, *judges, *rankers])}")
             if recipe.rank in judges and judges[recipe.rank].verdict not in (None, "score"):
                 raise ValueError(
                     f"recipes.{name}.rank: judge '{recipe.rank}' compares two answers; candidates need scores (verdict: score)"
@@ -160,6 +163,19 @@ class Config(Section):
                 except ValidationError as error:
                     faults = "; ".join(_fault(fault) for fault in error.errors())
                     raise ValueError(f"recipes.{name}.{key}, with the run's {key}: {faults}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _losses_have_their_columns(self) -> "Config":
+        values = self.model_dump()
+        for key, recipe in {"training": {"training": {}, "rank": None}, **values["recipes"]}.items():
+            for loss in plugins.LOSSES.keys() & effective(values, "training", recipe)["losses"]:
+                if plugins.load(plugins.LOSSES, loss).COLUMNS and recipe["rank"] != LIKELIHOOD:
+                    where = key if key == "training" else f"recipes.{key}.training"
+                    raise ValueError(
+                        f"{where}.losses: {loss} weighs pairs by how far two rankings agree, which rank: {LIKELIHOOD} alone "
+                        "gives; set both in the row of a method"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from drift.config.base import Allusions, Section
+from drift import plugins
+from drift.config.base import Allusions, Section, kind_of
 
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Optimizer = Literal["rmsprop", "adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
@@ -18,13 +19,16 @@ Cut = Literal["drop", "prefix"]
 Outcome = Literal["fail", "warn", "off"]
 
 # TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
-Loss = Literal[
+TRL_LOSSES = (
     "sigmoid", "sft", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
     "apo_zero", "apo_down", "discopop", "sigmoid_norm",
-]  # fmt: skip
+)  # fmt: skip
+# One of these, or a module of drift.losses.
+Loss = kind_of(dict.fromkeys(TRL_LOSSES, "trl") | plugins.LOSSES)
 
-# Those that read label_smoothing; the first two need it to be above 0.
-_SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
+# Those that need label_smoothing above 0, and all that read it.
+_NEED_SMOOTHING = ("robust", "exo_pair", *(name for name in plugins.LOSSES if plugins.load(plugins.LOSSES, name).SMOOTHED))
+_SMOOTHED = (*_NEED_SMOOTHING, "aot", "aot_unpaired")
 
 
 def accumulation_steps(global_batch: int, device_batch: int, devices: int) -> int:
@@ -183,9 +187,11 @@ class Behaviour(Section):
 
 class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
-    losses: dict[Loss, float] = Field({"sigmoid": 1.0, "sft": 0.001}, description="TRL loss types and their weights")
+    losses: dict[Loss, float] = Field(
+        {"sigmoid": 1.0, "sft": 0.001}, description="loss types, TRL's and those of scripts/drift/losses/, and their weights"
+    )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="share of pairs that are assumed to be flipped; for robust, exo_pair, aot"
+        0.0, ge=0, lt=0.5, description="share of pairs that are assumed to be flipped; for robust, conservative, exo_pair, aot"
     )
     reference: Reference = Field(
         "previous",
@@ -240,7 +246,7 @@ class Training(Section):
     def _losses_have_what_they_need(self) -> "Training":
         if not set(self.losses) - {"sft"}:
             raise ValueError("losses: sft alone has no use for rejected replies; add a loss that compares, e.g. sigmoid: 1.0")
-        for loss in _SMOOTHED[:2]:
+        for loss in _NEED_SMOOTHING:
             if loss in self.losses and not self.label_smoothing:
                 raise ValueError(f"losses: {loss} needs label_smoothing above 0, e.g. 0.1")
         if self.label_smoothing and not set(self.losses) & set(_SMOOTHED):

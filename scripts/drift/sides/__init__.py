@@ -28,10 +28,12 @@ from drift import plugins
 from drift.cli import StageError
 
 # The policy that requests are put to, by what it is to an iteration: the one that the iteration
-# starts from, or the one that its method started from.
-Asked = Literal["previous", "initial"]
+# starts from; the one that its method started from; or one that is trained from the previous one on
+# the pairs of all other candidates first, which is then asked for more of them.
+Asked = Literal["previous", "initial", "future"]
 PREVIOUS: Asked = "previous"
 INITIAL: Asked = "initial"
+FUTURE: Asked = "future"
 
 # A completion as a row of Completions, with the kind and sample number of its request.
 Completion = dict
@@ -67,8 +69,13 @@ def samples(recipe: Mapping, n: int) -> dict[Asked, dict[str, int]]:
         kinds |= plugins.load(plugins.SIDES, recipe[side]).asks(recipe, n)
     asked: dict[Asked, dict[str, int]] = {}
     for kind, count in sorted(kinds.items()):
-        asked.setdefault(plugins.load(plugins.SIDES, kind).NEEDS.asked, {})[kind] = count
+        asked.setdefault(asked_of(kind), {})[kind] = count
     return asked
+
+
+def asked_of(kind: str) -> Asked:
+    """The policy that a kind of requests is put to."""
+    return plugins.load(plugins.SIDES, kind).NEEDS.asked
 
 
 def stops(kinds: Iterable[str], style: str) -> list[str]:

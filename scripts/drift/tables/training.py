@@ -74,6 +74,26 @@ class Ranks(dy.Schema):
     score = dy.Float64(description="the higher the better; of a judge 1 to 10, of a reward model its output")
 
 
+class Likelihoods(dy.Schema):
+    """How likely policies find an iteration's candidates, where the method ranks them by that."""
+
+    request_id = dy.String(primary_key=True, description="requests.request_id of the candidate")
+    back = dy.Int32(
+        primary_key=True, min=1, description="the policy: 1, the one that the iteration starts from; 2, the one before it; ..."
+    )
+    logp = dy.Float64(description="log pi(y|x) in nats, summed over the tokens of the candidate")
+    tokens = dy.Int32(min=1, description="length of the candidate in tokens, end of turn included unless it was cut")
+
+
+class RankAgreement(dy.Schema):
+    """How far two policies agree on the ranking of a prompt's candidates: the one that wrote them,
+    and the one before it."""
+
+    prompt_id = dy.String(primary_key=True, description="prompts.prompt_id")
+    tau = dy.Float64(min=-1.0, max=1.0, description="Kendall's tau-b between both rankings")
+    candidates = dy.Int32(min=2, description="candidates that both have ranked")
+
+
 class PairQuality(dy.Schema):
     """How often the y+ of an iteration's pairs is better than their y-, by a judge or a ranker,
     over a seeded sample of the pairs."""
@@ -125,6 +145,13 @@ class Pairs(dy.Schema):
     rejected_token_ids = dy.List(dy.Int32(), description="y- as rendered and checked, end of turn included unless cut")
     chosen_tokens = dy.Int32(description="length of y+ in tokens, end of turn included unless cut")
     rejected_tokens = dy.Int32(description="length of y- in tokens, end of turn included unless cut")
+    consistency = dy.Float64(
+        nullable=True,
+        min=0.0,
+        max=1.0,
+        description="of a method that ranks by likelihood: the mean of (tau + 1) / 2 over all prompts with two rankings "
+        "(rank_agreement), the same for each pair; null where one policy ranks alone",
+    )
     alludes = dy.Bool(
         description="y+, as sampled or as the pool has it, opens with words on feedback that x does not show; a rough measure, "
         "in English alone"

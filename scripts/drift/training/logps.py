@@ -96,7 +96,7 @@ def pair_logps(model, row: PairTokens) -> tuple[torch.Tensor, torch.Tensor]:
     tokens of their log-probabilities, in nats."""
     prompt, replies = row["prompt_ids"], (row["chosen_ids"], row["rejected_ids"])
     if not cpu_packing.is_prepared(model):
-        return tuple(_reply_logp(model, prompt, reply) for reply in replies)
+        return tuple(reply_logp(model, prompt, reply) for reply in replies)
     # As `pack` takes a batch of one pair: 2 x length, the chosen sequence first, padded on the
     # right.
     input_ids = pad_sequence([torch.tensor(prompt + reply) for reply in replies], batch_first=True)
@@ -110,8 +110,9 @@ def pair_logps(model, row: PairTokens) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(part.sum() for part in scores.split([len(reply) for reply in replies]))
 
 
-def _reply_logp(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
-    """The same of one reply; logits are computed for its positions only and summed in fp32."""
+def reply_logp(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
+    """log pi(reply | prompt), a scalar, likewise: logits for the reply's positions alone,
+    summed in fp32."""
     ids = torch.tensor([prompt + reply], device=model.device)
     # The logits at position t predict token t+1, so these are the last prompt token's and all of
     # the reply's but its last: reply x vocabulary.

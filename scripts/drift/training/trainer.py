@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +25,7 @@ from torch.utils.data import Sampler
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
+from drift import plugins
 from drift.chat import end_of_turn, without_end
 from drift.cli import StageError
 from drift.config.training import accumulation_steps
@@ -138,16 +140,24 @@ class SimilarLengths(Sampler):
         return iter([row for number in shuffled for row in batches[number]])
 
 
+@dataclass
+class Arguments(DPOConfig):
+    """TRL's, and the weights of losses that it does not have (plugins.LOSSES)."""
+
+    own_losses: dict[str, float] = field(default_factory=dict)
+
+
 class Trainer(DPOTrainer):
     """TRL's DPO trainer on pairs with known reference log-probabilities, in an order that does not
-    depend on the number of devices.
+    depend on the number of devices, and with losses of its own besides TRL's.
 
     Without a GPU it reads each prompt once for both replies and scores the replies only
     (drift.training.cpu_lm_head): the same loss in less time.
     """
 
-    def __init__(self, model, args: DPOConfig, reference: PairLogps, **options):
+    def __init__(self, model, args: Arguments, reference: PairLogps, **options):
         self.reference = reference
+        self.own_losses = {plugins.load(plugins.LOSSES, name): weight for name, weight in args.own_losses.items()}
         # TRL would hash every weight to look up log-probabilities that it computed in an earlier
         # run.
         trl.trainer.dpo_trainer.hash_module = lambda module: ""
@@ -156,6 +166,32 @@ class Trainer(DPOTrainer):
         placeholder = LlamaForCausalLM(_SMALL) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None
         super().__init__(model, ref_model=placeholder, args=args, **options)
         self.ref_model = None
+        # TRL's collator leaves out columns that it does not know.
+        self.columns = sorted({column for loss in self.own_losses for column in loss.COLUMNS})
+        if self.columns:
+            collate = self.data_collator
+            self.data_collator = lambda rows: (
+                collate(rows) | {column: torch.tensor([row[column] for row in rows]) for column in self.columns}
+            )
+
+    def _compute_loss(self, model, inputs: dict, return_outputs: bool):
+        if not self.own_losses:
+            return super()._compute_loss(model, inputs, return_outputs)
+        columns = {column: inputs[column] for column in self.columns}
+        inputs = {name: tensor for name, tensor in inputs.items() if name not in columns}
+        # One forward pass for TRL's losses and for those here.
+        passes = []
+
+        def recorded(**asked):
+            passes.append(model(**asked))
+            return passes[-1]
+
+        loss = super()._compute_loss(recorded, inputs, False)
+        chosen, rejected = passes[0].log_probs.sum(1).chunk(2)
+        margins = self.beta * ((chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"]))
+        for own, weight in self.own_losses.items():
+            loss = loss + weight * own.losses(margins, columns, self.label_smoothing).mean()
+        return loss
 
     def _prepare_dataset(self, dataset: Dataset, processing_class, args: DPOConfig, dataset_name: str) -> Dataset:
         # TRL renders every reply with an end of turn; one that was cut has none.
@@ -200,6 +236,7 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
             "prompt_token_ids": row["prompt_token_ids"],
             "chosen_cut": row["chosen_cut"],
             "rejected_cut": row["rejected_cut"],
+            "consistency": float("nan") if row["consistency"] is None else row["consistency"],
             "length": len(row["prompt_token_ids"]) + max(row["chosen_tokens"], row["rejected_tokens"]),
         }
         for row in pairs.iter_rows(named=True)
@@ -207,19 +244,23 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def trainer_config(settings: TrainSettings, run: TrainingRun, state: Path) -> DPOConfig:
+def trainer_config(settings: TrainSettings, run: TrainingRun, state: Path) -> Arguments:
     """The trainer's arguments: `settings` shape the policy, `run` (how it trains here) does not,
     and checkpoints go to `state`. Raises StageError where the tracker's package is missing, and
     ValueError where the devices cannot share a step's pairs."""
     training = settings.training
     cuda = torch.cuda.is_available()
     steps = accumulation_steps(training.global_batch, training.device_batch, launch.processes(run))
-    return DPOConfig(
+    own = {name: weight for name, weight in training.losses.items() if name in plugins.LOSSES}
+    # TRL wants one of its own, be it for nothing.
+    losses = {name: weight for name, weight in training.losses.items() if name not in own} or {"sigmoid": 0.0}
+    return Arguments(
         output_dir=str(state),
         seed=settings.seed,
         beta=training.beta,
-        loss_type=list(training.losses),
-        loss_weights=list(training.losses.values()),
+        loss_type=list(losses),
+        loss_weights=list(losses.values()),
+        own_losses=own,
         label_smoothing=training.label_smoothing,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import Recipe, effective, warms_up
+from drift.config import LIKELIHOOD, Recipe, effective, warms_up
 from drift.config.training import accumulation_steps
-from drift.layout import BASE, WARMUP, PolicyName, shards
+from drift.layout import BASE, FUTURE, WARMUP, PolicyName, shards
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -32,6 +32,10 @@ from drift.workflow.resources import gpus
 
 # The warm-up's pairs are logged on both sides.
 _WARMUP_RECIPE = Recipe(prompts="corrections", chosen="logged", rejected="logged", start=BASE).model_dump(mode="json")
+
+
+# A ranking by likelihood compares two policies, and its agreement with the one before it three.
+_RANKING_POLICIES = 3
 
 
 def _asked(wildcards) -> Asked:
@@ -54,16 +58,30 @@ class Iterations:
         ]
         return [f"{model}/{policy}" for policy in (BASE, *([WARMUP] if warms_up(self.config) else []), *trained)]
 
+    @property
+    def future_methods(self) -> list[str]:
+        """The names by which methods make the policies of the future that they ask."""
+        return [
+            f"{method}{FUTURE}"
+            for method in self.config["methods"]
+            if any(sides.asked_of(kind) == sides.FUTURE for kind in self.config["recipes"][method]["candidates"])
+        ]
+
     def seed(self, trained: str) -> int:
         """What a policy is sampled and trained with: its own seed, and for the warm-up, which all
         seeds share, that of the data."""
         return PolicyName.parse(trained).seed or self.config["data"]["seed"]
 
     def recipe(self, trained: str) -> dict[str, Any]:
-        """The row of `recipes` behind a policy; the warm-up's pairs are logged on both sides."""
+        """The row of `recipes` behind a policy; the warm-up's pairs are logged on both sides. A
+        policy of the future is its method's without the candidates that it will be asked for."""
         if trained == WARMUP:
             return _WARMUP_RECIPE
-        return self.config["recipes"][PolicyName.parse(trained).method]
+        method = PolicyName.parse(trained).method
+        row = self.config["recipes"][method.removesuffix(FUTURE)]
+        if method.endswith(FUTURE):
+            return row | {"candidates": [kind for kind in row["candidates"] if sides.asked_of(kind) != sides.FUTURE]}
+        return row
 
     def training(self, trained: str) -> dict[str, Any]:
         """Section `training` as it is for a policy's method; of the warm-up the run's."""
@@ -80,7 +98,14 @@ class Iterations:
     def previous(self, trained: str) -> str:
         """The policy that this one is sampled from and trained from."""
         name = PolicyName.parse(trained)
-        return str(replace(name, iteration=name.iteration - 1)) if name.iteration > 1 else self.initial(trained)
+        if name.iteration <= 1:
+            return self.initial(trained)
+        return str(replace(name, method=name.method.removesuffix(FUTURE), iteration=name.iteration - 1))
+
+    def future(self, trained: str) -> str:
+        """The policy of the future that an iteration asks before it trains its own."""
+        name = PolicyName.parse(trained)
+        return str(replace(name, method=name.method + FUTURE))
 
     def reference(self, trained: str) -> str:
         """The policy that is the reference in training."""
@@ -99,8 +124,10 @@ class Iterations:
 
     def samples(self, trained: str) -> dict[Asked, dict[str, int]]:
         """How many replies of each kind (plain, guided) are sampled for a prompt, by the policy
-        that is asked; empty where both sides are logged."""
-        return sides.samples(self.recipe(trained), self.sampling(trained)["n"])
+        that is asked; empty where both sides are logged. Where a policy of the future is asked, the
+        others were for its own pairs."""
+        asked = sides.samples(self.recipe(trained), self.sampling(trained)["n"])
+        return {sides.FUTURE: asked[sides.FUTURE]} if sides.FUTURE in asked else asked
 
     def requested(self, wildcards) -> dict[str, int]:
         """The same of one policy: {asked}, or the previous one where a job has no such wildcard."""
@@ -120,7 +147,8 @@ class Iterations:
         return self._manifest(wildcards.model, self._answering(wildcards))
 
     def _answering(self, wildcards) -> str:
-        return {PREVIOUS: self.previous, INITIAL: self.initial}[_asked(wildcards)](wildcards.trained)
+        policies = {PREVIOUS: self.previous, INITIAL: self.initial, sides.FUTURE: self.future}
+        return policies[_asked(wildcards)](wildcards.trained)
 
     def paired_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that both sides of an iteration's pairs come from, for that of rule
@@ -133,8 +161,8 @@ class Iterations:
         return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
 
     def requests(self, wildcards) -> list[str]:
-        """The requests behind an iteration's pairs, a table a policy that is asked; none where both
-        sides are logged."""
+        """The requests of an iteration, a table a policy that is asked; none where both sides are
+        logged."""
         named = {"model": wildcards.model, "trained": wildcards.trained}
         patterns = {PREVIOUS: self.paths.sampling_requests}
         return [
@@ -155,16 +183,64 @@ class Iterations:
         ]
         return {"requests": self.requests(wildcards), "completions": completions}
 
-    def ranks(self, wildcards) -> str | list[str]:
-        """The scores of an iteration's candidates, by a reward model or by a judge; none where
-        nothing is ranked."""
+    def paired(self, wildcards) -> dict[str, list[str]]:
+        """What was sampled for an iteration's pairs: by the iteration, and by that of its future
+        policy."""
+        jobs = self._sampling_jobs(wildcards)
+        return {name: [path for job in jobs for path in self.sampled(job)[name]] for name in ("requests", "completions")}
+
+    def _sampling_jobs(self, wildcards) -> list[SimpleNamespace]:
+        own = SimpleNamespace(model=wildcards.model, trained=wildcards.trained)
+        if sides.FUTURE not in self.samples(wildcards.trained):
+            return [own]
+        return [SimpleNamespace(model=wildcards.model, trained=self.future(wildcards.trained)), own]
+
+    def ranks(self, wildcards) -> list[str]:
+        """The scores of the candidates of an iteration's pairs, by a reward model or by a judge;
+        none where nothing is ranked."""
+        jobs = self._sampling_jobs(wildcards)
+        return [self._ranks(job) for job in jobs] if self.recipe(wildcards.trained)["rank"] else []
+
+    def _ranks(self, wildcards) -> str:
         ranker = self.recipe(wildcards.trained)["rank"]
-        if ranker is None:
-            return []
         pattern = self.paths.rewards if ranker in self.config["rankers"] else self.paths.judge_scores
+        if ranker == LIKELIHOOD:
+            pattern = self.paths.implied_rewards
         return pattern.format(model=wildcards.model, trained=wildcards.trained)
 
+    def agreement(self, wildcards) -> str | list[str]:
+        """How far two rankings of an iteration's candidates agree; none where one ranker ranks."""
+        if self.recipe(wildcards.trained)["rank"] != LIKELIHOOD:
+            return []
+        return self.paths.rank_agreement.format(model=wildcards.model, trained=wildcards.trained)
+
+    def ranking_policies(self, wildcards) -> list[str]:
+        """The folders of the policies whose likelihoods rank an iteration's candidates."""
+        return [self._policy(wildcards.model, policy) for policy in self._before(wildcards.trained)]
+
+    def ranking_manifests(self, wildcards) -> list[str]:
+        """Their policy.json."""
+        return [self._manifest(wildcards.model, policy) for policy in self._before(wildcards.trained)]
+
+    def ranking_remainders(self, wildcards) -> list[str]:
+        """The folders of their remainders; the base model, which has none, is the last."""
+        found = (self._remainder(wildcards.model, policy) for policy in self._before(wildcards.trained))
+        return [folder for folder in found if folder]
+
+    def _before(self, trained: str) -> list[str]:
+        """The policies before an iteration's own, the nearest first, as far as two rankings need
+        them."""
+        policies = [self.previous(trained)]
+        while policies[-1] != BASE and len(policies) < _RANKING_POLICIES:
+            policies.append(self.previous(policies[-1]))
+        return policies
+
     # Training
+
+    def losses(self, wildcards) -> tuple[Path, ...]:
+        """The plug-ins among a policy's losses, for the fingerprint of rule train."""
+        own = sorted(plugins.LOSSES.keys() & self.training(wildcards.trained)["losses"])
+        return tuple(plugins.source_of(plugins.LOSSES, loss) for loss in own)
 
     def replay(self, wildcards) -> list[str]:
         """Pairs of earlier iterations that are trained on again, the nearest iteration first."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drift import plugins, sides, verdicts
-from drift.config import SELF, effective, warms_up
+from drift.config import LIKELIHOOD, SELF, effective, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
     judges_of,
@@ -89,10 +89,12 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
     for method in config["methods"]:
         recipe = config["recipes"][method]
         epochs = effective(config, "training", recipe)["epochs"]
+        # A policy of the future is trained on as many pairs before.
+        policies = 1 + any(sides.asked_of(kind) == sides.FUTURE for kind in recipe["candidates"])
         for k in range(1, config["iterations"] + 1):
             # Earlier iterations' pairs are trained on again.
             pairs = (1 + min(recipe["replay"], k - 1)) * min(limit, rows[recipe["prompts"]])
-            found += [Training(k, method, pairs, epochs)] * len(config["seeds"])
+            found += [Training(k, method, pairs, epochs)] * policies * len(config["seeds"])
     return found
 
 
@@ -236,10 +238,10 @@ def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths
 
 
 def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
-    """Rankings by a judge or by the policy itself. What a ranker reads is little next to what a
-    judge does, and is left out."""
+    """Rankings by a judge or by the policy itself, which writes. What a ranker reads, or a policy
+    whose likelihoods rank, is little next to that, and is left out."""
     recipe, ranker = config["recipes"][method], config["recipes"][method]["rank"]
-    if ranker is None or ranker in config["rankers"]:
+    if ranker in (None, LIKELIHOOD) or ranker in config["rankers"]:
         return
     judge = ranking_judge(config, recipe)
     prompt, reply = _prompt_and_reply(config, lengths)
