@@ -16,6 +16,7 @@
 #
 # make envs         the two environments that demo and test need (which call this themselves)
 # make envs-gpu     the environment of the stages that use a GPU
+# make image-gpu    the GPU environment as one file, .venv/gpu.squashfs, and .venv/gpu.image, which runs its Python
 # make locks        resolve envs/*.in into envs/*.lock again
 # make hashes       the hashes of the locked versions' files, in the locks
 #
@@ -48,7 +49,8 @@ PLAN_OPTIONS ?= --gpus 8
 GPU_PYTHON ?= .venv/gpu/bin/python
 
 .PHONY: help taste status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
-	bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu locks hashes
+	bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
+	image-cpu image-gpu locks hashes
 
 # What stands at the top of this file.
 help:
@@ -76,7 +78,7 @@ test: envs lint
 
 # Installed in containers alone: under systemd the packages would start a database and a Slurm of
 # their own. Where they are missing, the tests are skipped with that reason.
-SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
+SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server squashfs-tools squashfuse
 test-slurm: envs slurm-packages
 	$(STAGE_PYTHON) -m pytest tests/slurm
 
@@ -86,7 +88,7 @@ bench-slurm: envs slurm-packages
 slurm-packages:
 	@if [ "$$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get > /dev/null && ! dpkg -s $(SLURM_PACKAGES) > /dev/null 2>&1; then \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)) \
-			> /dev/null 2>&1 || echo "the packages of Slurm could not be installed"; \
+			> /dev/null 2>&1 || echo "the packages of Slurm and squashfs could not be installed"; \
 	fi
 
 bench-scores: .venv/cpu/installed
@@ -172,6 +174,14 @@ endef
 .venv/gpu/installed: envs/gpu.lock
 	$(call BUILD,gpu,some minutes and 10 GB,.venv/gpu/$(PIP_INSTALL) -r envs/gpu.lock)
 	.venv/gpu/bin/python tools/check_gpu_environment.py || (rm $@; exit 1)
+
+# An environment as one file: parallel file systems are slow with many small ones, and count them.
+image-cpu image-gpu: image-%: .venv/%.squashfs
+	printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$(CURDIR)/envs/python-of-image" "$(CURDIR)/.venv/$*" > .venv/$*.image
+	chmod +x .venv/$*.image
+
+.venv/%.squashfs: .venv/%/installed
+	mksquashfs .venv/$* $@ -noappend -quiet -no-progress -comp zstd
 
 UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --custom-compile-command 'make locks'
 .venv/uv/bin/uv:
