@@ -16,6 +16,7 @@ from drift.workflow.environments import with_tools
 from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
+from drift.workflow.improvement import Improvement
 from drift.workflow.inputs import Inputs, located
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks, Judges
@@ -44,6 +45,7 @@ code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
 behaviour = Behaviour(config, paths, iterations)
+improvement = Improvement(config, paths, iterations)
 benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)
 # The model of a judge, as inputs of the rules that ask it.

@@ -219,3 +219,36 @@ rule diagnostics:
             --gradients {output.gradients:q} \
             --diagnostics {output.diagnostics:q} > {log:q} 2>&1
         """
+
+
+rule improvement:
+    """Ask whether what an iteration's pairs teach is what users want, where code can check it."""
+    input:
+        unpack(improvement.tables),
+        pairs=paths.pairs,
+        ratings=improvement.ratings,
+        policies=ancient(improvement.policies),
+        remainders=ancient(iterations.measured_remainders),
+    output:
+        improvement=paths.improvement,
+    params:
+        settings=improvement.settings,
+        code=code("improvement"),
+    threads: 8
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(240),
+    shell:
+        r"""
+        {GPU:q} {SCRIPTS:q}/improvement.py \
+            --pairs {input.pairs:q} \
+            --ratings {input.ratings:q} \
+            --requests {input.requests:q} \
+            --responses {input.responses:q} \
+            --checks {input.checks:q} \
+            --checks-after {input.checks_after:q} \
+            --policies {input.policies:q} \
+            --remainders {input.remainders:q} \
+            --settings {params.settings:q} \
+            --improvement {output.improvement:q} > {log:q} 2>&1
+        """

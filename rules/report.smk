@@ -50,6 +50,7 @@ rule catalog:
         contamination=report_inputs.contamination,
         scores=paths.scores,
         diagnostics=report_inputs.diagnostics,
+        improvement=report_inputs.improvement,
         behaviour=report_inputs.behaviour,
         pair_quality=report_inputs.pair_quality,
         validation=report_inputs.validation,

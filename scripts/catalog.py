@@ -228,6 +228,7 @@ VIEWS = {
     "margins": table_view(tables.Margins, "margins"),
     "gradients": table_view(tables.Gradients, "gradients"),
     "diagnostics": table_view(tables.Diagnostics, "diagnostics"),
+    "improvement": table_view(tables.Improvement, "improvement"),
     "behaviour": table_view(tables.Behaviour, "behaviour"),
     "pair_quality": table_view(tables.PairQuality, "pair_quality"),
     "pair_judgments": table_view(tables.Judgments, "pair_judgments"),

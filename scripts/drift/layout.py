@@ -100,6 +100,7 @@ PATTERNS = {
     "margins": "{model}/{trained}/margins.parquet",
     "gradients": "{model}/{trained}/gradients.parquet",
     "diagnostics": "{model}/{trained}/diagnostics.parquet",
+    "improvement": "{model}/{trained}/improvement.parquet",
     "behaviour": "{model}/{trained}/behaviour.parquet",
     # how good its pairs are
     "rated_tasks": "{model}/{trained}/quality/tasks.parquet",

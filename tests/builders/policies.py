@@ -156,6 +156,8 @@ def build_measures(folder: Path, ids: list[str]) -> None:
     common = {"metric": "mean_gradient_norm_squared", "moment": "before", "value": -0.004, "low": -0.01, "high": 0.002, "n": 2}
     diagnostics = [common, {"metric": "pair_gradient_norm", "moment": "before", "value": 0.2, "n": 2}]
     write(diagnostics, tables.Diagnostics, folder / "diagnostics.parquet")
+    gain = {"metric": "predicted_gain", "value": 0.04, "low": -0.01, "high": 0.09, "n": 40}
+    write([gain, gain | {"metric": "measured_gain", "value": 0.05}], tables.Improvement, folder / "improvement.parquet")
     write([behaviour(measure, 0.5) for measure in MEASURES], tables.Behaviour, folder / "behaviour.parquet")
     verdicts = [
         {

@@ -266,6 +266,8 @@ RANKING_KEYS = {
     "rankers.*.max_length": (99, {"rewards", "pair_scores"}),
     "rankers.*.wrong": (0.1, {"rewards", "pair_scores"}),
     "recipes.*.min_score": (0.5, {"pairs"}),
+    "training.diagnostics.answers": (3, {"improvement"}),
+    "training.diagnostics.pairs": (3, {"diagnostics", "improvement"}),
     "data.sources.*.simulation.path": (
         "judge",
         {"register_deployed", "first_questions", "second_questions", "answer_users"},

@@ -121,6 +121,8 @@ def test_answers_that_code_checks_are_shown_to_no_judge_and_a_run_may_have_none(
     data = plan.base["data"] | {"test_correction_conversations": 0}
     jobs = plan(recipes={"drift": method}, data=data, evaluation={"benchmarks": wishes})
     assert jobs["checks"] == jobs["responses"] == jobs["train"] + 1 == 3, "no warm-up, which no method starts from"
+    assert jobs["improvement"] == jobs["train"], "code says whether pairs teach what is wanted"
+    assert "improvement" not in plan()
     judging = {"judge_requests", "judge", "judgments", "compare", "register_judge", "pair_quality"}
     assert not (judging | {"logps"}) & set(jobs)
     judged = plan(evaluation=plan.base["evaluation"] | {"benchmarks": {"wishes": wishes["wishes"] | {"judge": "tiny"}}})

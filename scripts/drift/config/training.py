@@ -125,6 +125,12 @@ class Diagnostics(Section):
         "models; 0: none",
     )
     max_tokens: int = Field(256, ge=1, description="longest of the policy's own replies for the KL divergences, tokens")
+    answers: int = Field(
+        64,
+        ge=0,
+        description="answers to the first benchmark that code checks, by which each iteration's gain is predicted; each costs as "
+        "much as some three training steps of one pair; 0: none",
+    )
 
 
 class PairQuality(Section):

@@ -12,14 +12,11 @@ PASS_RATE = "pass_rate"
 def check_statistics(checks: pl.DataFrame) -> dict[str, resampling.Statistic]:
     """Every statistic of `checks` (a Checks table of one policy): pass_rate (the mean over the
     directions of length that occur), pass_rate:DIRECTION, pass_rate:CHECK and all_passed."""
-    passed, keys = checks["passed"].cast(pl.Float64).to_numpy(), checks["prompt_id"]
-    found = [direction for direction in DIRECTIONS if (checks["direction"] == direction).any()]
-    # Two columns a direction: checks that were kept, and checks.
-    inside = np.column_stack([checks["direction"] == direction for direction in found]).astype(np.float64)
-    parts = np.stack([inside * passed[:, None], inside], axis=2).reshape(len(passed), -1)
+    passed = checks["passed"].cast(pl.Float64)
+    found = _directions(checks)
     answers = checks.group_by("prompt_id", "sample", maintain_order=True).agg(pl.col("passed").all())
     statistics = {
-        PASS_RATE: resampling.by_item(keys, parts, _mean_of_ratios),
+        PASS_RATE: balanced(checks, passed),
         "all_passed": resampling.mean(answers["prompt_id"], answers["passed"].cast(pl.Float64)),
     }
     for column, names in (("direction", found), ("check", sorted(checks["check"].unique()))):
@@ -27,6 +24,20 @@ def check_statistics(checks: pl.DataFrame) -> dict[str, resampling.Statistic]:
             rows = checks.filter(pl.col(column) == name)
             statistics[f"{PASS_RATE}:{name}"] = resampling.mean(rows["prompt_id"], rows["passed"].cast(pl.Float64))
     return statistics
+
+
+def balanced(checks: pl.DataFrame, values: pl.Series) -> resampling.Sums:
+    """The mean of `values`, one a row of `checks`, as the mean over the directions of length that
+    occur, each counting alike."""
+    # Two columns a direction: the sum of its values, and their number.
+    inside = np.column_stack([checks["direction"] == direction for direction in _directions(checks)]).astype(np.float64)
+    parts = np.stack([inside * values.to_numpy()[:, None], inside], axis=2).reshape(len(values), -1)
+    return resampling.by_item(checks["prompt_id"], parts, _mean_of_ratios)
+
+
+def _directions(checks: pl.DataFrame) -> list[str]:
+    """The directions of length that occur."""
+    return [direction for direction in DIRECTIONS if (checks["direction"] == direction).any()]
 
 
 def _mean_of_ratios(sums: np.ndarray) -> np.ndarray:

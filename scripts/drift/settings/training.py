@@ -143,6 +143,15 @@ class DiagnosticsSettings(Settings):
     training: MeasuredTraining = Field(description="as the iteration was trained")
 
 
+class ImprovementSettings(Settings):
+    """Of improvement.py: how closely the gain of an iteration is predicted."""
+
+    seed: int = Field(description="of the samples of answers and of pairs")
+    answers: int = like(Diagnostics, "answers")
+    pairs: int = like(Diagnostics, "pairs")
+    temperature: float = Field(description="at which the answers were sampled; 0: greedily, so that nothing is predicted")
+
+
 class BehaviourLimits(Settings):
     """What a policy may change in how it writes."""
 

@@ -225,3 +225,19 @@ class Diagnostics(dy.Schema):
     )
     high = dy.Float64(nullable=True, description="its upper end; both are null where no interval is computed")
     n = dy.Int32(min=1, description="pairs, or held-out replies, behind the value")
+
+
+class Improvement(dy.Schema):
+    """Whether what an iteration's pairs teach is what its users want, where code can check it."""
+
+    metric = one_of(
+        ("p_imp", "p_tie", "p_worse", "measured_gain", "predicted_gain", "lambda_imp", "lambda_rest"),
+        "scripts/improvement.py defines each",
+        primary_key=True,
+    )
+    value = dy.Float64(
+        description="of a gain in shares of the checks, of lambda per unit of the weights times their squared norm"
+    )
+    low = dy.Float64(nullable=True, description="lower end of the 95% bootstrap interval over prompts; null where there is one")
+    high = dy.Float64(nullable=True, description="its upper end")
+    n = dy.Int32(min=1, description="prompts behind the value; of p_imp, p_tie and p_worse pairs")

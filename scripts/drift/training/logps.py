@@ -110,12 +110,12 @@ def pair_logps(model, row: PairTokens) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(part.sum() for part in scores.split([len(reply) for reply in replies]))
 
 
-def reply_logp(model, prompt: list[int], reply: list[int]) -> torch.Tensor:
-    """log pi(reply | prompt), a scalar, likewise: logits for the reply's positions alone,
-    summed in fp32."""
+def reply_logp(model, prompt: list[int], reply: list[int], temperature: float = 1.0) -> torch.Tensor:
+    """The same of one reply, of the policy as it is sampled at `temperature`; logits are computed
+    for its positions only and summed in fp32."""
     ids = torch.tensor([prompt + reply], device=model.device)
     # The logits at position t predict token t+1, so these are the last prompt token's and all of
     # the reply's but its last: reply x vocabulary.
-    logits = model(ids, logits_to_keep=len(reply) + 1, use_cache=False).logits[0, :-1].float()
+    logits = model(ids, logits_to_keep=len(reply) + 1, use_cache=False).logits[0, :-1].float() / temperature
     targets = ids[0, -len(reply) :]
     return (logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)).sum()

@@ -11,6 +11,7 @@ from drift import plugins
 from drift.config import warms_up
 from drift.judging import protocols
 from drift.layout import BASE
+from drift.workflow.improvement import checked_benchmark
 
 
 class ReportInputs:
@@ -50,6 +51,11 @@ class ReportInputs:
     def diagnostics(self, wildcards: Any) -> list[str]:
         """The diagnostics of every trained policy."""
         return self._of_trained(self._paths.diagnostics)
+
+    def improvement(self, wildcards: Any) -> list[str]:
+        """Whether the pairs of every trained policy teach what users want, where code can check
+        it."""
+        return self._of_trained(self._paths.improvement) if checked_benchmark(self._config) else []
 
     def behaviour(self, wildcards: Any) -> list[str]:
         """How every trained policy writes."""
