@@ -190,8 +190,8 @@ UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit
 
 locks: .venv/uv/bin/uv
 	$(UV_COMPILE) envs/snakemake.in --output-file envs/snakemake.lock
-	$(UV_COMPILE) envs/gpu.in --output-file envs/gpu.lock
-	$(UV_COMPILE) envs/cpu.in --override envs/cpu.overrides.txt --index-strategy unsafe-best-match \
+	$(UV_COMPILE) envs/gpu.in --override envs/stages.overrides.txt --output-file envs/gpu.lock
+	$(UV_COMPILE) envs/cpu.in --override envs/stages.overrides.txt --override envs/cpu.overrides.txt --index-strategy unsafe-best-match \
 		--extra-index-url $(TORCH_INDEX) --output-file envs/cpu.lock
 	sed -i 's/^torch==\([^+]*\)+cpu/torch==\1/' envs/cpu.lock
 	$(MAKE) hashes
