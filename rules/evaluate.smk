@@ -57,9 +57,11 @@ rule checks:
     input:
         tasks=paths.tasks,
         responses=paths.responses,
+        files=inputs.check_files,
     output:
         checks=paths.checks,
     params:
+        files=inputs.check_options,
         settings=evaluation.check_settings,
         code=code("checks", evaluation.check_modules),
     resources:
@@ -71,6 +73,7 @@ rule checks:
         {CPU:q} {SCRIPTS:q}/checks.py \
             --tasks {input.tasks:q} \
             --responses {input.responses:q} \
+            --file {params.files:q} \
             --settings {params.settings:q} \
             --checks {output.checks:q} > {log:q} 2>&1
         """

@@ -21,7 +21,9 @@ from drift.tables import Completions, Prompts, Requests, Responses, Tasks, read_
 def responses(requests: pl.DataFrame, completions: pl.DataFrame, cut: Cut) -> pl.DataFrame:
     """Responses: one for each candidate that can make a pair, by `cut`."""
     rows = numbered(requests).join(sound(completions, cut), on="request_id", validate="1:1")
-    return rows.select("prompt_id", "finish_reason", "completion_tokens", sample="candidate", response="text")
+    return rows.select(
+        "prompt_id", "finish_reason", "completion_tokens", "choice_logprobs", sample="candidate", response="text"
+    )
 
 
 def tasks(prompts: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:

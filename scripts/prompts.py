@@ -25,9 +25,10 @@ KINDS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "tasks": Tasks}
 def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of any pool, or tasks, with the columns of Prompts that do not depend on a model."""
     if "baseline" in rows.columns:
-        # Of a task the policy sees the prompt alone: the replies that its own is compared with must
-        # not decide how the prompt is trimmed.
-        rows = rows.select("prompt_id", "cluster", "prompt", split=pl.lit("test"))
+        # Of a task the policy sees the prompt, after solved examples where there are some: the
+        # replies that its own is compared with must not decide how the prompt is trimmed.
+        examples = pl.col("examples").fill_null([])
+        rows = rows.select("prompt_id", "cluster", split=pl.lit("test"), prompt=examples.list.concat("prompt"))
     absent = [
         pl.lit(None, dtype=pl.String).alias(name) for name in ("chosen", "rejected", "feedback") if name not in rows.columns
     ]

@@ -29,6 +29,7 @@ def responses(pairs: pl.DataFrame) -> pl.DataFrame:
         response="chosen",
         finish_reason=pl.when("chosen_cut").then(pl.lit("length")).otherwise(pl.lit("stop")),
         completion_tokens="chosen_tokens",
+        choice_logprobs=pl.lit(None, dtype=Responses.create_empty().schema["choice_logprobs"]),
     )
 
 

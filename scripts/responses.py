@@ -14,7 +14,7 @@ from drift.tables import Completions, Requests, Responses, read_table, write_tab
 def collect(requests: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
     """One response per request, joined by key."""
     rows = requests.join(completions, on="request_id", how="left", validate="1:1")
-    return rows.select("prompt_id", "sample", "finish_reason", "completion_tokens", response="text")
+    return rows.select("prompt_id", "sample", "finish_reason", "completion_tokens", "choice_logprobs", response="text")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from drift import benchmarks, cli, tables
-from drift.metrics import answer_metrics, check_metrics, pair_metrics, resampling, shown
+from drift.metrics import answer_metrics, pair_metrics, resampling, shown
 from drift.metrics.comparisons import Family, Measure, Policy, Replicated, Resampling, contrasts
 from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.settings.evaluation import ScoresSettings
@@ -74,13 +74,14 @@ class Run:
         for benchmark, row in self.settings.benchmarks.items():
             tasks = self.tasks[benchmark]
             responses = self._read(tables.Responses, self._files.responses, policy=name, benchmark=benchmark)
-            by_judge = {UNJUDGED: by_sample(responses, answer_metrics.response_statistics)}
+            by_judge = {UNJUDGED: {}}
+            # Of answers that are read off, nothing was written.
+            if not benchmarks.choices(row.kind):
+                by_judge[UNJUDGED] = by_sample(responses, answer_metrics.response_statistics)
             if benchmarks.checked(row.kind):
-                checks, base = (self._checks(policy, benchmark) for policy in (name, self.base_of(name)))
-                by_judge[UNJUDGED] |= by_sample(checks, check_metrics.check_statistics)
-                if self.policies[name].iteration >= 0:
-                    beyond = check_metrics.beyond_length(checks, base)
-                    by_judge[UNJUDGED]["pass_rate_beyond_length"] = beyond, [beyond.value()]
+                base = self._checks(self.base_of(name), benchmark) if self.policies[name].iteration >= 0 else None
+                measure = partial(benchmarks.checked_statistics, row.kind, base=base, tasks=tasks)
+                by_judge[UNJUDGED] |= by_sample(self._checks(name, benchmark), measure)
             for judge in row.judges:
                 judgments = self.judgments(name, benchmark, judge)
                 measure = partial(benchmarks.statistics, row.kind, tasks=tasks, files=self._files.extra.get(benchmark, {}))

@@ -2,8 +2,8 @@
 
 Reads:  the benchmark's file or folder of files (--source; of a kind that is made from the run's own
         data: dsat.parquet), files of other models' answers to its tasks (--baseline, --reference
-        NAME=PATH) and estimates of their difficulty (--difficulty). The modules of
-        scripts/drift/benchmarks/ describe the files of each kind.
+        NAME=PATH), estimates of their difficulty (--difficulty) and solved examples (--examples).
+        The modules of scripts/drift/benchmarks/ describe the files of each kind.
 Writes: a Tasks table (--tasks).
 """
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from drift import benchmarks, cli
 from drift.benchmarks import Benchmark
-from drift.benchmarks.files import keyed
+from drift.benchmarks.files import keyed, located
 from drift.benchmarks.records import answer_text
 from drift.cli import StageError
 from drift.settings.evaluation import TasksSettings
@@ -61,6 +61,22 @@ def collect(
     return pl.DataFrame(rows, schema=Tasks.create_empty().schema)
 
 
+def with_examples(tasks: pl.DataFrame, path: Path, benchmark: Benchmark, shots: int) -> pl.DataFrame:
+    """The tasks, each with the first `shots` of the solved examples in `path` that have its
+    categories. StageError where there are fewer."""
+    by_categories: dict[tuple[str, ...], list[dict]] = {}
+    for _, example in located(path, benchmark.example):
+        by_categories.setdefault(tuple(example["categories"] or ()), []).append(example["messages"])
+    turns = []
+    for categories in tasks["categories"]:
+        shown = by_categories.get(tuple(categories if categories is not None else ()), [])
+        if len(shown) < shots:
+            named = f" of {', '.join(categories)}" if categories is not None else ""
+            raise StageError(f"{path}: {len(shown)} solved examples{named} for {shots} shots; add some, or lower shots.")
+        turns.append([message for messages in shown[:shots] for message in messages])
+    return tasks.with_columns(examples=pl.Series(turns, dtype=tasks.schema["examples"]))
+
+
 def pick(tasks: pl.DataFrame, max_tasks: int | None, seed: int) -> pl.DataFrame:
     """At most `max_tasks` of the tasks: those of the smallest seeded hash."""
     order = [hashlib.md5(f"{seed}|{prompt_id}".encode()).hexdigest() for prompt_id in tasks["prompt_id"]]
@@ -85,6 +101,7 @@ def main() -> None:
         "--reference", nargs="*", type=cli.named_path, default=[], metavar="NAME=PATH", help="files of other models' answers"
     )
     command.add_argument("--difficulty", type=Path, help="a CSV file, or the folder that holds it")
+    command.add_argument("--examples", type=Path, help="file or folder of solved examples, shown before each task")
     command.add_argument("--tasks", required=True, help="table to write")
     arguments = command.parse_args()
     settings: TasksSettings = arguments.settings
@@ -100,6 +117,8 @@ def main() -> None:
             f"{arguments.source} has {tasks.height} tasks, where {settings.kind} is published with {benchmark.SIZE}: "
             "do not compare the two"
         )
+    if arguments.examples:
+        tasks = with_examples(tasks, arguments.examples, benchmark, settings.shots)
     write_table(pick(tasks, settings.max_tasks, settings.seed), Tasks, arguments.tasks)
 
 

@@ -66,6 +66,9 @@ BENCHMARKS = {
     "arena-hard": "drift.benchmarks.arena_hard",
     "prompts": "drift.benchmarks.prompts",
     "checks": "drift.benchmarks.checks",
+    "ifeval": "drift.benchmarks.ifeval",
+    "gsm8k": "drift.benchmarks.gsm8k",
+    "multiple-choice": "drift.benchmarks.multiple_choice",
 }
 
 # What a judge says: evaluation.judges.NAME.verdict

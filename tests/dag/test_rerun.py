@@ -51,7 +51,8 @@ def run(tmp_path_factory):
     config["evaluation"]["judges"]["far"] = {"endpoint": endpoint}
     alpaca = {"kind": "alpacaeval", "path": "logs.jsonl", "judge": ["tiny", "far"]}
     alpaca["decoding"] = {"temperature": 0.7, "max_tokens": 48}
-    late = {"kind": "prompts", "path": "logs.jsonl", "keep_out": False, "decoding": {"max_tokens": 48}}
+    late = {"kind": "gsm8k", "path": "logs.jsonl", "keep_out": False, "decoding": {"max_tokens": 48}}
+    late |= {"examples": "logs.jsonl", "shots": 1}
     config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"] | {"late": late}
     return FinishedRun(folder, config).play()
 

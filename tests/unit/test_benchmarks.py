@@ -1,6 +1,7 @@
 """Tasks are what the files say, or an error that names file and row."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,10 +86,16 @@ def test_a_missing_field_names_the_field(tmp_path):
         made("wildbench", jsonl(tmp_path / "tasks.jsonl", row))
 
 
-def test_a_task_that_is_there_twice_is_refused_with_both_places(tmp_path):
-    source = jsonl(tmp_path / "tasks.jsonl", wildbench_row(0), wildbench_row(1), wildbench_row(0))
+def test_two_tasks_of_one_name_are_refused_with_both_places(tmp_path):
+    source = jsonl(tmp_path / "tasks.jsonl", wildbench_row(0), wildbench_row(1), wildbench_row(0, checklist=["Another?"]))
     with pytest.raises(StageError, match=r"record 3: the task 0+ is there already \(.*record 1\)"):
         made("wildbench", source)
+
+
+def test_a_task_that_is_there_twice_counts_once_and_the_output_says_so(tmp_path, capsys):
+    source = jsonl(tmp_path / "tasks.jsonl", wildbench_row(0), wildbench_row(1), wildbench_row(0))
+    assert len(made("wildbench", source)) == 2
+    assert re.search(r"record 3: left out.*record 1\)", capsys.readouterr().out)
 
 
 @needs_prompts

@@ -100,7 +100,7 @@ def test_each_answer_is_checked_for_what_its_own_task_asks():
     tasks = pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
     answers = [("1", 0, "Two owls"), ("1", 1, "2 owls at night"), ("2", 0, "")]
     responses = pl.DataFrame(answers, schema=["prompt_id", "sample", "response"], orient="row")
-    found = stage.check(tasks, responses, benchmarks.load("checks").check)
+    found = stage.check(tasks, responses, benchmarks.load("checks").check, {})
     assert found.select("prompt_id", "sample", "check", "passed").rows() == [
         ("1", 0, "words(at_most=2)", True),
         ("1", 0, "no_digits", True),

@@ -36,7 +36,7 @@ class Benchmark(Protocol):
     # How many tasks are published; None where that says nothing.
     SIZE: int | None
     # Which of the files that a row of evaluation.benchmarks can name it takes: path, baseline,
-    # references, difficulty, gamed. Without path it is made from the run's own data.
+    # references, difficulty, gamed, examples. Without path it is made from the run's own data.
     FILES: tuple[str, ...]
 
     def key(self, record: dict[str, Any]) -> str:
@@ -60,10 +60,26 @@ class Extras(Protocol):
         """The difficulty of each task, in the order of the task file (needs "difficulty" in
         FILES)."""
 
-    def check(self, task: dict[str, Any], response: str) -> list[dict[str, Any]]:
-        """What code finds in an answer to a row of Tasks: check, direction and passed of Checks, a
-        row a check. A kind that has this is judged by code; judges are asked where they are
-        named."""
+    # Of a kind that has `check`: files that it needs, as addresses (drift/downloads.py) by name.
+    CHECK_FILES: Mapping[str, str]
+    # The words, each a token, that answers are one of: their probabilities as the first token are
+    # read off (Responses.choice_logprobs), and nothing is written. Needs `check`.
+    CHOICES: tuple[str, ...]
+
+    def example(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A record of the file of solved examples: `messages`, which end with the assistant's, and
+        `categories`; it is shown before tasks that have the same (needs "examples" in FILES)."""
+
+    def check(self, task: dict[str, Any], answer: dict[str, Any], files: Mapping[str, Path]) -> list[dict[str, Any]]:
+        """What code finds in an answer (a row of Responses) to a row of Tasks: check, direction and
+        passed of Checks, a row a check. A kind that has this is judged by code; judges are asked
+        where they are named. `files`: CHECK_FILES, fetched; a file or the folder that holds it."""
+
+    def check_metrics(
+        self, checks: "pl.DataFrame", base: "pl.DataFrame | None", tasks: "pl.DataFrame"
+    ) -> "dict[str, Statistic]":
+        """Every metric of one policy's Checks, in place of check_metrics.check_statistics. `base`:
+        those of the base model, None for itself; both with the answers' lengths (`tokens`)."""
 
     def metrics(self, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
         """Every metric of one judge's Judgments of one policy, in place of
@@ -92,6 +108,16 @@ def checked(kind: str) -> bool:
     return hasattr(load(kind), "check")
 
 
+def check_files(kind: str) -> Mapping[str, str]:
+    """The addresses of the files that the check of a kind of benchmark needs, by name."""
+    return getattr(load(kind), "CHECK_FILES", {})
+
+
+def choices(kind: str) -> tuple[str, ...] | None:
+    """What answers to a kind of benchmark are one of; None where they are in words."""
+    return getattr(load(kind), "CHOICES", None)
+
+
 def metrics_shown(kind: str) -> tuple[Metric, ...]:
     """How the metrics are shown that a kind of benchmark adds."""
     return getattr(load(kind), "METRICS", ())
@@ -114,6 +140,19 @@ def statistics(
     else:
         measured = judge_metrics.verdict_statistics(judgments, tasks)
     return measured | judge_metrics.reliability(judgments)
+
+
+def checked_statistics(
+    kind: str, checks: "pl.DataFrame", base: "pl.DataFrame | None", tasks: "pl.DataFrame"
+) -> "dict[str, Statistic]":
+    """Every statistic, by metric, of what code found in one policy's answers (see
+    Extras.check_metrics)."""
+    from drift.metrics import check_metrics
+
+    module = load(kind)
+    if hasattr(module, "check_metrics"):
+        return module.check_metrics(checks, base, tasks)
+    return check_metrics.check_statistics(checks)
 
 
 def run_metrics(kind: str) -> "Callable[..., list[dict[str, Estimate]]] | None":

@@ -9,13 +9,19 @@ line.
 answer that a judge compares with, if one is asked), "categories" (a list of texts).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drift.benchmarks import prompts
 from drift.checks import Check
 from drift.metrics.display import Metric, percent, points
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from drift.metrics.resampling import Statistic
 
 JUDGING = prompts.JUDGING
 SIZE = None
@@ -66,9 +72,18 @@ def _check_of(record: object) -> Check:
     return Check.of(record.get("name"), record.get("arguments"), record.get("direction"))
 
 
-def check(task: dict, response: str) -> list[dict]:
+def check(task: dict, answer: dict, files: Mapping[str, Path]) -> list[dict]:
     """What the checks of a row of Tasks find in an answer."""
-    return [{"check": one.label, "direction": one.direction, "passed": one.passes(response)} for one in _checks_of(task)]
+    text = answer["response"]
+    return [{"check": one.label, "direction": one.direction, "passed": one.passes(text)} for one in _checks_of(task)]
+
+
+def check_metrics(checks: "pl.DataFrame", base: "pl.DataFrame | None", tasks: "pl.DataFrame") -> "dict[str, Statistic]":
+    """Pass rates, and what of them lengths do not explain."""
+    from drift.metrics import check_metrics
+
+    found = check_metrics.check_statistics(checks)
+    return found if base is None else found | {"pass_rate_beyond_length": check_metrics.beyond_length(checks, base)}
 
 
 def _checks_of(task: dict) -> list[Check]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -47,22 +48,31 @@ def read(file: Path) -> list:
 
 def keyed(path: Path, key: Callable[[dict], str], made: Callable[[dict], object]) -> dict:
     """What `made` makes of each record of `path`, by `key`; a record of which it makes None is left
-    out.
+    out, and so is one that is there already, as published files have some.
 
     StageError names the place of a record that either refuses, and both places of two records with
-    one key.
+    one key that say different things.
     """
     by_key, places = {}, {}
-    for place, record in records(path):
-        try:
-            value, name = made(record), key(record)
-        except KeyError as error:
-            raise StageError(f"{place}: no field {error}. Is it a file of this benchmark, and of the right version?") from error
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise StageError(f"{place}: {error}. Correct the file, or download it again.") from error
+    for place, (value, name) in located(path, lambda record: (made(record), key(record))):
         if value is None:
+            continue
+        if name in by_key and by_key[name] == value:
+            print(f"{place}: left out, as it says what is there already ({places[name]})")
             continue
         if name in by_key:
             raise StageError(f"{place}: the task {name} is there already ({places[name]}). Remove one of the two.")
         by_key[name], places[name] = value, place
     return by_key
+
+
+def located(path: Path, made: Callable[[dict], Any]) -> Iterator[tuple[str, Any]]:
+    """The place of each record of `path` with what `made` makes of it. StageError names the place
+    of a record that it refuses."""
+    for place, record in records(path):
+        try:
+            yield place, made(record)
+        except KeyError as error:
+            raise StageError(f"{place}: no field {error}. Is it a file of this benchmark, and of the right version?") from error
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            raise StageError(f"{place}: {error}. Correct the file, or download it again.") from error

@@ -24,7 +24,7 @@ class ConfigError(Exception):
 
 
 # Keys whose values are addresses of models or of files, wherever they stand in the configuration.
-ADDRESS_KEYS = ("path", "conversations", "baseline", "references", "difficulty", "gamed", "strata", "validation")
+ADDRESS_KEYS = ("path", "conversations", "baseline", "references", "difficulty", "gamed", "examples", "strata", "validation")
 
 
 class Section(BaseModel):

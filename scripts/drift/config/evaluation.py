@@ -35,6 +35,14 @@ class Benchmark(Section):
         None, description="alpacaeval: instruction_difficulty.csv, for the length-controlled win rate"
     )
     gamed: str | None = Field(None, description="alpacaeval: df_gamed.csv, for the length-controlled win rate")
+    examples: str | None = Field(
+        None, description="gsm8k, multiple-choice: solved examples that are shown before each task; null: none (zero-shot)"
+    )
+    shots: int | None = Field(
+        None,
+        ge=1,
+        description="how many of `examples`, of multiple choice those of the task's subject, by their order in the file",
+    )
     keep_out: bool = Field(
         True,
         description="no training row holds a prompt of it; false: for a benchmark that is added after the training, which is not "
@@ -71,18 +79,32 @@ class Benchmark(Section):
         return self
 
     @model_validator(mode="after")
-    def _samples_differ(self) -> "Benchmark":
-        samples_can_differ(self.samples, self.decoding)
+    def _examples_are_counted(self) -> "Benchmark":
+        if (self.examples is None) != (self.shots is None):
+            raise ValueError("give both examples (a file) and shots (how many of them), or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_fit_the_kind(self) -> "Benchmark":
+        if in_words(self.kind):
+            samples_can_differ(self.samples, self.decoding)
+        elif self.judge or self.samples > 1:
+            raise ValueError(f"kind {self.kind} reads a letter off instead of an answer in words: remove judge and samples")
         return self
 
 
 # The keys of Benchmark that name files of tasks, answers or estimates.
-FILES = ("path", "baseline", "references", "difficulty", "gamed")
+FILES = ("path", "baseline", "references", "difficulty", "gamed", "examples")
 
 
 def _files_of(kind: str) -> tuple[str, ...]:
     """Which of FILES a kind of benchmark takes: its module says so."""
     return plugins.load(plugins.BENCHMARKS, kind).FILES
+
+
+def in_words(kind: str) -> bool:
+    """Whether policies answer a kind of benchmark in words, rather than with one of a few."""
+    return not hasattr(plugins.load(plugins.BENCHMARKS, kind), "CHOICES")
 
 
 class Verdict(Greedy):

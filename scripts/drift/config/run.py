@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from drift import layout, plugins
 from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, listed, unknown
 from drift.config.data import Data
-from drift.config.evaluation import Evaluation
+from drift.config.evaluation import Evaluation, in_words
 from drift.config.overrides import REFUSED, effective
 from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe
 from drift.config.training import Prompting, Sampling, Training
@@ -191,6 +191,11 @@ class Config(Section):
         benchmark, known = self.training.behaviour.benchmark, self.evaluation.benchmarks
         if benchmark is not None and benchmark not in known:
             raise ValueError(f"training.behaviour.benchmark: {unknown(benchmark, known)}")
+        compared = {name for name, row in known.items() if in_words(row.kind)}
+        if self.training.behaviour.outcome != "off" and not (compared if benchmark is None else benchmark in compared):
+            raise ValueError(
+                "training.behaviour compares answers in words: name a benchmark that is answered in words, or set outcome: off"
+            )
         return self
 
     @model_validator(mode="after")
@@ -199,7 +204,8 @@ class Config(Section):
         for name, row in self.evaluation.benchmarks.items():
             key = f"evaluation.benchmarks.{name}"
             context = (key, row.context) if row.context else ("sampling", self.sampling.context)
-            replies[f"{key}.decoding"] = (row.decoding.max_tokens, *context)
+            if in_words(row.kind):
+                replies[f"{key}.decoding"] = (row.decoding.max_tokens, *context)
         for name, recipe in self.recipes.items():
             if recipe.self_ranking:
                 verdict = recipe.self_ranking.decoding.max_tokens

@@ -152,7 +152,8 @@ class Behaviour(Section):
 
     benchmark: str | None = Field(
         None,
-        description="whose answers are compared: a row of evaluation.benchmarks; null: the first of kind heldout, else the first",
+        description="whose answers are compared: a row of evaluation.benchmarks; null: the first of kind heldout, else the "
+        "first that is answered in words",
     )
     outcome: Outcome = Field(
         "fail",

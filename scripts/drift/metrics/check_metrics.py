@@ -14,10 +14,9 @@ def check_statistics(checks: pl.DataFrame) -> dict[str, resampling.Statistic]:
     directions of length that occur), pass_rate:DIRECTION, pass_rate:CHECK and all_passed."""
     passed = checks["passed"].cast(pl.Float64)
     found = _directions(checks)
-    answers = checks.group_by("prompt_id", "sample", maintain_order=True).agg(pl.col("passed").all())
     statistics = {
         PASS_RATE: balanced(checks, passed),
-        "all_passed": resampling.mean(answers["prompt_id"], answers["passed"].cast(pl.Float64)),
+        "all_passed": all_passed(checks),
     }
     for column, names in (("direction", found), ("check", sorted(checks["check"].unique()))):
         for name in names:
@@ -38,6 +37,20 @@ def balanced(checks: pl.DataFrame, values: pl.Series) -> resampling.Sums:
 def _directions(checks: pl.DataFrame) -> list[str]:
     """The directions of length that occur."""
     return [direction for direction in DIRECTIONS if (checks["direction"] == direction).any()]
+
+
+def all_passed(checks: pl.DataFrame) -> resampling.Statistic:
+    """The share of answers that keep all of `checks`."""
+    answers = checks.group_by("prompt_id", "sample", maintain_order=True).agg(pl.col("passed").all())
+    return resampling.mean(answers["prompt_id"], answers["passed"].cast(pl.Float64))
+
+
+def share_passed(checks: pl.DataFrame) -> resampling.Statistic:
+    """The share of `checks` that are kept, each counting alike, however many an answer has."""
+    answers = checks.group_by("prompt_id", "sample", maintain_order=True).agg(pl.col("passed").sum(), asked=pl.len())
+    return resampling.by_item(
+        answers["prompt_id"], answers.select("passed", "asked").cast(pl.Float64).to_numpy(), resampling.ratio
+    )
 
 
 def _mean_of_ratios(sums: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ class TasksSettings(Settings):
 
     kind: str = like(Benchmark, "kind")
     max_tasks: int | None = like(Benchmark, "max_tasks")
+    shots: int | None = like(Benchmark, "shots", default=None)
     seed: int = Field(description="of the hash by which tasks are picked")
 
 

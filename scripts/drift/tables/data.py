@@ -147,6 +147,7 @@ class Tasks(dy.Schema):
     prompt_id = dy.String(primary_key=True, description="the task")
     cluster = dy.String(description="the same for tasks that statistics draw together: dsat.cluster, or the task by itself")
     prompt = messages("the conversation to answer")
+    examples = messages("solved examples that a policy is shown before it, as turns; null where there are none", nullable=True)
     baseline = dy.String(nullable=True, description="the reply to compare with in pairwise judging")
     references = dy.List(
         dy.Struct({"model": dy.String(nullable=False), "response": dy.String(nullable=False)}),
@@ -155,7 +156,9 @@ class Tasks(dy.Schema):
     )
     feedback = dy.String(nullable=True, description="what the user said of the baseline, where known; never shown to a policy")
     categories = dy.List(
-        dy.String(nullable=False), nullable=True, description="groups the task counts in; of WildBench the published five"
+        dy.String(nullable=False),
+        nullable=True,
+        description="groups the task counts in; of WildBench the published five, of multiple choice the subject",
     )
     checklist = dy.List(dy.String(nullable=False), nullable=True, description="what a good answer does; shown to judges")
     checks = dy.List(
@@ -163,8 +166,8 @@ class Tasks(dy.Schema):
             {"name": dy.String(nullable=False), "arguments": dy.String(nullable=False), "direction": dy.String(nullable=False)}
         ),
         nullable=True,
-        description="what code checks in an answer, where it does: a check of scripts/drift/checks/, its arguments as JSON, and "
-        "whether keeping it makes answers shorter, longer, or neither (neutral)",
+        description="what code checks in an answer, where it does: a check of scripts/drift/checks/ or of the benchmark's kind, its "
+        "arguments as JSON, and whether keeping it makes answers shorter, longer, or neither (neutral)",
     )
     difficulty = dy.Float64(nullable=True, description="AlpacaEval's estimate for the instruction, where one is given")
 

@@ -4,7 +4,7 @@ import dataframely as dy
 import polars as pl
 
 from drift.names import DIRECTIONS
-from drift.tables.columns import one_of
+from drift.tables.columns import choice_logprobs, one_of
 
 
 class Responses(dy.Schema):
@@ -15,6 +15,9 @@ class Responses(dy.Schema):
     response = dy.String(description="the answer; may be empty or cut, and is judged as it is")
     finish_reason = dy.String(description="completions.finish_reason")
     completion_tokens = dy.Int32(description="tokens written")
+    choice_logprobs = choice_logprobs(
+        "completions.choice_logprobs: where answers are one of few words, which are read off and not written; null elsewhere"
+    )
 
 
 class Behaviour(dy.Schema):
@@ -51,7 +54,11 @@ class Checks(dy.Schema):
 
     prompt_id = dy.String(primary_key=True, description="tasks.prompt_id")
     sample = dy.Int32(primary_key=True, description="responses.sample: which of the policy's answers")
-    check = dy.String(primary_key=True, description="name and arguments of the check: words(at_most=30)")
+    check = dy.String(
+        primary_key=True,
+        description="name and arguments of the check, words(at_most=30); of IFEval the instruction, with (loose) where it may be kept "
+        "loosely; of GSM8K how the number was found; of multiple choice: right, letter first",
+    )
     direction = one_of(DIRECTIONS, "what keeping it does to the length of an answer; neutral: neither")
     passed = dy.Bool(description="whether the answer keeps it; an empty answer keeps none")
 

@@ -3,7 +3,7 @@
 import dataframely as dy
 import polars as pl
 
-from drift.tables.columns import SPLITS, messages, one_of
+from drift.tables.columns import SPLITS, choice_logprobs, messages, one_of
 
 
 class Prompts(dy.Schema):
@@ -54,10 +54,8 @@ class Completions(dy.Schema):
     error = dy.String(nullable=True, description="why no answer came; null where one did")
     prompt_tokens = dy.Int32(description="tokens read")
     completion_tokens = dy.Int32(description="tokens written")
-    choice_logprobs = dy.List(
-        dy.Struct({"choice": dy.String(), "logprob": dy.Float64()}),
-        nullable=True,
-        description="log-probability of each allowed answer as the first token, where the request allowed only some",
+    choice_logprobs = choice_logprobs(
+        "log-probability of each allowed answer as the first token, where the request allowed only some"
     )
     policy_hash = dy.String(
         description="policy.json weights_sha256 of the model that wrote it; for an endpoint the model's name as it gives it"

@@ -6,6 +6,7 @@ Methods take the wildcards {model} and {trained} of a job.
 from types import SimpleNamespace
 from typing import Any
 
+from drift import benchmarks
 from drift.layout import BASE
 from drift.settings.training import BehaviourLimits, BehaviourSettings
 from drift.workflow.iterations import Iterations
@@ -23,7 +24,9 @@ class Behaviour:
     def benchmark(self) -> str:
         """The benchmark whose answers are compared."""
         heldout = (name for name, row in self._benchmarks.items() if row["kind"] == "heldout")
-        return self._section["benchmark"] or next(heldout, next(iter(self._benchmarks)))
+        in_words = (name for name, row in self._benchmarks.items() if not benchmarks.choices(row["kind"]))
+        # With outcome off nothing is compared, whichever it is.
+        return self._section["benchmark"] or next(heldout, next(in_words, next(iter(self._benchmarks))))
 
     def answers(self, wildcards) -> dict[str, str | list[str]]:
         """The answers of a policy, of the policy before it and of the base model; none where

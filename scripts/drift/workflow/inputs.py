@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from drift import benchmarks
 from drift.config.base import ADDRESS_KEYS
 from drift.downloads import folder_name, is_remote
 from drift.workflow.contents import contents
+
+# Keys of a benchmark whose files its tasks are made of, besides path and references.
+_TASK_FILES = ("baseline", "difficulty", "examples")
 
 
 def located(address: str) -> str:
@@ -38,6 +42,12 @@ def addresses_of(section: Any) -> Iterator[str]:
     return (address for _, address in keyed_addresses(section))
 
 
+def all_addresses(config: dict) -> list[str]:
+    """Every address of the configuration, and of the files that its kinds of benchmarks need."""
+    kinds = sorted({row["kind"] for row in config["evaluation"]["benchmarks"].values()})
+    return [*addresses_of(config), *(address for kind in kinds for address in benchmarks.check_files(kind).values())]
+
+
 class Inputs:
     """The inputs that come from outside of the run, and the benchmarks that are made of them.
 
@@ -50,7 +60,7 @@ class Inputs:
         self._paths = paths
         self._pinned = pinned
         # What is to be fetched, by the folder in downloads/ that it is fetched into.
-        self.addresses = {folder_name(address): address for address in addresses_of(config) if is_remote(address)}
+        self.addresses = {folder_name(address): address for address in all_addresses(config) if is_remote(address)}
 
     @property
     def kept_out(self) -> dict[str, str]:
@@ -75,17 +85,28 @@ class Inputs:
 
     def task_files(self, wildcards: SimpleNamespace) -> dict[str, str | list[str]]:
         """What a benchmark's tasks are made of, by name: `source`, and where there are any,
-        `baseline` and `difficulty`, and the answers of reference models (`references`)."""
+        `baseline`, `difficulty` and `examples`, and the answers of reference models
+        (`references`)."""
         row = self._benchmarks[wildcards.benchmark]
         files = {"source": self._paths.dsat if row["path"] is None else self.file(row["path"])}
-        files |= {name: self.file(row[name]) for name in ("baseline", "difficulty") if row[name]}
+        files |= {name: self.file(row[name]) for name in _TASK_FILES if row[name]}
         references = [self.file(address) for address in row["references"].values()]
         return files | ({"references": references} if references else {})
+
+    def check_files(self, wildcards: SimpleNamespace) -> list[str]:
+        """The files that code needs to check answers to a benchmark."""
+        return [
+            self.file(address) for address in benchmarks.check_files(self._benchmarks[wildcards.benchmark]["kind"]).values()
+        ]
+
+    def check_options(self, wildcards: SimpleNamespace, input: Any) -> list[str]:
+        """Each of these with its name, for checks.py."""
+        names = benchmarks.check_files(self._benchmarks[wildcards.benchmark]["kind"])
+        return [f"{name}={path}" for name, path in zip(names, input.files, strict=True)]
 
     def task_options(self, benchmark: str, files: Any) -> list[str]:
         """The options of tasks.py for these files but `source`."""
         row = self._benchmarks[benchmark]
-        named = ("baseline", "difficulty")
-        options = [part for name in named if row[name] for part in (f"--{name}", getattr(files, name))]
+        options = [part for name in _TASK_FILES if row[name] for part in (f"--{name}", getattr(files, name))]
         models = [f"{model}={located(address)}" for model, address in row["references"].items()]
         return options + (["--reference", *models] if models else [])

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from drift import plugins, verdicts
+from drift import benchmarks, plugins, verdicts
 from drift.config import ConfigError
 from drift.files import sha256
 from drift.judging import protocols
@@ -40,7 +40,7 @@ class Benchmarks:
         return PromptsSettings(
             lineage=f"{wildcards.model}/eval/{wildcards.benchmark}",
             context=self.context(wildcards),
-            max_tokens=self.row(wildcards)["decoding"]["max_tokens"],
+            max_tokens=1 if self._choices(wildcards) else self.row(wildcards)["decoding"]["max_tokens"],
         ).canonical()
 
     def requests_settings(self, wildcards) -> str:
@@ -58,7 +58,13 @@ class Benchmarks:
 
     def asked(self, wildcards) -> dict[str, Any]:
         """What is asked for a policy's answers: arguments of `generation_settings`."""
-        return {"context": self.context(wildcards), "decoding": self.row(wildcards)["decoding"]}
+        choices = self._choices(wildcards)
+        answered = {"choices": choices} if choices else {"decoding": self.row(wildcards)["decoding"]}
+        return {"context": self.context(wildcards)} | answered
+
+    def _choices(self, wildcards) -> tuple[str, ...] | None:
+        """What answers to the benchmark are one of; None where they are in words."""
+        return benchmarks.choices(self.row(wildcards)["kind"])
 
     def completions(self, wildcards) -> list[str]:
         """A policy's answers, by shard."""

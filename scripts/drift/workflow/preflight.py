@@ -9,7 +9,7 @@ from typing import Any
 from drift.downloads import is_remote
 from drift.judging.families import kinships
 from drift.settings.preflight import LoginSettings, NodeSettings
-from drift.workflow.inputs import addresses_of
+from drift.workflow.inputs import addresses_of, all_addresses
 from drift.workflow.resources import gpus
 
 
@@ -43,7 +43,7 @@ class Preflight:
         """Settings of the checks where snakemake runs; `partitions` are those of all rules."""
         return LoginSettings.of(
             partitions=sorted(set(partitions)),
-            addresses=sorted(set(addresses_of(self._config))),
+            addresses=sorted(set(all_addresses(self._config))),
             models={
                 name: {"path": model["path"], "policies": self._policies[name]}
                 for name, model in self._config["models"].items()

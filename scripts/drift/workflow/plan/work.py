@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from drift import plugins, sides, verdicts
+from drift import benchmarks, plugins, sides, verdicts
 from drift.config import LIKELIHOOD, SELF, effective, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
@@ -283,7 +283,7 @@ def _evaluated(config: dict, benchmark: str, lengths: Lengths) -> Iterator[Gener
     policies = _policies(config)
     answers = _tasks(config, row) * row["samples"]
     prompt, _ = _prompt_and_reply(config, lengths)
-    answer = min(lengths.reply, row["decoding"]["max_tokens"])
+    answer = 1 if benchmarks.choices(row["kind"]) else min(lengths.reply, row["decoding"]["max_tokens"])
     context = row["context"] or config["sampling"]["context"]
     yield Generation("respond", policies, answers, prompt, answer, context, row["shards"])
     for name in judges_of(config, benchmark):
