@@ -13,6 +13,7 @@ from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.cost_tables import cost_table, policy_costs, read_timings
 from drift.report.curves import curve_charts, legend
 from drift.report.data_tables import agreement_table, contamination
+from drift.report.gains import gains
 from drift.report.gate_tables import gate_summary
 from drift.report.judge_behaviour import behaviours
 from drift.report.judge_tables import judge_table
@@ -67,6 +68,7 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
             *header.quality_notices(quality, config),
             *header.check_notices(scores),
         ],
+        "gains": gains(comparisons, judged, config),
         "facts": header.facts(config),
         "versions": header.versions(catalog, config),
         "primary": primary_table(comparisons, config),

@@ -6,7 +6,7 @@ from drift.report import metric_labels
 from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.score_tables import score_tables
 from tests.builders.run import CONFIG, evaluation
-from tests.unit.report.rows import score
+from tests.unit.report.rows import compared, score
 
 
 def test_every_judge_has_columns_of_its_own():
@@ -37,30 +37,6 @@ def test_groups_and_references_are_details():
     assert table.rows[0].cells[0].text == display.minus("-3.1")
     assert [metric.label for metric in table.details.groups[0].metrics] == ["WB-Score: Math & Data Analysis"]
     assert [cell.text for cell in table.details.rows[0].cells] == ["20.0"], "details count no judged items"
-
-
-def compared(**columns) -> dict:
-    """A row of Comparisons: drift against the base model on the held-out benchmark."""
-    row = {"model": "qwen-0.5b", "method": "drift", "iteration": 1, "other_method": "base", "other_iteration": -1, "seed": 0}
-    row |= {
-        "against": "base",
-        "benchmark": "heldout",
-        "judge": "tiny",
-        "metric": "win_rate",
-        "n": 6,
-        "seeds": 1,
-        "p_seeds": None,
-    }
-    row |= {
-        "family": "exploratory",
-        "difference": -0.031,
-        "low": -0.05,
-        "high": -0.01,
-        "p": 0.0004,
-        "p_holm": None,
-        "p_fdr": 0.004,
-    }
-    return row | columns
 
 
 def test_comparison_is_coloured_only_if_significant_after_the_correction():
