@@ -26,6 +26,7 @@
 # make bench-pairs      lengths of pairs with and without one token limit for both sides
 # make bench-contamination   how many of the PROMPTS of a benchmark decontamination finds in disguise
 # make bench-scores     the scores of 10 policies on WildBench and AlpacaEval at full size
+# make bench-checks     2,000 answers with three checks each, and those of IFEval (TASKS=its task file)
 # make bench-endpoint   2,000 requests, 64 in flight, to a server that takes 200 ms for each
 # make bench-slurm      what Slurm jobs cost
 
@@ -49,7 +50,7 @@ PLAN_OPTIONS ?= --gpus 8
 GPU_PYTHON ?= .venv/gpu/bin/python
 
 .PHONY: help taste status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
-	bench-contamination bench-scores bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
+	bench-contamination bench-scores bench-checks bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
 	image-cpu image-gpu locks hashes
 
 # What stands at the top of this file.
@@ -93,6 +94,9 @@ slurm-packages:
 
 bench-scores: .venv/cpu/installed
 	$(STAGE_PYTHON) tests/bench_scores.py
+
+bench-checks: .venv/cpu/installed
+	$(STAGE_PYTHON) perf/check_rates.py $(TASKS)
 
 bench-endpoint: .venv/cpu/installed
 	$(STAGE_PYTHON) perf/endpoint_rates.py

@@ -221,6 +221,29 @@ def test_a_late_benchmark_trains_nothing_and_its_contamination_is_found(run, tmp
     assert found.select("prompt_id", "task", "how").rows() == [(dsat["prompt_id"][0], asked[0][:4], "exact")]
 
 
+def test_what_training_costs_is_asked_of_a_policy_and_told_by_code(run, tmp_path):
+    folder, config = run
+    questions = [{"question": f"Which of {n} owls is it?", "choices": ["this", "that"], "answer": n % 2} for n in range(4)]
+    wishes = [{"key": 1, "prompt": "No comma.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}]
+    for name, rows in (("letters", questions[1:]), ("solved", questions[:1]), ("wishes", wishes)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = {"keep_out": False, "decoding": {"max_tokens": 16}}
+    added = {
+        "letters": asked
+        | {"kind": "multiple-choice", "path": str(tmp_path / "letters.jsonl")}
+        | {"examples": str(tmp_path / "solved.jsonl"), "shots": 1},
+        "wishes": asked | {"kind": "ifeval", "path": str(tmp_path / "wishes.jsonl")},
+    }
+    config = config | {"evaluation": config["evaluation"] | {"benchmarks": config["evaluation"]["benchmarks"] | added}}
+    answered = "results/tiny/tiny/base/eval"
+    snakemake(folder, config, *SIDE_BY_SIDE, *(f"{answered}/{name}/checks.parquet" for name in added))
+    letters, checked = (pl.read_parquet(folder / f"{answered}/{name}/checks.parquet") for name in added)
+    assert dict(letters["check"].value_counts().iter_rows()) == {"right": 3, "letter first": 3}
+    assert set(checked["check"]) == {"punctuation:no_comma", "punctuation:no_comma (loose)"}
+    requests = pl.read_parquet(folder / f"{answered.replace('base/', '')}/letters/requests.parquet")
+    assert {len(messages) for messages in requests["messages"].to_list()} == {3}, "one solved example, then the question"
+
+
 def test_a_changed_learning_rate_trains_again_without_new_labels_or_first_samples(run):
     folder, config = run
     outputs = planned(folder, config | {"training": config["training"] | {"learning_rate": 2e-4}})
