@@ -13,7 +13,18 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli
-from drift.chat import Messages, load_tokenizer, markers, render, render_guided, render_reply, trim
+from drift.chat import (
+    ChatRefusedError,
+    Messages,
+    keeps_texts,
+    load_tokenizer,
+    markers,
+    render,
+    render_guided,
+    render_reply,
+    trim,
+    untrainable,
+)
 from drift.ledger import LedgerBook
 from drift.progress import Progress
 from drift.settings.training import PromptsSettings
@@ -59,7 +70,7 @@ def fit(row: dict, tokenizer, settings: PromptsSettings) -> dict | None:
             return False
         if settings.max_length is None:
             return True
-        replies = [len(render_reply(tokenizer, prompt, reply, rendered)) for reply in whole]
+        replies = [len(render_reply(tokenizer, prompt, reply, rendered) or ()) for reply in whole]
         if plain + max([settings.max_tokens, *replies]) > settings.max_length:
             return False
         if row["rejected"] is None or row["feedback"] is None:
@@ -84,9 +95,21 @@ def logged(row: dict) -> list[str]:
     return [row[side] for side in ("chosen", "rejected") if row[side] is not None]
 
 
+def is_taken(row: dict, tokenizer) -> bool:
+    """Whether the chat template renders the row's prompt at all."""
+    try:
+        render(tokenizer, row["prompt"])
+    except ChatRefusedError:
+        return False
+    return True
+
+
 def joins(row: dict, tokenizer) -> bool:
-    """Whether the prompt's tokens stay what they are when a logged reply follows."""
-    return all(render_reply(tokenizer, row["prompt"][-1:], reply) is not None for reply in logged(row))
+    """Whether the prompt's tokens stay what they are when a logged reply follows: of the shortest
+    prompt, of which system message and last message are left."""
+    system = [message for message in row["prompt"][:-1] if message["role"] == "system"]
+    shortest = [*system, row["prompt"][-1]]
+    return all(render_reply(tokenizer, shortest, reply) is not None for reply in logged(row))
 
 
 def contains_marker(row: dict, words: list[str]) -> bool:
@@ -107,14 +130,20 @@ def main() -> None:
 
     rows = as_prompts(read_table(KINDS[arguments.kind], arguments.pool))
     tokenizer = load_tokenizer(arguments.policy)
+    if arguments.kind != "tasks" and (fault := untrainable(tokenizer)):
+        raise cli.StageError(f"{arguments.policy}: {fault}")
     words = markers(tokenizer)
     clean = [row for row in rows.to_dicts() if not contains_marker(row, words)]
-    joined = [row for row in clean if joins(row, tokenizer)]
+    taken = [row for row in clean if is_taken(row, tokenizer)]
+    unchanged = [row for row in taken if keeps_texts(tokenizer, row["prompt"])]
+    joined = [row for row in unchanged if joins(row, tokenizer)]
     fitted = [fit(row, tokenizer, settings) for row in Progress(joined, desc="fit prompts")]
     kept = [row for row in fitted if row is not None]
     book = LedgerBook(settings.lineage, "prompts", "prompts", rows.height)
     book.drop("contains a chat marker of the model", rows.height - len(clean))
-    book.drop("the template does not put the reply after the prompt as it is", len(clean) - len(joined))
+    book.drop("the chat template refuses the conversation", len(clean) - len(taken))
+    book.drop("the chat template changes a text of the prompt", len(taken) - len(unchanged))
+    book.drop("the template does not put the reply after the prompt as it is", len(unchanged) - len(joined))
     book.drop("last message and reply do not fit", len(joined) - len(kept))
     write_table(pl.DataFrame(kept, schema=Prompts.create_empty().schema), Prompts, arguments.prompts)
     write_table(book.table(), Ledger, arguments.ledger)

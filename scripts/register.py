@@ -9,10 +9,11 @@ Files of a local model are linked, not copied.
 """
 
 import json
+import sys
 from pathlib import Path
 
 from drift import cli, policies
-from drift.chat import load_tokenizer, opens_thought
+from drift.chat import TODAY, ChatRefusedError, load_tokenizer, reads_clock, render, untrainable
 from drift.settings.sampling import RegisterSettings
 
 
@@ -66,15 +67,20 @@ def merge_adapters(adapters: Path, folder: Path) -> None:
     load_tokenizer(adapters if brings_tokenizer else model).save_pretrained(folder)
 
 
-def check_template(folder: Path) -> None:
-    """Raise StageError where the tokenizer of a policy cannot be used, or its chat template opens a
-    thought before every reply: no logged reply could follow such a prompt, and no judge could
-    answer with a letter."""
-    if opens_thought(load_tokenizer(folder)):
-        raise cli.StageError(
-            f"{folder}: the chat template ends every prompt with <think>, so that no reply can follow it without a thought; use "
-            "the instruction-tuned model without reasoning, or a chat_template.jinja that stops where the assistant begins"
-        )
+def probe_template(folder: Path) -> list[str]:
+    """What the chat template of a policy will do to conversations. Raises StageError where the
+    tokenizer of the policy cannot be used."""
+    tokenizer = load_tokenizer(folder)
+    found = []
+    if reads_clock(tokenizer):
+        found.append(f"the chat template asks for the date; it is {TODAY} in all stages, and in the policies that are trained")
+    try:
+        render(tokenizer, [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which?"}])
+    except ChatRefusedError as refused:
+        found.append(f"prompts with a system message are left out, and the ledger counts them ({refused.__cause__})")
+    if fault := untrainable(tokenizer):
+        found.append(f"this model can judge, and cannot be trained: {fault}")
+    return found
 
 
 def main() -> None:
@@ -98,7 +104,8 @@ def main() -> None:
         merge_adapters(arguments.model, arguments.policy)
     else:
         link_model(arguments.model, arguments.policy)
-    check_template(arguments.policy)
+    for finding in probe_template(arguments.policy):
+        print(f"{settings.path}: {finding}", file=sys.stderr)
     manifest = {
         "name": settings.name,
         "weights_sha256": policies.weights_sha256(arguments.policy),

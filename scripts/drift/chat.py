@@ -11,7 +11,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
+
+import jinja2
 
 from drift.cli import StageError
 
@@ -23,11 +26,33 @@ COMMON_MARKERS = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
 # English has about four characters a token, code and other languages fewer. An estimate for a model
 # whose tokenizer is not here: a chat that is too long all the same is refused by its endpoint.
 CHARS_PER_TOKEN = 3
+# Today, for chat templates that ask for the date: a run lasts over midnight, is repeated in another
+# year, and its prompts must stay what they were. Any day will do that is the same for all.
+TODAY = date(2025, 1, 1)
+_CODES = ("Y", "y", "m", "-m", "d", "-d", "e", "B", "b", "A", "a", "j", "H", "I", "M", "S", "p", "F", "D", "x", "X", "c")
+# A macro in place of the function by which templates read the clock.
+_PINNED = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f' | replace("%{code}", "{TODAY.strftime(f"%{code}")}")' for code in _CODES)
+    + " }}{%- endmacro -%}"
+)
+# The tag of a thought at the end of a prompt: <think>, <thinking>, [THINK], ...
+_OPENED = re.compile(r"[<\[]\|?\w*(?:think|thought|reason)\w*\|?[>\]]\s*\Z", re.IGNORECASE)
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_ASKED = {"role": "user", "content": "Which?"}
+
+
+class ChatRefusedError(StageError):
+    """A conversation that the chat template does not render."""
 
 
 def load_tokenizer(folder: Path):
-    """The tokenizer of a policy folder. Raises StageError where it has no chat template or no
-    end-of-turn token."""
+    """The tokenizer of a policy folder, for whose chat template it is always TODAY.
+
+    Raises StageError where it has no chat template or no end-of-turn token, where the template
+    refuses a plain chat, and where it opens a thought before every reply: no logged reply could
+    follow such a prompt, and no judge could answer with a letter.
+    """
     try:
         tokenizer = _tokenizer_class(folder).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -42,7 +67,33 @@ def load_tokenizer(folder: Path):
     # fine-tuned models name one for which there is no embedding.
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= _vocabulary(folder):
         tokenizer.pad_token = tokenizer.eos_token
+    _pin_date(tokenizer)
+    render(tokenizer, [_ASKED, {"role": "assistant", "content": "Yes"}, _ASKED])
+    if opens_thought(tokenizer):
+        raise StageError(
+            f"{folder}: the chat template ends every prompt with the beginning of a thought (<think>), so that no reply can "
+            "follow it without one; use the instruction-tuned model without reasoning, or a chat_template.jinja that stops "
+            "where the assistant begins"
+        )
     return tokenizer
+
+
+def reads_clock(tokenizer) -> bool:
+    """Whether the chat template asks for the date, which is TODAY for it."""
+    return any("strftime_now" in template for template in _templates(tokenizer).values())
+
+
+def _pin_date(tokenizer) -> None:
+    pinned = {
+        name: template if "strftime_now" not in template or template.startswith(_PINNED) else _PINNED + template
+        for name, template in _templates(tokenizer).items()
+    }
+    tokenizer.chat_template = pinned if isinstance(tokenizer.chat_template, dict) else pinned[""]
+
+
+def _templates(tokenizer) -> dict[str, str]:
+    """The chat templates by name; a lone one has none."""
+    return tokenizer.chat_template if isinstance(tokenizer.chat_template, dict) else {"": tokenizer.chat_template}
 
 
 def _vocabulary(folder: Path) -> float:
@@ -74,10 +125,9 @@ def end_of_turn(tokenizer) -> int:
     taken where the template puts none."""
     control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     control |= set(tokenizer.all_special_ids)
-    asked = {"role": "user", "content": "Which?"}
     # From their ends, two chats are alike as far as what the template puts after any reply.
     one, other = (
-        reversed(tokenizer.apply_chat_template([asked, {"role": "assistant", "content": text}], return_dict=False))
+        reversed(_applied(tokenizer, [_ASKED, {"role": "assistant", "content": text}], return_dict=False))
         for text in ("Yes", "42")
     )
     closing = [token for token, same in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
@@ -117,8 +167,28 @@ def count_tokens(tokenizer, messages: Messages) -> int:
 
 def render(tokenizer, messages: Messages) -> list[int]:
     """Token ids of `messages`, ready for the assistant's reply. Nothing may be added before or
-    after them."""
-    return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    after them. Raises ChatRefusedError where the chat template does not render them."""
+    return list(_applied(tokenizer, messages, add_generation_prompt=True, return_dict=False))
+
+
+def _applied(tokenizer, messages: Messages, **options):
+    """Every chat is rendered here."""
+    try:
+        return tokenizer.apply_chat_template(messages, **options)
+    except (jinja2.TemplateError, TypeError) as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise ChatRefusedError(
+            f"{tokenizer.name_or_path}: the chat template refuses a conversation of {roles} ({error}); use a model whose "
+            "template takes it, or put a chat_template.jinja that does into the model's folder"
+        ) from error
+
+
+def keeps_texts(tokenizer, messages: Messages) -> bool:
+    """Whether the chat template leaves all texts as they are, but for the space around them and for
+    the thought that a reply begins with."""
+    text = _applied(tokenizer, messages, tokenize=False)
+    contents = (_THOUGHT.sub("", message["content"]).strip() for message in messages)
+    return all(content in text for content in contents)
 
 
 def render_reply(tokenizer, messages: Messages, reply: str, prompt: list[int] | None = None) -> list[int] | None:
@@ -132,15 +202,31 @@ def render_reply(tokenizer, messages: Messages, reply: str, prompt: list[int] | 
     reasoning models do where a reply mentions the end of a thought.
     """
     prompt = render(tokenizer, messages) if prompt is None else prompt
-    text = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": reply}], tokenize=False)
+    text = _applied(tokenizer, [*messages, {"role": "assistant", "content": reply}], tokenize=False)
     whole = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     return whole[len(prompt) :] if whole[: len(prompt)] == prompt and reply.strip() in text else None
 
 
 def opens_thought(tokenizer) -> bool:
     """Whether the chat template begins every reply with a thought."""
-    asked = [{"role": "user", "content": "Which?"}]
-    return tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False).rstrip().endswith("<think>")
+    return _OPENED.search(_applied(tokenizer, [_ASKED], add_generation_prompt=True, tokenize=False)) is not None
+
+
+def untrainable(tokenizer) -> str | None:
+    """Why no reply could be trained on as the chat template renders it; None where all is well."""
+    prompt, reply = render(tokenizer, [_ASKED]), render_reply(tokenizer, [_ASKED], "Yes")
+    if reply is None:
+        return "the chat template renders a prompt differently once a reply follows, so that no reply can be trained on"
+    # From their ends, prompt and whole chat are alike as far as the template begins another reply.
+    ends = zip(reversed(prompt), reversed(reply), strict=False)
+    begun = [token for token, same in itertools.takewhile(lambda pair: pair[0] == pair[1], ends)]
+    asked_for = list(_applied(tokenizer, [_ASKED], return_dict=False)) != prompt
+    if not asked_for and tokenizer.decode(begun[::-1]).strip():
+        return (
+            "the chat template begins another reply after every one, which would be trained on; "
+            "use a chat_template.jinja that does so for add_generation_prompt alone"
+        )
+    return None
 
 
 def without_end(reply: list[int], end: int) -> list[int]:
