@@ -19,6 +19,8 @@ from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 _PARAMS = "Params have changed since last execution: Union of exclusive params before and now across all output: "
 _FOLLOWS = "Input files updated by another job"
 _MISSING = "not there"
+# What rules carry hashes of, by where these are in their params.
+_HASHED = {"code.": "code", "contents.": "files"}
 # The rule whose settings are the whole configuration.
 _CONFIGURATION = "resolved_config"
 # How many names a line shows before it counts the rest.
@@ -104,9 +106,9 @@ def _differences(was: dict, after: dict, where: str = "") -> list[str]:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             lines += _differences(old, new, f"{where}{key}.")
-        elif where == "code.":
+        elif where in _HASHED:
             verb = "changed" if key in was and key in after else "is used now" if key in after else "is no longer used"
-            lines.append(f"code: {key} {verb}")
+            lines.append(f"{_HASHED[where]}: {key} {verb}")
         else:
             lines.append(f"setting: {where}{key}: {_value(old)} -> {_value(new)}")
     return lines

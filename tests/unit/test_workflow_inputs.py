@@ -1,7 +1,6 @@
 """What rules read from outside of the run, what jobs are given, and what the preflight checks."""
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +9,6 @@ import pytest
 from drift.config import load
 from drift.downloads import folder_name
 from drift.layout import paths
-from drift.workflow import contents
-from drift.workflow import inputs as inputs_module
 from drift.workflow.inputs import Inputs, addresses_of, located
 from drift.workflow.preflight import Preflight, endpoints_of
 from drift.workflow.resources import gpus, grows, placement
@@ -107,30 +104,3 @@ def test_without_a_gpu_environment_of_its_own_a_job_is_held_to_the_other_lock(co
     config["environments"]["gpu"] = config["environments"]["cpu"]
     preflight = Preflight(config, paths("results/small"), Path("/repository"), {"llama": 4})
     assert json.loads(preflight.node("gpu")(None, {}))["lock"] == "/repository/envs/cpu.lock"
-
-
-def test_contents_are_those_of_a_file_or_a_folder_and_not_its_time_stamps(tmp_path):
-    log, weights = tmp_path / "log.jsonl", tmp_path / "model/weights.bin"
-    weights.parent.mkdir()
-    log.write_text("one\n")
-    large = bytearray(200 * 2**16)
-    weights.write_bytes(large)
-
-    def now() -> list[str]:
-        contents.contents.cache_clear()
-        return inputs_module.contents_of(["hf:org/llama@abc", str(log), str(weights.parent)])
-
-    before = now()
-    assert len(before) == 2, "what is fetched is pinned by its address"
-    os.utime(log, (1, 1))
-    assert now() == before, "a new time stamp is no other log"
-    with log.open("a") as opened:
-        opened.write("two\n")
-    assert now()[0] != before[0]
-    large[100 * 2**16 : 110 * 2**16] = b"1" * 10 * 2**16
-    weights.write_bytes(large)
-    assert now()[1] != before[1], "as long as before, with other weights in it"
-    (weights.parent / "config.json").write_text("{}")
-    assert len({before[1], now()[1]}) == 2
-    log.unlink()
-    assert now()[0] not in before, "nothing there is no error here: snakemake names it"

@@ -56,7 +56,7 @@ class Sources:
         own = [path if name in simulated else pinned(path) for name, path in self.paths.items()]
         return [*own, *map(pinned, self.conversations.values())]
 
-    def contents(self, wildcards: Any) -> list[str]:
+    def contents(self, wildcards: Any) -> str:
         """What lies at local paths."""
         rows = [row for row in self._rows.values() if not row["simulation"]]
         return contents_of([row["path"] for row in rows] + [row["conversations"] for row in rows if row["conversations"]])

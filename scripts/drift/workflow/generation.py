@@ -57,7 +57,7 @@ class Generation:
         """An input function: where the model of a row is before it is registered."""
         return lambda wildcards: self._pinned(located(row(wildcards)["path"]))
 
-    def contents(self, row: Callable[[Any], dict]) -> Callable[[Any], list[str]]:
+    def contents(self, row: Callable[[Any], dict]) -> Callable[[Any], str]:
         """A param: what lies there, if it is local."""
         return lambda wildcards: contents_of([row(wildcards)["path"]])
 

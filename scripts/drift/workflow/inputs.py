@@ -1,5 +1,6 @@
 """Where the models and files that a configuration names are, as inputs of rules."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,10 +19,11 @@ def located(address: str) -> str:
     return f"downloads/{folder_name(address)}" if is_remote(address) else address
 
 
-def contents_of(addresses: Iterable[str]) -> list[str]:
-    """Hashes of what lies at those `addresses` that are local; what is fetched is pinned by its
-    address."""
-    return [contents(address) for address in addresses if not is_remote(address)]
+def contents_of(addresses: Iterable[str]) -> str:
+    """Hashes of what lies at those `addresses` that are local, by address, below "contents" of a
+    JSON object; what is fetched is pinned by its address."""
+    hashes = {address: contents(address) for address in addresses if not is_remote(address)}
+    return json.dumps({"contents": hashes}, sort_keys=True)
 
 
 def keyed_addresses(section: Any, key: str = "", *, named: bool = False) -> Iterator[tuple[str, str]]:

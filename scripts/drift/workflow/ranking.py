@@ -42,7 +42,7 @@ class Scoring:
         path = self.ranker(wildcards)["path"]
         return self._pinned(located(path)) if path else []
 
-    def ranker_contents(self, wildcards) -> list[str]:
+    def ranker_contents(self, wildcards) -> str:
         """What lies there, if it is local."""
         path = self.ranker(wildcards)["path"]
         return contents_of([path] if path else [])

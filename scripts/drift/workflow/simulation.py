@@ -40,7 +40,7 @@ class Simulations:
         """Where the prompts of a source are."""
         return self._pinned(located(self.rows[wildcards.source]["path"]))
 
-    def contents(self, wildcards) -> list[str]:
+    def contents(self, wildcards) -> str:
         """What lies there, if it is local."""
         return contents_of([self.rows[wildcards.source]["path"]])
 
