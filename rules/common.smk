@@ -12,24 +12,30 @@ sys.path.insert(0, str(SCRIPTS))
 
 from drift.workflow import ConfigError, layout, load
 from drift.workflow.behaviour import Behaviour
+from drift.workflow.clocks import ClockError, refuse_times_ahead
+from drift.workflow.config_files import named, refuse_repeated_keys
 from drift.workflow.environments import with_tools
 from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
 from drift.workflow.improvement import Improvement
-from drift.workflow.inputs import Inputs, located
+from drift.workflow.inputs import Inputs, local_addresses, located
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks, Judges
 from drift.workflow.preflight import Preflight
 from drift.workflow.resources import grows, placement
 
 try:
-    config = load(config)
+    refuse_repeated_keys(workflow.configfiles)
+    config = load(named(config, workflow.config_settings.config))
     RESULTS = f"results/{config['run']}"
     paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")
     evaluation = Evaluation(config, paths)
-except ConfigError as error:
+    # Where a run or a dry run begins, and not in its jobs, which read this file as well.
+    if workflow.is_main_process:
+        refuse_times_ahead(local_addresses(config), RESULTS)
+except (ConfigError, ClockError) as error:
     raise WorkflowError(str(error)) from None
 
 # Relative interpreters are the repository's own, wherever the run is started from.

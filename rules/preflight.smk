@@ -73,6 +73,7 @@ rule preflight_cpu:
         r"""
         {params.python:q} {SCRIPTS:q}/preflight.py node \
             --settings {params.settings:q} \
+            --login {input.login:q} \
             --checks {output.checks:q} > {log:q} 2>&1
         """
 

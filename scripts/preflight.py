@@ -9,19 +9,26 @@ Runs with the driver's Python, so that a missing interpreter of a stage is a fai
 """
 
 import argparse
+import http.client
 import json
 import os
+import platform
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from drift import cli
+from drift.cli import StageError
+from drift.config.endpoint import address_of
 from drift.downloads import folder_name, is_remote
+from drift.engines.access import key_of, untrusted_by
 from drift.settings.base import Settings
 from drift.settings.preflight import AskedEndpoint, LoginSettings, NodeSettings
 from drift.workflow.machines import oldest_driver
@@ -32,6 +39,10 @@ CHECKPOINT = 6
 
 # Where the kernel's module says which driver a node has.
 DRIVER = Path("/proc/driver/nvidia/version")
+SKEW = 2.0  # seconds that clocks may differ; files are written and looked at seconds apart
+
+# What an endpoint without a list of its models means.
+UNLISTED = "it may answer chats all the same, but whether it has this model is not known"
 
 # What a stage's interpreter is asked about itself; its argument is the kind of environment.
 PROBE = """
@@ -196,21 +207,61 @@ def writable(folders: list[Path]) -> dict:
     return check("folders", cure if faults else None, ", ".join(map(str, folders)))
 
 
+def clock(folder: Path, written_before: Path | None = None) -> dict:
+    """Whether this machine's clock is that of the storage, and not behind that of the machine which
+    wrote a file before. Snakemake compares times of files, and removes what seems to be older than
+    what it was made of."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        leads = [time.time() - os.stat(file.name).st_mtime]
+    if written_before is not None:
+        leads.append(min(time.time() - written_before.stat().st_mtime, 0.0))
+    lead = max(leads, key=abs)
+    cure = f"the clock of {platform.node()} is {abs(lead):.0f} s {'ahead' if lead > 0 else 'behind'}: set all clocks by NTP"
+    return check("clock", cure if abs(lead) > SKEW else None, f"within {SKEW:.0f} s of the others")
+
+
 def endpoint(name: str, asked: AskedEndpoint) -> dict:
-    """Whether an OpenAI-compatible endpoint answers and knows its model."""
+    """Whether an OpenAI-compatible endpoint answers and knows its model.
+
+    It is asked for its models, which costs nothing. An endpoint that does not list them as OpenAI's
+    API does may answer chats all the same: that is a warning.
+    """
     line = f"endpoint of {name}"
-    key = os.environ.get(asked.key or "")
-    if asked.key and not key:
-        return check(line, f"the environment variable {asked.key} is not set: export it before snakemake", "")
-    url = f"{asked.url.rstrip('/')}/models"
+    url = address_of(asked.url, "/models")
     try:
-        models = [model["id"] for model in json.loads(get(url, key))["data"]]
+        key = key_of(asked.key, asked.url)
+        listed = json.loads(get(url, key))
+    except StageError as error:
+        return check(line, str(error), "")
     except urllib.error.HTTPError as error:
-        return check(line, f"{url} answers {error.code}: is the key in {asked.key} right?", "")
-    except (OSError, ValueError, KeyError) as error:
+        if error.code in (401, 403):
+            return check(line, f"{url} answers {error.code}: is the key in {asked.key} right?", "")
+        if error.code >= 500:
+            return check(line, f"{url} answers {error.code}: is the server ready?", "")
+        return check(line, f"{url} answers {error.code}: {UNLISTED}", "", warning=True)
+    except (OSError, http.client.HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return check(line, untrusted_by(asked.url, cause), "")
         return check(line, f"{url} does not answer from this node ({error}): is it up, and may nodes reach it?", "")
+    except (ValueError, RecursionError):
+        return check(line, f"{url} does not answer with JSON: {UNLISTED}", "", warning=True)
+    models = names_of(listed)
+    if not models:
+        return check(line, f"{url} lists no models: {UNLISTED}", "", warning=True)
     fault = f"{url} has no model {asked.model}; it has {', '.join(models[:10])}"
     return check(line, fault if asked.model not in models else None, f"{asked.model} at {asked.url}")
+
+
+def names_of(listed: object) -> list[str]:
+    """The names in a list of models, in any of the forms that servers give it; none for others."""
+    if isinstance(listed, dict):
+        listed = listed.get("data") or listed.get("models")
+    found = []
+    for model in listed if isinstance(listed, list) else []:
+        names = [model.get("id"), model.get("name"), model.get("model")] if isinstance(model, dict) else [model]
+        found += [name for name in names if isinstance(name, str)]
+    return list(dict.fromkeys(found))
 
 
 def login(settings: LoginSettings) -> list[dict]:
@@ -222,16 +273,18 @@ def login(settings: LoginSettings) -> list[dict]:
         checks.append(line)
     weights = {name: (sizes[model.path], model.policies) for name, model in settings.models.items()}
     related = [check("judge", text, "", warning=True) for text in settings.related_judges]
-    return [*checks, disk(weights, Path(".")), *related]
+    return [*checks, disk(weights, Path(".")), clock(Path(".")), *related]
 
 
-def node(settings: NodeSettings) -> list[dict]:
-    """The checks inside a job."""
+def node(settings: NodeSettings, written_before: Path) -> list[dict]:
+    """The checks inside a job; `written_before` is what the login's checks were written to."""
     checks, itself = environment(settings.python, settings.kind, Path(settings.lock))
     if settings.kind == "gpu":
         checks += gpus(settings.gpus, itself)
     cache = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
     checks.append(writable([Path(settings.results).resolve(), cache, Path(tempfile.gettempdir())]))
+    if checks[-1]["state"] == "ok":
+        checks.append(clock(Path(settings.results), written_before))
     hidden = [path for path in settings.paths if not Path(path).exists()]
     fault = f"this node does not see {', '.join(hidden)}: put them on shared storage"
     checks.append(check("local paths", fault if hidden else None, f"all {len(settings.paths)} are seen"))
@@ -250,6 +303,11 @@ def report(parts: dict[str, list[dict]]) -> str:
 def print_report(paths: list[Path]) -> None:
     """Print the checks of every file; ends the program with an error where one failed."""
     parts = {path.stem: json.loads(path.read_text()) for path in paths}
+    for path in paths:
+        lead = path.stat().st_mtime - time.time()
+        if lead > SKEW:
+            fault = f"its node's clock is {lead:.0f} s ahead of the one here: set all clocks by NTP"
+            parts[path.stem].append(check("clock", fault, ""))
     print(report(parts))
     failed = sum(line["state"] == "FAIL" for checks in parts.values() for line in checks)
     if failed:
@@ -257,18 +315,20 @@ def print_report(paths: list[Path]) -> None:
     print("ready")
 
 
-def add_checks(modes: argparse._SubParsersAction, name: str, settings: type[Settings], summary: str) -> None:
+def add_checks(modes: argparse._SubParsersAction, name: str, settings: type[Settings], summary: str) -> argparse.ArgumentParser:
     """A mode that checks, with its settings."""
     mode = modes.add_parser(name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_settings(mode, "--settings", settings, "JSON object of what is checked")
     mode.add_argument("--checks", required=True, type=Path, help="JSON to write")
+    return mode
 
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     modes = command.add_subparsers(dest="mode", required=True)
     add_checks(modes, "login", LoginSettings, "check where snakemake runs")
-    add_checks(modes, "node", NodeSettings, "check inside a job")
+    inside = add_checks(modes, "node", NodeSettings, "check inside a job")
+    inside.add_argument("--login", required=True, type=Path, help="what the login's checks were written to")
     printed = modes.add_parser("report", help="print what the other two wrote")
     printed.add_argument("--parts", required=True, nargs="+", type=Path, help="what they wrote")
     arguments = command.parse_args()
@@ -276,7 +336,7 @@ def main() -> None:
     if arguments.mode == "report":
         print_report(arguments.parts)
         return
-    checks = {"login": login, "node": node}[arguments.mode](arguments.settings)
+    checks = login(arguments.settings) if arguments.mode == "login" else node(arguments.settings, arguments.login)
     arguments.checks.write_text(json.dumps(checks))
     if any(line["name"] == "partitions" and line["state"] == "FAIL" for line in checks):
         sys.exit(f"{report({arguments.mode: checks})}\nno job was submitted; fix this and run the preflight again")

@@ -27,6 +27,7 @@ import _path  # noqa: F401 - must come before drift
 # isort: split
 from drift.cli import StageError
 from drift.config import ConfigError, load
+from drift.workflow.config_files import refuse_repeated_keys
 from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 from drift.workflow.machines import MACHINES, read_machine
 from drift.workflow.plan.budget import plan
@@ -40,6 +41,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def read_config(path: Path) -> dict:
     """The validated configuration. Raises StageError."""
     try:
+        refuse_repeated_keys([path])
         return load(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError, ConfigError) as error:
         raise StageError(f"{path}: {error}") from error

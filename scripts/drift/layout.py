@@ -189,12 +189,12 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def reserved(wildcard: str) -> frozenset[str]:
-    """Names that a value of `wildcard` cannot have: folders of a run that stand where its own
-    would.
+    """Names that a value of `wildcard` cannot have: files and folders of a run that stand where its
+    own folder would.
 
-    `reserved("model")` has data and judges, as {model}/... and data/... are next to each other.
+    `reserved("model")` has data and report.html, which are next to {model}/...
     """
     split = [pattern.split("/") for pattern in PATTERNS.values()]
     places = {tuple(parts[:i]) for parts in split for i, part in enumerate(parts) if part == f"{{{wildcard}}}"}
     neighbours = {parts[i] for parts in split for i in range(len(parts)) if tuple(parts[:i]) in places}
-    return frozenset(name for name in neighbours if "{" not in name and "." not in name)
+    return frozenset(name for name in neighbours if "{" not in name)

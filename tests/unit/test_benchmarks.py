@@ -11,6 +11,7 @@ import pytest
 
 import tasks
 from drift import benchmarks, plugins, tables
+from drift.benchmarks.records import answer_text
 from drift.cli import StageError
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
@@ -134,6 +135,14 @@ def test_arena_hard_takes_its_prompts_and_a_models_answers(tmp_path):
     found = made("arena-hard", PROMPTS / "arena_hard_v0.1.jsonl", baseline=jsonl(tmp_path / "answers.jsonl", *layouts))
     assert len(found) == 500
     assert [found[row["uid"]]["baseline"] for row in rows[:4]] == ["fastchat", "new", "plain", None]
+
+
+@pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "A"}]])
+@pytest.mark.parametrize("role", ["user", "system", "tool", None])
+def test_an_answer_is_the_assistants_and_never_the_question(messages, role):
+    with pytest.raises(ValueError, match=f"messages end with the {role}'s"):
+        answer_text({"uid": "u", "messages": [*messages, {"role": role, "content": "P"}]})
+    assert answer_text({"messages": [{"role": "user", "content": "P"}, {"role": "assistant", "content": "A"}]}) == "A"
 
 
 @needs_prompts

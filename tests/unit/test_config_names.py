@@ -1,5 +1,7 @@
 """Names in the configuration: of rows, of plug-ins, of folders, and names that have changed."""
 
+import datetime
+
 import pytest
 from pydantic import ValidationError
 
@@ -87,7 +89,37 @@ def test_a_value_that_had_another_name_is_refused_with_the_new_one(side, old, ne
     assert f"recipes.mine.{side}: '{old}' is called '{new}' now" in refusal(minimal(recipes={"mine": row}))
 
 
-@pytest.mark.parametrize("name", ["data", "eval", "judges", "state", "logs", "timings", "preflight"])
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        (2024, "2024 as a number"),
+        (1e5, "100000.0 as a number"),
+        (False, "no, off or false as a truth value"),
+        (True, "yes, on or true as a truth value"),
+        (datetime.date(2024, 11, 25), "2024-11-25 as a date"),
+    ],
+)
+def test_a_name_that_yaml_reads_as_something_else_is_refused_with_the_cure(name, written):
+    assert f"run: YAML reads {written}, not as text; put it in quotes" in refusal(minimal(run=name))
+    assert f"YAML reads {written}, not as text; put it in quotes" in refusal(minimal(models={name: {"path": "/models/llama"}}))
+    assert "put it in quotes" in refusal(minimal(methods=[name]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data",
+        "eval",
+        "judges",
+        "state",
+        "logs",
+        "timings",
+        "preflight",
+        "report.html",
+        "catalog.duckdb",
+        "config.resolved.yaml",
+    ],
+)
 def test_a_model_named_like_a_folder_of_the_results_is_refused(name):
     message = refusal(minimal(models={name: {"path": "/models/llama"}}))
     assert f"'{name}'" in message

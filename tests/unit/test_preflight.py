@@ -2,9 +2,12 @@
 
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 from types import SimpleNamespace
 
 import pytest
@@ -143,7 +146,7 @@ def test_an_endpoint_answers_with_its_model_and_the_right_key(server, monkeypatc
     server.answers["/v1/models"] = {"data": [{"id": "judge-1"}]}
     asked = AskedEndpoint(url=f"{server.url}/v1", model="judge-1", key="TEST_KEY")
     monkeypatch.delenv("TEST_KEY", raising=False)
-    assert "TEST_KEY is not set" in preflight.endpoint("big", asked)["text"]
+    assert "set the environment variable TEST_KEY" in preflight.endpoint("big", asked)["text"]
     monkeypatch.setenv("TEST_KEY", "wrong")
     assert "401: is the key in TEST_KEY right?" in preflight.endpoint("big", asked)["text"]
     monkeypatch.setenv("TEST_KEY", "right")
@@ -153,6 +156,64 @@ def test_an_endpoint_answers_with_its_model_and_the_right_key(server, monkeypatc
         in preflight.endpoint("big", asked.model_copy(update={"model": "judge-2"}))["text"]
     )
     assert "does not answer" in preflight.endpoint("big", asked.model_copy(update={"url": "http://127.0.0.1:1/v1"}))["text"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "state", "text"),
+    [
+        ({"data": [{"id": "judge-1"}]}, "ok", "judge-1 at"),
+        ({"models": [{"name": "judge-1"}]}, "ok", "judge-1 at"),
+        (["judge-1"], "ok", "judge-1 at"),
+        ({"data": [{"id": "openai/judge-1"}]}, "FAIL", "has no model judge-1; it has openai/judge-1"),
+        ({"object": "list", "data": None}, "warn", "lists no models"),
+        ({"data": [{"id": None}, None, 3]}, "warn", "lists no models"),
+        ("judge-1", "warn", "lists no models"),
+        (None, "warn", "answers 404: it may answer chats all the same"),
+    ],
+)
+def test_an_endpoint_that_lists_no_models_may_answer_chats_all_the_same(server, listed, state, text):
+    if listed is not None:
+        server.answers["/v1/models"] = listed
+    line = preflight.endpoint("big", AskedEndpoint(url=f"{server.url}/v1/?api-version=2", model="judge-1", key=None))
+    assert line["state"] == state
+    assert text in line["text"]
+
+
+def test_a_page_in_place_of_a_list_is_a_warning_and_a_broken_server_a_failure(server, monkeypatch):
+    asked = AskedEndpoint(url=f"{server.url}/v1", model="judge-1", key=None)
+    monkeypatch.setattr(preflight, "get", lambda *_: b"<html>login</html>")
+    assert preflight.endpoint("big", asked)["state"] == "warn"
+
+    def broken(url, _):
+        raise urllib.error.HTTPError(url, 503, "busy", {}, None)
+
+    monkeypatch.setattr(preflight, "get", broken)
+    line = preflight.endpoint("big", asked)
+    assert (line["state"], "key" in line["text"]) == ("FAIL", False)
+
+
+def test_a_clock_that_is_ahead_of_the_storages_or_behind_the_others_is_named(tmp_path, monkeypatch):
+    before = tmp_path / "login.json"
+    before.touch()
+    assert preflight.clock(tmp_path, before)["state"] == "ok"
+    os.utime(before, (0, 0))
+    assert preflight.clock(tmp_path, before)["state"] == "ok", "it may have been written long ago"
+    os.utime(before, (time.time() + 60,) * 2)
+    assert "60 s behind" in preflight.clock(tmp_path, before)["text"]
+    now = time.time()
+    monkeypatch.setattr(preflight.time, "time", lambda: now + 100)
+    line = preflight.clock(tmp_path)
+    assert (line["state"], "100 s ahead: set all clocks by NTP" in line["text"]) == ("FAIL", True)
+
+
+def test_a_node_whose_file_comes_from_the_future_fails_the_report(tmp_path, capsys):
+    path = tmp_path / "train.json"
+    path.write_text("[]")
+    preflight.print_report([path])
+    os.utime(path, (time.time() + 60,) * 2)
+    with pytest.raises(SystemExit, match="1 checks failed"):
+        preflight.print_report([path])
+    assert "60 s ahead of the one here" in capsys.readouterr().out
 
 
 def test_a_judge_of_the_models_family_is_a_warning_that_stops_nothing():

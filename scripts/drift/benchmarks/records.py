@@ -69,11 +69,14 @@ def answer_text(record: dict) -> str:
     """The answer in a record of a file of answers, in any of the layouts that published files have.
 
     "response" or "output" (a text, or a list whose first item is the answer), "messages" whose last
-    one is the answer, or FastChat's "choices".
+    one is the assistant's answer, or FastChat's "choices".
     """
     value = next((record[field] for field in ("response", "output") if record.get(field) is not None), None)
     if value is None and record.get("messages"):
-        value = record["messages"][-1].get("content")
+        last = record["messages"][-1]
+        if last.get("role") != "assistant":
+            raise ValueError(f"messages end with the {last.get('role')}'s, not with an answer of the assistant")
+        value = last.get("content")
     if value is None and record.get("choices"):
         value = record["choices"][0]["turns"][0]
     while isinstance(value, list | dict) and value:

@@ -121,7 +121,7 @@ class Config(Section):
             raise ValueError(f"recipes: '{names[0]}' is the name of a method's future policies; choose another")
         for key, (rows, taken) in tables.items():
             if names := sorted(rows.keys() & taken):
-                raise ValueError(f"{key}: '{names[0]}' is a folder of its own in the results; choose another name")
+                raise ValueError(f"{key}: '{names[0]}' is a file or folder of its own in the results; choose another name")
         return self
 
     @model_validator(mode="after")
@@ -247,12 +247,24 @@ def _fault(fault: dict) -> str:
         message = _unknown_key(key, fault["loc"])
     elif new := _renamed_value(key, fault["input"]):
         message = f"'{fault['input']}' is called '{new}' now"
+    elif fault["type"] == "string_type" and (kind := _KINDS.get(type(fault["input"]).__name__)):
+        key = key.removesuffix(".[key]")
+        message = f"YAML reads {_written(fault['input'])} as {kind}, not as text; put it in quotes"
     elif fault["type"] in ("float_type", "int_type") and (number := _NUMBER.fullmatch(str(fault["input"]))):
         # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed
         # exponent.
         mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
         message = f"{fault['input']} is text in YAML, not a number; write {mantissa}e{number['sign'] or '+'}{number['digits']}"
     return f"{key}: {message}" if key else message
+
+
+# What YAML makes of words without quotes, by Python's type.
+_KINDS = {"bool": "a truth value", "int": "a number", "float": "a number", "date": "a date", "datetime": "a date"}
+
+
+def _written(value: object) -> str:
+    """How a value that should be text may have been written: it is not known any more."""
+    return {True: "yes, on or true", False: "no, off or false"}[value] if isinstance(value, bool) else str(value)
 
 
 def _unknown_key(key: str, parts: tuple) -> str:

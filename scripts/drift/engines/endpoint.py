@@ -20,9 +20,9 @@ import openai
 from drift.cli import StageError
 from drift.config.endpoint import CHAT, address_of
 from drift.engines import refusals
+from drift.engines.access import key_of
 from drift.engines.answers import json_answer, letter_of
 from drift.engines.budget import Budget, estimated_tokens, tokens_of_text
-from drift.engines.keys import key_of
 from drift.engines.questions import body_of, limit_of
 from drift.engines.refusals import Asked, Refusal
 from drift.engines.replies import Answer, read, well_formed

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import openai
 
+from drift.engines.access import untrusted_by
 from drift.engines.replies import error_of, words_of
 
 # Seconds that a job waits when it is asked to; who says more means a quota of hours.
@@ -171,14 +172,6 @@ def _refused_field(error: dict[str, Any], words: str, asked: Asked) -> str | Non
     written = {other_names.get(word, word) for word in re.findall(r"\w+", words)}
     # The longest name: a message on top_logprobs says logprobs, too.
     return max((field for field in fields if field in written), key=len, default=None)
-
-
-def untrusted_by(url: str, error: ssl.SSLCertVerificationError) -> str:
-    """What is wrong with a server's certificate, and what helps."""
-    return (
-        f"the certificate of {url} is not trusted ({error.verify_message}): set the environment variable SSL_CERT_FILE to "
-        "the file of your organisation's authority (PEM)"
-    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -43,11 +43,15 @@ class Style:
 
 
 def style(method: str, methods: list[str]) -> Style:
-    """The style of a method; policies before the first iteration are grey circles."""
+    """The style of a method; policies before the first iteration are grey circles.
+
+    Every method has its own pair of a colour and a shape, as long as there are pairs: each round
+    through the colours begins with the next shape.
+    """
     if method in START:
         return Style("var(--start)", "circle")
-    position = methods.index(method) % SERIES
-    return Style(f"var(--series-{position + 1})", list(SHAPES)[position])
+    rounds, colour = divmod(methods.index(method), SERIES)
+    return Style(f"var(--series-{colour + 1})", list(SHAPES)[(colour + rounds) % SERIES])
 
 
 def with_repeats(points: pl.DataFrame) -> pl.DataFrame:

@@ -50,6 +50,11 @@ def all_addresses(config: dict) -> list[str]:
     return [*addresses_of(config), *(address for kind in kinds for address in benchmarks.check_files(kind).values())]
 
 
+def local_addresses(config: dict) -> list[str]:
+    """Every model and file of the configuration that is on this machine and not fetched."""
+    return [address for address in addresses_of(config) if not is_remote(address)]
+
+
 class Inputs:
     """The inputs that come from outside of the run, and the benchmarks that are made of them.
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from drift.downloads import is_remote
 from drift.judging.families import kinships
 from drift.settings.preflight import LoginSettings, NodeSettings
-from drift.workflow.inputs import addresses_of, all_addresses
+from drift.workflow.inputs import all_addresses, local_addresses
 from drift.workflow.resources import gpus
 
 
@@ -64,9 +63,7 @@ class Preflight:
                 lock=str(self._repository / f"envs/{lock}.lock"),
                 results=self._results,
                 gpus=gpus(resources) or 0,
-                paths=sorted(
-                    {str(Path(address).resolve()) for address in addresses_of(self._config) if not is_remote(address)}
-                ),
+                paths=sorted({str(Path(address).resolve()) for address in local_addresses(self._config)}),
                 endpoints={
                     name: {key: endpoint[key] for key in ("url", "model", "key")}
                     for name, endpoint in endpoints_of(self._config).items()

@@ -101,3 +101,11 @@ def test_title_names_the_benchmark_only_where_there_are_several(catalog):
 
 def test_legend_has_every_method():
     assert [(name, style.sign) for name, style in legend(CONFIG)] == [("base, warm-up", "●"), ("drift", "●"), ("spin", "■")]
+
+
+def test_every_method_has_a_style_of_its_own():
+    methods = [f"m{number}" for number in range(36)]
+    styles = [charts.style(method, methods) for method in methods]
+    assert len(set(styles)) == 36
+    assert [style.shape for style in styles[:6]] == list(charts.SHAPES), "the first six differ in both"
+    assert len({style.colour for style in styles[:6]}) == 6

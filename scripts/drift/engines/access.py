@@ -1,7 +1,11 @@
-"""Keys of endpoints. They are in the environment and nowhere else: not in the configuration, not in
-a log."""
+"""Keys and certificates of endpoints.
+
+A key is in the environment and nowhere else: not in the configuration, not in a log. The preflight
+imports this module in an environment without the stages' libraries.
+"""
 
 import os
+import ssl
 
 from drift.cli import StageError
 
@@ -25,3 +29,11 @@ def key_of(variable: str | None, url: str) -> str | None:
             "is not ASCII within it. Set it to the key alone"
         )
     return key
+
+
+def untrusted_by(url: str, error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a server's certificate, and what helps."""
+    return (
+        f"the certificate of {url} is not trusted ({error.verify_message}): set the environment variable SSL_CERT_FILE to "
+        "the file of your organisation's authority (PEM)"
+    )
