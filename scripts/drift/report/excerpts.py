@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 # The part of a text that is open (characters, lines), and the part that is in the page at all.
 OPEN_CHARACTERS, OPEN_LINES, LONGEST = 500, 12, 5000
@@ -19,8 +20,14 @@ class Excerpt:
     left_out: int  # characters that are not in the page
 
 
+def safe(value: Any) -> Any:
+    """A text with U+FFFD for each unsafe character, ids and names included; anything else as it is.
+    What is markup already stays markup."""
+    return type(value)(_UNSAFE.sub("\ufffd", value)) if isinstance(value, str) else value
+
+
 def excerpt(text: str) -> Excerpt:
     """The first LONGEST characters of a text, unsafe ones replaced by U+FFFD."""
-    shown = _UNSAFE.sub("\ufffd", text[:LONGEST].replace("\r\n", "\n"))
+    shown = safe(text[:LONGEST].replace("\r\n", "\n"))
     head = "".join(shown[:OPEN_CHARACTERS].splitlines(keepends=True)[:OPEN_LINES])
     return Excerpt(head, shown[len(head) :], max(0, len(text) - LONGEST))

@@ -13,6 +13,7 @@ from drift.report.comparison_tables import comparison_tables, primary_table
 from drift.report.cost_tables import cost_table, policy_costs, read_timings
 from drift.report.curves import curve_charts, legend
 from drift.report.data_tables import agreement_table, contamination
+from drift.report.excerpts import safe
 from drift.report.gains import gains
 from drift.report.gate_tables import gate_summary
 from drift.report.judge_behaviour import behaviours
@@ -96,11 +97,12 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
 
 
 def render(**context: Any) -> str:
-    """The page. Every value is escaped; a name that a template misspells is an error."""
+    """The page. Every value is escaped and `safe`; a name that a template misspells is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=safe,
         trim_blocks=True,
         lstrip_blocks=True,
     )

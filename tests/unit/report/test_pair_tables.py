@@ -1,6 +1,8 @@
 """Pairs to read, and prompts without one."""
 
-from drift.report.excerpts import LONGEST, OPEN_CHARACTERS, OPEN_LINES, Excerpt, excerpt
+from markupsafe import Markup
+
+from drift.report.excerpts import LONGEST, OPEN_CHARACTERS, OPEN_LINES, Excerpt, excerpt, safe
 from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
 from tests.builders.run import CONFIG
 
@@ -47,3 +49,11 @@ def test_dropped_prompts_and_pairs_add_up(catalog):
     for policy, alluding in zip(dropped.policies, dropped.alluding, strict=True):
         assert alluding == catalog.query(counted, policy.method, policy.iteration, policy.seed)[0]["n"]
     assert sum(dropped.alluding) > 0
+
+
+def test_marks_of_direction_and_control_characters_are_in_no_cell_of_the_page():
+    """One filter is on all that the page shows, ids included; what is markup stays markup."""
+    assert safe("users:1\u202e<b>\x1b[31m\x00") == "users:1\ufffd<b>\ufffd[31m\ufffd"
+    assert safe("שלום\n👨\u200d👩") == "שלום\n👨\u200d👩", "other scripts and joined emoji are texts"
+    assert isinstance(safe(Markup("<svg>\u202e</svg>")), Markup)
+    assert (safe(3), safe(None)) == (3, None)
