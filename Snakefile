@@ -59,7 +59,7 @@ wildcard_constraints:
     labeler=layout.one_of(config["data"]["labelers"]),
     source=layout.one_of(config["data"]["sources"]),
     turn="first|again",
-    asked="initial|future",
+    asked="initial|future|writer",
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
     trained=layout.trained_by(layout.one_of([*config["methods"], *iterations.future_methods])),

@@ -43,11 +43,10 @@ rule sample:
 
 
 use rule sample as sample_of with:
-    """Sample replies to the training prompts from another policy than the previous one."""
+    """Sample replies to the training prompts from another model than the previous policy."""
     input:
+        unpack(generation.sampled),
         requests="<work>/requests.parquet",
-        manifest=iterations.asked_manifest,
-        policy=ancient(iterations.asked_policy),
     pathvars:
         work=f"<results>/{layout.FOLDERS['sampling_of']}",
 

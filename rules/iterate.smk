@@ -85,8 +85,11 @@ rule requests:
 
 
 use rule requests as requests_of with:
-    """Write down what another policy than the previous one is asked: the method's initial one, or
-    one of the future."""
+    """Write down what another model than the previous policy is asked: the method's initial policy,
+    one of the future, or a writer."""
+    input:
+        prompts=iterations.prompts,
+        policy=generation.tokenizer,
     output:
         requests=paths.sampling_of_requests,
 

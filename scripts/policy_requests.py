@@ -44,10 +44,11 @@ def build(prompts: pl.DataFrame, tokenizer, settings: RequestsSettings) -> pl.Da
 def main() -> None:
     command = cli.parser(__doc__, RequestsSettings)
     command.add_argument("--prompts", required=True, help="Prompts table")
-    command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
+    command.add_argument("--policy", nargs="?", type=Path, help="folder with the model's tokenizer; none of an endpoint's")
     command.add_argument("--requests", required=True, help="table to write")
     arguments = command.parse_args()
-    requests = build(read_table(Prompts, arguments.prompts), load_tokenizer(arguments.policy), arguments.settings)
+    tokenizer = arguments.policy and load_tokenizer(arguments.policy)
+    requests = build(read_table(Prompts, arguments.prompts), tokenizer, arguments.settings)
     if requests.is_empty():
         raise cli.StageError(
             f"{arguments.prompts} has no {arguments.settings.split} prompts; the ledger shows where they were left out"

@@ -12,7 +12,8 @@ in braces are Snakemake's wildcards:
     {source}     a source of simulated conversations
     {turn}       first or again: which of its users' questions
     {asked}      the policy that an iteration's requests are put to, where it is not the one before:
-                 initial, the one that its method starts from, or future, METHOD.future/seedS/iterK
+                 initial, the one that its method starts from; future, METHOD.future/seedS/iterK; or
+                 writer, another model
     {i}-of-{n}   a shard
 
 Rules import this module, so it imports the standard library alone.

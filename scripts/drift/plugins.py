@@ -42,6 +42,7 @@ SIDES = {
     "guided": "drift.sides.guided",
     "plain@initial": "drift.sides.plain_initial",
     "plain@future": "drift.sides.plain_future",
+    "written": "drift.sides.written",
     "best": "drift.sides.best",
     "worst": "drift.sides.worst",
 }

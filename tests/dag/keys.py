@@ -271,6 +271,7 @@ RANKING_KEYS = {
     "recipes.*.min_score": (0.5, {"pairs"}),
     "training.diagnostics.answers": (3, {"improvement"}),
     "training.diagnostics.pairs": (3, {"diagnostics", "improvement"}),
+    "recipes.*.writer": ("judge", {"register_judge", "requests_of", "sample_of"}),
     "data.sources.*.simulation.path": (
         "judge",
         {"register_deployed", "first_questions", "second_questions", "answer_users"},

@@ -46,7 +46,7 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("report", plugins.BENCHMARKS, kinds),
         ("report", plugins.VERDICTS, verdicts - {None}),
         ("requests", plugins.SIDES, (sides | candidates) & {"plain", "guided"}),
-        ("requests_of", plugins.SIDES, (sides | candidates) & {"plain@initial", "plain@future"}),
+        ("requests_of", plugins.SIDES, (sides | candidates) & {"plain@initial", "plain@future", "written"}),
         ("benchmark_requests", plugins.SIDES, {"plain"}),
         # Pairs of the warm-up are logged on both sides.
         ("pairs", plugins.SIDES, sides | {"logged"}),

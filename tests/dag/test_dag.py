@@ -78,8 +78,9 @@ def test_every_method_of_the_example_is_planned_in_one_run(example):
     future = 1
     assert jobs["train"] == 1 + config["iterations"] * (len(config["methods"]) + future)
     shards = config["sampling"]["shards"]
-    assert jobs["requests_of"] == 3 * config["iterations"], "the anchors of the control, and past and future of temporal"
-    assert jobs["sample_of"] == 3 * config["iterations"] * shards
+    # The anchors of the control, past and future of temporal; a writer writes once.
+    assert jobs["requests_of"] == 3 * config["iterations"] + 1
+    assert jobs["sample_of"] == (3 * config["iterations"] + 1) * shards
     assert jobs["likelihoods"] == jobs["implied_rewards"] == config["iterations"]
 
 

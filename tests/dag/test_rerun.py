@@ -96,6 +96,7 @@ def ranking_run(tmp_path_factory):
     config["recipes"]["cream"] = ranked | {"rank": "likelihood", "training": {"losses": {"cream": 1.0}}}
     temporal = ["plain", "plain@initial", "plain@future"]
     config["recipes"]["temporal"] = ranked | {"rank": "self", "candidates": temporal}
+    config["recipes"]["written"] = {"prompts": "dsat", "chosen": "written", "rejected": "logged", "writer": "tiny"}
     config["recipes"]["checked"] = ranked | {"rejected": "logged", "rank": "wishes", "min_score": 1.0}
     config["methods"] = list(config["recipes"])
     wishes = {"kind": "checks", "path": str(folder / "wishes.jsonl")}

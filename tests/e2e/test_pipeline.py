@@ -14,8 +14,9 @@ import time
 import duckdb
 import polars as pl
 import pytest
+import yaml
 
-from tests.conftest import snakemake, snakemake_command, tiny_config
+from tests.conftest import REPOSITORY, snakemake, snakemake_command, tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.slow
 # side by side take half the time.
 SIDE_BY_SIDE = (
     "--set-threads",
-    *(f"{rule}=1" for rule in ("sample", "respond", "judge", "compare", "logps", "train", "diagnostics")),
+    *(f"{rule}=1" for rule in ("sample", "sample_of", "rewards", "likelihoods")),
+    *(f"{rule}=1" for rule in ("respond", "judge", "compare", "logps", "train", "diagnostics")),
     "--",
 )
 POLICIES = ("base", "warmup", "drift/seed42/iter1", "drift/seed42/iter2", "spin/seed42/iter1", "spin/seed42/iter2")
@@ -258,30 +260,89 @@ def test_where_an_engine_runs_reruns_nothing(run):
     assert outputs <= {"results/tiny/config.resolved.yaml", "results/tiny/report.html"}
 
 
-def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples(run, reward_model):
+@pytest.fixture(scope="module")
+def methods(run, reward_model):
+    """The folder of the tiny model after an iteration of every method of the example, and of one
+    that a reward model ranks for; data and warm-up are those of the run."""
     folder, config = run
+    recipes = yaml.safe_load((REPOSITORY / "examples/methods.yaml").read_text())["recipes"]
     # The tiny model often says nothing, or the same: of several samples some can be ranked.
-    kinds = ["plain", "plain", "guided", "guided", "guided"]
-    recipe = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": kinds, "rank": "small"}
-    config = config | {
-        "methods": ["drift", "spin", "iterdpo"],
-        "recipes": config["recipes"] | {"iterdpo": recipe},
-        "rankers": {"small": {"path": str(reward_model)}},
+    guided = {"candidates": ["plain", "plain", "guided", "guided", "guided"], "rank": "small"}
+    recipes["iterdpo"] = {"prompts": "dsat", "chosen": "best", "rejected": "worst"} | guided
+    for recipe in recipes.values():
+        recipe.setdefault("training", {})["learning_rate"] = config["training"]["learning_rate"]
+        # Nor has it an opinion on replies.
+        if recipe.get("rank") == "self":
+            recipe["rank"] = "small"
+            del recipe["self_ranking"]
+    recipes["drift-written"]["writer"] = "tiny"
+    # Seven of each kind take longer than they say.
+    recipes["temporal"]["candidates"] = 3 * ["plain", "plain@initial", "plain@future"]
+    names = sorted(recipes.keys() - {"drift"})
+    config = config | {"methods": names, "recipes": recipes, "rankers": {"small": {"path": str(reward_model)}}}
+    snakemake(folder, config, *SIDE_BY_SIDE, *(f"results/tiny/tiny/{name}/seed42/iter1/policy.json" for name in names))
+    return folder / "results/tiny/tiny"
+
+
+def iteration(methods, name: str) -> tuple[pl.DataFrame, dict]:
+    """The pairs of a method's first iteration, and the manifest of its policy."""
+    made = methods / name / "seed42/iter1"
+    return pl.read_parquet(made / "pairs.parquet"), json.loads((made / "policy.json").read_text())
+
+
+def test_every_method_trains_from_the_warm_up(methods):
+    warmup = json.loads((methods / "warmup/policy.json").read_text())["weights_sha256"]
+    trained = {path.parent.parent.parent.name for path in methods.glob("*/seed42/iter1/policy.json")}
+    assert trained >= {
+        "drift-any-negative",
+        "drift-written",
+        "self-rewarding",
+        "temporal",
+        "temporal.future",
+        "cream",
+        "iterdpo",
     }
-    target = "results/tiny/tiny/iterdpo/seed42/iter1/policy.json"
-    snakemake(folder, config, *SIDE_BY_SIDE, target)
-    made = (folder / target).parent
-    pairs = duckdb.sql(f"""
-        select chosen.score > rejected.score as ranked, position('#guided' in p.chosen_from) > 0 as guided
-        from '{made}/pairs.parquet' p
-        join '{made}/rank/rewards.parquet' chosen on chosen.request_id = p.chosen_from
-        join '{made}/rank/rewards.parquet' rejected on rejected.request_id = p.rejected_from
-    """).pl()
-    assert pairs.height > 3
-    assert pairs["ranked"].all()
-    assert set(pairs["guided"]) == {True, False}, "one kind of sample always wins: is it the score that decides?"
-    manifest = json.loads((folder / target).read_text())
-    assert manifest["steps_done"] == manifest["steps_planned"] > 0
+    for name in trained:
+        pairs, manifest = iteration(methods, name)
+        assert pairs.height > 3, name
+        assert manifest["steps_done"] == manifest["steps_planned"] > 0, name
+        assert manifest["parent_sha256"] == warmup, name
+
+
+@pytest.mark.parametrize(("name", "file"), [("iterdpo", "rewards"), ("self-rewarding", "rewards"), ("cream", "implied")])
+def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples(methods, name, file):
+    pairs, _ = iteration(methods, name)
+    scores = dict(pl.read_parquet(methods / name / f"seed42/iter1/rank/{file}.parquet").iter_rows())
+    assert all(scores[better] > scores[worse] for better, worse in pairs.select("chosen_from", "rejected_from").iter_rows())
+    if name == "iterdpo":
+        guided = set(pairs["chosen_from"].str.contains("#guided", literal=True))
+        assert guided == {True, False}, "one kind of sample always wins: is it the score that decides?"
+
+
+def test_any_old_reply_is_one_of_the_policy_that_the_method_starts_from(methods):
+    pairs, _ = iteration(methods, "drift-any-negative")
+    assert pairs["chosen_from"].str.contains("#guided-", literal=True).all()
+    assert pairs["rejected_from"].str.contains("#plain@initial-", literal=True).all()
+
+
+def test_past_and_future_meet_in_temporal_pairs(methods):
+    pairs, _ = iteration(methods, "temporal")
+    draft, _ = iteration(methods, "temporal.future")
+    kinds = {name: set(pairs[name].str.extract(r"#(.+)-\d+$")) for name in ("chosen_from", "rejected_from")}
+    assert "plain@future" in kinds["chosen_from"]
+    assert kinds["chosen_from"] <= {"plain", "plain@future"}
+    assert kinds["rejected_from"] <= {"plain", "plain@initial"}
+    assert "plain@future" not in set(draft["chosen_from"].str.extract(r"#(.+)-\d+$"))
+    both = pairs.join(draft, on="pair_id", suffix="_draft")
+    assert (both["rejected_from"] == both["rejected_from_draft"]).mean() > 0.5, "the rejected reply stays, where it is sound"
+
+
+def test_the_consistency_of_cream_is_that_of_its_two_rankings(methods):
+    pairs, _ = iteration(methods, "cream")
+    agreement = pl.read_parquet(methods / "cream/seed42/iter1/rank/agreement.parquet")
+    assert agreement.height > 3
+    assert set(pairs["consistency"]) == {(agreement["tau"].mean() + 1) / 2}
+    assert 0 < pairs["consistency"][0] < 1
 
 
 def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run, tmp_path):

@@ -171,6 +171,13 @@ def test_a_ranking_by_likelihood_asks_the_policy_and_those_before_it_down_to_the
     assert run.ranking_policies(third) == before
 
 
+def test_a_writer_is_asked_once_by_the_first_iteration():
+    written = {"prompts": "dsat", "chosen": "written", "rejected": "logged", "writer": "judge"}
+    run = iterations(methods=["written"], recipes={"written": written})
+    asked = ["results/test/tiny/written/seed42/iter1/of/writer/requests.parquet"]
+    assert [run.requests(job(f"written/seed42/iter{k}")) for k in (1, 2, 3)] == 3 * [asked]
+
+
 def test_a_policy_of_the_future_is_trained_on_the_other_candidates_and_asked_for_more():
     temporal = RANKED | {"candidates": ["plain", "plain@initial", "plain@future"], "rank": "self"}
     run = iterations(methods=["temporal"], recipes={"temporal": temporal})

@@ -9,7 +9,7 @@ from drift.config.base import Section, kind_of
 from drift.config.evaluation import Verdict, votes_can_differ
 from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
 from drift.layout import WARMUP
-from drift.sides import FUTURE, asked_of
+from drift.sides import FUTURE, WRITER, asked_of
 
 # What the rows of a pool have besides the prompt.
 POOLS = {
@@ -57,7 +57,8 @@ class Recipe(Section):
     prompts: Literal["dsat", "sat", "corrections"] = Field(description="whose prompts: dsat or sat")
     chosen: kind_of(plugins.SIDES) = Field(
         description="logged: the reply that the deployment gave; plain: sampled from the prompt; guided: "
-        "sampled with y- and feedback shown; best: the candidate that ranks highest; others are modules "
+        "sampled with y- and feedback shown; written: the same by another model; best: the candidate that ranks "
+        "highest; others are modules "
         "in scripts/drift/sides/"
     )
     rejected: kind_of(plugins.SIDES) = Field(
@@ -80,6 +81,7 @@ class Recipe(Section):
         None,
         description="of best: score that a candidate needs to become the chosen reply, else its prompt makes no pair; null: any",
     )
+    writer: str | None = Field(None, description="of written: who writes, a row of evaluation.judges; once, in iteration 1")
     start: Literal["warmup", "base"] = Field("warmup", description="the policy that iteration 1 starts from")
     replay: int = Field(0, ge=0, description="earlier iterations whose pairs are trained on again; SPIN's authors keep one")
     training: TrainingOverrides = Field(TrainingOverrides(), description=_alone("training"))
@@ -133,6 +135,15 @@ class Recipe(Section):
             raise ValueError("candidates: a ranking needs two or more, e.g. [plain, guided]")
         if self.rank is None:
             raise ValueError("rank: who scores the candidates? self, likelihood, or a row of evaluation.judges or rankers")
+        return self
+
+    @model_validator(mode="after")
+    def _who_writes_is_named(self) -> "Recipe":
+        writes = any(
+            asked_of(kind) == WRITER for kind in (self.chosen, self.rejected, *self.candidates) if _is_sampled(_side(kind))
+        )
+        if writes != (self.writer is not None):
+            raise ValueError("writer: a recipe with a side or a candidate that is written, and no other, names who writes")
         return self
 
     @model_validator(mode="after")

@@ -131,6 +131,8 @@ class Config(Section):
         if (judges.keys() | rankers.keys()) & reserved or judges.keys() & rankers.keys():
             raise ValueError(f"rankers, evaluation.judges: their names must differ, and none can be '{SELF}' or '{LIKELIHOOD}'")
         for name, recipe in self.recipes.items():
+            if recipe.writer is not None and recipe.writer not in judges:
+                raise ValueError(f"recipes.{name}.writer: {unknown(recipe.writer, judges)}")
             if recipe.rank is None:
                 continue
             if recipe.rank not in {*reserved, *judges, *rankers}:

@@ -11,6 +11,8 @@ and, where it is sampled under its own name, so that it is a kind of requests as
     request(tokenizer, prompt, settings)     messages and token ids that a policy is asked with
     stops(style)                             texts at which its replies end; may be absent
 
+Without a tokenizer there are no token ids (None): a writer may be behind an endpoint.
+
 `recipe` is a row of `recipes`, `n` is sampling.n, `style` prompting.style, `prompt` a row of
 Prompts, `side` "chosen" or "rejected", `settings` a RequestsSettings. `sampled` holds the
 completions of the prompt by kind, each list in the order of sample numbers; `scores` the rankings
@@ -28,12 +30,13 @@ from drift import plugins
 from drift.cli import StageError
 
 # The policy that requests are put to, by what it is to an iteration: the one that the iteration
-# starts from; the one that its method started from; or one that is trained from the previous one on
-# the pairs of all other candidates first, which is then asked for more of them.
-Asked = Literal["previous", "initial", "future"]
+# starts from; the one that its method started from; one that is trained from the previous one on
+# the pairs of all other candidates first, and then asked for more; or another model.
+Asked = Literal["previous", "initial", "future", "writer"]
 PREVIOUS: Asked = "previous"
 INITIAL: Asked = "initial"
 FUTURE: Asked = "future"
+WRITER: Asked = "writer"
 
 # A completion as a row of Completions, with the kind and sample number of its request.
 Completion = dict

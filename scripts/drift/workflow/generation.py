@@ -91,9 +91,27 @@ class Generation:
         policy, manifest = (pattern.format(judge=name) for pattern in (self._paths.judge_policy, self._paths.judge_manifest))
         return self.model_of(self._config["evaluation"]["judges"][name], policy, manifest)
 
+    def sampled(self, wildcards) -> dict[str, str | list]:
+        """The model that an iteration's requests are put to: a policy, or the writer of the
+        method."""
+        if wildcards.asked == sides.WRITER:
+            return self.judge(self._iterations.recipe(wildcards.trained)["writer"])
+        policy = self._pinned(self._iterations.asked_policy(wildcards))
+        return {"manifest": self._iterations.asked_manifest(wildcards), "policy": policy}
+
+    def tokenizer(self, wildcards) -> str | list:
+        """The folder with the tokenizer that requests are rendered with; none of a writer behind an
+        endpoint."""
+        if wildcards.asked == sides.WRITER:
+            return self.judge(self._iterations.recipe(wildcards.trained)["writer"])["policy"]
+        return self._pinned(self._paths.base_policy.format(model=wildcards.model))
+
     def samples(self, wildcards) -> dict[str, Any]:
         """What is asked for an iteration's samples."""
         sampling = self._iterations.sampling(wildcards.trained)
+        if getattr(wildcards, "asked", None) == sides.WRITER:
+            row = self._config["evaluation"]["judges"][self._iterations.recipe(wildcards.trained)["writer"]]
+            return {"context": row["context"], "decoding": sampling, "endpoint": row["endpoint"]}
         stops = sides.stops(self._iterations.requested(wildcards), self._config["prompting"]["style"])
         return {"context": sampling["context"], "decoding": sampling | {"stop": stops}}
 

@@ -163,25 +163,34 @@ class Iterations:
     def requests(self, wildcards) -> list[str]:
         """The requests of an iteration, a table a policy that is asked; none where both sides are
         logged."""
-        named = {"model": wildcards.model, "trained": wildcards.trained}
         patterns = {PREVIOUS: self.paths.sampling_requests}
         return [
-            patterns.get(asked, self.paths.sampling_of_requests).format(asked=asked, **named)
+            patterns.get(asked, self.paths.sampling_of_requests).format(
+                asked=asked, model=wildcards.model, trained=self._asking(wildcards.trained, asked)
+            )
             for asked in self.samples(wildcards.trained)
         ]
 
     def sampled(self, wildcards) -> dict[str, list[str]]:
         """These requests, and the shards of the answers to all of them."""
-        named = {"model": wildcards.model, "trained": wildcards.trained}
         patterns = {PREVIOUS: self.paths.sampling_completions}
         completions = [
             path
             for asked in self.samples(wildcards.trained)
             for path in shards(
-                patterns.get(asked, self.paths.sampling_of_completions), self.config["sampling"]["shards"], asked=asked, **named
+                patterns.get(asked, self.paths.sampling_of_completions),
+                self.config["sampling"]["shards"],
+                asked=asked,
+                model=wildcards.model,
+                trained=self._asking(wildcards.trained, asked),
             )
         ]
         return {"requests": self.requests(wildcards), "completions": completions}
+
+    def _asking(self, trained: str, asked: Asked) -> str:
+        """The iteration that asks: what a writer writes does not change with the policy, so that it
+        is asked by the first one."""
+        return str(replace(PolicyName.parse(trained), iteration=1)) if asked == sides.WRITER else trained
 
     def paired(self, wildcards) -> dict[str, list[str]]:
         """What was sampled for an iteration's pairs: by the iteration, and by that of its future

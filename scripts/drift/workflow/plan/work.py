@@ -226,14 +226,18 @@ def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths
     for kind, samples in (request for kinds in asked for request in kinds.items()):
         # The disappointing reply and the feedback on it, where they are shown.
         shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
+        # A writer writes once a seed, whatever the policy is.
+        writes = sides.asked_of(kind) == sides.WRITER
+        writer = config["evaluation"]["judges"][recipe["writer"]] if writes else None
         yield Generation(
             rule="sample",
-            repeats=_iterations(config),
+            repeats=len(config["seeds"]) if writes else _iterations(config),
             requests=samples * rows[recipe["prompts"]],
             read=min(prompt + shown, sampling["context"] - sampling["max_tokens"]),
             written=reply,
             context=sampling["context"],
             shards=sampling["shards"],
+            answerer=writer and Answerer(recipe["writer"], writer["path"], writer["endpoint"]),
         )
 
 
