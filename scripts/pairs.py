@@ -59,6 +59,14 @@ LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
 REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LOW, LEAKED, LONG)
+# What helps where a ranking leaves too few pairs, by the commonest reason.
+RANKING = {
+    UNRANKED: "most have too few candidates with a score. Has the ranker a limit on length (rankers.NAME.max_length), or does it "
+    "know these prompts? More candidates in the recipe help where some fail",
+    TIED: "of most all candidates have the same score. Let who ranks vote several times (votes and a temperature), ask for more "
+    "candidates, or use another rank",
+    LOW: "of most no candidate reaches min_score. Ask for more candidates, or lower it in the recipe",
+}
 # Of a sound pair that training.pairs leaves out.
 SPARE = "more than training.pairs"
 
@@ -232,6 +240,10 @@ def check_count(pairs: pl.DataFrame, dropped: pl.DataFrame, settings: PairsSetti
     if pairs.height >= wanted:
         return
     prompts, commonest = pairs.height + dropped.height, next(iter(dropped["reason"].mode().sort()), "no training prompts")
+    if commonest in RANKING:
+        raise cli.StageError(
+            f"{settings.lineage}: {pairs.height or 'no'} pairs of {prompts} training prompts; {RANKING[commonest]}"
+        )
     raise cli.StageError(
         f"{settings.lineage}: {pairs.height or 'no'} pairs of {prompts} training prompts"
         + (f", and training.pairs asks for {wanted}" if settings.subset else "")

@@ -267,6 +267,7 @@ RANKING_KEYS = {
     "rankers.*.kind": (None, {"rewards", "pair_scores"}),  # there is one kind
     "rankers.*.path": ("model", {"rewards", "pair_scores"}),
     "rankers.*.max_length": (99, {"rewards", "pair_scores"}),
+    "rankers.*.weights": ({"bad": 0.0, "good": 1.0}, {"rewards", "pair_scores"}),
     "rankers.*.wrong": (0.1, {"rewards", "pair_scores"}),
     "recipes.*.min_score": (0.5, {"pairs"}),
     "training.diagnostics.answers": (3, {"improvement"}),

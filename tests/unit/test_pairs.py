@@ -327,6 +327,26 @@ def test_where_no_pair_is_left_the_commonest_reason_is_said_and_the_drops_are_ke
     assert not (tmp_path / "pairs.parquet").exists()
 
 
+@pytest.mark.parametrize(
+    ("scores", "min_score", "cure"),
+    [
+        ([], None, "too few candidates with a score. Has the ranker a limit on length"),
+        ([3.0, 3.0], None, "all candidates have the same score. Let who ranks vote several times"),
+        ([3.0, 2.0], 5.0, "no candidate reaches min_score. Ask for more candidates, or lower it"),
+    ],
+    ids=["without scores", "ties throughout", "a gate that nothing passes"],
+)
+def test_a_ranking_that_leaves_no_pair_says_what_helps(tokenizer, scores, min_score, cure):
+    fitted = fitted_prompts(tokenizer)
+    asked = requests(fitted, "plain", samples=2)
+    replies = pairs.sampled_replies(asked, answered(asked, ["This.", "That."]))
+    settings = pairs_settings(recipe={"chosen": "best", "rejected": "worst", "min_score": min_score})
+    ranked = {f"{name}#plain-{number}": score for name in fitted["prompt_id"] for number, score in enumerate(scores)}
+    made, dropped, _ = pairs.make_pairs(fitted, replies, tokenizer, settings, ranked)
+    with pytest.raises(StageError, match=cure):
+        pairs.check_count(made, dropped, settings)
+
+
 def test_a_benchmark_prompt_among_the_training_prompts_stops_the_run(tokenizer):
     asked = fitted_prompts(tokenizer)
     replies = pairs.sampled_replies(requests(asked, "guided"), completions(requests(asked, "guided")))

@@ -133,6 +133,29 @@ def test_a_classifier_with_several_outputs_is_refused(tmp_path, tokenizer, rewar
         classifier.load(tmp_path)
 
 
+def test_a_classifier_with_labels_scores_by_what_they_are_worth(tmp_path, tokenizer, reward_model):
+    names = {0: "rejection", 1: "neutral", 2: "satisfaction"}
+    labels = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    torch.manual_seed(0)
+    model = LlamaForSequenceClassification.from_pretrained(reward_model, **labels, ignore_mismatched_sizes=True)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(StageError, match=r"has 3; .*rankers\.NAME\.weights: \{neutral: \.\.\., rejection: \.\.\., satisf"):
+        classifier.load(tmp_path)
+    settings = {"cut": "drop", "kind": "classifier", "path": str(tmp_path), "max_length": 60, "wrong": 0.0, "seed": 42}
+    some = RewardSettings(**settings, weights={"rejection": 1.0, "satisfaction": 5.0})
+    with pytest.raises(StageError, match=r"labels of this classifier are neutral, rejection, satisfaction, and .* give each"):
+        classifier.scores([candidate(0, "What?", "This.")], some, tmp_path)
+    weights = {"satisfaction": 5.0, "rejection": 1.0, "neutral": 3.0}
+    scores = classifier.scores([candidate(0, "What?", "This.")], RewardSettings(**settings, weights=weights), tmp_path)
+    chat = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "This."}]
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False)])).logits[0]
+    expected = sum(share * weights[names[number]] for number, share in enumerate(logits.double().softmax(0).tolist()))
+    assert scores == {"0": pytest.approx(expected, abs=1e-5)}
+    assert 1 < expected < 5
+
+
 def test_a_folder_without_a_classifier_is_refused_with_the_key_to_fix(tmp_path):
     with pytest.raises(StageError, match=r"no reward model can be loaded .*fix rankers\.NAME\.path"):
         classifier.load(tmp_path)

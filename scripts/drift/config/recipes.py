@@ -162,7 +162,7 @@ class Ranker(Section):
 
     kind: kind_of(plugins.RANKERS) = Field(
         "classifier",
-        description="classifier: a sequence classifier with one output, safetensors; checks: the share of its prompt's checks that "
+        description="classifier: a sequence classifier, safetensors; checks: the share of its prompt's checks that "
         "a reply keeps; others are modules in scripts/drift/rankers/",
     )
     path: str | None = Field(
@@ -170,6 +170,12 @@ class Ranker(Section):
     )
     max_length: int = Field(
         2048, ge=64, description="classifier: prompt and reply together, tokens; longer candidates get no score"
+    )
+    weights: dict[str, float] | None = Field(
+        None,
+        min_length=2,
+        description="classifier with labels: what each is worth, by its name in the model's config.json; the expected value is the "
+        "score. null: it has one output, which is the score",
     )
     wrong: float = Field(
         0.0, ge=0, le=1, description="checks: share of replies whose score is turned around, by seeded coin; a ranker that errs"

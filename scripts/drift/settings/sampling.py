@@ -106,5 +106,6 @@ class RewardSettings(CandidatesSettings):
     kind: str = like(Ranker, "kind")
     path: str | None = like(Ranker, "path")
     max_length: int = like(Ranker, "max_length")
+    weights: dict[str, float] | None = like(Ranker, "weights", default=None)
     wrong: float = like(Ranker, "wrong")
     seed: int = Field(description="of the coins of `wrong`")
