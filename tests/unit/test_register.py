@@ -97,6 +97,6 @@ def test_a_model_that_begins_every_reply_with_a_thought_is_refused(run, tiny_mod
     own = load_tokenizer(folder)
     own.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
     own.save_pretrained(folder)
-    with pytest.raises(StageError, match="ends every prompt with <think>"):
+    with pytest.raises(StageError, match="ends every prompt with the beginning of a thought"):
         run(folder)
     assert not (tmp_path / "policy.json").exists()
