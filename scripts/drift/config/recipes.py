@@ -9,7 +9,7 @@ from drift.config.base import Section, kind_of
 from drift.config.evaluation import Verdict, votes_can_differ
 from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
 from drift.layout import WARMUP
-from drift.sides import FUTURE, WRITER, asked_of
+from drift.names import FUTURE, WRITER
 
 # What the rows of a pool have besides the prompt.
 POOLS = {
@@ -125,7 +125,7 @@ class Recipe(Section):
                 sampled = [kind for kind in plugins.SIDES if _is_sampled(_side(kind))]
                 raise ValueError(f"candidates: {name} is not sampled from the policy; use {' or '.join(sampled)}")
         # Those of a future policy come once it was trained on pairs of the others.
-        first = [kind for kind in self.candidates if asked_of(kind) != FUTURE]
+        first = [kind for kind in self.candidates if _side(kind).NEEDS.asked != FUTURE]
         for key, name in (("chosen", self.chosen), ("rejected", self.rejected)):
             if first and _side(name).NEEDS.ranking and all(_side(kind).NEEDS.only not in (None, key) for kind in first):
                 raise ValueError(f"candidates: {name} takes none of {', '.join(first)}, which are never {key}")
@@ -140,7 +140,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _who_writes_is_named(self) -> "Recipe":
         writes = any(
-            asked_of(kind) == WRITER for kind in (self.chosen, self.rejected, *self.candidates) if _is_sampled(_side(kind))
+            _side(kind).NEEDS.asked == WRITER
+            for kind in (self.chosen, self.rejected, *self.candidates)
+            if _is_sampled(_side(kind))
         )
         if writes != (self.writer is not None):
             raise ValueError("writer: a recipe with a side or a candidate that is written, and no other, names who writes")

@@ -24,19 +24,11 @@ The configuration and the rules load sides: their top level imports neither pola
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from drift import plugins
 from drift.cli import StageError
-
-# The policy that requests are put to, by what it is to an iteration: the one that the iteration
-# starts from; the one that its method started from; one that is trained from the previous one on
-# the pairs of all other candidates first, and then asked for more; or another model.
-Asked = Literal["previous", "initial", "future", "writer"]
-PREVIOUS: Asked = "previous"
-INITIAL: Asked = "initial"
-FUTURE: Asked = "future"
-WRITER: Asked = "writer"
+from drift.names import PREVIOUS, Asked
 
 # A completion as a row of Completions, with the kind and sample number of its request.
 Completion = dict

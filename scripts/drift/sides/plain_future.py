@@ -6,7 +6,8 @@ above those of the previous policy.
 """
 
 from drift.chat import Messages, render
-from drift.sides import FUTURE, Needs, Reply, replies_of_kind
+from drift.names import FUTURE
+from drift.sides import Needs, Reply, replies_of_kind
 
 NEEDS = Needs(only="chosen", asked=FUTURE)
 

@@ -6,7 +6,8 @@ candidates it is the anchor of Temporal Self-Rewarding (arXiv 2508.06026, phase 
 """
 
 from drift.chat import Messages, render
-from drift.sides import INITIAL, Needs, Reply, replies_of_kind
+from drift.names import INITIAL
+from drift.sides import Needs, Reply, replies_of_kind
 
 NEEDS = Needs(only="rejected", asked=INITIAL)
 

@@ -6,7 +6,8 @@ Here it reads the conversation itself, as the policy does for a guided reply.
 """
 
 from drift.chat import Messages, guided, render
-from drift.sides import WRITER, Needs, Reply, replies_of_kind
+from drift.names import WRITER
+from drift.sides import Needs, Reply, replies_of_kind
 
 NEEDS = Needs(shown=("rejected", "feedback"), asked=WRITER)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from drift import plugins, sides
+from drift import names, plugins, sides
 from drift.config import LIKELIHOOD, Recipe, effective, warms_up
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, FUTURE, WARMUP, PolicyName, shards
+from drift.names import INITIAL, PREVIOUS, Asked
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -27,7 +28,6 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
-from drift.sides import INITIAL, PREVIOUS, Asked
 from drift.workflow.resources import gpus
 
 # The warm-up's pairs are logged on both sides.
@@ -64,7 +64,7 @@ class Iterations:
         return [
             f"{method}{FUTURE}"
             for method in self.config["methods"]
-            if any(sides.asked_of(kind) == sides.FUTURE for kind in self.config["recipes"][method]["candidates"])
+            if any(sides.asked_of(kind) == names.FUTURE for kind in self.config["recipes"][method]["candidates"])
         ]
 
     def seed(self, trained: str) -> int:
@@ -80,7 +80,7 @@ class Iterations:
         method = PolicyName.parse(trained).method
         row = self.config["recipes"][method.removesuffix(FUTURE)]
         if method.endswith(FUTURE):
-            return row | {"candidates": [kind for kind in row["candidates"] if sides.asked_of(kind) != sides.FUTURE]}
+            return row | {"candidates": [kind for kind in row["candidates"] if sides.asked_of(kind) != names.FUTURE]}
         return row
 
     def training(self, trained: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Iterations:
         that is asked; empty where both sides are logged. Where a policy of the future is asked, the
         others were for its own pairs."""
         asked = sides.samples(self.recipe(trained), self.sampling(trained)["n"])
-        return {sides.FUTURE: asked[sides.FUTURE]} if sides.FUTURE in asked else asked
+        return {names.FUTURE: asked[names.FUTURE]} if names.FUTURE in asked else asked
 
     def requested(self, wildcards) -> dict[str, int]:
         """The same of one policy: {asked}, or the previous one where a job has no such wildcard."""
@@ -147,7 +147,7 @@ class Iterations:
         return self._manifest(wildcards.model, self._answering(wildcards))
 
     def _answering(self, wildcards) -> str:
-        policies = {PREVIOUS: self.previous, INITIAL: self.initial, sides.FUTURE: self.future}
+        policies = {PREVIOUS: self.previous, INITIAL: self.initial, names.FUTURE: self.future}
         return policies[_asked(wildcards)](wildcards.trained)
 
     def paired_sides(self, wildcards) -> tuple[Path, ...]:
@@ -190,7 +190,7 @@ class Iterations:
     def _asking(self, trained: str, asked: Asked) -> str:
         """The iteration that asks: what a writer writes does not change with the policy, so that it
         is asked by the first one."""
-        return str(replace(PolicyName.parse(trained), iteration=1)) if asked == sides.WRITER else trained
+        return str(replace(PolicyName.parse(trained), iteration=1)) if asked == names.WRITER else trained
 
     def paired(self, wildcards) -> dict[str, list[str]]:
         """What was sampled for an iteration's pairs: by the iteration, and by that of its future
@@ -200,7 +200,7 @@ class Iterations:
 
     def _sampling_jobs(self, wildcards) -> list[SimpleNamespace]:
         own = SimpleNamespace(model=wildcards.model, trained=wildcards.trained)
-        if sides.FUTURE not in self.samples(wildcards.trained):
+        if names.FUTURE not in self.samples(wildcards.trained):
             return [own]
         return [SimpleNamespace(model=wildcards.model, trained=self.future(wildcards.trained)), own]
 
