@@ -14,6 +14,11 @@
 # make status       what runs in results/ have done, do and wait for; what failed, and its log
 # make prune        list the weights that nothing needs any more; make prune YES=1 deletes them
 #
+# Programs on finished runs (each has --help):
+#   .venv/cpu/bin/python tools/compare.py   two runs: settings that differ, scores side by side
+#   .venv/cpu/bin/python tools/chat.py      talk to policies side by side, or serve them
+#   .venv/cpu/bin/python tools/export.py    a policy as a folder for others, with a model card
+#
 # make envs         the two environments that demo and test need (which call this themselves)
 # make envs-gpu     the environment of the stages that use a GPU
 # make image-gpu    the GPU environment as one file, .venv/gpu.squashfs, and .venv/gpu.image, which runs its Python

@@ -5,6 +5,7 @@ Reads:  the Turns and Labels tables (--turns, --labels), and label files (--file
 Writes: one Agreement table (--agreement).
 """
 
+import _python  # noqa: F401 - before what may be missing
 from itertools import permutations
 
 import polars as pl

@@ -10,6 +10,7 @@ with the base model, so that neither a sudden nor a slow collapse goes unnoticed
 with the base model alone.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from dataclasses import dataclass
 
 import polars as pl

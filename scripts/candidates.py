@@ -9,6 +9,8 @@ Replies that can make no pair are left out: empty ones, and those that were cut 
 sampling.cut drops them.
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import polars as pl
 
 from drift import cli

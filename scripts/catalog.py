@@ -11,6 +11,7 @@ name), iteration (-1 base, 0 warm-up, k after iteration k), seed (0 for base and
 seeds share). `FROM dictionary` explains every column.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import re
 from dataclasses import dataclass, field, fields
 from functools import cache

@@ -5,6 +5,7 @@ Reads:  a benchmark's Tasks (--tasks), a policy's Responses to them (--responses
 Writes: a Checks table (--checks). Cut and empty answers are checked as they are.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

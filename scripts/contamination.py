@@ -5,6 +5,8 @@ Reads:  the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections) and 
 Writes: a Contamination table (--contamination): what pools.py would have left out of the pools.
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import polars as pl
 
 from drift import cli

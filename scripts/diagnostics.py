@@ -46,6 +46,7 @@ Their interval is a bootstrap over clusters of prompts, that of the gradients a 
 pairs.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import math
 from functools import partial
 from pathlib import Path

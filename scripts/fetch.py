@@ -4,6 +4,7 @@ Reads:  an address (--address; see scripts/drift/downloads.py).
 Writes: a folder with the files that it names (--folder).
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 from drift import cli

@@ -10,6 +10,7 @@ A shard is every n-th request of the table, so its composition depends on the ta
 shard that is made again is the same.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import json
 import time
 from pathlib import Path

@@ -12,6 +12,8 @@ them; the ranking by the policy before it is what this one is compared with (CRE
 2410.12735, algorithm 1). Prompts are joined by their ids: CREAM's code pairs them by position.
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import numpy as np
 import polars as pl
 

@@ -26,6 +26,7 @@ prompts. pi is the policy as it was trained, at the temperature of the answers; 
 in bf16, and within top_p, is left out. Greedy answers have no grad J, and no predictions.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

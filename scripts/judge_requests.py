@@ -8,6 +8,7 @@ A question that is too long for the judge loses the oldest turns of the conversa
 never cut. Two answers that are the same text are a draw, and nobody is asked.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path

@@ -9,6 +9,7 @@ The stage fails where fewer than --min-verdicts of the questions got a verdict: 
 those of other items.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from typing import Any
 
 import polars as pl

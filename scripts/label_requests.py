@@ -8,6 +8,7 @@ A conversation that is too long loses its oldest turns. A reply that is too long
 asked about.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections.abc import Iterator
 from pathlib import Path
 

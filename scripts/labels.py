@@ -5,6 +5,7 @@ Reads:  the Turns table (--turns), and for a labeler that asks a model the quest
 Writes: one Labels table (--labels), a row per reply and labeler, and the ledger (--ledger).
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import partial

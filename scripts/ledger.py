@@ -4,6 +4,8 @@ Reads:  the Ledger tables of the stages (--parts).
 Writes: one Ledger table of all lineages (--ledger).
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import polars as pl
 
 from drift import cli, tables

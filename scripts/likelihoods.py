@@ -10,6 +10,7 @@ Only candidates that can make a pair are scored: not empty, and not cut where sa
 these. Each by itself, in fp32: differences between policies are small against what padding changes.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from itertools import zip_longest
 from pathlib import Path
 

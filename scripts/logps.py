@@ -7,6 +7,7 @@ Compared with the base model's, they tell whether the policy has come to prefer 
 preferred.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 import torch

@@ -9,6 +9,7 @@ pair with one of them unread is left out. Of a ranker the higher score wins. The
 clusters of prompts. A rater of another kind is a function that gives shares, and its option.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import math
 
 import polars as pl

@@ -15,6 +15,7 @@ first sound one is taken; best and worst are the sound ones farthest apart in th
 that contains a benchmark's stops the run: the pools leave these out.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path

@@ -7,6 +7,7 @@ A kind of requests is a sampled side of a recipe (drift/sides): plain is the pro
 shows the reply that disappointed and the user's feedback and asks for a better one.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 import polars as pl

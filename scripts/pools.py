@@ -7,6 +7,7 @@ Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), the
         benchmark's prompt (--quarantine), and the ledger (--ledger).
 """
 
+import _python  # noqa: F401 - before what may be missing
 import tempfile
 from collections.abc import Iterator
 from functools import partial

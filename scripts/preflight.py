@@ -8,6 +8,7 @@ The first two write a list of checks as JSON (--checks), and fail only where no 
 Runs with the driver's Python, so that a missing interpreter of a stage is a failed check, too.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import argparse
 import http.client
 import json

@@ -8,6 +8,7 @@ Of a conversation that is too long the oldest turns are left out. Methods of a m
 prompts from one pool have the same ones, trimmed alike; those of another pool have others.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 import polars as pl

@@ -5,6 +5,8 @@ Reads:  the Requests that the candidates were sampled by (--requests) and the Ju
 Writes: a Ranks table (--ranks). A candidate without a verdict has no row.
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import polars as pl
 
 from drift import cli

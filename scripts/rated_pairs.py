@@ -5,6 +5,8 @@ Writes: Tasks (--tasks), each with y- as the answer to compare with, and Respons
         the y+. So y+ is judged as a policy's answer is judged against another one.
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import polars as pl
 
 from drift import cli

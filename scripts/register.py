@@ -8,6 +8,7 @@ Writes: the policy's folder (--policy) and, last, its manifest policy.json (--ma
 Files of a local model are linked, not copied.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import json
 import sys
 from pathlib import Path

@@ -8,6 +8,7 @@ Conversations are untrusted: the templates escape every text, the page forbids s
 content, and charts are labelled from the configuration only.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 from drift import cli, files

@@ -3,6 +3,7 @@
 Writes: the configuration (--config), which the report shows and reads.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 import yaml

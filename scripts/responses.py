@@ -5,6 +5,8 @@ Writes: a Responses table (--responses). Cut and empty answers stay: they are pa
         policy is.
 """
 
+import _python  # noqa: F401 - before what may be missing
+
 import polars as pl
 
 from drift import cli

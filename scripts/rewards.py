@@ -10,6 +10,7 @@ Only candidates that can make a pair are scored: not empty, and not cut where sa
 these.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 import polars as pl

@@ -10,6 +10,7 @@ Writes: Scores (--scores) and Comparisons (--comparisons). A method's policies o
         a score each, and their mean one as seed 0; comparisons are of the means.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -7,6 +7,7 @@ Reads:  the benchmark's file or folder of files (--source; of a kind that is mad
 Writes: a Tasks table (--tasks).
 """
 
+import _python  # noqa: F401 - before what may be missing
 import hashlib
 from pathlib import Path
 

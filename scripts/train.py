@@ -16,6 +16,7 @@ A training run that was killed, or that stopped itself because its job's time wa
 resumes from its last complete checkpoint in the state folder (--state).
 """
 
+import _python  # noqa: F401 - before what may be missing
 import argparse
 import hashlib
 import json

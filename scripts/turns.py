@@ -9,6 +9,7 @@ Conversations are read frame by frame into a temporary file, where copies are fo
 disk, so that memory does not grow with the text.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import sys
 import tempfile
 from collections import Counter, defaultdict

@@ -8,6 +8,7 @@ Writes: JSON Lines that the reader `logs` reads (--logs). Where the first reply 
         limit there is no conversation; where the second one was, it is as if it had not been asked.
 """
 
+import _python  # noqa: F401 - before what may be missing
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,6 +7,7 @@ Reads:  tasks of a benchmark of kind checks (--prompts; a JSON Lines file), the 
 Writes: a Requests table (--questions).
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -6,6 +6,7 @@ Reads:  per --judge JUDGE BENCHMARK JUDGMENTS PUBLISHED, the Judgments of a judg
 Writes: a Validation table (--validation): one row per judge, benchmark and measure.
 """
 
+import _python  # noqa: F401 - before what may be missing
 from collections.abc import Callable
 
 import numpy as np

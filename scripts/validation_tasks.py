@@ -13,6 +13,7 @@ Writes: of the items of one --kind (pairwise or score) what judges are asked fro
         (--published).
 """
 
+import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 from typing import Any
 

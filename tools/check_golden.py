@@ -17,12 +17,10 @@ Items and counts become Judgments, from which the functions that score a run com
 tests/golden/ is such a folder.
 """
 
+import _path  # noqa: F401 - must come before drift
 from functools import partial
 from pathlib import Path
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift import cli
 from golden import alpacaeval, wildbench
 from golden.report import Report

@@ -6,12 +6,10 @@ out. Needs no GPU.
 `make envs-gpu` calls it. It checks the environment of the interpreter that runs it.
 """
 
+import _path  # noqa: F401 - must come before drift
 import importlib
 import sys
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift.cli import StageError
 from drift.workflow.machines import oldest_driver
 

@@ -17,14 +17,12 @@ labeler's labels are taken from a Labels table that a run has made (results/RUN/
 with --turns), so that a rubric is checked without asking its model again.
 """
 
+import _path  # noqa: F401 - must come before drift
 from collections import Counter
 from pathlib import Path
 
 import polars as pl
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift import cli, plugins, sources
 from drift.labelers import agreement, lexical
 from drift.sources.exchanges import exchanges

@@ -7,6 +7,7 @@ neither are asked for equally often. Training and test prompts share no topic. T
 HELD_OUT are asked for in the test prompts alone: does what was learned carry over?
 """
 
+import _path  # noqa: F401
 import argparse
 import itertools
 import json
@@ -14,7 +15,6 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import _path  # noqa: F401
 from drift.checks import Check
 
 FRAMES = (

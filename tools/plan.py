@@ -14,6 +14,7 @@ It needs pydantic and PyYAML, and Snakemake for the jobs: run it with .venv/snak
 (`make plan` does).
 """
 
+import _path  # noqa: F401 - must come before drift
 import argparse
 import importlib.util
 import sys
@@ -22,9 +23,6 @@ from pathlib import Path
 
 import yaml
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift.cli import StageError
 from drift.config import ConfigError, load
 from drift.workflow.config_files import refuse_repeated_keys

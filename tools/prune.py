@@ -1,4 +1,5 @@
-"""Delete the weights of iterations that nothing needs any more, and print how much that frees.
+"""List the weights of iterations that nothing needs any more, and how much they hold; with --delete
+delete them.
 
 An iteration's policy goes when the next iteration of its method and seed has been trained from it
 and every job that reads it (answers to benchmarks, log-probabilities) is done and would not run
@@ -8,17 +9,15 @@ nothing reruns. What later needs the weights after all (a benchmark that is adde
 decoding) trains the iterations before it again.
 
 Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile
-slurm`); --list only lists. Runs with the driver's Python.
+slurm`). Runs with the driver's Python.
 """
 
+import _path  # noqa: F401 - must come before drift
 import argparse
 import shutil
 import sys
 from pathlib import Path
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift import layout
 from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 
@@ -44,7 +43,7 @@ def size(folder: Path) -> int:
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--list", action="store_true", help="print what would go, and delete nothing")
+    command.add_argument("--delete", action="store_true", help="delete what is listed")
     command.add_argument("--directory", type=Path, default=Path(), help="as snakemake's: where results/ is")
     arguments, passed = command.parse_known_args()
     passed += ["--directory", str(arguments.directory)]
@@ -57,9 +56,11 @@ def main() -> None:
     for folder in folders:
         freed += (bytes_ := size(folder))
         print(f"{bytes_ / 1e9:8.2f} GB  {folder}")
-        if not arguments.list:
+        if arguments.delete:
             shutil.rmtree(folder)
-    print(f"{freed / 1e9:8.2f} GB  {'could be freed' if arguments.list else 'freed'}: {len(folders)} folders")
+    print(f"{freed / 1e9:8.2f} GB  {'freed' if arguments.delete else 'could be freed'}: {len(folders)} folders")
+    if folders and not arguments.delete:
+        print("nothing was deleted: add --delete (make prune YES=1)")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ The exit code is 1 where the last start of one of them failed or was killed. Whe
 started on another machine still lives can only be seen there.
 """
 
+import _path  # noqa: F401 - must come before drift
 import argparse
 import json
 import os
@@ -19,9 +20,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift import layout
 from drift.workflow import job_logs
 from drift.workflow.time_left import TimeLeft, duration

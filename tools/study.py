@@ -8,6 +8,7 @@ over those that have all of its policies, and what was not run is listed. --page
 figures, and the part of the page between its two marks, from the tables that are there.
 """
 
+import _path  # noqa: F401 - must come before drift
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,18 +17,15 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-import _path  # noqa: F401 - must come before drift
 import scores
 import study_figures
-from study_claims import BETTER, CONTRASTS, Numbers, claims, judged
-
-# isort: split
 from drift import cli, config, layout, tables
 from drift.layout import BASE, PolicyName
 from drift.metrics import resampling
 from drift.metrics.comparisons import Policy
 from drift.settings.evaluation import ScoresSettings
 from drift.workflow.evaluation import Evaluation
+from study_claims import BETTER, CONTRASTS, Numbers, claims, judged
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARK = RATER = "wishes"

@@ -11,6 +11,7 @@ Writes: a table to the terminal, and with --page an HTML page without scripts or
 Conversations are untrusted: the page escapes every text.
 """
 
+import _path  # noqa: F401 - must come before drift
 import re
 import shutil
 import textwrap
@@ -19,9 +20,6 @@ from pathlib import Path
 import jinja2
 import polars as pl
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift import cli, files, layout
 from drift.tables import Completions, Prompts, Requests, read_table
 

@@ -5,15 +5,13 @@ slurm`), and sorts the jobs into those that run for a reason of their own and th
 them. Runs with the driver's Python.
 """
 
+import _path  # noqa: F401 - must come before drift
 import ast
 import json
 import re
 import sys
 from collections import Counter, defaultdict
 
-import _path  # noqa: F401 - must come before drift
-
-# isort: split
 from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
 
 _PARAMS = "Params have changed since last execution: Union of exclusive params before and now across all output: "

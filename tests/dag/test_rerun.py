@@ -375,9 +375,9 @@ def test_prune_deletes_what_nothing_needs_and_nothing_reruns(own_run):
     (answers / "responses.parquet").unlink()
     (answers / "completions/1-of-1.parquet").unlink()
     unfinish(own_run)
-    assert "0.01 GB  could be freed: 3 folders" in driver_program(own_run, "prune", "--list")
+    assert "0.01 GB  could be freed: 3 folders" in driver_program(own_run, "prune")
     assert (results / "drift/seed42/iter1/policy").is_dir()
-    assert "0.01 GB  freed: 3 folders" in driver_program(own_run, "prune")
+    assert "0.01 GB  freed: 3 folders" in driver_program(own_run, "prune", "--delete")
     left = {kind: {str(path.parent.relative_to(results)) for path in results.rglob(kind)} for kind in ("policy", "remainder")}
     last = {"warmup", "drift/seed42/iter2", "spin/seed42/iter2"}
     assert left["policy"] == {"base", "spin/seed42/iter1"} | last, "spin's first iteration still has to answer"

@@ -30,7 +30,7 @@ RUN_BY = {
     r"make docs schema": "test_make_targets_write_the_generated_files",
     r"make (plan .*|why( PROFILE=demo)?|status)": "test_what_make_calls_runs",
     r"make prune": "tests/dag/test_rerun.py",
-    r"\.venv/snakemake/bin/python tools/prune\.py --profile demo --list": "tests/dag/test_rerun.py",
+    r"\.venv/cpu/bin/python tools/(chat|compare|export)\.py +results/.*": "test_finished_runs.py, on other results",
     r"source \.venv/snakemake/bin/activate": "test_the_own_data_command_runs",
     r"snakemake --profile local --configfile examples/logs\.yaml .* pairs_all": "test_the_own_data_command_runs",
     r"snakemake --profile demo --configfile examples/sharegpt\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
