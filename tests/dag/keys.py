@@ -243,6 +243,7 @@ KEYS = {
     "evaluation.bootstrap": (300, {"scores", "pair_quality"}),
     "evaluation.primary.metrics": ({"heldout": "win_rate"}, {"scores"}),
     "evaluation.primary.against": ("base", {"scores"}),
+    "report.texts": ("none", NOTHING),
     "engine.backend": ("vllm", {"sample", "respond", "judge", "compare", "annotate"}),
     "engine.tensor_parallel": (2, NOTHING),
     "engine.prefix_caching": (False, NOTHING),

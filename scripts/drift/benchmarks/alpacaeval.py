@@ -28,7 +28,13 @@ FILES = ("path", "baseline", "references", "difficulty", "gamed")
 SCORE_FILES = ("gamed",)
 METRICS = (
     LENGTH_CONTROLLED,
-    Metric("discrete_win_rate", "Win rate, discrete", percent, help="an item counts for whoever has more than half of it"),
+    Metric(
+        "discrete_win_rate",
+        "Win rate, discrete",
+        percent,
+        help="an item counts for whoever has more than half of it",
+        better="higher",
+    ),
     Metric("standard_error", "Standard error", percent, help="of the win rate, over items", detail=True),
 )
 

@@ -36,6 +36,7 @@ METRICS = (
         "share of checks that answers keep: the mean of the directions of length (shorter, longer, neutral), each counting alike",
         "Code checks the answers. A policy that only writes shorter, or only longer, gains in one direction and loses in the other.",
         headline=True,
+        better="higher",
     ),
     Metric(
         "pass_rate_beyond_length",
@@ -45,8 +46,17 @@ METRICS = (
         "pass rate minus the one that the base model's answers would have if they were as long as the policy's, in points",
         "Rising: the policy does more of what it was asked for than its answers' lengths explain. 0 (dashed): only lengths changed.",
         rule=0.0,
+        better="higher",
     ),
-    Metric("all_passed", "All passed", percent, "%", "share of answers that keep every check of their task", detail=True),
+    Metric(
+        "all_passed",
+        "All passed",
+        percent,
+        "%",
+        "share of answers that keep every check of their task",
+        detail=True,
+        better="higher",
+    ),
 )
 
 key = prompts.key

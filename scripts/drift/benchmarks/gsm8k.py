@@ -36,6 +36,7 @@ METRICS = (
         "share of answers whose last number is the right one (lm-eval's flexible-extract)",
         "Falling: the training costs arithmetic and reasoning in steps.",
         headline=True,
+        better="higher",
     ),
     Metric(
         "exact_match_strict",
@@ -43,6 +44,7 @@ METRICS = (
         percent,
         help="share of answers that end in #### and the right number (lm-eval's strict-match), as solved examples show it",
         detail=True,
+        better="higher",
     ),
 )
 # By lm-eval's name of the way in which a number is found in an answer.

@@ -44,15 +44,29 @@ METRICS = (
         "share of answers that follow every instruction of their prompt",
         "Rising: more answers do all that their prompt asks for, by IFEval's own checkers.",
         headline=True,
+        better="higher",
     ),
-    Metric("instruction_strict", "Instructions, strict", percent, help="share of instructions that are followed"),
+    Metric(
+        "instruction_strict",
+        "Instructions, strict",
+        percent,
+        help="share of instructions that are followed",
+        better="higher",
+    ),
     Metric(
         "prompt_loose",
         "Prompts, loose",
         percent,
         help="as prompts, strict, where an answer may also do without its first line, its last line, or its asterisks",
+        better="higher",
     ),
-    Metric("instruction_loose", "Instructions, loose", percent, help="share of instructions that are followed, as loosely"),
+    Metric(
+        "instruction_loose",
+        "Instructions, loose",
+        percent,
+        help="share of instructions that are followed, as loosely",
+        better="higher",
+    ),
 )
 # What ends the name of a check that an answer may keep loosely.
 _LOOSELY = " (loose)"

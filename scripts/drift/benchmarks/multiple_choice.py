@@ -35,12 +35,14 @@ METRICS = (
         "share of questions whose right letter is the likeliest of those offered",
         "Falling: the training costs knowledge, or the habit of answering with a letter; see the share of letters.",
         headline=True,
+        better="higher",
     ),
     Metric(
         "letter_first",
         "Letter first",
         percent,
         help="share of questions where one of their letters is the likeliest of all first tokens",
+        better="higher",
     ),
 )
 _RIGHT, _LETTER = "right", "letter first"

@@ -53,6 +53,16 @@ class Environments(Section):
     gpu: str = Field(".venv/gpu/bin/python", description="generation, training; the cpu one works without a GPU")
 
 
+class Report(Section):
+    """What the report shows."""
+
+    texts: Literal["all", "none"] = Field(
+        "all",
+        description="none: no word of conversations and answers, and no id of them, so that the page can be passed on; the tables "
+        "keep them",
+    )
+
+
 class Config(Section):
     """A run."""
 
@@ -74,6 +84,7 @@ class Config(Section):
     sampling: Sampling = Sampling()
     training: Training = Training()
     evaluation: Evaluation
+    report: Report = Report()
     engine: Engine = Engine()
     environments: Environments = Environments()
 

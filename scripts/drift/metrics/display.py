@@ -6,6 +6,7 @@ is imported here.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 
 def minus(text: str) -> str:
@@ -67,6 +68,13 @@ class Metric:
     help: str = ""
     # The sentence under its chart; empty where it has no chart.
     curve: str = ""
+    # Which way is better; neither: a rise is as good as a fall, and is never coloured.
+    better: Literal["higher", "lower", "neither"] = "neither"
+    # Unit of the chart's axis where the numbers on it do not say it.
+    unit: str = ""
+    # Charts of one scale have the same y axis, so that their heights can be compared; default: the
+    # metric's own name.
+    scale: str = ""
     # Where the chart has a dashed reference line.
     rule: float | None = None
     # Shown on demand only.

@@ -15,6 +15,7 @@ LENGTH_CONTROLLED = Metric(
     "Rising less than the win rate: part of its gain came from longer answers. 50% (dashed) is a draw.",
     rule=0.5,
     headline=True,
+    better="higher",
 )
 # Of verdicts on answers.
 JUDGED = (
@@ -27,6 +28,7 @@ JUDGED = (
         "Rising: the judge more often prefers the policy's answer to the one that it is compared with. 50% (dashed) is a draw.",
         rule=0.5,
         headline=True,
+        better="higher",
     ),
     LENGTH_CONTROLLED,
     Metric(
@@ -38,6 +40,7 @@ JUDGED = (
         "Rising: the judge more often writes the letter of the policy's answer. 50% (dashed) is a draw.",
         rule=0.5,
         headline=True,
+        better="higher",
     ),
     Metric(
         "judge_score",
@@ -46,15 +49,33 @@ JUDGED = (
         help="mean score, 1 to 10",
         curve="Rising: the judge scores the answers higher.",
         headline=True,
+        better="higher",
+        unit="1 to 10",
     ),
 )
 # How far a judge can be believed.
 RELIABILITY = (
     Metric(
-        "position_flip_rate", "Verdict flips", percent, help="share of items whose verdict changes with the order of answers"
+        "position_flip_rate",
+        "Verdict flips",
+        percent,
+        help="share of items whose verdict changes with the order of answers",
+        better="lower",
     ),
-    Metric("parse_failure_rate", "No verdict", percent, help="share of the questions to the judge that gave no verdict"),
-    Metric("verdict_mass", "Verdict mass", percent, help="how much of the judge's first token was a verdict at all"),
+    Metric(
+        "parse_failure_rate",
+        "No verdict",
+        percent,
+        help="share of the questions to the judge that gave no verdict",
+        better="lower",
+    ),
+    Metric(
+        "verdict_mass",
+        "Verdict mass",
+        percent,
+        help="how much of the judge's first token was a verdict at all",
+        better="higher",
+    ),
 )
 # Of answers before anybody judges them.
 ANSWERS = (
@@ -65,6 +86,7 @@ ANSWERS = (
         "~s",
         "mean tokens of an answer",
         "Rising together with the scores: part of the gain may be that the judge likes longer answers.",
+        unit="tokens",
     ),
     Metric(
         "cut_by_limit",
@@ -73,6 +95,7 @@ ANSWERS = (
         "%",
         "share of answers that the token limit cut",
         "Rising: more answers do not come to an end before the token limit; they are judged as they are.",
+        better="lower",
     ),
 )
 # Of held-out corrections. Policies are not compared by margins, which grow with beta and with the
@@ -88,6 +111,7 @@ PAIRS = (
         "50% (dashed) is chance.",
         rule=0.5,
         headline=True,
+        better="higher",
     ),
     Metric(
         "margin",
@@ -96,8 +120,15 @@ PAIRS = (
         help="mean s on held-out corrections, measured from the base model",
         curve="Rising: the preference learned from the pairs carries over to unseen corrections; 0 (dashed) is the base model.",
         rule=0.0,
+        better="higher",
     ),
-    Metric("likelihood_accuracy", "Likelihood accuracy", percent, help="share where the satisfying reply is the likelier one"),
+    Metric(
+        "likelihood_accuracy",
+        "Likelihood accuracy",
+        percent,
+        help="share where the satisfying reply is the likelier one",
+        better="higher",
+    ),
     Metric(
         "chosen_logp_change",
         "Chosen log-probability",
@@ -106,6 +137,9 @@ PAIRS = (
         curve="Falling: the satisfying replies themselves become less likely than under the base model (dashed), "
         "so the margin grows only because the rejected ones fall faster.",
         rule=0.0,
+        better="higher",
+        unit="nats",
+        scale="logp_change",
     ),
     Metric(
         "rejected_logp_change",
@@ -114,5 +148,8 @@ PAIRS = (
         help="mean change of log p(disappointing reply) from the base model, nats",
         curve="Falling: the policy moves away from the replies that disappointed; it should fall faster than the chosen one.",
         rule=0.0,
+        better="lower",
+        unit="nats",
+        scale="logp_change",
     ),
 )

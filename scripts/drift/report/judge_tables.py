@@ -1,6 +1,6 @@
 """The report's judges: who judged what and how, and how far each agrees with published verdicts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drift.config import Config
 from drift.judging.protocols import judged, protocol_of, words
@@ -36,7 +36,7 @@ class JudgeRow:
 
 @dataclass(frozen=True)
 class JudgeTable:
-    """Every judge of every benchmark."""
+    """Every judge of every benchmark, and the metrics that any of them has."""
 
     metrics: tuple[Metric, ...]
     rows: list[JudgeRow]
@@ -68,4 +68,6 @@ def judge_table(validation: list[dict], behaved: list[Behaviour], config: Config
                 reading=readings.get((name, benchmark)),
             )
         )
-    return JudgeTable(AGREEMENT, rows)
+    measured_at_all = [place for place in range(len(AGREEMENT)) if any(row.measures[place] for row in rows)]
+    shown = [replace(row, measures=[row.measures[place] for place in measured_at_all]) for row in rows]
+    return JudgeTable(tuple(AGREEMENT[place] for place in measured_at_all), shown)

@@ -16,8 +16,11 @@ def probability(value: float) -> str:
 
 
 def interval(row: dict, text: Callable[[float], str]) -> str | None:
-    """An interval as it is shown; None where there is none."""
-    return None if row["low"] is None else f"{text(row['low']).rstrip('%')} to {text(row['high']).rstrip('%')}"
+    """An interval as it is shown; None where there is none, or where all items are alike: its width
+    of 0 would say that a value is known for certain."""
+    if row["low"] is None or row["low"] == row["high"]:
+        return None
+    return f"{text(row['low']).rstrip('%')} to {text(row['high']).rstrip('%')}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ LENGTH = Metric(
     "Length of answers",
     whole,
     "~s",
+    unit="tokens",
+    scale="response_tokens",
     curve="Tokens of an answer (median; whiskers: the middle half). Falling in every iteration: whatever the margins say, the policy "
     "is losing its words. Compare the lengths of both sides of its pairs.",
 )
@@ -99,6 +104,7 @@ VARIETY = Metric(
     "Variety of words",
     hundredths,
     ".2f",
+    unit="share of the base model's",
     curve="Different word pairs in the answers (distinct-2), as a share of the base model's (dashed), of as many word pairs. Falling: "
     "the answers become like each other.",
     rule=1.0,
@@ -117,6 +123,7 @@ TRAINING_CURVES = (
         "s",
         "Training margin s",
         signed,
+        unit="s",
         curve="How far an iteration moved its own pairs from where it started (mean; whiskers: the middle half of the pairs). "
         "Falling towards 0 (dashed): the later iterations find less to learn in their pairs.",
         rule=0.0,
@@ -126,6 +133,7 @@ TRAINING_CURVES = (
         "Weight left: sigma(-s)",
         percent,
         axis=".2f",
+        unit="weight",
         curve="The weight of a pair's gradient after the iteration (mean; whiskers: the middle half). It starts at 0.5 (dashed); "
         "falling: the pairs are fitted and their signal is used up; at 0.5: the iteration hardly moved the policy.",
         rule=0.5,

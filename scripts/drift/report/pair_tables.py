@@ -63,7 +63,9 @@ def pair_lengths(catalog: Catalog, config: Config) -> list[PairLengths]:
 
 # The last iteration's pairs of every method and one seed, in an order that their ids alone decide.
 _LAST_PAIRS = f"""
-    SELECT *, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
+    SELECT *, (
+        SELECT max(turns_trimmed) FROM prompts WHERE prompts.model = made.model AND prompt_id = pair_id
+    ) AS trimmed, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
     FROM (FROM pairs WHERE iteration > 0 AND seed = ?) AS made
     WHERE iteration = (SELECT max(iteration) FROM pairs WHERE (model, method, seed) = (made.model, made.method, made.seed))
     QUALIFY position <= {SAMPLED_PAIRS}
@@ -78,12 +80,13 @@ class Side:
     text: Excerpt
     origin: str
     tokens: int
+    cut: bool  # trained on as far as it is here: without an end
 
     @classmethod
     def of(cls, row: dict, side: str) -> "Side":
         """That side of a row of the pairs."""
         origin = "logged reply" if row[f"{side}_from"] == "logged" else "sampled"
-        return cls(excerpt(row[side]), origin, row[f"{side}_tokens"])
+        return cls(excerpt(row[side]), origin, row[f"{side}_tokens"], row[f"{side}_cut"])
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class SampledPair:
     policy: Policy
     pair_id: str
     earlier: int  # messages before the one that was answered
+    trimmed: int  # messages before those, which did not fit the context
     asked: Excerpt
     chosen: Side
     rejected: Side
@@ -112,6 +116,7 @@ def sampled_pairs(catalog: Catalog, config: Config) -> list[SampledPair]:
             policy=Policy.of(row),
             pair_id=row["pair_id"],
             earlier=len(row["prompt"]) - 1,
+            trimmed=row["trimmed"] or 0,
             asked=excerpt(row["prompt"][-1]["content"]),
             chosen=Side.of(row, "chosen"),
             rejected=Side.of(row, "rejected"),

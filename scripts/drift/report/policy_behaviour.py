@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from drift.config import Config
 from drift.metrics.behaviour import MEASURES
 from drift.metrics.display import hundredths, percent, signed_tenths, whole
-from drift.report.header import Notice
+from drift.report.notices import Notice
 from drift.report.reading import Catalog, Policy, configured
 
 
@@ -94,7 +94,7 @@ def notices(rows: list[dict], config: Config) -> list[Notice]:
         )
         return [Notice("Behaviour", text, "note")]
     policies = len({Policy.of(row) for row in rows})
-    return [Notice("Behaviour", f"All {policies} trained policies write within the limits of training.behaviour.", "note")]
+    return [Notice("Behaviour", f"All {policies} trained policies write within the limits of training.behaviour.", "fine")]
 
 
 def _said(failed: list[dict]) -> str:

@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from drift.config import Config
-from drift.metrics.display import Metric, points, signed
+from drift.metrics.display import Metric
 from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.report.judge_tables import judged_by
 from drift.report.metric_labels import in_order, interval
 from drift.report.reading import Policy
 
-Direction = Literal["", "up", "down"]
+Direction = Literal["", "good", "bad"]
 
 
 def benchmark_title(benchmark: str) -> str:
     """What the page calls a benchmark."""
-    return "held-out corrections" if benchmark == HELDOUT_PAIRS else benchmark
+    return f"held-out corrections ({HELDOUT_PAIRS})" if benchmark == HELDOUT_PAIRS else benchmark
 
 
 def refusals(completions: Iterable[dict], config: Config) -> dict[tuple[str, str], str]:
@@ -89,24 +89,30 @@ class ScoreRow:
 class ScoreTable:
     """The scores of a benchmark; `details` are shown on demand."""
 
+    benchmark: str
     title: str
     groups: list[Group]
     rows: list[ScoreRow]
     details: "ScoreTable | None" = None
 
 
-def score_tables(scores: list[dict], config: Config) -> list[ScoreTable]:
+# The colour of a score by policy, benchmark, judge and metric: of those that differ from the base
+# model's.
+Colours = dict[tuple[Policy, str, str, str], Direction]
+
+
+def score_tables(scores: list[dict], config: Config, colours: Colours) -> list[ScoreTable]:
     """A table a benchmark, a row a policy, a column a judge and metric."""
     judges: dict[str, list[str]] = {}
     for benchmark, judge in scored_benchmarks(scores, config):
         judges.setdefault(benchmark, []).append(judge)
     return [
-        score_table(benchmark, names, [score for score in scores if score["benchmark"] == benchmark])
+        score_table(benchmark, names, [score for score in scores if score["benchmark"] == benchmark], colours)
         for benchmark, names in judges.items()
     ]
 
 
-def score_table(benchmark: str, judges: list[str], scores: list[dict]) -> ScoreTable:
+def score_table(benchmark: str, judges: list[str], scores: list[dict], colours: Colours) -> ScoreTable:
     """The table of one benchmark's `scores`."""
     title = benchmark_title(benchmark)
     groups, details = [], []
@@ -118,11 +124,11 @@ def score_table(benchmark: str, judges: list[str], scores: list[dict]) -> ScoreT
             groups.append(Group(judge, group_title, main, counted=bool(judge)))
         if more:
             details.append(Group(judge, group_title, more, counted=False))
-    more_of_it = ScoreTable(title, details, score_rows(scores, details)) if details else None
-    return ScoreTable(title, groups, score_rows(scores, groups), more_of_it)
+    more_of_it = ScoreTable(benchmark, title, details, score_rows(scores, details, colours)) if details else None
+    return ScoreTable(benchmark, title, groups, score_rows(scores, groups, colours), more_of_it)
 
 
-def score_rows(scores: list[dict], groups: list[Group]) -> list[ScoreRow]:
+def score_rows(scores: list[dict], groups: list[Group], colours: Colours) -> list[ScoreRow]:
     """A row a policy, with the columns of `groups`: of the means over seeds."""
     by_policy: dict[Policy, dict[tuple[str, str], dict]] = {}
     by_seed: dict[tuple[Policy, str, str], list[dict]] = {}
@@ -132,13 +138,19 @@ def score_rows(scores: list[dict], groups: list[Group]) -> list[ScoreRow]:
             by_policy.setdefault(Policy.of(score), {})[measure] = score
         else:
             by_seed.setdefault((replace(Policy.of(score), seed=0), *measure), []).append(score)
+    benchmark = scores[0]["benchmark"]
     rows = []
     for policy, its_scores in by_policy.items():
         cells = []
         for group in groups:
             in_group = [its_scores.get((group.judge, metric.name)) for metric in group.metrics]
             cells += [
-                score_cell(score, metric, by_seed.get((policy, group.judge, metric.name), []))
+                score_cell(
+                    score,
+                    metric,
+                    by_seed.get((policy, group.judge, metric.name), []),
+                    colours.get((policy, benchmark, group.judge, metric.name), ""),
+                )
                 for score, metric in zip(in_group, group.metrics, strict=True)
             ]
             if group.counted:
@@ -147,9 +159,9 @@ def score_rows(scores: list[dict], groups: list[Group]) -> list[ScoreRow]:
     return rows
 
 
-def score_cell(score: dict | None, metric: Metric, by_seed: list[dict]) -> Cell | None:
+def score_cell(score: dict | None, metric: Metric, by_seed: list[dict], direction: Direction = "") -> Cell | None:
     """A score as it is shown, with those of its seeds where there are several; None where it is not
-    defined."""
+    defined. `direction`: whether its difference from the base model can be claimed."""
     if score is None or score["value"] is None:
         return None
     spread = score["spread"]
@@ -161,7 +173,7 @@ def score_cell(score: dict | None, metric: Metric, by_seed: list[dict]) -> Cell 
         interval=interval(score, metric.text),
         spread=None if spread is None else f"± {metric.text(spread)} in {score['samples']} samples",
         seeds=f"seeds: {', '.join(metric.text(one['value']) for one in by_seed)}" if len(by_seed) > 1 else None,
-        direction=direction(score) if metric.text in (points, signed) else "",
+        direction=direction,
     )
 
 
@@ -169,8 +181,3 @@ def judged_cell(scores: list[dict | None]) -> Cell | None:
     """How many items the first score of a judge is over."""
     first = next((score for score in scores if score is not None), None)
     return None if first is None else Cell(f"{first['n']:,} of {first['total']:,}")
-
-
-def direction(row: dict) -> Direction:
-    """Whether an interval is above or below 0."""
-    return "" if row["low"] is None else "up" if row["low"] > 0 else "down" if row["high"] < 0 else ""

@@ -84,8 +84,8 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class DiagnosticsTable:
-    """A row of cells a policy, one a column (None where it was not measured), and what to keep in
-    mind about them."""
+    """A row of cells a policy, one a column (None where it was not measured) of those that any of
+    them has, and what to keep in mind about them."""
 
     columns: tuple[Column, ...]
     rows: list[tuple[Policy, list[Measure | None]]]
@@ -101,8 +101,10 @@ def diagnostics_table(catalog: Catalog, config: Config) -> DiagnosticsTable:
         (policy, [measure(measured.get((column.metric, column.moment)), column.text) for column in COLUMNS])
         for policy, measured in found.items()
     ]
+    columns = [place for place in range(len(COLUMNS)) if any(cells[place] for _, cells in rows)]
+    rows = [(policy, [cells[place] for place in columns]) for policy, cells in rows]
     pairs = {policy: row["n"] for policy, measured in found.items() if (row := measured.get(("pair_gradient_norm", "before")))}
-    return DiagnosticsTable(COLUMNS, rows, cautions(pairs, config))
+    return DiagnosticsTable(tuple(COLUMNS[place] for place in columns), rows, cautions(pairs, config))
 
 
 def cautions(pairs: dict[Policy, int], config: Config) -> list[str]:

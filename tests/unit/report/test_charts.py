@@ -64,7 +64,7 @@ def test_chart_is_drawn_in_the_page_s_colours():
         [{"method": "drift", "iteration": k, "seed": 42, "value": k / 10, "low": 0.0, "high": 0.5} for k in (1, 2)],
         schema=charts.POINTS,
     )
-    drawn = charts.curve(charts.with_repeats(points), ["drift"], "%", rule=0.5)
+    drawn = charts.curve(charts.with_repeats(points), ["drift"], charts.Axis("%"), rule=0.5)
     assert drawn.startswith("<svg")
     assert "var(--series-1)" in drawn
     assert 'fill="white"' not in drawn, "a background would blind a dark page"
@@ -76,7 +76,7 @@ def test_charts_of_all_numbers_have_one_size():
         points = [
             {"method": "drift", "iteration": k, "seed": 42, "value": k * scale, "low": 0.0, "high": scale} for k in (1, 2)
         ]
-        drawn = charts.curve(charts.with_repeats(pl.DataFrame(points, schema=charts.POINTS)), ["drift"], ",~r")
+        drawn = charts.curve(charts.with_repeats(pl.DataFrame(points, schema=charts.POINTS)), ["drift"], charts.Axis(",~r"))
         sizes.add(drawn[drawn.index("viewBox") : drawn.index("><g")])
     assert len(sizes) == 1, "charts in a row would not align"
 

@@ -3,7 +3,8 @@
 from drift.config import Config, LabelNoise, load
 from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import Gate, GateSummary
-from drift.report.header import check_notices, facts, judge_notices, notices, rounding_notices, versions
+from drift.report.header import facts, versions
+from drift.report.notices import check_notices, judge_notices, notices, rounding_notices
 from drift.report.reading import Policy
 from tests.builders.run import CONFIG, evaluation
 from tests.unit.report.rows import score

@@ -3,8 +3,8 @@ of the judge."""
 
 import pytest
 
-from drift.report.header import behaviour_notices
 from drift.report.judge_behaviour import Behaviour, behaviour, behaviours
+from drift.report.notices import behaviour_notices
 from tests.builders.run import CONFIG, evaluation
 from tests.unit.report.rows import score
 
@@ -81,8 +81,8 @@ def test_a_judge_that_flips_half_of_its_verdicts_means_nothing_whether_it_is_tru
     assert ("trusted: true in the configuration" in notice.text) == trusted
 
 
-def test_a_judge_without_fault_is_not_a_notice_and_one_without_scores_is_not_read():
+def test_a_judge_without_fault_is_no_warning_and_one_without_scores_is_not_read():
     rows = [score("tiny", metric, value=value, n=400) for metric, value in SOUND.items()]
     found = behaviours(rows, [], CONFIG)
     assert [(one.benchmark, one.reading) for one in found] == [("heldout", "no fault found")]
-    assert behaviour_notices(found, CONFIG) == []
+    assert [notice.kind for notice in behaviour_notices(found, CONFIG)] == ["fine"]

@@ -1,5 +1,7 @@
 """The page shows the numbers of the tables, and nothing that a conversation says can act in it."""
 
+import html
+import itertools
 import re
 import shutil
 from html.parser import HTMLParser
@@ -49,25 +51,13 @@ def test_page_needs_no_network(page):
 def test_ids_are_those_of_sections_and_the_menu_leads_to_each(page):
     ids = re.findall(r'\sid="([^"]*)"', page)
     sections = [
-        "primary",
-        "scores",
-        "judges",
-        "comparisons",
-        "curves",
-        "ledger",
-        "labels",
-        "gates",
-        "behaviour",
-        "quality",
-        "diagnostics",
-        "lengths",
-        "pairs",
-        "dropped",
-        "cost",
-        "settings",
+        *("verdict", "trust", "answers", "scores", "judges", "primary", "comparisons", "curves", "behaviour"),
+        *("pairs", "quality", "lengths", "sampled", "dropped", "diagnostics", "ledger", "labels", "gates", "cost", "settings"),
     ]
-    assert ids == sections, "ids of charts would collide"
-    assert set(re.findall('href="#([^"]*)"', page)) == {*sections} - {"judges"}
+    boxes = ["show-m0", "show-m1", "show-i1", "show-i2", "show-b0", "show-b1", "pick-1", "pick-2"]
+    assert [name for name in ids if name not in boxes] == sections, "ids of charts would collide"
+    assert {name for name in ids if name in boxes} == set(boxes)
+    assert set(re.findall('href="#([^"]*)"', page)) <= {*sections}, "a link leads nowhere"
 
 
 def test_table_shows_the_scores(page, home):
@@ -125,6 +115,56 @@ def test_judge_that_was_several_models_is_refused_with_cause_and_cure(home, tmp_
     unjudged = scores.filter(judge="")["value"].drop_nulls().to_list()
     assert sorted(Page(page).values) == pytest.approx(sorted(unjudged)), "scores without a judge stay"
     assert "judged by tiny" not in page
+
+
+def test_every_query_beside_a_table_runs(page, catalog):
+    queries = [html.unescape(text) for text in re.findall(r'<pre tabindex="0"><code>(.*?)</code></pre>', page, re.DOTALL)]
+    assert len(queries) > 12
+    for query in queries:
+        catalog.query(query)
+    scores = next(query for query in queries if "FROM scores WHERE benchmark = 'heldout'" in query)
+    assert {row["metric"] for row in catalog.query(scores)} >= {"win_rate", "position_flip_rate"}
+
+
+def test_headings_descend_a_step_at_a_time_and_every_table_has_a_caption(page):
+    levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert page.count("<table") == page.count("<caption>")
+
+
+def test_a_box_hides_the_rows_of_its_name_and_a_picked_method_shows_its_answers(page):
+    for name in ("m0", "i2", "b0"):
+        assert f"body:has(#show-{name}:not(:checked)) .{name} {{ display: none; }}" in page
+        assert re.search(rf'<(tr|li|section|figure)[^>]* class="[^"]*\b{name}\b', page), name
+    assert "body:has(#pick-2:not(:checked)) .answers-2 { display: none; }" in page
+    assert page.count('class="answers-') == 2
+
+
+def test_a_chart_says_its_values(page, catalog):
+    (row,) = catalog.query(
+        "SELECT value FROM scores WHERE metric = 'win_rate' AND method = 'spin' AND iteration = 2 AND seed = 0"
+    )
+    label = next(label for label in re.findall('role="img" aria-label="([^"]*)"', page) if label.startswith("Win rate:"))
+    assert f"spin 2 {100 * row['value']:.1f}%" in label
+
+
+def test_a_page_without_texts_has_no_word_of_a_conversation_and_no_id(home, tmp_path, page):
+    shutil.copytree(home / "results", tmp_path / "results")
+    config = CONFIG.model_copy(update={"report": CONFIG.report.model_copy(update={"texts": "none"})})
+    file = tmp_path / "results/demo/config.resolved.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    bare = render_page(tmp_path)
+    turns = pl.read_parquet(home / "results/demo/data/turns.parquet")
+    openings = {text[:40] for column in ("user", "response") for text in turns[column] if len(text) > 40}
+    shown, left = ("".join(Page(text).words) for text in (page, bare))
+    assert [opening for opening in openings if opening in shown], "the page with texts has them"
+    assert [opening for opening in openings if opening in left] == []
+    assert "wildchat:0" in shown
+    assert "wildchat:0" not in left
+    assert "c99/0" not in left
+    assert "left out of this page (report.texts: none)" in left
+    assert "1 of dsat (arena, ngram)" in left, "numbers stay"
 
 
 def test_same_run_gives_the_same_page(page, home):

@@ -35,7 +35,7 @@ def said(*rows: dict, config: Config = CONFIG) -> list[tuple[str, str]]:
 
 def test_policies_within_their_limits_are_a_line(catalog):
     assert said(*behaviour_rows(catalog, CONFIG)) == [
-        ("note", "All 5 trained policies write within the limits of training.behaviour.")
+        ("fine", "All 5 trained policies write within the limits of training.behaviour.")
     ]
     assert said() == [], "nothing was compared"
 
@@ -92,7 +92,7 @@ def test_lengths_begin_at_the_base_model_and_variety_is_a_share_of_its(catalog):
     assert points["base", -1, 0]["value"] == 1.0
     assert (points["drift", 2, 0]["value"], points["drift", 2, 42]["low"]) == (0.5, 0.5)
     assert {one["value"] for one in variety_points(catalog, CONFIG)} == {0.5}
-    charts = behaviour_charts("qwen-0.5b", length_points(catalog, CONFIG), variety_points(catalog, CONFIG), CONFIG)
+    charts = behaviour_charts("qwen-0.5b", length_points(catalog, CONFIG), variety_points(catalog, CONFIG), CONFIG, {})
     assert [chart.title for chart in charts] == ["Length of answers", "Variety of words"]
 
 
@@ -108,10 +108,12 @@ def collapsed_page(home, tmp_path):
 
 
 def test_the_page_of_a_run_whose_last_policy_collapsed_says_so_before_any_number(collapsed_page, page):
-    notice = '<div class="notice failure"><strong>Behaviour.</strong> spin iteration 2 writes 2 tokens where the base model'
-    assert collapsed_page.index(notice) < collapsed_page.index('id="primary"')
+    notice = (
+        '<li class="notice failure"><strong>Fault · Behaviour.</strong> spin iteration 2 writes 2 tokens where the base model'
+    )
+    assert collapsed_page.index(notice) < collapsed_page.index('id="scores"')
     scores = collapsed_page[collapsed_page.index('id="scores"') : collapsed_page.index('id="judges"')]
-    assert 'spin <span class="muted">iteration 2</span> <a class="down" href="#behaviour">outside limits</a>' in scores
+    assert 'spin <span class="muted">iteration 2</span> <a class="bad" href="#behaviour">outside limits</a>' in scores
     assert "iteration 1</span> <a" not in scores
-    assert '<strong class="down">2</strong>' in collapsed_page
+    assert '<strong class="bad">2</strong>' in collapsed_page
     assert "outside limits</a>" not in page

@@ -15,24 +15,24 @@ def test_every_judge_has_columns_of_its_own():
         benchmarks={"heldout": {"kind": "heldout", "judge": ["tiny", "huge"]}},
     )
     rows = [score("huge", value=0.7), score("tiny"), score("", "response_tokens", value=100)]
-    (table,) = score_tables(rows, CONFIG.model_copy(update={"evaluation": both}))
+    (table,) = score_tables(rows, CONFIG.model_copy(update={"evaluation": both}), {})
     assert [group.title for group in table.groups] == ["judged by tiny", "judged by huge", "answers"]
     assert [cell.text for cell in table.rows[0].cells] == ["50.0%", "5 of 6", "70.0%", "5 of 6", "100"]
 
 
 def test_spread_of_several_samples_is_shown():
-    (table,) = score_tables([score("tiny", samples=3, spread=0.02)], CONFIG)
+    (table,) = score_tables([score("tiny", samples=3, spread=0.02)], CONFIG, {})
     assert table.rows[0].cells[0].spread == "± 2.0% in 3 samples"
 
 
 def test_score_that_is_not_defined_is_not_shown():
-    (table,) = score_tables([score("tiny", value=None)], CONFIG)
+    (table,) = score_tables([score("tiny", value=None)], CONFIG, {})
     assert table.rows[0].cells[0] is None
 
 
 def test_groups_and_references_are_details():
     rows = [score("tiny", "wb_score_task_macro", value=-3.14), score("tiny", "wb_score:Math & Data Analysis", value=20)]
-    (table,) = score_tables(rows, CONFIG)
+    (table,) = score_tables(rows, CONFIG, {})
     assert [metric.label for metric in table.groups[0].metrics] == ["WB-Score, task-weighted"]
     assert table.rows[0].cells[0].text == display.minus("-3.1")
     assert [metric.label for metric in table.details.groups[0].metrics] == ["WB-Score: Math & Data Analysis"]
@@ -42,7 +42,7 @@ def test_groups_and_references_are_details():
 def test_comparison_is_coloured_only_if_significant_after_the_correction():
     (table,) = comparison_tables([compared(), compared(p=0.02, p_fdr=0.2)], CONFIG)
     assert [(shown.difference, shown.direction, shown.p) for shown in table.rows] == [
-        (display.minus("-3.1"), "down", "< 0.001"),
+        (display.minus("-3.1"), "bad", "< 0.001"),
         (display.minus("-3.1"), "", "0.020"),
     ]
     assert (table.significant, table.rows[0].interval) == (1, display.minus("-5.0 to -1.0"))
@@ -53,7 +53,7 @@ def declared(**columns) -> dict:
     return compared(**row | {"family": "primary", "p_fdr": None, "p_holm": 0.01} | columns)
 
 
-def test_declared_comparison_says_who_is_higher_or_that_nothing_can_be_claimed():
+def test_declared_comparison_says_who_is_better_or_that_nothing_can_be_claimed():
     rows = [
         declared(),
         declared(difference=0.031, low=0.01, high=0.05),
@@ -62,7 +62,7 @@ def test_declared_comparison_says_who_is_higher_or_that_nothing_can_be_claimed()
         declared(difference=None, low=None, high=None, p=None, p_holm=None),
     ]
     table = primary_table(rows, CONFIG)
-    assert [row.claim for row in table.rows] == ["spin is higher", "drift is higher", *["no difference can be claimed"] * 3]
+    assert [row.claim for row in table.rows] == ["drift is worse", "drift is better", *["no difference can be claimed"] * 3]
     assert table.claimed == 2
 
 
@@ -75,7 +75,7 @@ def test_declared_comparisons_are_in_no_other_table_and_unmeasured_ones_are_name
 
 def test_every_seed_s_score_is_below_their_mean():
     rows = [score("tiny", method="drift", iteration=1, seed=seed, value=0.5 + seed / 100) for seed in (0, 1, 2)]
-    (table,) = score_tables(rows, CONFIG)
+    (table,) = score_tables(rows, CONFIG, {})
     ((cell, _),) = [row.cells for row in table.rows]
     assert (cell.text, cell.seeds) == ("50.0%", "seeds: 51.0%, 52.0%")
 

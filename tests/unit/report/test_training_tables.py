@@ -2,7 +2,7 @@
 
 from drift.config import Config
 from drift.report.curves import quality_charts
-from drift.report.header import quality_notices
+from drift.report.notices import quality_notices
 from drift.report.reading import Policy
 from drift.report.training_tables import cautions, diagnostics_table, pair_quality, quality_table
 from tests.builders.run import CONFIG, evaluation
@@ -47,7 +47,7 @@ def test_pairs_that_teach_the_worse_reply_are_warned_of():
 
 
 def test_every_rater_has_a_curve_of_its_own():
-    charts = quality_charts([rated(), rated(iteration=2), rated(rater="rewards")], CONFIG)
+    charts = quality_charts([rated(), rated(iteration=2), rated(rater="rewards")], CONFIG, {})
     assert [chart.title for chart in charts] == ["y+ beats y\N{MINUS SIGN} · tiny", "y+ beats y\N{MINUS SIGN} · rewards"]
 
 
