@@ -5,10 +5,11 @@ Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays s
         shows the files as they are.
 
 The views hold the path of --results exactly as it is given. Give it relative to the repository root
-and open the catalog from there: `duckdb results/demo/catalog.duckdb`. A table that exists once for
+and open the catalog from there: `duckdb results/demo/catalog.duckdb`. From any other folder say
+where that is: `SET file_search_path = '/path/to/repository'`. A table that exists once for
 every policy has the parts of its path as columns: model, method (base, warmup or the method's
 name), iteration (-1 base, 0 warm-up, k after iteration k), seed (0 for base and warm-up, which all
-seeds share). `FROM dictionary` explains every column.
+seeds share). `FROM dictionary` explains every column, `FROM explain('pairs')` those of one view.
 """
 
 import _python  # noqa: F401 - before what may be missing
@@ -21,7 +22,7 @@ import duckdb
 import polars as pl
 
 from drift import cli, files, layout, tables
-from drift.metrics import pair_lengths
+from drift.metrics import pair_lengths, trace
 from drift.names import HELDOUT_PAIRS
 
 # Older shells than the library that writes it should open the catalog too.
@@ -90,6 +91,8 @@ class View:
     fixed: dict[str, str] = field(default_factory=dict)
     # Columns that a key of the view would hide, by the name that they are shown under.
     shown_as: dict[str, str] = field(default_factory=dict)
+    # SQL of columns that the files do not have.
+    computed: dict[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -120,6 +123,14 @@ def path_pattern(name: str) -> re.Pattern:
     return re.compile("".join(text + group for text, group in zip(texts, [*groups, ""], strict=True)))
 
 
+# The key of a prompt, where a table has it under another name (with ~1, ~2, ... after it where a
+# pair is trained on again) or in two columns.
+_OF_PAIR = r"regexp_replace(pair_id, '~\d+$', '')"
+_OF_TURN = "conversation_id || '/' || turn"
+_PROMPT_ID = dict.fromkeys((tables.Pairs, tables.Margins, tables.Gradients, tables.Logps), _OF_PAIR)
+_PROMPT_ID |= dict.fromkeys((tables.Turns, tables.Labels), _OF_TURN)
+
+
 def table_view(schema, *patterns: str, **options: dict[str, str]) -> View:
     """The view of a kind of table; its comments are the schema's docstring and descriptions."""
     dtypes = schema.create_empty().schema
@@ -128,6 +139,9 @@ def table_view(schema, *patterns: str, **options: dict[str, str]) -> View:
         shown_as.get(name, name): (duckdb_type(dtypes[name]), column.description or "")
         for name, column in schema.columns().items()
     }
+    if prompt := _PROMPT_ID.get(schema):
+        columns["prompt_id"] = ("VARCHAR", "prompts.prompt_id, by which every view that is about a prompt can be joined")
+        options["computed"] = {"prompt_id": prompt}
     return View(" ".join((schema.__doc__ or "").split()), columns, patterns, **options)
 
 
@@ -291,7 +305,8 @@ def select(view: View, results: str, keys: dict, files: list[str]) -> str:
     paths = "[" + ", ".join(literal(f"{results}/{file}") for file in files) + "]"
     constants = [f"{literal(value)}::{KEYS[name][0]} AS {quoted(name)}" for name, value in keys.items()]
     stored = {shown: name for name, shown in view.shown_as.items()}
-    columns = [f"{quoted(stored[name])} AS {quoted(name)}" if name in stored else quoted(name) for name in view.columns]
+    stored = {name: quoted(column) for name, column in stored.items()} | view.computed
+    columns = [f"{stored[name]} AS {quoted(name)}" if name in stored else quoted(name) for name in view.columns]
     return f"SELECT {', '.join([*constants, *columns])} FROM {view.reader.format(files=paths)}"
 
 
@@ -308,12 +323,14 @@ DERIVED = {
         pair_lengths.DESCRIPTION,
         {key: KEYS[key] for key in pair_lengths.KEYS} | pair_lengths.COLUMNS,
         pair_lengths.QUERY,
-    )
+    ),
+    "trace": (trace.DESCRIPTION, {key: KEYS[key] for key in trace.KEYS} | trace.COLUMNS, trace.QUERY),
 }
-# The same over the comments of all of them: DESCRIBE shows none.
+# The same over the comments of all of them, which DESCRIBE does not show.
 DICTIONARY = {
     "views": (
-        "One row per view: what it holds.",
+        "One row per view: what it holds; FROM explain('NAME') explains its columns. Views read files relative to the folder where "
+        "the run was started: where one says that no files are found, open the catalog there, or SET file_search_path to it.",
         {"view": ("VARCHAR", "name of the view"), "description": ("VARCHAR", "what its rows are")},
         f"SELECT view_name AS view, comment AS description FROM duckdb_views() WHERE {_OF_THIS_FILE} ORDER BY ALL",
     ),
@@ -330,6 +347,9 @@ DICTIONARY = {
         f"comment AS description FROM duckdb_columns() WHERE {_OF_THIS_FILE} ORDER BY view, position",
     ),
 }
+
+
+_EXPLAINED = 'SELECT "column", type, description FROM dictionary WHERE "view" = name ORDER BY position'
 
 
 def created(name: str, query: str, description: str, comments: dict[str, str]) -> list[str]:
@@ -351,7 +371,7 @@ def statements(results: str, files: list[str]) -> list[str]:
         made += created(name, " UNION ALL ".join(groups) or nothing(view), view.description, comments)
     for name, (description, columns, query) in (DERIVED | DICTIONARY).items():
         made += created(name, query, description, {key: text for key, (_, text) in columns.items()})
-    return made
+    return [*made, f"CREATE MACRO explain(name) AS TABLE {_EXPLAINED}"]
 
 
 def result_files(results: str) -> list[str]:

@@ -274,3 +274,58 @@ def test_missing_folder_is_named(tmp_path):
     assert done.returncode == 1
     assert "results/none: no such folder" in done.stderr
     assert not (tmp_path / "c.duckdb").exists()
+
+
+def test_a_prompt_has_one_name_in_every_view(run):
+    for name in ("turns", "labels", "pairs", "margins", "gradients", "logps", "reference_logps"):
+        assert count(run, f"FROM {name} WHERE prompt_id IS NULL") == 0
+        assert (
+            count(
+                run, f"FROM {name} ANTI JOIN (SELECT conversation_id || '/' || turn AS prompt_id FROM turns) USING (prompt_id)"
+            )
+            == 0
+        )
+    assert count(run, "FROM pairs JOIN dsat USING (prompt_id) WHERE method = 'drift'") > 0
+
+
+def test_a_pair_that_is_trained_on_again_is_of_its_prompt(tmp_path):
+    root = tmp_path / "results"
+    tables.write_table(pairs_table([pair_of("s:1/0~2", 1, 2)]), tables.Pairs, root / "m/drift/seed42/iter1/pairs.parquet")
+    with duckdb.connect() as connection:
+        for statement in catalog.statements(str(root), catalog.result_files(str(root))):
+            connection.execute(statement)
+        assert connection.execute("SELECT pair_id, prompt_id FROM pairs").fetchall() == [("s:1/0~2", "s:1/0")]
+
+
+def test_a_score_is_traced_to_its_verdicts_answers_and_conversations(run):
+    policy = "method = 'drift' AND iteration = 2 AND seed = 42 AND benchmark = 'heldout'"
+    (score,) = run.execute(f"SELECT value FROM scores WHERE {policy} AND metric = 'win_rate'").fetchone() or (None,)
+    verdicts = f"SELECT * FROM trace WHERE {policy} AND part = 'verdict'"
+    items = f"SELECT prompt_id, avg(value) AS value FROM ({verdicts}) GROUP BY ALL"
+    assert run.execute(f"SELECT avg(value) FROM ({items})").fetchone()[0] == pytest.approx(score)
+    assert (
+        count(run, f"{verdicts} AND answer = (SELECT response FROM responses WHERE {policy} AND prompt_id = trace.prompt_id)")
+        > 0
+    )
+    said = f"SELECT * FROM ({verdicts}) JOIN turns USING (conversation_id, turn) WHERE other = response"
+    assert count(run, said) == count(run, verdicts) > 0, "the answer to compare with is the logged reply"
+    pairs = "SELECT * FROM trace WHERE method = 'drift' AND iteration = 2 AND seed = 42 AND part = 'training pair'"
+    assert count(run, pairs) == count(run, "FROM pairs WHERE method = 'drift' AND iteration = 2 AND seed = 42")
+    assert count(run, f"{pairs} AND conversation_id IS NULL") == 0
+
+
+def test_every_view_is_explained_by_its_name(run):
+    rows = run.execute("FROM explain('pairs')").fetchall()
+    assert [row[0] for row in rows[:4]] == ["model", "method", "iteration", "seed"]
+    assert all(description for *_, description in rows)
+
+
+def test_outside_its_folder_the_catalog_works_where_that_folder_is_named(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect(str(home / "results/demo/catalog.duckdb"), read_only=True) as connection:
+        with pytest.raises(duckdb.IOException, match="results/demo"):
+            connection.execute("FROM pairs")
+        (cure,) = connection.execute("SELECT description FROM views WHERE view = 'views'").fetchone()
+        assert "SET file_search_path" in cure
+        connection.execute(f"SET file_search_path = '{home}'")
+        assert count(connection, "FROM pairs") > 0

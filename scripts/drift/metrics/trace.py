@@ -1,0 +1,62 @@
+"""From a score back to what it is made of, as a view of the catalog: verdicts, checks and held-out
+pairs with the answers, and the pairs that a policy was trained on, each with its conversation."""
+
+DESCRIPTION = (
+    "One row per verdict, check, held-out pair and training pair of a policy, with its texts and its conversation: what a row of "
+    "scores is made of. Join scores USING (model, method, iteration, seed, benchmark, judge); a mean over seeds (seed 0) is made "
+    "of the rows of all seeds."
+)
+KEYS = ("model", "method", "iteration", "seed", "benchmark")
+COLUMNS = {
+    "judge": ("VARCHAR", "scores.judge: empty where nobody judged; null: a training pair"),
+    "part": ("VARCHAR", "verdict, check, held-out pair, training pair"),
+    "prompt_id": ("VARCHAR", "prompts.prompt_id and tasks.prompt_id"),
+    "sample": ("INTEGER", "responses.sample; null for pairs"),
+    "request_id": ("VARCHAR", "judgments.request_id; null where nobody was asked"),
+    "value": (
+        "DOUBLE",
+        "of a verdict its preference, outcome or score; of a check 1 or 0; of a held-out pair log p(chosen) - log p(rejected); of a "
+        "training pair margins.s",
+    ),
+    "detail": (
+        "VARCHAR",
+        "of a verdict its kind, order and error; the check; where the chosen reply of a training pair is from",
+    ),
+    "asked": ("VARCHAR", "the message that is answered"),
+    "answer": ("VARCHAR", "the policy's answer; of pairs the chosen reply"),
+    "other": ("VARCHAR", "the task's own answer to compare with, where it has one; of pairs the rejected reply"),
+    "conversation_id": ("VARCHAR", "turns.conversation_id; null where the prompt is of no conversation"),
+    "turn": ("INTEGER", "turns.turn"),
+}
+_POLICY = "model, method, iteration, seed"
+_SHOWN = ", ".join([*KEYS, *COLUMNS])
+QUERY = f"""
+    WITH origins AS (
+        SELECT DISTINCT prompt_id, conversation_id, turn
+        FROM (FROM dsat SELECT prompt_id, conversation_id, turn
+            UNION ALL FROM sat SELECT prompt_id, conversation_id, turn
+            UNION ALL FROM corrections SELECT prompt_id, conversation_id, turn)
+    ),
+    answers AS (
+        SELECT {_POLICY}, benchmark, prompt_id, sample, prompt[-1].content AS asked, response AS answer, baseline AS other
+        FROM responses JOIN tasks USING (benchmark, prompt_id)
+    )
+    SELECT {_SHOWN}
+    FROM (
+        SELECT * EXCLUDE (kind, preference, outcome, score, "order", vote, mass, opponent, policy_chars, opponent_chars, error),
+            'verdict' AS part, coalesce(preference, outcome, score) AS value, concat_ws(' ', kind, "order", error) AS detail
+        FROM judgments JOIN answers USING ({_POLICY}, benchmark, prompt_id, sample)
+        UNION ALL BY NAME
+        SELECT * EXCLUDE ("check", direction, passed), '' AS judge, 'check' AS part, passed::DOUBLE AS value, "check" AS detail
+        FROM checks JOIN answers USING ({_POLICY}, benchmark, prompt_id, sample)
+        UNION ALL BY NAME
+        SELECT {_POLICY}, benchmark, prompt_id, '' AS judge, 'held-out pair' AS part, chosen_logp - rejected_logp AS value,
+            prompt[-1].content AS asked, chosen AS answer, rejected AS other
+        FROM logps JOIN corrections USING (prompt_id)
+        UNION ALL BY NAME
+        SELECT {_POLICY}, pairs.prompt_id, 'training pair' AS part, s AS value, chosen_from AS detail,
+            prompt[-1].content AS asked, chosen AS answer, rejected AS other
+        FROM pairs LEFT JOIN margins USING ({_POLICY}, pair_id)
+    )
+    LEFT JOIN origins USING (prompt_id)
+"""
