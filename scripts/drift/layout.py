@@ -31,7 +31,7 @@ from drift.names import HELDOUT_PAIRS
 BASE, WARMUP = "base", "warmup"
 _SHARED = {BASE: -1, WARMUP: 0}
 # What follows a method's name in that of the policies that it asks before it trains its own.
-FUTURE = ".future"
+FUTURE_SUFFIX = ".future"
 # The folder of a policy that a method makes, and a number in it.
 _MADE = "{method}/seed{seed}/iter{iteration}"
 _NUMBER = "[1-9][0-9]*"

@@ -2,15 +2,6 @@
 
 from typing import Literal
 
-# The policy that requests are put to, by what it is to an iteration: the one that the iteration
-# starts from; the one that its method started from; one that is trained from the previous one on
-# the pairs of all other candidates first, and then asked for more; or another model.
-Asked = Literal["previous", "initial", "future", "writer"]
-PREVIOUS: Asked = "previous"
-INITIAL: Asked = "initial"
-FUTURE: Asked = "future"
-WRITER: Asked = "writer"
-
 # The benchmark of the scores that are computed from log-probabilities of held-out corrections.
 HELDOUT_PAIRS = "heldout-pairs"
 # The judge of scores that no judge gave: lengths, margins.
@@ -20,3 +11,12 @@ BASELINE = "baseline"
 
 # What keeping a check does to the length of a reply (drift.checks).
 DIRECTIONS = ("shorter", "longer", "neutral")
+
+# The policy that requests are put to, by what it is to an iteration: the one that the iteration
+# starts from; the one that its method started from; one that is trained from the previous one on
+# the pairs of all other candidates first, and then asked for more; or another model.
+Asked = Literal["previous", "initial", "future", "writer"]
+PREVIOUS: Asked = "previous"
+INITIAL: Asked = "initial"
+FUTURE: Asked = "future"
+WRITER: Asked = "writer"

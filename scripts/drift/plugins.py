@@ -51,6 +51,7 @@ SIDES = {
 RANKERS = {
     "classifier": "drift.rankers.classifier",
     "checks": "drift.rankers.checks",
+    "medoid": "drift.rankers.medoid",
 }
 
 # Losses of pairs besides TRL's: training.losses

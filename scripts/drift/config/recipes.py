@@ -165,13 +165,17 @@ class Ranker(Section):
     kind: kind_of(plugins.RANKERS) = Field(
         "classifier",
         description="classifier: a sequence classifier, safetensors; checks: the share of its prompt's checks that "
-        "a reply keeps; others are modules in scripts/drift/rankers/",
+        "a reply keeps; medoid: how like a reply is to the prompt's other candidates, by an encoder; others are modules in "
+        "scripts/drift/rankers/",
     )
     path: str | None = Field(
         None, description="as models.NAME.path, where the kind needs a model; checks: a file of prompts with checks"
     )
     max_length: int = Field(
-        2048, ge=64, description="classifier: prompt and reply together, tokens; longer candidates get no score"
+        2048,
+        ge=64,
+        description="classifier: prompt and reply together, tokens; longer candidates get no score. medoid: the beginning of a reply "
+        "that is embedded",
     )
     weights: dict[str, float] | None = Field(
         None,

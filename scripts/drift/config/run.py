@@ -128,7 +128,7 @@ class Config(Section):
             "evaluation.benchmarks": (self.evaluation.benchmarks, layout.reserved("benchmark")),
             "evaluation.judges": (self.evaluation.judges, layout.reserved("judge")),
         }
-        if names := [name for name in self.recipes if name.endswith(layout.FUTURE)]:
+        if names := [name for name in self.recipes if name.endswith(layout.FUTURE_SUFFIX)]:
             raise ValueError(f"recipes: '{names[0]}' is the name of a method's future policies; choose another")
         for key, (rows, taken) in tables.items():
             if names := sorted(rows.keys() & taken):

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from drift import names, sides
+from drift import sides
+from drift.names import WRITER
 from drift.settings.sampling import (
     DecodingSettings,
     EndpointAddress,
@@ -94,7 +95,7 @@ class Generation:
     def sampled(self, wildcards) -> dict[str, str | list]:
         """The model that an iteration's requests are put to: a policy, or the writer of the
         method."""
-        if wildcards.asked == names.WRITER:
+        if wildcards.asked == WRITER:
             return self.judge(self._iterations.recipe(wildcards.trained)["writer"])
         policy = self._pinned(self._iterations.asked_policy(wildcards))
         return {"manifest": self._iterations.asked_manifest(wildcards), "policy": policy}
@@ -102,14 +103,14 @@ class Generation:
     def tokenizer(self, wildcards) -> str | list:
         """The folder with the tokenizer that requests are rendered with; none of a writer behind an
         endpoint."""
-        if wildcards.asked == names.WRITER:
+        if wildcards.asked == WRITER:
             return self.judge(self._iterations.recipe(wildcards.trained)["writer"])["policy"]
         return self._pinned(self._paths.base_policy.format(model=wildcards.model))
 
     def samples(self, wildcards) -> dict[str, Any]:
         """What is asked for an iteration's samples."""
         sampling = self._iterations.sampling(wildcards.trained)
-        if getattr(wildcards, "asked", None) == names.WRITER:
+        if getattr(wildcards, "asked", None) == WRITER:
             row = self._config["evaluation"]["judges"][self._iterations.recipe(wildcards.trained)["writer"]]
             return {"context": row["context"], "decoding": sampling, "endpoint": row["endpoint"]}
         stops = sides.stops(self._iterations.requested(wildcards), self._config["prompting"]["style"])

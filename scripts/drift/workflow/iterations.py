@@ -11,11 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from drift import names, plugins, sides
+from drift import plugins, sides
 from drift.config import LIKELIHOOD, Recipe, effective, warms_up
 from drift.config.training import accumulation_steps
-from drift.layout import BASE, FUTURE, WARMUP, PolicyName, shards
-from drift.names import INITIAL, PREVIOUS, Asked
+from drift.layout import BASE, FUTURE_SUFFIX, WARMUP, PolicyName, shards
+from drift.names import FUTURE, INITIAL, PREVIOUS, WRITER, Asked
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -62,9 +62,9 @@ class Iterations:
     def future_methods(self) -> list[str]:
         """The names by which methods make the policies of the future that they ask."""
         return [
-            f"{method}{FUTURE}"
+            f"{method}{FUTURE_SUFFIX}"
             for method in self.config["methods"]
-            if any(sides.asked_of(kind) == names.FUTURE for kind in self.config["recipes"][method]["candidates"])
+            if any(sides.asked_of(kind) == FUTURE for kind in self.config["recipes"][method]["candidates"])
         ]
 
     def seed(self, trained: str) -> int:
@@ -78,9 +78,9 @@ class Iterations:
         if trained == WARMUP:
             return _WARMUP_RECIPE
         method = PolicyName.parse(trained).method
-        row = self.config["recipes"][method.removesuffix(FUTURE)]
-        if method.endswith(FUTURE):
-            return row | {"candidates": [kind for kind in row["candidates"] if sides.asked_of(kind) != names.FUTURE]}
+        row = self.config["recipes"][method.removesuffix(FUTURE_SUFFIX)]
+        if method.endswith(FUTURE_SUFFIX):
+            return row | {"candidates": [kind for kind in row["candidates"] if sides.asked_of(kind) != FUTURE]}
         return row
 
     def training(self, trained: str) -> dict[str, Any]:
@@ -100,12 +100,12 @@ class Iterations:
         name = PolicyName.parse(trained)
         if name.iteration <= 1:
             return self.initial(trained)
-        return str(replace(name, method=name.method.removesuffix(FUTURE), iteration=name.iteration - 1))
+        return str(replace(name, method=name.method.removesuffix(FUTURE_SUFFIX), iteration=name.iteration - 1))
 
     def future(self, trained: str) -> str:
         """The policy of the future that an iteration asks before it trains its own."""
         name = PolicyName.parse(trained)
-        return str(replace(name, method=name.method + FUTURE))
+        return str(replace(name, method=name.method + FUTURE_SUFFIX))
 
     def reference(self, trained: str) -> str:
         """The policy that is the reference in training."""
@@ -127,7 +127,7 @@ class Iterations:
         that is asked; empty where both sides are logged. Where a policy of the future is asked, the
         others were for its own pairs."""
         asked = sides.samples(self.recipe(trained), self.sampling(trained)["n"])
-        return {names.FUTURE: asked[names.FUTURE]} if names.FUTURE in asked else asked
+        return {FUTURE: asked[FUTURE]} if FUTURE in asked else asked
 
     def requested(self, wildcards) -> dict[str, int]:
         """The same of one policy: {asked}, or the previous one where a job has no such wildcard."""
@@ -147,7 +147,7 @@ class Iterations:
         return self._manifest(wildcards.model, self._answering(wildcards))
 
     def _answering(self, wildcards) -> str:
-        policies = {PREVIOUS: self.previous, INITIAL: self.initial, names.FUTURE: self.future}
+        policies = {PREVIOUS: self.previous, INITIAL: self.initial, FUTURE: self.future}
         return policies[_asked(wildcards)](wildcards.trained)
 
     def paired_sides(self, wildcards) -> tuple[Path, ...]:
@@ -190,7 +190,7 @@ class Iterations:
     def _asking(self, trained: str, asked: Asked) -> str:
         """The iteration that asks: what a writer writes does not change with the policy, so that it
         is asked by the first one."""
-        return str(replace(PolicyName.parse(trained), iteration=1)) if asked == names.WRITER else trained
+        return str(replace(PolicyName.parse(trained), iteration=1)) if asked == WRITER else trained
 
     def paired(self, wildcards) -> dict[str, list[str]]:
         """What was sampled for an iteration's pairs: by the iteration, and by that of its future
@@ -200,7 +200,7 @@ class Iterations:
 
     def _sampling_jobs(self, wildcards) -> list[SimpleNamespace]:
         own = SimpleNamespace(model=wildcards.model, trained=wildcards.trained)
-        if names.FUTURE not in self.samples(wildcards.trained):
+        if FUTURE not in self.samples(wildcards.trained):
             return [own]
         return [SimpleNamespace(model=wildcards.model, trained=self.future(wildcards.trained)), own]
 

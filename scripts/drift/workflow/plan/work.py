@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from drift import benchmarks, names, plugins, sides, verdicts
+from drift import benchmarks, plugins, sides, verdicts
 from drift.config import LIKELIHOOD, SELF, effective, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
@@ -16,6 +16,7 @@ from drift.judging.protocols import (
     ranking_protocol,
     raters_of,
 )
+from drift.names import FUTURE, WRITER
 from drift.settings.judging import Protocol
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
@@ -90,7 +91,7 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
         recipe = config["recipes"][method]
         epochs = effective(config, "training", recipe)["epochs"]
         # A policy of the future is trained on as many pairs before.
-        policies = 1 + any(sides.asked_of(kind) == names.FUTURE for kind in recipe["candidates"])
+        policies = 1 + any(sides.asked_of(kind) == FUTURE for kind in recipe["candidates"])
         for k in range(1, config["iterations"] + 1):
             # Earlier iterations' pairs are trained on again.
             pairs = (1 + min(recipe["replay"], k - 1)) * min(limit, rows[recipe["prompts"]])
@@ -227,7 +228,7 @@ def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths
         # The disappointing reply and the feedback on it, where they are shown.
         shown = lengths.reply + lengths.feedback if plugins.load(plugins.SIDES, kind).NEEDS.shown else 0
         # A writer writes once a seed, whatever the policy is.
-        writes = sides.asked_of(kind) == names.WRITER
+        writes = sides.asked_of(kind) == WRITER
         writer = config["evaluation"]["judges"][recipe["writer"]] if writes else None
         yield Generation(
             rule="sample",
