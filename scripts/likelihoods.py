@@ -19,7 +19,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import load_tokenizer, render_reply, without_end
+from drift.chat import end_of_turn, load_tokenizer, render_reply, without_end
 from drift.config.training import Cut
 from drift.judging.candidates import sound
 from drift.progress import Progress
@@ -40,7 +40,7 @@ def candidates(
     for row in rows.sort("request_id").iter_rows(named=True):
         reply = render_reply(tokenizer, row["prompt"], row["text"].strip(), prompt=row["prompt_token_ids"])
         if reply and row["finish_reason"] == "length":
-            reply = without_end(reply, tokenizer.eos_token_id)
+            reply = without_end(reply, end_of_turn(tokenizer))
         if reply:
             found.append((row["request_id"], row["prompt_token_ids"], reply))
     return found

@@ -29,8 +29,8 @@ from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.data.trained_replies import TrainedReply, trained_replies
 from drift.judging.candidates import ENDS
 from drift.ledger import LedgerBook
-from drift.seeds import picked
-from drift.settings.training import PairsSettings, Subset
+from drift.seeds import chance, picked
+from drift.settings.training import PairsSettings, Sides, Subset
 from drift.sides import candidates
 from drift.tables import (
     Completions,
@@ -167,7 +167,7 @@ def make_pairs(
     `replies` as `sampled_replies` returns them; `scores` of ranked replies by request_id. Raises
     StageError where a prompt renders to other tokens than it was fitted with.
     """
-    words, end, recipe = markers(tokenizer), end_of_turn(tokenizer), settings.recipe.model_dump()
+    words, end = markers(tokenizer), end_of_turn(tokenizer)
     pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
         if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
@@ -178,7 +178,7 @@ def make_pairs(
         # A reply is in several candidates where both sides are sampled.
         rendered = cache(partial(render_reply, tokenizer, prompt["prompt"], prompt=prompt["prompt_token_ids"]))
         reasons = []
-        for drawn in candidates(prompt, replies, recipe, scores or {}):
+        for drawn in candidates(prompt, replies, sides_of(prompt["prompt_id"], settings.recipe), scores or {}):
             sides = {side: stripped(reply, settings) for side, reply in drawn.items()}
             texts = {side: sides[side]["text"] for side in sides}
             trained = trained_replies(texts, finish_reasons(sides), rendered, tokenizer, end, settings.max_tokens)
@@ -196,6 +196,14 @@ def make_pairs(
         pl.DataFrame(dropped, schema=Dropped.create_empty().schema),
         failed,
     )
+
+
+def sides_of(prompt_id: str, recipe: Sides) -> dict[str, str]:
+    """The sides of a prompt's pair: the rejected one may be of another side, for a share of the
+    prompts. A larger share adds to the prompts of a smaller one."""
+    mix = recipe.mix
+    other = mix is not None and chance("mix", mix.seed, prompt_id) < mix.share
+    return {"chosen": recipe.chosen, "rejected": mix.side if other else recipe.rejected}
 
 
 def finish_reasons(sides: dict) -> dict[str, str | None]:

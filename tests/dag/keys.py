@@ -254,11 +254,27 @@ KEYS = {
 }
 # What simulated users ask and say.
 SIMULATED = {"first_questions", "second_questions", "user_logs"}
-# The same of a run whose methods rank what they sample, and whose users are simulated.
+_RANKED = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
+_GUIDED = {"prompts": "dsat", "chosen": "guided", "rejected": "logged"}
+# Methods that rank: by themselves with one vote and with several, by likelihood, by rankers; and
+# those that ask other models than the previous policy.
+RANKING_RECIPES = {
+    "by-itself": _RANKED | {"rank": "self"},
+    "rewarded": _RANKED | {"rank": "rewards"},
+    "voting": _RANKED | {"rank": "self", "self_ranking": {"votes": 3, "decoding": {"temperature": 1.0}}},
+    "cream": _RANKED | {"rank": "likelihood", "training": {"losses": {"cream": 1.0}}},
+    "temporal": _RANKED | {"rank": "self", "candidates": ["plain", "plain@initial", "plain@future"]},
+    "mixed": _GUIDED | {"mix": {"side": "plain@initial", "shares": [0.5]}},
+    "written": _GUIDED | {"chosen": "written", "writer": "tiny"},
+    "checked": _RANKED | {"rejected": "logged", "rank": "wishes", "min_score": 1.0},
+}
+# The same as KEYS of a run with these methods, and whose users are simulated.
 RANKING_KEYS = {
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
-    "sampling.cut": ("drop", {"pairs", "candidates", "rewards", "pair_scores"}),
+    "sampling.cut": ("drop", {"pairs", "candidates", "rewards", "likelihoods", "pair_scores"}),
+    "recipes.*.mix.side": ("plain", {"requests", "pairs"}),
+    "recipes.*.mix.shares": ([0.2], {"pairs"}),
     "recipes.*.self_ranking.votes": (2, {"rank_requests", "rank_judgments"}),
     "recipes.*.self_ranking.decoding.temperature": (0.5, {"rank"}),
     "recipes.*.self_ranking.decoding.top_p": (0.5, {"rank"}),

@@ -30,6 +30,7 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
     """What the rules of a run load by name: rule, registry, and names in it."""
     recipes = [config["recipes"][method] for method in config["methods"]]
     sides = {recipe[side] for recipe in recipes for side in ("chosen", "rejected")}
+    sides |= {recipe["mix"]["side"] for recipe in recipes if recipe["mix"]}
     candidates = {name for recipe in recipes for name in recipe["candidates"]}
     kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
     judge = config["evaluation"]["judges"][config["evaluation"]["judge"]]

@@ -15,7 +15,7 @@ import pytest
 from drift.config import Config, load
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.dag.finished import FinishedRun, Plan
-from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, RATING, SIMULATED, keys_of
+from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, RANKING_RECIPES, RATING, SIMULATED, keys_of
 from tests.dag.modules import SCRIPTS, users_of_modules
 
 MODULES = sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py"))
@@ -89,15 +89,7 @@ def ranking_run(tmp_path_factory):
     for name in ("logs.jsonl", "wishes.jsonl"):
         (folder / name).touch()
     config = tiny_config(folder / "model", folder / "logs.jsonl") | {"iterations": 1}
-    ranked = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain", "guided"]}
-    config["recipes"] = {"by-itself": ranked | {"rank": "self"}, "rewarded": ranked | {"rank": "rewards"}}
-    votes = {"votes": 3, "decoding": {"temperature": 1.0}}
-    config["recipes"]["voting"] = ranked | {"rank": "self", "self_ranking": votes}
-    config["recipes"]["cream"] = ranked | {"rank": "likelihood", "training": {"losses": {"cream": 1.0}}}
-    temporal = ["plain", "plain@initial", "plain@future"]
-    config["recipes"]["temporal"] = ranked | {"rank": "self", "candidates": temporal}
-    config["recipes"]["written"] = {"prompts": "dsat", "chosen": "written", "rejected": "logged", "writer": "tiny"}
-    config["recipes"]["checked"] = ranked | {"rejected": "logged", "rank": "wishes", "min_score": 1.0}
+    config["recipes"] = RANKING_RECIPES
     config["methods"] = list(config["recipes"])
     wishes = {"kind": "checks", "path": str(folder / "wishes.jsonl")}
     config["rankers"] = {"rewards": {"path": str(folder / "rewards")}, "wishes": wishes | {"wrong": 0.0}}

@@ -327,6 +327,28 @@ def test_where_no_pair_is_left_the_commonest_reason_is_said_and_the_drops_are_ke
     assert not (tmp_path / "pairs.parquet").exists()
 
 
+DRIFT = {"chosen": "guided", "rejected": "logged"}
+
+
+def test_a_share_of_the_prompts_has_rejected_replies_of_another_side(tokenizer):
+    fitted = fitted_prompts(tokenizer, 60)
+    asked = pl.concat([requests(fitted, kind) for kind in ("guided", "plain@initial")])
+    texts = pl.format("Sampled by {}.", pl.col("request_id").str.extract("#(.+)-"))
+    replies = pairs.sampled_replies(asked, completions(asked).with_columns(text=texts))
+
+    def mixed(share: float) -> dict[str, str]:
+        mix = {"side": "plain@initial", "share": share, "seed": 42}
+        made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, pairs_settings(recipe={**DRIFT, "mix": mix}))
+        assert made["chosen_from"].str.contains("#guided", literal=True).all()
+        return {name: kind for name, kind in made.select("pair_id", "rejected_from").iter_rows() if kind != "logged"}
+
+    few, many = mixed(0.2), mixed(0.6)
+    assert mixed(0.0) == {}
+    assert 3 < len(few) < 24 < len(many) < 48
+    assert few.items() < many.items(), "a larger share adds to a smaller one"
+    assert all("#plain@initial" in kind for kind in many.values())
+
+
 @pytest.mark.parametrize(
     ("scores", "min_score", "cure"),
     [

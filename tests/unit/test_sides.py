@@ -93,6 +93,14 @@ def test_the_past_is_rejected_and_the_future_chosen():
         ({"chosen": "plain@initial", "rejected": "logged"}, "chosen: plain@initial is a rejected side, not a chosen one"),
         ({"chosen": "plain@future", "rejected": "logged"}, "chosen: plain@future is a candidate"),
         ({"chosen": "written", "rejected": "logged"}, "writer: a recipe with a side or a candidate that is written"),
+        (
+            {"chosen": "guided", "rejected": "logged", "mix": {"side": "guided", "shares": [0.5]}},
+            "mix.side: guided must be another",
+        ),
+        (
+            {"chosen": "guided", "rejected": "logged", "mix": {"side": "worst", "shares": [0.5]}},
+            "mix.side: worst must be another",
+        ),
         ({"chosen": "guided", "rejected": "logged", "writer": "judge"}, "writer: a recipe with a side"),
         (
             RANKED | {"candidates": ["plain", "plain", "plain@future"], "rank": "likelihood"},

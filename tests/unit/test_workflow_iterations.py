@@ -178,6 +178,18 @@ def test_a_writer_is_asked_once_by_the_first_iteration():
     assert [run.requests(job(f"written/seed42/iter{k}")) for k in (1, 2, 3)] == 3 * [asked]
 
 
+def test_rejected_replies_of_another_side_are_sampled_from_the_iteration_on_that_has_a_share_of_them():
+    mix = {"side": "plain@initial", "shares": [0.0, 0.3]}
+    run = iterations(
+        methods=["mixed"], recipes={"mixed": {"prompts": "dsat", "chosen": "guided", "rejected": "logged", "mix": mix}}
+    )
+    first, second, third = (f"mixed/seed42/iter{k}" for k in (1, 2, 3))
+    assert run.samples(first) == {"previous": {"guided": 2}}
+    assert run.samples(second) == run.samples(third) == {"previous": {"guided": 2}, "initial": {"plain@initial": 2}}
+    settings = [json.loads(run.pairs_settings(job(name)))["recipe"]["mix"] for name in (first, second, third)]
+    assert settings == [None, *2 * [{"side": "plain@initial", "share": 0.3, "seed": 42}]]
+
+
 def test_a_policy_of_the_future_is_trained_on_the_other_candidates_and_asked_for_more():
     temporal = RANKED | {"candidates": ["plain", "plain@initial", "plain@future"], "rank": "self"}
     run = iterations(methods=["temporal"], recipes={"temporal": temporal})

@@ -1,6 +1,6 @@
 """The table of methods: where each side of a pair comes from."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,15 @@ class SelfRanking(Section):
         return self
 
 
+class Mix(Section):
+    """Rejected replies of another side for a share of the prompts."""
+
+    side: kind_of(plugins.SIDES) = Field(description="as rejected, but none that ranks")
+    shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        min_length=1, description="of the prompts, by seeded hash, for iteration 1, 2, ...; the last one holds for later ones"
+    )
+
+
 def _alone(section: str) -> str:
     """Description of a method's own keys of a section."""
     return f"keys of {section} that this method has of its own, by the same names; not {', '.join(REFUSED[section])}"
@@ -63,6 +72,10 @@ class Recipe(Section):
     )
     rejected: kind_of(plugins.SIDES) = Field(
         description="as chosen; worst: the candidate that ranks lowest; plain@initial: as plain, by the policy of start"
+    )
+    mix: Mix | None = Field(
+        None,
+        description="more kinds of rejected replies: those of another side for a share of the prompts; null: all of one side",
     )
     candidates: list[kind_of(plugins.SIDES)] = Field(
         [],
@@ -90,8 +103,14 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _sides_have_what_they_need(self) -> "Recipe":
         pool = POOLS[self.prompts]
-        sides = {"chosen": self.chosen, "rejected": self.rejected}
-        for key, name in sides.items():
+        sides = [("chosen", self.chosen), ("rejected", self.rejected)]
+        if self.mix is not None:
+            if self.mix.side in (self.chosen, self.rejected) or _side(self.mix.side).NEEDS.ranking:
+                raise ValueError(
+                    f"mix.side: {self.mix.side} must be another side than chosen and rejected, and none that ranks"
+                )
+            sides.append(("rejected", self.mix.side))
+        for key, name in sides:
             needs = _side(name).NEEDS
             if needs.asked == FUTURE:
                 raise ValueError(f"{key}: {name} is a candidate; the others make the pairs that its policy is trained on first")
@@ -101,7 +120,7 @@ class Recipe(Section):
                 raise ValueError(
                     f"{key}: {name}, but {self.prompts} has no logged reply that is {key}; sample it (plain or guided)"
                 )
-        for key, name in [*sides.items(), *(("candidates", name) for name in self.candidates)]:
+        for key, name in [*sides, *(("candidates", name) for name in self.candidates)]:
             for column in _side(name).NEEDS.shown:
                 if column not in pool:
                     raise ValueError(f"{key}: {name} shows {_COLUMNS[column]}, which {self.prompts} does not have; use plain")

@@ -41,12 +41,21 @@ class PromptsSettings(Settings):
     instruction: str | None = like(Prompting, "instruction", default=None)
 
 
+class Mixed(Settings):
+    """Rejected replies of another side."""
+
+    side: str = Field(description="recipes.NAME.mix.side")
+    share: float = Field(description="recipes.NAME.mix.shares, of this iteration")
+    seed: int = Field(description="of the hash that picks the prompts")
+
+
 class Sides(Settings):
     """Where both sides of a pair come from."""
 
     chosen: str = Field(description="recipes.NAME.chosen")
     rejected: str = Field(description="recipes.NAME.rejected")
     min_score: float | None = like(Recipe, "min_score")
+    mix: Mixed | None = like(Recipe, "mix", default=None)
 
 
 class Subset(Settings):

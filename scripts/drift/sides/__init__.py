@@ -60,8 +60,9 @@ def samples(recipe: Mapping, n: int) -> dict[Asked, dict[str, int]]:
     """How many requests of each kind a recipe makes of a prompt, by the policy that they are put
     to. `n`: samples a prompt."""
     kinds: dict[str, int] = {}
-    for side in ("chosen", "rejected"):
-        kinds |= plugins.load(plugins.SIDES, recipe[side]).asks(recipe, n)
+    mixed = recipe.get("mix")
+    for side in (recipe["chosen"], recipe["rejected"], *([mixed["side"]] if mixed else [])):
+        kinds |= plugins.load(plugins.SIDES, side).asks(recipe, n)
     asked: dict[Asked, dict[str, int]] = {}
     for kind, count in sorted(kinds.items()):
         asked.setdefault(asked_of(kind), {})[kind] = count

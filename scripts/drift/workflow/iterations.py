@@ -77,8 +77,15 @@ class Iterations:
         policy of the future is its method's without the candidates that it will be asked for."""
         if trained == WARMUP:
             return _WARMUP_RECIPE
-        method = PolicyName.parse(trained).method
+        name = PolicyName.parse(trained)
+        method = name.method
         row = self.config["recipes"][method.removesuffix(FUTURE_SUFFIX)]
+        if row["mix"]:
+            shares = row["mix"]["shares"]
+            share = shares[min(name.iteration, len(shares)) - 1]
+            row = row | {
+                "mix": {"side": row["mix"]["side"], "share": share, "seed": self.config["data"]["seed"]} if share else None
+            }
         if method.endswith(FUTURE_SUFFIX):
             return row | {"candidates": [kind for kind in row["candidates"] if sides.asked_of(kind) != FUTURE]}
         return row
@@ -154,7 +161,8 @@ class Iterations:
         """The plug-ins that both sides of an iteration's pairs come from, for that of rule
         pairs."""
         recipe = self.recipe(wildcards.trained)
-        return tuple(plugins.source_of(plugins.SIDES, recipe[side]) for side in ("chosen", "rejected"))
+        names = [recipe["chosen"], recipe["rejected"], *([recipe["mix"]["side"]] if recipe["mix"] else [])]
+        return tuple(plugins.source_of(plugins.SIDES, name) for name in names)
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
