@@ -21,6 +21,7 @@
 #
 # make envs         the two environments that demo and test need (which call this themselves)
 # make envs-gpu     the environment of the stages that use a GPU
+# make prepare      fetch vLLM's kernels that a node would compile at its first start
 # make image-gpu    the GPU environment as one file, .venv/gpu.squashfs, and .venv/gpu.image, which runs its Python
 # make locks        resolve envs/*.in into envs/*.lock again
 # make hashes       the hashes of the locked versions' files, in the locks
@@ -56,7 +57,7 @@ GPU_PYTHON ?= .venv/gpu/bin/python
 
 .PHONY: help taste status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
 	bench-contamination bench-scores bench-checks bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
-	image-cpu image-gpu locks hashes
+	prepare image-cpu image-gpu locks hashes
 
 # What stands at the top of this file.
 help:
@@ -184,13 +185,17 @@ endef
 	$(call BUILD,gpu,some minutes and 10 GB,.venv/gpu/$(PIP_INSTALL) -r envs/gpu.lock)
 	.venv/gpu/bin/python tools/check_gpu_environment.py || (rm $@; exit 1)
 
+# Beside the lock, and before an image is made: FlashInfer's own index has them.
+prepare: .venv/gpu/installed
+	.venv/gpu/bin/vllm download-kernels
+
 # An environment as one file: parallel file systems are slow with many small ones, and count them.
 image-cpu image-gpu: image-%: .venv/%.squashfs
 	printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$(CURDIR)/envs/python-of-image" "$(CURDIR)/.venv/$*" > .venv/$*.image
 	chmod +x .venv/$*.image
 
 .venv/%.squashfs: .venv/%/installed
-	mksquashfs .venv/$* $@ -noappend -quiet -no-progress -comp zstd
+	mksquashfs .venv/$* $@ -noappend -quiet -no-progress -comp zstd -Xcompression-level 3
 
 UV_COMPILE = .venv/uv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --custom-compile-command 'make locks'
 .venv/uv/bin/uv:
