@@ -40,7 +40,7 @@ def convert_gguf(file: Path, folder: Path) -> None:
     model = type(quantised)(config)
     model.load_state_dict(quantised.state_dict())
     model.tie_weights()
-    model.to(torch.bfloat16).save_pretrained(folder)
+    policies.save(model.to(torch.bfloat16), folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
 
 
@@ -63,7 +63,7 @@ def merge_adapters(adapters: Path, folder: Path) -> None:
 
     model_in_fp32 = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     merged = PeftModel.from_pretrained(model_in_fp32, adapters).merge_and_unload()
-    merged.to(torch.bfloat16).save_pretrained(folder)
+    policies.save(merged.to(torch.bfloat16), folder)
     brings_tokenizer = (adapters / "tokenizer_config.json").is_file()
     load_tokenizer(adapters if brings_tokenizer else model).save_pretrained(folder)
 

@@ -316,7 +316,7 @@ def main() -> None:
     own = {pair_id: sides for pair_id, sides in logps.items() if prompt_of(pair_id) == pair_id}
     write_logps(own, arguments.reference_logps)
     write_table(log_table(trainer.state.log_history), TrainLog, arguments.log)
-    trained.model.save_pretrained(arguments.policy)
+    policies.save(trained.model, arguments.policy)
     tokenizer.save_pretrained(arguments.policy)
     remainder.write(trained.remainders if settings.training.carry == "fp32" else {}, arguments.remainder)
     gates.write(arguments.gates)

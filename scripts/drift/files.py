@@ -26,12 +26,16 @@ class atomic_path:
             return
         with open(self.temporary, "rb") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files private to the user; results are shared like any other file the user
-        # writes.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(self.temporary, 0o666 & ~umask)
+        share(self.temporary)  # mkstemp makes files private
         os.replace(self.temporary, self.path)
+
+
+def share(file: Path) -> None:
+    """Let others read a file as far as the user's umask does, like any other file the user
+    writes."""
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(file, 0o666 & ~umask)
 
 
 def write_text(path: str | Path, text: str) -> None:

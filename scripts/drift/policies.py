@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drift.cli import StageError
-from drift.files import write_text
+from drift.files import share, write_text
+
+
+def save(model, folder: Path) -> None:
+    """Write a model of transformers to `folder`."""
+    model.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        share(file)  # safetensors makes files private to the user, whatever the umask
 
 
 def weights_sha256(folder: Path) -> str:

@@ -1,7 +1,9 @@
 """Models of several kinds are registered as policies."""
 
 import json
+import os
 import shutil
+import stat
 import sys
 
 import pytest
@@ -62,6 +64,17 @@ def test_adapters_are_merged_into_their_model(run, tiny_model, adapters, tokeniz
     assert [other for other in before if other != name and not torch.equal(before[other], after[other])] == []
     assert not list(policy.glob("adapter_*"))
     assert load_tokenizer(policy).chat_template == tokenizer.chat_template
+
+
+def test_the_weights_of_a_policy_can_be_read_by_whom_the_umask_lets_read(run, adapters):
+    before = os.umask(0o027)
+    try:
+        policy, _ = run(adapters[0])
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in policy.iterdir()}
+    assert modes["model.safetensors"] == 0o640, "safetensors makes files private"
+    assert set(modes.values()) == {0o640}
 
 
 def test_adapters_that_bring_a_tokenizer_keep_its_chat_template(run, adapters, tiny_model):

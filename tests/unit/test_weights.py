@@ -1,5 +1,8 @@
 """What is stored of trained weights, what the next training starts from, and what bf16 shows."""
 
+import os
+import stat
+
 import pytest
 import torch
 from hypothesis import given
@@ -127,6 +130,16 @@ def test_adapters_are_merged_into_the_trained_weights_not_into_the_served_ones(s
     assert trained.movement.trained == sum(
         module.weight.numel() for name, module in before.named_modules() if name.endswith("proj")
     )
+
+
+def test_a_remainder_can_be_read_by_whom_the_umask_lets_read(tmp_path):
+    before = os.umask(0o027)
+    try:
+        remainder.write({"norm": torch.zeros(3, dtype=torch.int16)}, tmp_path / "remainder")
+    finally:
+        os.umask(before)
+    (file,) = (tmp_path / "remainder").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
 def test_a_remainder_that_is_missing_or_another_policys_is_refused_with_the_cure(start, tmp_path):

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from drift.cli import StageError
+from drift.files import share
 
 _FILE = "remainder.safetensors"
 
@@ -38,6 +39,7 @@ def write(remainders: dict[str, torch.Tensor], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if remainders:
         save_file(remainders, folder / _FILE)
+        share(folder / _FILE)  # as drift.policies.save does
 
 
 def read(folder: Path | None) -> Iterator[tuple[str, torch.Tensor]]:
