@@ -129,7 +129,8 @@ def _from_hub(match: re.Match, folder: Path) -> None:
             f"#sha256 is of one file, but {len(files)} of {repo} are {match['glob']}: name one, or leave the hash out"
         )
 
-    part = folder.with_name(f".{folder.name}.part")
+    # One of each user: what another one's interrupted download has left cannot be written to.
+    part = folder.with_name(f".{folder.name}.{os.getuid()}.part")
 
     def download(file) -> None:
         path = part / file.rfilename

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import os
 import re
 import subprocess
 import time
@@ -200,6 +201,20 @@ def test_a_lasting_fault_ends_in_a_word_on_what_to_do_and_no_folder(tmp_path, hu
     assert re.search(wanted, str(error.value))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "chats").exists()
+
+
+def test_what_another_users_interrupted_download_left_is_neither_used_nor_in_the_way(tmp_path, hub, monkeypatch):
+    hub.files = {"data/train-0.parquet": b"a" * 3000, "data/train-1.parquet": b"b" * 3000}
+    hub.faults = {"get": {"data/train-1.parquet": "wrong bytes"}}
+    with pytest.raises(StageError):
+        fetch(DATA, tmp_path / "chats")
+    (left,) = tmp_path.glob(".chats.*")
+    before = {path: path.stat().st_mtime_ns for path in left.rglob("*")}
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    hub.faults = {}
+    fetch(DATA, tmp_path / "chats")
+    assert (tmp_path / "chats/data/train-1.parquet").read_bytes() == b"b" * 3000
+    assert {path: path.stat().st_mtime_ns for path in left.rglob("*")} == before
 
 
 def test_what_was_whole_before_a_failure_is_not_brought_again(tmp_path, hub):
