@@ -27,6 +27,7 @@ DATE = "November 2026"
 RUN_BY = {
     r"make (envs|test|test-slurm|demo|taste)": ".ci/run",
     r"make study": "tests/unit/test_study.py plans it",
+    r"\.venv/snakemake/bin/python tools/usage\.py results/paper": "tests/unit/test_usage.py, on another run",
     r"make docs schema": "test_make_targets_write_the_generated_files",
     r"make (plan .*|why( PROFILE=demo)?|status)": "test_what_make_calls_runs",
     r"make prune": "tests/dag/test_rerun.py",
