@@ -8,14 +8,13 @@ of the profile where a rule asks for far more than it used, or for hardly enough
 measured. Runs with the driver's Python.
 """
 
+import _path  # noqa: F401 - must come before drift
 import argparse
 import json
 import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import _path  # noqa: F401 - must come before drift
 
 # isort: split
 from drift.cli import StageError
