@@ -349,9 +349,6 @@ DICTIONARY = {
 }
 
 
-_EXPLAINED = 'SELECT "column", type, description FROM dictionary WHERE "view" = name ORDER BY position'
-
-
 def created(name: str, query: str, description: str, comments: dict[str, str]) -> list[str]:
     """The SQL that makes a view and the comments on it and on its columns."""
     return [
@@ -371,7 +368,8 @@ def statements(results: str, files: list[str]) -> list[str]:
         made += created(name, " UNION ALL ".join(groups) or nothing(view), view.description, comments)
     for name, (description, columns, query) in (DERIVED | DICTIONARY).items():
         made += created(name, query, description, {key: text for key, (_, text) in columns.items()})
-    return [*made, f"CREATE MACRO explain(name) AS TABLE {_EXPLAINED}"]
+    explained = 'SELECT "column", type, description FROM dictionary WHERE "view" = name ORDER BY position'
+    return [*made, f"CREATE MACRO explain(name) AS TABLE {explained}"]
 
 
 def result_files(results: str) -> list[str]:

@@ -141,6 +141,9 @@ def build_training(folder: Path, ids: list[str], margin: float, random: np.rando
     write(gradients, tables.Gradients, folder / "gradients.parquet")
     reference = [{"pair_id": pair_id, "chosen_logp": -50.0, "rejected_logp": -60.0} for pair_id in ids]
     write(reference, tables.Logps, folder / "reference.parquet")
+    likelihoods = [{"request_id": f"{ids[0]}#plain-{n}", "back": 1, "logp": -50.0 - n, "tokens": 40} for n in range(2)]
+    write(likelihoods, tables.Likelihoods, folder / "rank/likelihoods.parquet")
+    write([{"prompt_id": ids[0], "tau": 1.0, "candidates": 2}], tables.RankAgreement, folder / "rank/agreement.parquet")
     build_measures(folder, ids)
     write([{"step": 1, "metric": "loss", "value": 0.69}], tables.TrainLog, folder / "train.parquet")
     gates = [

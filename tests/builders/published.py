@@ -47,7 +47,7 @@ def alpacaeval_rows(model: str, n: int, seed: int) -> list[dict]:
     generator = np.random.default_rng(seed)
     rows = []
     for number in range(n):
-        m, big_m = (float(x) for x in generator.uniform(-4, -0.1, 2))
+        m, big_m = (float(x) for x in generator.uniform(-3, -0.1, 2))
         switched = int(generator.integers(2))
         share = math.exp(m if switched else big_m) / (math.exp(m) + math.exp(big_m))
         lengths = {"len_output_1_baseline": 500, "len_output_2_model": int(generator.integers(50, 900))}

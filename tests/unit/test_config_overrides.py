@@ -25,7 +25,10 @@ PATHS = layout.paths("results/tiny")
 class Job(dict):
     """The wildcards of a job, as snakemake passes them."""
 
-    __getattr__ = dict.__getitem__
+    def __getattr__(self, name: str) -> str:
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
 
 
 def with_row(**overrides) -> dict:
