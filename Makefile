@@ -71,10 +71,13 @@ taste: envs
 demo: envs
 	$(SNAKEMAKE) --profile demo
 
-# A method that runs out of pairs ends there; the tables are made of what is finished.
+# A method that runs out of pairs ends there; the tables are made of what is finished. Stages that
+# use one core each leave the other one to another method.
+STUDY_THREADS = sample=1 respond=1 answer_users=1 rewards=1 pair_scores=1 train=1
 study: envs
-	-$(SNAKEMAKE) --profile demo --configfile examples/study.yaml --keep-going --set-threads sample=1 respond=1 answer_users=1 train=1 \
-		--set-resources train:mem_mb=7000 -- $$($(STAGE_PYTHON) tools/study.py --targets)
+	-$(SNAKEMAKE) --profile demo --configfile examples/study.yaml --keep-going --set-threads $(STUDY_THREADS) \
+		--set-resources train:mem_mb=7000 rewards:mem_mb=1000 pair_scores:mem_mb=1000 \
+		-- $$($(STAGE_PYTHON) tools/study.py --targets)
 	$(STAGE_PYTHON) tools/study.py
 
 status: .venv/snakemake/installed
