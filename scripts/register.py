@@ -5,7 +5,7 @@ Reads:  a model folder (--model): safetensors in Hugging Face layout; or one GGU
         folder.
 Writes: the policy's folder (--policy) and, last, its manifest policy.json (--manifest).
 
-Files of a local model are linked, not copied.
+Files of a local model are linked, not copied, but for a chat template whose options are set.
 """
 
 import _python  # noqa: F401 - before what may be missing
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from drift import cli, policies
-from drift.chat import TODAY, ChatRefusedError, load_tokenizer, reads_clock, render, untrainable
+from drift.chat import TODAY, ChatRefusedError, load_tokenizer, reads_clock, render, untrainable, write_template
 from drift.settings.sampling import RegisterSettings
 
 
@@ -105,6 +105,8 @@ def main() -> None:
         merge_adapters(arguments.model, arguments.policy)
     else:
         link_model(arguments.model, arguments.policy)
+    if settings.chat_template_kwargs:
+        write_template(arguments.policy, settings.chat_template_kwargs)
     for finding in probe_template(arguments.policy):
         print(f"{settings.path}: {finding}", file=sys.stderr)
     manifest = {

