@@ -156,7 +156,7 @@ rule likelihoods:
             --policies {input.policies:q} \
             --remainders {input.remainders:q} \
             --settings {params.settings:q} \
-            --likelihoods {output.likelihoods:q} 2>&1 | tee {log:q}
+            --likelihoods {output.likelihoods:q} > {log:q} 2>&1
         """
 
 

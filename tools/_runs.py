@@ -34,7 +34,9 @@ class PolicyFolder:
             found = cls(folder.parents[depth], folder.parents[depth - 1].name, name)
             if Path(found.paths.manifest).is_file():
                 return found
-        near = sorted(str(path.parent) for path in folder.parent.glob("**/policy.json"))[:12]
+        # Next to it and below it; not all below its parent, which may be any folder.
+        places = [(folder.parent, "*")] + [(folder, "/".join("*" * depth)) for depth in (1, 2, 3, 4)]
+        near = sorted({str(path.parent) for place, depth in places for path in place.glob(f"{depth}/policy.json")})[:12]
         listed = "; there are: " + ", ".join(near) if near else ""
         raise StageError(f"{folder} is no finished policy: give results/RUN/MODEL/METHOD/seedS/iterK, or .../base{listed}")
 
