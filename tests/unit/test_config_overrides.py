@@ -63,9 +63,10 @@ def stages(config: dict) -> dict[tuple[str, str], list[str]]:
     for policy in iterations.policies("tiny")[1:]:
         trained = policy.removeprefix("tiny/")
         job = Job(model="tiny", trained=trained)
+        if iterations.samples(trained):
+            told["requests", trained] = [iterations.requests_settings(job)]
+            told["sample", trained] = [generation.settings(generation.samples)(job)]
         told |= {
-            ("requests", trained): [iterations.requests_settings(job)],
-            ("sample", trained): [generation.settings(generation.samples)(job)],
             ("pairs", trained): [iterations.pairs_settings(job)],
             ("train", trained): [iterations.train_settings(job), iterations.reference_manifest(job), *iterations.replay(job)],
             ("diagnostics", trained): [iterations.diagnostics_settings(job)],
