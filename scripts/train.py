@@ -44,6 +44,7 @@ from drift.training.behaviour_gate import check_start
 from drift.training.deadline import Deadline
 from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens, read_logps, token_rows, write_logps
+from drift.training.pacing import paced
 from drift.training.pair_gates import FittedPrompts, PairGates, prompt_of
 from drift.training.reference_logps import base_dtype, score_pairs
 from drift.training.trainer import (
@@ -299,6 +300,8 @@ def main() -> None:
     tokenizer, rows = load_tokenizer(arguments.start), token_rows(pairs)
     reference = (arguments.reference, arguments.reference_remainder)
     logps = reference_logps(reference, rows, settings.training, tokenizer.pad_token_id, state / "reference.parquet")
+    rows = paced(gates, rows, logps, settings.pace)
+    pairs = pairs.filter(pl.col("pair_id").is_in([row["pair_id"] for row in rows]))
     task = Task(settings, run, arguments.start, arguments.start_remainder, state)
     trainer, watch = make_trainer(task, deadline, tokenizer, pairs, logps)
     checks = PairGates(gates, trainer.train_dataset)

@@ -181,6 +181,8 @@ KEYS = {
     "training.schedule": ("cosine", {"train"}),
     "training.schedule_warmup": (0.2, {"train"}),
     "training.optimizer": ("adamw_torch", {"train"}),
+    "training.pacing.order": ("hard", {"train"}),
+    "training.pacing.shares": ([0.5, 1.0], {"train"}),
     "training.epochs": (2, {"train"}),
     "training.warmup_epochs": (2, {"train"}),
     "training.global_batch": (8, {"train"}),

@@ -43,6 +43,7 @@ def run(tmp_path_factory):
     config["data"]["sources"]["second"] = annotated
     config["data"]["label_files"] = {"people": {"path": "logs.jsonl", "source": "chats"}}
     config["training"]["lora"] = {"rank": 8, "alpha": 8}
+    config["training"]["pacing"] = {"order": "easy", "shares": [0.5]}
     config["training"]["losses"] = {"robust": 1.0}
     config["training"] |= {"label_smoothing": 0.2, "launcher": "ddp"}
     # Sampled, in words, by judges of all kinds: every knob of theirs counts.

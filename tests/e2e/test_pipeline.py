@@ -276,6 +276,7 @@ def methods(run, reward_model):
             recipe["rank"] = "small"
             del recipe["self_ranking"]
     recipes["drift-written"]["writer"] = "tiny"
+    recipes["iterdpo"]["training"]["pacing"] = {"order": "easy", "shares": [0.6]}
     # Seven of each kind take longer than they say.
     recipes["temporal"]["candidates"] = 3 * ["plain", "plain@initial", "plain@future"]
     names = sorted(recipes.keys() - {"drift"})
@@ -317,6 +318,13 @@ def test_a_method_that_ranks_is_trained_on_the_best_and_the_worst_of_its_samples
     if name == "iterdpo":
         guided = set(pairs["chosen_from"].str.contains("#guided", literal=True))
         assert guided == {True, False}, "one kind of sample always wins: is it the score that decides?"
+
+
+def test_a_method_with_a_pace_trains_on_a_share_of_its_pairs(methods):
+    pairs, _ = iteration(methods, "iterdpo")
+    recorded = json.loads((methods / "iterdpo/seed42/iter1/gates.json").read_text())["gates"]
+    gates = {row["gate"]: row["detail"] for row in recorded}
+    assert gates["pace"] == f"{round(0.6 * pairs.height)} of {pairs.height} pairs, easy"
 
 
 def test_any_old_reply_is_one_of_the_policy_that_the_method_starts_from(methods):

@@ -36,9 +36,16 @@ def with_row(**overrides) -> dict:
     return minimal(methods=["spin"], recipes={"spin": SPIN | overrides})
 
 
+# Sections that a row has as a whole, as KEYS has single keys.
+WHOLE = {
+    "training.lora": ({"rank": 2}, {"train", "diagnostics"}),
+    "training.pacing": ({"shares": [0.5]}, {"train"}),
+}
+
+
 def own_keys() -> list[tuple[str, str, Any]]:
     """Every key that a method may have of its own, with another value than the run's."""
-    values = {("training", "lora"): {"rank": 2}}
+    values = {tuple(key.split(".")): value for key, (value, _) in WHOLE.items()}
     values |= {(section, key): KEYS[f"{section}.{key}"][0] for section, key in _overridable() if (section, key) not in values}
     return [(section, key, value) for (section, key), value in values.items()]
 
@@ -130,7 +137,7 @@ def test_a_key_of_a_row_reaches_the_stages_of_its_method_and_no_other(section, k
     before, after = stages(run({})), stages(run({section: {key: value}}))
     changed = {place for place in before if before[place] != after[place]}
     assert {trained.split("/")[0] for _, trained in changed} == {"spin"}
-    rules = KEYS[f"{section}.{key}"][1] if f"{section}.{key}" in KEYS else {"train", "diagnostics"}
+    _, rules = (KEYS | WHOLE)[f"{section}.{key}"]
     assert {rule for rule, _ in changed} == rules & {rule for rule, _ in before}
 
 

@@ -190,6 +190,14 @@ def test_rejected_replies_of_another_side_are_sampled_from_the_iteration_on_that
     assert settings == [None, *2 * [{"side": "plain@initial", "share": 0.3, "seed": 42}]]
 
 
+def test_a_pace_is_that_of_the_iteration_and_the_warm_up_has_none():
+    run = iterations(training={"pacing": {"order": "hard", "shares": [0.3, 0.6]}}, data=DATA | {"seed": 9})
+    paces = [
+        json.loads(run.train_settings(job(name)))["pace"] for name in ("warmup", *(f"drift/seed42/iter{k}" for k in (1, 2, 3)))
+    ]
+    assert paces == [None, *({"order": "hard", "share": share, "seed": 9} for share in (0.3, 0.6, 0.6))]
+
+
 def test_a_policy_of_the_future_is_trained_on_the_other_candidates_and_asked_for_more():
     temporal = RANKED | {"candidates": ["plain", "plain@initial", "plain@future"], "rank": "self"}
     run = iterations(methods=["temporal"], recipes={"temporal": temporal})

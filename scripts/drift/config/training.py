@@ -1,6 +1,6 @@
 """How policies are sampled and trained."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 Style = Literal["chat", "paper"]
 Reference = Literal["previous", "initial"]
 Cut = Literal["drop", "prefix"]
+Order = Literal["easy", "hard", "random"]
 Outcome = Literal["fail", "warn", "off"]
 
 # TRL's DPO losses. sft is the token mean of -log pi(y+|x), to be added to another one.
@@ -192,6 +193,20 @@ class Behaviour(Section):
     )
 
 
+class Pacing(Section):
+    """A share of the pairs in every iteration: those that the reference tells apart best first, or
+    last. random is the control of both."""
+
+    order: Order = Field(
+        "easy",
+        description="easy: pairs whose replies the reference finds least alike in likelihood, by the mean over tokens; hard: most "
+        "alike; random: by seeded hash",
+    )
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        min_length=1, description="of the pairs, for iteration 1, 2, ...; the last one holds for later ones"
+    )
+
+
 class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
     losses: dict[Loss, float] = Field(
@@ -214,6 +229,7 @@ class Training(Section):
         description="pairs of every method and iteration, by seeded hash of those that passed every check; fewer are an error; "
         "null: all. The warm-up takes all, and replay adds those of earlier iterations",
     )
+    pacing: Pacing | None = Field(None, description="train on a share of an iteration's pairs, from easy to hard; null: on all")
     epochs: int = Field(1, ge=1, description="passes over an iteration's pairs")
     warmup_epochs: int = Field(3, ge=1, description="passes over the corrections in the warm-up (iteration 0)")
     global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")

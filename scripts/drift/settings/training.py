@@ -12,7 +12,9 @@ from drift.config.training import (
     Lora,
     Loss,
     Optimizer,
+    Order,
     Outcome,
+    Pacing,
     Precision,
     Prompting,
     Reference,
@@ -112,12 +114,21 @@ class PolicyTraining(ScoringSettings):
     carry: Carry = like(Training, "carry")
 
 
+class PaceSettings(Settings):
+    """Which of an iteration's pairs are trained on."""
+
+    order: Order = like(Pacing, "order")
+    share: float = Field(description="training.pacing.shares, of this iteration")
+    seed: int = Field(description="of the hash that picks them, where their order is random")
+
+
 class TrainSettings(Settings):
     """Of train.py: what shapes the policy."""
 
     name: str = Field(description="of the policy, MODEL/warmup or MODEL/METHOD/seedS/iterK")
     seed: int = Field(description="of the order of the pairs and of the adapters")
     epochs: int = Field(description="passes over the pairs")
+    pace: PaceSettings | None = Field(None, description="null: all pairs are trained on")
     instruction: str = like(Prompting, "instruction")
     training: PolicyTraining = Field(description="loss, optimizer, batches and adapters")
 

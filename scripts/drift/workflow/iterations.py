@@ -20,6 +20,7 @@ from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
     MeasuredTraining,
+    PaceSettings,
     PairsSettings,
     PolicyTraining,
     PromptsSettings,
@@ -36,6 +37,11 @@ _WARMUP_RECIPE = Recipe(prompts="corrections", chosen="logged", rejected="logged
 
 # A ranking by likelihood compares two policies, and its agreement with the one before it three.
 _RANKING_POLICIES = 3
+
+
+def _of_iteration(shares: list[float], iteration: int) -> float:
+    """That of iteration 1, 2, ...; the last one holds for later ones."""
+    return shares[min(iteration, len(shares)) - 1]
 
 
 def _asked(wildcards) -> Asked:
@@ -81,8 +87,7 @@ class Iterations:
         method = name.method
         row = self.config["recipes"][method.removesuffix(FUTURE_SUFFIX)]
         if row["mix"]:
-            shares = row["mix"]["shares"]
-            share = shares[min(name.iteration, len(shares)) - 1]
+            share = _of_iteration(row["mix"]["shares"], name.iteration)
             row = row | {
                 "mix": {"side": row["mix"]["side"], "share": share, "seed": self.config["data"]["seed"]} if share else None
             }
@@ -138,7 +143,7 @@ class Iterations:
 
     def requested(self, wildcards) -> dict[str, int]:
         """The same of one policy: {asked}, or the previous one where a job has no such wildcard."""
-        return self.samples(wildcards.trained)[_asked(wildcards)]
+        return self.samples(wildcards.trained).get(_asked(wildcards), {})
 
     def sampled_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that an iteration's requests are made by, for the fingerprint of rule
@@ -358,12 +363,14 @@ class Iterations:
 
     def train_settings(self, wildcards) -> str:
         """Of rule train."""
-        training = self.training(wildcards.trained)
+        training, name = self.training(wildcards.trained), PolicyName.parse(wildcards.trained)
+        pacing = training["pacing"] if name.iteration else None
         return TrainSettings.of(
             self.config["prompting"],
             name=f"{wildcards.model}/{wildcards.trained}",
             seed=self.seed(wildcards.trained),
             epochs=training["warmup_epochs" if wildcards.trained == WARMUP else "epochs"],
+            pace=pacing and PaceSettings.of(pacing, self.config["data"], share=_of_iteration(pacing["shares"], name.iteration)),
             training=PolicyTraining.of(training),
         ).canonical()
 
