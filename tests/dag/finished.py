@@ -114,7 +114,7 @@ class FinishedRun:
         workers = 1 if any(edit for _, edit in cases) else os.cpu_count()
         answers = [None] * len(asked)
         with ThreadPoolExecutor(workers) as pool:
-            for worker, part in enumerate(pool.map(_planned, [asked[worker::workers] for worker in range(workers)])):
+            for worker, part in enumerate(pool.map(self._planned, [asked[worker::workers] for worker in range(workers)])):
                 answers[worker::workers] = part
         return [Plan(answer) if isinstance(answer, list) else answer for answer in answers]
 
@@ -123,13 +123,12 @@ class FinishedRun:
         module (relative to scripts/)."""
         scripts = self.workflow / "scripts"
         modules = [str(path) for path in sorted(scripts.rglob("*.py"))]
-        (changes,) = _planned([{"arguments": self.arguments(self.config, "modules"), "modules": modules}])
+        (changes,) = self._planned([{"arguments": self.arguments(self.config, "modules"), "modules": modules}])
         assert isinstance(changes, list), changes
         return {os.path.relpath(change["module"], scripts): set(change["rules"]) for change in changes}
 
-
-def _planned(cases: list[dict]) -> list:
-    planner = [str(SNAKEMAKE.parent / "python"), str(PLANNER)]
-    done = subprocess.run(planner, input=json.dumps(cases), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    def _planned(self, cases: list[dict]) -> list:
+        planner = [str(SNAKEMAKE.parent / "python"), str(PLANNER), str(self.workflow / "scripts")]
+        done = subprocess.run(planner, input=json.dumps(cases), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
