@@ -10,7 +10,7 @@ figures, and the part of the page between its two marks, from the tables that ar
 
 import _path  # noqa: F401 - must come before drift
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +22,12 @@ import study_figures
 from drift import cli, config, layout, tables
 from drift.layout import BASE, PolicyName
 from drift.metrics import resampling
-from drift.metrics.comparisons import Policy
+from drift.metrics.comparisons import Measure, Policy
+from drift.names import UNJUDGED
 from drift.settings.evaluation import ScoresSettings
 from drift.workflow.evaluation import Evaluation
 from study_claims import BETTER, CONTRASTS, Numbers, claims, judged
+from study_topics import KEPT, NAMED, topic_statistics
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARK = RATER = "wishes"
@@ -100,15 +102,29 @@ class Study:
 Measurements = Mapping[tuple[str, int], Mapping[tuple[str, str, str], Mapping[int, "scores.Measured"]]]
 
 
-def measurements(run: "scores.Run") -> Measurements:
+def measurements(study: Study, run: "scores.Run") -> Measurements:
     """Every number of the finished policies: by method and iteration, by benchmark, judge and
     metric, by seed."""
     found: dict = {}
     for name, policy in run.policies.items():
-        for measure, measured in run.measured(name):
-            of_policy = found.setdefault((policy.method, policy.iteration), {})
+        of_policy = found.setdefault((policy.method, policy.iteration), {})
+        for measure, measured in [*run.measured(name), *on_topic(study, run, name)]:
             of_policy.setdefault(measure, {})[policy.seed] = measured
     return found
+
+
+def on_topic(study: Study, run: "scores.Run", name: str) -> "Iterator[tuple[Measure, scores.Measured]]":
+    """Whether a policy's answers are about what was asked."""
+    folder = PolicyName.parse(name.removeprefix(f"{study.model}/"))
+    read = [
+        tables.read_table(schema, study.table(kind, folder))
+        for kind, schema in (("responses", tables.Responses), ("checks", tables.Checks))
+    ]
+    settings = run.settings
+    for metric, statistic in topic_statistics(run.tasks[BENCHMARK], *read).items():
+        drawn = resampling.bootstrap(statistic, settings.bootstrap, settings.seed, run.clusters[BENCHMARK])
+        value = statistic.value()
+        yield (BENCHMARK, UNJUDGED, metric), scores.Measured(statistic, value, drawn, len(statistic.keys), [value])
 
 
 def score_rows(run: "scores.Run", model: str, measured: Measurements) -> pl.DataFrame:
@@ -196,7 +212,7 @@ def cell_rows(study: Study) -> pl.DataFrame:
 def made(study: Study) -> dict[str, pl.DataFrame]:
     """The tables of docs/study/, by the names of their files."""
     run = study.scores()
-    measured = measurements(run)
+    measured = measurements(study, run)
     return {
         "cells": cell_rows(study),
         "scores": score_rows(run, study.model, measured),
@@ -211,8 +227,8 @@ def made(study: Study) -> dict[str, pl.DataFrame]:
 
 def markdown(rows: list[list[str]], header: list[str]) -> str:
     """A table of the page."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [f"| {' | '.join(line)} |" for line in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
 def percent(value: float | None, signed: bool = False) -> str:
@@ -221,8 +237,7 @@ def percent(value: float | None, signed: bool = False) -> str:
 
 
 def curve_table(scores_: pl.DataFrame) -> str:
-    """J of every method by iteration, the mean over its seeds, whose number is behind it where they
-    are not all."""
+    """J of every method by iteration, the mean over its seeds with its interval."""
     means = scores_.filter(metric="pass_rate", seed=0)
     (base,) = means.filter(method=BASE)["value"]
     trained = means.filter(pl.col("iteration") > 0)
@@ -231,7 +246,7 @@ def curve_table(scores_: pl.DataFrame) -> str:
 
     def cell(method: str, iteration: int) -> str:
         row = cells.get((method, iteration))
-        return f"{percent(row['value'])} ({row['seeds']})" if row else ""
+        return f"{percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])})" if row else ""
 
     rows = [
         [f"`{method}`", percent(base), *(cell(method, iteration) for iteration in range(1, last + 1))]
@@ -255,14 +270,18 @@ def direction_table(scores_: pl.DataFrame) -> str:
             [f"`{method}`", str(iteration) if iteration > 0 else ""]
             + [percent(values[metric]["value"]) for metric in shown[:-1]]
             + [percent(beyond and beyond["value"], True) + interval]
+            + [percent(values[metric]["value"]) for metric in (NAMED, KEPT)]
             + [f"{values['response_tokens']['value']:.0f}", percent(values["cut_by_limit"]["value"])]
         )
-    header = ["method", "iteration", "shorter", "neutral", "longer", "beyond length (95 %)", "tokens", "cut"]
+    header = ["method", "iteration", "shorter", "neutral", "longer", "beyond length (95 %)"]
+    header += ["names the topic", "J of these alone", "tokens", "cut"]
     return markdown(rows, header)
 
 
 def contrast_table(contrasts: pl.DataFrame) -> str:
-    """The claims."""
+    """The claims of the plan whose policies are finished."""
+    if contrasts.is_empty():
+        return "Of no claim of the plan all policies are finished."
     rows = [
         [
             row["claim"] + (" (primary)" if row["family"] == "primary" else ""),
@@ -289,30 +308,28 @@ def behaviour_table(behaviour: pl.DataFrame) -> str:
     return markdown(rows, ["method", "seed", "iteration", "outside a limit", "value", "before", "base"])
 
 
-def missing_text(cells: pl.DataFrame) -> str:
-    """What was not run."""
-    missing = cells.filter(pl.col("finished") < pl.col("planned"))
-    done = f"{cells['finished'].sum()} of {cells['planned'].sum()} policies are finished."
-    if missing.is_empty():
-        return done
-    named = "; ".join(
-        f"`{row['method']}` seed {row['seed']} ({row['finished']} of {row['planned']})" for row in missing.to_dicts()
-    )
-    return f"{done} Not all iterations were run of: {named}."
+def cell_table(cells: pl.DataFrame) -> str:
+    """How many iterations of every method and seed are finished."""
+    seeds = cells["seed"].unique().sort().to_list()
+    counts = {(row["method"], row["seed"]): f"{row['finished']} of {row['planned']}" for row in cells.to_dicts()}
+    rows = [
+        [f"`{method}`", *(counts[method, seed] for seed in seeds)] for method in cells["method"].unique(maintain_order=True)
+    ]
+    return markdown(rows, ["iterations of", *(f"seed {seed}" for seed in seeds)])
 
 
 def page(made_: Mapping[str, pl.DataFrame]) -> str:
     """The part of the page that is made from the tables."""
     figures = [f"![{text}](study/{name}.svg)" for name, text in study_figures.FIGURES.items()]
     parts = [
-        missing_text(made_["cells"]),
-        "J by iteration, in per cent; in brackets the number of seeds:",
+        f"{made_['cells']['finished'].sum()} of {made_['cells']['planned'].sum()} policies are finished:",
+        cell_table(made_["cells"]),
+        "J by iteration, in per cent, the mean over seeds (95 %):",
         curve_table(made_["scores"]),
         figures[0],
         "The last iteration, in per cent; beyond length in points:",
         direction_table(made_["scores"]),
         *figures[1:],
-        "The claims of the plan:",
         contrast_table(made_["contrasts"]),
         behaviour_table(made_["behaviour"]),
     ]

@@ -10,7 +10,7 @@ from drift.layout import BASE
 
 # By the names of their files, what they show.
 FIGURES = {
-    "pass-rate": "J of each method over the iterations: the mean over seeds with its 95 % interval, seeds thin, the base model dashed",
+    "pass-rate": "J over the iterations: the mean over seeds with its 95 % interval, seeds thin, the base model dashed",
     "directions": "Pass rate by direction of length over the iterations, mean over seeds",
     "tokens": "Tokens an answer over the iterations, mean over seeds with its interval, the base model dashed",
     "pairs": "Share of the pairs whose chosen reply keeps more of the wish, as much, and less than the rejected one",

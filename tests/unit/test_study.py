@@ -1,5 +1,6 @@
 """The tables and the page of the study, from results that are made up and from those committed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 import study
+import study_topics
 from drift import tables
 from drift.config import load
 from drift.layout import PolicyName
@@ -39,8 +41,8 @@ def build_policy(folder: Path, kept: int) -> None:
         passed = number // 3 % 12 < kept
         rows.append({"prompt_id": prompt, "sample": 0, "check": check, "direction": CHECKS[check], "passed": passed})
     write(rows, tables.Checks, folder / "eval/wishes/checks.parquet")
-    same = {"sample": 0, "response": "Yes.", "finish_reason": "stop", "completion_tokens": 10}
-    answers = [{"prompt_id": prompt} | same for prompt in PROMPTS]
+    same = {"sample": 0, "finish_reason": "stop", "completion_tokens": 10}
+    answers = [{"prompt_id": prompt, "response": "Yes."} | same for prompt in PROMPTS]
     write(answers, tables.Responses, folder / "eval/wishes/responses.parquet")
 
 
@@ -70,7 +72,7 @@ def build_pairs(folder: Path, better: int) -> None:
 def results(tmp_path) -> Path:
     """Two seeds of two methods, and three iterations of one seed of a third."""
     root = tmp_path / "results"
-    same = {"cluster": "c", "prompt": [{"role": "user", "content": "?"}]}
+    same = {"cluster": "c", "prompt": [{"role": "user", "content": "Tell me something about grey goosefish. Use no digits."}]}
     write(
         [{"prompt_id": prompt} | same | {"cluster": prompt} for prompt in PROMPTS],
         tables.Tasks,
@@ -135,11 +137,39 @@ def test_scores_have_each_seed_and_the_mean_over_those_that_are_there(made):
     assert rows["value"].to_list() == [0.5, 0.5]
 
 
+def test_a_kept_wish_counts_on_topic_where_the_answer_names_the_topic(results):
+    tasks, responses, checks = (
+        pl.read_parquet(path)
+        for path in (
+            results / "data/benchmarks/wishes.parquet",
+            results / MODEL / "base/eval/wishes/responses.parquet",
+            results / MODEL / "base/eval/wishes/checks.parquet",
+        )
+    )
+    named = study_topics.topic_statistics(tasks, responses.with_columns(response=pl.lit("GOOSEFIs!")), checks)
+    assert (named["names_topic"].value(), named["pass_rate_on_topic"].value()) == pytest.approx((1.0, 0.4))
+    other = study_topics.topic_statistics(tasks, responses.with_columns(response=pl.lit("A goose.")), checks)
+    assert (other["names_topic"].value(), other["pass_rate_on_topic"].value()) == (0.0, 0.0)
+
+
+def test_the_topic_of_every_test_prompt_is_known():
+    prompts = [json.loads(line)["prompt"] for line in (REPOSITORY / "examples/wishes/test.jsonl").open()]
+    stems = [study_topics.stem(prompt) for prompt in prompts]
+    assert all(stem in prompt.lower() for stem, prompt in zip(stems, prompts, strict=True))
+    assert study_topics.stem("What is special about birch trees? Use at most 30 words.") == "tre"
+
+
 def test_what_was_not_run_is_said(made):
-    text = study.missing_text(made["cells"])
-    assert text.startswith("23 of 108 policies are finished.")
-    assert "`iterdpo` seed 42 (3 of 5)" in text
-    assert "`spin` seed 42" not in text
+    text = study.page(made)
+    assert text.startswith("23 of 108 policies are finished:")
+    assert "| iterations of | seed 1 | seed 7 | seed 42 |" in text
+    assert "| `iterdpo` | 0 of 5 | 0 of 5 | 3 of 5 |" in text
+    assert "| `drift-epochs` | 0 of 1 | 0 of 1 | 0 of 1 |" in text
+
+
+def test_where_nothing_can_be_claimed_the_page_says_so(made):
+    text = study.page(made | {"contrasts": made["contrasts"].clear()})
+    assert "Of no claim of the plan all policies are finished." in text
 
 
 def test_the_command_writes_tables_figures_and_its_part_of_the_page(results, tmp_path):
@@ -151,7 +181,7 @@ def test_the_command_writes_tables_figures_and_its_part_of_the_page(results, tmp
     text = page.read_text()
     assert re.search(r"^# Mine\n\nBefore\.\n.*\n\nAfter\.\n$", text, re.DOTALL)
     assert "old" not in text
-    assert "| `spin` | 40.0 | 60.0 (2) | 80.0 (2) |" in text
+    assert re.search(r"\| `spin` \| 40\.0 \| 60\.0 \(\d+\.\d to \d+\.\d\) \| 80\.0 ", text)
     assert "| `spin` | 1 | 5 | `tokens_median` | 10.00 | 30.00 | 30.00 |" in text
     for name in study.study_figures.FIGURES:
         assert (folder / f"{name}.svg").read_text().startswith("<svg")
@@ -193,3 +223,10 @@ def test_make_plans_every_target():
     planned = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
     assert (planned["train"], planned["behaviour"], planned["checks"]) == ("108", "108", "109")
     assert "report" not in planned
+
+
+def test_the_committed_page_is_made_from_the_committed_tables():
+    folder = REPOSITORY / "docs/study"
+    read = {path.stem: pl.read_csv(path, infer_schema_length=None) for path in folder.glob("*.csv")}
+    page = (REPOSITORY / "docs/study.md").read_text(encoding="utf-8")
+    assert study.filled(page, study.page(read)) == page, "run: .venv/cpu/bin/python tools/study.py --page-only"
