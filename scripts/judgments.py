@@ -44,7 +44,7 @@ def judge(
     # has probabilities.
     written = not any(reply["choice_logprobs"] for reply in replies.values())
     return [
-        columns_of(question) | parsing.read(question, replies.get(question.request_id), settings.judging, written=written)
+        columns_of(question) | parsing.read(question, replies.get(question.request_id), settings, written=written)
         for row in responses.join(tasks, on="prompt_id", how="inner").iter_rows(named=True)
         for question in prompts.questions(row, settings.judging, settings.seed)
     ]

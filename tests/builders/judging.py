@@ -61,7 +61,7 @@ def question_settings(protocol: Protocol, **values) -> QuestionSettings:
 
 def judgment_settings(protocol: Protocol) -> JudgmentSettings:
     """Settings of judgments.py."""
-    return JudgmentSettings(seed=SEED, judging=protocol)
+    return JudgmentSettings(seed=SEED, judging=protocol, least_mass=0.05)
 
 
 def talk(*contents: str) -> list[dict[str, str]]:

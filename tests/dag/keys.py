@@ -33,6 +33,7 @@ ITERATION = {
     "judgments",
     "logps",
     "behaviour",
+    "improvement",
 }
 
 # What another judge of the pairs adds: it is asked about them, and nothing is trained.
@@ -66,6 +67,7 @@ KEYS = {
             "judgments",
             "train",
             "diagnostics",
+            "improvement",
             "rated_pairs",
             "compare_requests",
             "compare_judgments",
@@ -85,7 +87,7 @@ KEYS = {
     "recipes.*.prompts": ("corrections", {"requests", "pairs", "rated_pairs"}),
     "recipes.*.chosen": ("plain", {"requests", "pairs"}),
     "recipes.*.rejected": ("plain", {"requests", "pairs"}),
-    "recipes.*.start": ("base", {"sample", "train", "diagnostics", "behaviour", "scores"}),
+    "recipes.*.start": ("base", {"sample", "train", "diagnostics", "improvement", "behaviour", "scores"}),
     "recipes.*.replay": (1, {"train"}),
     # Any key of these sections; tests/unit/test_config_overrides.py has them all.
     "recipes.*.training": ({"epochs": 2}, {"train"}),
@@ -156,7 +158,7 @@ KEYS = {
     "training.launcher": ("single", NOTHING),
     "training.processes": (2, NOTHING),
     "training.tracker": ("tensorboard", NOTHING),
-    "training.diagnostics.pairs": (3, {"diagnostics"}),
+    "training.diagnostics.pairs": (3, {"diagnostics", "improvement"}),
     "training.diagnostics.prompts": (3, {"diagnostics"}),
     "training.diagnostics.max_tokens": (3, {"diagnostics"}),
     "training.pair_quality.rater": ("second", {"register_judge"} | RATING),
@@ -235,6 +237,7 @@ KEYS = {
     "evaluation.judges.*.decoding.repetition_penalty": (1.2, {"judge", "compare"}),
     "evaluation.judges.*.decoding.max_tokens": (100, {"judge_requests", "judge", "compare_requests", "compare"}),
     "evaluation.judges.*.min_verdicts": (0.5, NOTHING),
+    "evaluation.judges.*.least_mass": (0.5, {"judgments", "compare_judgments"}),
     "evaluation.judges.*.endpoint.url": ("http://localhost:2/v1", {"judge"}),
     "evaluation.judges.*.endpoint.model": ("y", {"judge"}),
     "evaluation.judges.*.endpoint.parameters": ({"temperature": None}, {"judge"}),

@@ -224,7 +224,7 @@ def test_verdicts_in_words_are_read_or_say_why_not(vllm_server, tmp_path, verdic
     assert (usage["answered"], usage["failed"]) == (8, 0)
     question = prompts.Question("t", "t", 0, "score", None, "AB", 0, "Mine.", None)
     for row in rows.values():
-        found = parsing.read(question, row, protocol, written=False)
+        found = parsing.read(question, row, JudgmentSettings(seed=42, judging=protocol, least_mass=0.0), written=False)
         if row["finish_reason"] == "stop":
             assert set(json.loads(row["text"])) == set(reads.SCHEMA["properties"])
             assert found.get("outcome") in range(-2, 3) or 1 <= found["score"] <= 10
@@ -267,7 +267,7 @@ def test_answers_are_judged_over_the_network_from_questions_to_verdicts(vllm_ser
     assert (usage["calls"], usage["answered"], usage["failed"]) == (8, 6, 2)
     run(
         "judgments",
-        JudgmentSettings(seed=42, judging=protocol),
+        JudgmentSettings(seed=42, judging=protocol, least_mass=0.0),
         *("--requests", "asked.parquet", "--completions", "judge/completions.parquet", "--min-verdicts", "0.8"),
         *("--judgments", "judgments.parquet"),
     )

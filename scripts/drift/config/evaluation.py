@@ -155,6 +155,13 @@ class Judge(Section):
     min_verdicts: float = Field(
         0.95, ge=0, le=1, description="share of questions that must get a verdict, else the stage fails"
     )
+    least_mass: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="of a letter: the probability of both letters together as the first token, below which their "
+        "ratio is noise and there is no verdict",
+    )
 
     @model_validator(mode="after")
     def _votes_can_differ(self) -> "Judge":

@@ -6,16 +6,17 @@ from typing import Any
 
 from drift import verdicts
 from drift.judging.prompts import TOO_LONG, Question
-from drift.settings.judging import Protocol
+from drift.settings.judging import JudgmentSettings
 
 
-def read(question: Question, completion: dict[str, Any] | None, protocol: Protocol, *, written: bool) -> dict[str, Any]:
+def read(question: Question, completion: dict[str, Any] | None, settings: JudgmentSettings, *, written: bool) -> dict[str, Any]:
     """The verdict columns of Judgments for a question; `error`, with the reason, where there is
     none.
 
     completion: the row of Completions that answers it; None where it was not asked. written: the
     judge gives no probabilities for any question, so that letters that it writes count.
     """
+    protocol = settings.judging
     verdict = verdicts.load(protocol.verdict)
     if completion is None:
         return dict(verdict.DRAW) if question.same else {"error": TOO_LONG}
@@ -29,6 +30,7 @@ def read(question: Question, completion: dict[str, Any] | None, protocol: Protoc
             letters=protocol.letters,
             policy_first=question.order != "BA",
             probabilities=None if logprobs is None else {one["choice"]: math.exp(one["logprob"]) for one in logprobs},
+            least_mass=settings.least_mass,
             written=written,
         )
     )

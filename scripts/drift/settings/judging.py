@@ -32,6 +32,7 @@ class JudgmentSettings(Settings):
 
     seed: int = Field(ge=0, description="as the questions were made with")
     judging: Protocol = Field(description="as the questions were made with")
+    least_mass: float = like(Judge, "least_mass")
 
 
 class RatedPairsSettings(Settings):

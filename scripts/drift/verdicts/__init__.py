@@ -24,6 +24,9 @@ class Reply:
     policy_first: bool
     # The probabilities of `choices` as the first token; None where the judge gave none.
     probabilities: dict[str, float] | None
+    # Below this probability of all of `choices` together, their ratio is noise: the judge was about
+    # to say something else.
+    least_mass: float
     # The judge gives probabilities for no question at all: the letters that it writes count.
     written: bool
 

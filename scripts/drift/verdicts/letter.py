@@ -6,10 +6,6 @@ from typing import Any
 from drift.engines.answers import letter_of
 from drift.verdicts import Reply
 
-# Below this probability of both letters together, their ratio is noise: the judge was about to say
-# something else.
-LEAST_MASS = 0.05
-
 PAIRWISE = True
 TEMPLATE = "judge-letter.txt"
 SCHEMA = None
@@ -37,7 +33,7 @@ def read(reply: Reply) -> dict[str, Any]:
             return {"preference": float(letter == policy)}
         return {"error": "the reply has no probabilities" + (" and is not a letter" if reply.written else "")}
     mass = reply.probabilities.get(policy, 0.0) + reply.probabilities.get(other, 0.0)
-    if mass < LEAST_MASS:
+    if not mass or mass < reply.least_mass:
         begins = f"; its reply begins with {reply.text[:20]!r}" if reply.text else ""
-        return {"error": f"the judge gives both letters together less than {LEAST_MASS:.0%} of its first token{begins}"}
+        return {"error": f"the judge gives both letters together less than {reply.least_mass:.0%} of its first token{begins}"}
     return {"preference": reply.probabilities.get(policy, 0.0) / mass, "mass": mass}

@@ -118,7 +118,7 @@ class Assignment:
     @property
     def judgment_settings(self) -> str:
         """Of judgments.py."""
-        return JudgmentSettings(seed=self.seed, judging=self.protocol).canonical()
+        return JudgmentSettings(seed=self.seed, judging=self.protocol, least_mass=self.row["least_mass"]).canonical()
 
 
 class Validation(NamedTuple):
