@@ -133,7 +133,7 @@ def test_no_conversation_is_on_both_sides(catalog):
         select conversation_id from sides group by 1 having count(distinct split) > 1
     """).fetchall()
     assert shared == []
-    leaked = catalog.sql("select pair_id from pairs join tasks on pair_id = prompt_id").fetchall()
+    leaked = catalog.sql("select pair_id from pairs join tasks using (prompt_id)").fetchall()
     assert leaked == []
 
 
