@@ -12,8 +12,16 @@ from tests.conftest import REPOSITORY
 from tests.dag.rules import BLOCKS, program_of
 
 SCRIPTS = REPOSITORY / "scripts"
-# diagnostics.py samples with one engine. That the package can load others shapes nothing there.
-IN_DIAGNOSTICS = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
+# These sample with one engine. That the package can load others shapes nothing there.
+SAMPLING = {"diagnostics", "improvement"}
+THEIR_ENGINE = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
+# These read what judges wrote by one module of the engines, and start none.
+READING = {"judgments", "compare_judgments", "rank_judgments", "labels", "report"}
+READ_BY = {"drift/engines/__init__.py", "drift/engines/answers.py"}
+# checks.py loads kinds of benchmarks for their checks, and none of the metrics of judged ones.
+JUDGED_METRICS = {
+    f"drift/metrics/{name}.py" for name in ("judge_metrics", "length_control", "logistic_regression", "published_files")
+}
 # Rules that load checks by name.
 CHECKING = ("checks", "first_questions", "second_questions", "user_logs")
 
@@ -73,6 +81,12 @@ def users_of_modules(config: dict) -> dict[str, set[str]]:
             for module in imported_by(plugins.source_of(registry, name)):
                 users.setdefault(module, set()).add(rule)
     for module, rules in users.items():
-        if module.startswith("drift/engines/") and module not in IN_DIAGNOSTICS:
-            rules.discard("diagnostics")
+        if module.startswith("drift/engines/") and module not in THEIR_ENGINE:
+            rules -= SAMPLING
+        if module == "drift/chat.py":
+            rules -= {"labels", "report"}
+        if module.startswith("drift/engines/") and module not in READ_BY:
+            rules -= READING
+        if module in JUDGED_METRICS:
+            rules.discard("checks")
     return {module: rules for module, rules in users.items() if module not in NO_RESULT}

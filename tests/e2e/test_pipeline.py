@@ -270,7 +270,8 @@ def methods(run, reward_model):
     guided = {"candidates": ["plain", "plain", "guided", "guided", "guided"], "rank": "small"}
     recipes["iterdpo"] = {"prompts": "dsat", "chosen": "best", "rejected": "worst"} | guided
     for recipe in recipes.values():
-        recipe.setdefault("training", {})["learning_rate"] = config["training"]["learning_rate"]
+        # Few of its replies make a pair: the first step has to count.
+        recipe["training"] = recipe.get("training", {}) | {"learning_rate": 1e-4, "schedule_warmup": 0.0}
         # Nor has it an opinion on replies.
         if recipe.get("rank") == "self":
             recipe["rank"] = "small"
