@@ -17,11 +17,11 @@ SAMPLING = {"diagnostics", "improvement"}
 THEIR_ENGINE = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
 # These read what judges wrote by one module of the engines, and start none.
 READING = {"judgments", "compare_judgments", "rank_judgments", "labels", "report"}
-READ_BY = {"drift/engines/__init__.py", "drift/engines/answers.py"}
+READ_BY = {f"drift/engines/{name}.py" for name in ("__init__", "answers", "thoughts")}
 # checks.py loads kinds of benchmarks for their checks, and none of the metrics of judged ones.
-JUDGED_METRICS = {
-    f"drift/metrics/{name}.py" for name in ("judge_metrics", "length_control", "logistic_regression", "published_files")
-}
+# Files of tasks with checks are read as published ones are; those of gsm8k are not.
+JUDGED_METRICS = {f"drift/metrics/{name}.py" for name in ("judge_metrics", "length_control", "logistic_regression")}
+PUBLISHED_FILES = "drift/metrics/published_files.py"
 # Rules that load checks by name.
 CHECKING = ("checks", "first_questions", "second_questions", "user_logs")
 
@@ -72,6 +72,7 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
 def users_of_modules(config: dict) -> dict[str, set[str]]:
     """The rules that a change of each module (relative to scripts/) reruns in a run of `config`."""
     users: dict[str, set[str]] = {}
+    kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
     for rule in BLOCKS:
         if program := program_of(rule):
             for module in imported_by(SCRIPTS / f"{program}.py"):
@@ -87,6 +88,6 @@ def users_of_modules(config: dict) -> dict[str, set[str]]:
             rules -= {"labels", "report"}
         if module.startswith("drift/engines/") and module not in READ_BY:
             rules -= READING
-        if module in JUDGED_METRICS:
+        if module in JUDGED_METRICS or (module == PUBLISHED_FILES and "checks" not in kinds):
             rules.discard("checks")
     return {module: rules for module, rules in users.items() if module not in NO_RESULT}
