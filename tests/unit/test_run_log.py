@@ -95,7 +95,7 @@ def test_a_failed_job_shows_its_own_message_and_its_log(run):
 
 def test_a_failure_without_a_sentence_shows_the_end_of_its_log(tmp_path):
     (tmp_path / "a.log").write_text("".join(f"line {number}\n" for number in range(10_000)))
-    assert job_logs.failure(tmp_path / "a.log").splitlines() == [f"line {number}" for number in range(9_985, 10_000)]
+    assert job_logs.failure(tmp_path / "a.log").splitlines() == [f"line {number}" for number in range(9_960, 10_000)]
     assert job_logs.failure(tmp_path / "missing.log") == ""
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 _TAIL = 16_384
 # A line of tqdm: what, per cent, bar, done/total, [elapsed<left.
 _BAR = re.compile(r"(?P<what>[^:|\r\n]*):\s+\d+%\|[^|\r\n]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[[\d:]+<(?P<left>[\d:]+|\?)")
-# Lines of a log without a sentence of ours that are shown: the end of a traceback.
-_SHOWN = 15
+# Lines of a log without a sentence of ours that are shown: the end of a traceback, or a preflight.
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
