@@ -35,7 +35,7 @@ import polars as pl
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import load_tokenizer, render_reply, without_end
+from drift.chat import end_of_turn, load_tokenizer, render_reply, without_end
 from drift.metrics import check_metrics, resampling
 from drift.metrics.resampling import Bounded
 from drift.seeds import picked
@@ -75,13 +75,13 @@ def answers(requests: pl.DataFrame, responses: pl.DataFrame, tokenizer, count: i
     token ids of prompt and reply. Empty ones, and those that share a token with their prompt, are
     left out."""
     asked = requests.select(*ANSWER, "messages", "prompt_token_ids")
-    rows = []
+    end, rows = end_of_turn(tokenizer), []
     for row in responses.join(asked, on=ANSWER, validate="1:1").sort(ANSWER).iter_rows(named=True):
         ids = render_reply(tokenizer, row["messages"], row["response"], row["prompt_token_ids"])
         if ids:
             # What was sampled: without what the template has after the end of a turn.
-            ended = [] if row["finish_reason"] == "length" else [tokenizer.eos_token_id]
-            ids = without_end(ids, tokenizer.eos_token_id) + ended
+            ended = [] if row["finish_reason"] == "length" else [end]
+            ids = without_end(ids, end) + ended
         if ids and row["response"].strip():
             rows.append({name: row[name] for name in ANSWER} | {"prompt_ids": row["prompt_token_ids"], "reply_ids": ids})
     by_name = {f"{row['prompt_id']}#{row['sample']}": row for row in rows}

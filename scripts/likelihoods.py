@@ -36,11 +36,11 @@ def candidates(
     replies = sound(completions, cut).select("request_id", "text", "finish_reason")
     rows = requests.select("request_id", "prompt_id").join(replies, on="request_id", validate="1:1")
     rows = rows.join(prompts.select("prompt_id", "prompt", "prompt_token_ids"), on="prompt_id", validate="m:1")
-    found = []
+    found, end = [], end_of_turn(tokenizer)
     for row in rows.sort("request_id").iter_rows(named=True):
         reply = render_reply(tokenizer, row["prompt"], row["text"].strip(), prompt=row["prompt_token_ids"])
         if reply and row["finish_reason"] == "length":
-            reply = without_end(reply, end_of_turn(tokenizer))
+            reply = without_end(reply, end)
         if reply:
             found.append((row["request_id"], row["prompt_token_ids"], reply))
     return found

@@ -108,7 +108,7 @@ def main() -> None:
     if settings.chat_template_kwargs:
         write_template(arguments.policy, settings.chat_template_kwargs)
     for finding in probe_template(arguments.policy):
-        print(f"{settings.path}: {finding}", file=sys.stderr)
+        print(f"warning: {settings.path}: {finding}", file=sys.stderr)
     manifest = {
         "name": settings.name,
         "weights_sha256": policies.weights_sha256(arguments.policy),

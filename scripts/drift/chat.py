@@ -146,13 +146,17 @@ def end_of_turn(tokenizer) -> int:
     taken where the template puts none."""
     control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     control |= set(tokenizer.all_special_ids)
-    # From their ends, two chats are alike as far as what the template puts after any reply.
+    # Two chats end alike as far as what the template puts after any reply.
     one, other = (
-        reversed(_applied(tokenizer, [_ASKED, {"role": "assistant", "content": text}], return_dict=False))
-        for text in ("Yes", "42")
+        _applied(tokenizer, [_ASKED, {"role": "assistant", "content": text}], return_dict=False) for text in ("Yes", "42")
     )
-    closing = [token for token, same in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
-    return next((token for token in reversed(closing) if token in control), tokenizer.eos_token_id)
+    return next((token for token in _common_end(one, other) if token in control), tokenizer.eos_token_id)
+
+
+def _common_end(one: list[int], other: list[int]) -> list[int]:
+    """The tokens that both end with."""
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False))
+    return [token for token, _ in alike][::-1]
 
 
 def stop_tokens(tokenizer, folder: Path) -> list[int]:
@@ -238,11 +242,9 @@ def untrainable(tokenizer) -> str | None:
     prompt, reply = render(tokenizer, [_ASKED]), render_reply(tokenizer, [_ASKED], "Yes")
     if reply is None:
         return "the chat template renders a prompt differently once a reply follows, so that no reply can be trained on"
-    # From their ends, prompt and whole chat are alike as far as the template begins another reply.
-    ends = zip(reversed(prompt), reversed(reply), strict=False)
-    begun = [token for token, same in itertools.takewhile(lambda pair: pair[0] == pair[1], ends)]
+    # Prompt and whole chat end alike as far as the template begins another reply.
     asked_for = list(_applied(tokenizer, [_ASKED], return_dict=False)) != prompt
-    if not asked_for and tokenizer.decode(begun[::-1]).strip():
+    if not asked_for and tokenizer.decode(_common_end(prompt, reply)).strip():
         return (
             "the chat template begins another reply after every one, which would be trained on; "
             "use a chat_template.jinja that does so for add_generation_prompt alone"

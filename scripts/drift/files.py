@@ -1,9 +1,23 @@
-"""Files written whole or not at all, and their hashes."""
+"""Files: which a folder has, what they can hold, written whole or not at all, and their hashes."""
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def visible(folder: Path) -> list[Path]:
+    """The files in `folder` and below, by name, without hidden ones and those in hidden folders."""
+    below = (file for file in folder.rglob("*") if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    return sorted(file for file in below if file.is_file())
+
+
+def storable(text: str) -> str:
+    """`text` with U+FFFD for lone surrogates, which no UTF-8 file can hold."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 class atomic_path:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from drift.cli import StageError
+from drift.files import visible
 from drift.metrics.published_files import missing, unreadable
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
@@ -16,8 +17,7 @@ SUFFIXES = (".jsonl", ".json", ".parquet")
 def records(path: Path) -> Iterator[tuple[str, dict]]:
     """Every record of a file, or of the files of a folder by name, with its place. StageError where
     there is none."""
-    hidden = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
-    files = sorted(file for file in hidden if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    files = [file for file in visible(path) if file.suffix.lower() in SUFFIXES] if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise missing(path)
     for file in files:

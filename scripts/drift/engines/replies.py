@@ -6,9 +6,10 @@ here trusts a type. What is odd costs itself alone, and what cannot be read is a
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
+
+from drift.files import storable
 
 # What servers call the two ways in which a reply ends by itself; others stay as they are.
 ENDS = {
@@ -18,8 +19,6 @@ ENDS = {
 # Ways to end in which the server failed, and not the model.
 FAILED = ("error", "failed", "abort", "aborted", "cancelled", "canceled")
 MAX_TOKENS = 2**31 - 1  # a column of 32 bits
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def words_of(error: object) -> str:
             error = f"{place}{inner}" if isinstance(inner, str) else inner
         else:
             break
-    return readable(" ".join(str(error).split()))[:300]
+    return storable(" ".join(str(error).split()))[:300]
 
 
 _WORDS = ("error", "message", "msg", "detail", "title")
@@ -109,8 +108,8 @@ def read(reply: object) -> Answer:
     counts = usage if isinstance(usage, dict) else {}
     return Answer(
         text=text,
-        finish_reason=readable(ENDS.get(reason.lower(), reason)),
-        model=readable(model) if isinstance(model, str) and model else None,
+        finish_reason=storable(ENDS.get(reason.lower(), reason)),
+        model=storable(model) if isinstance(model, str) and model else None,
         refusal=words_of(refusal) if refusal else None,
         fault=fault,
         first=_first_token(choice.get("logprobs")),
@@ -119,24 +118,19 @@ def read(reply: object) -> Answer:
     )
 
 
-def readable(text: str) -> str:
-    """`text` as a file can hold it: half a character becomes the sign for one that is unknown."""
-    return _SURROGATES.sub("\ufffd", text)
-
-
 def _text(content: object) -> tuple[str, str | None]:
     """The text of a message's content, and why there is none. A content in parts is that of its
     text parts: thoughts and pictures are no part of an answer."""
     if content is None:
         return "", None
     if isinstance(content, str):
-        return readable(content), None
+        return storable(content), None
     if isinstance(content, dict | list):
         parts = [content] if isinstance(content, dict) else content
         texts = [part if isinstance(part, str) else _part([part], "text") for part in parts]
         kinds = {part.get("type") for part in parts if isinstance(part, dict)}
         if any(text is not None for text in texts) or kinds & {"refusal", "thinking", "reasoning"} or not parts:
-            return readable("".join(text or "" for text in texts)), None
+            return storable("".join(text or "" for text in texts)), None
     return "", f"the content of the reply is no text: {words_of(content)[:80]}"
 
 
@@ -162,7 +156,7 @@ def _first_token(logprobs: object) -> dict[str, float] | None:
         token, value = (one.get("token"), one.get("logprob")) if isinstance(one, dict) else (None, None)
         # Rounding puts what is certain a little above 0.
         if isinstance(token, str) and _is_number(value) and value < 0.01:
-            found[readable(token)] = min(float(value), 0.0)
+            found[storable(token)] = min(float(value), 0.0)
     return found or None
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType
 
 from drift.cli import StageError
+from drift.files import visible
 from drift.sources.files import suffix
 
 
@@ -37,8 +38,7 @@ def source_files(path: Path, reader: ModuleType) -> list[Path]:
     """
     if path.is_dir():
         # Hidden ones are somebody's records: huggingface_hub keeps its own in a folder .cache.
-        below = [file for file in path.rglob("*") if not any(part[0] == "." for part in file.relative_to(path).parts)]
-        found = sorted(file for file in below if file.is_file())
+        found = visible(path)
         files = [file for file in found if suffix(file) in reader.SUFFIXES]
         if unread := [file for file in found if suffix(file) not in reader.SUFFIXES]:
             names = ", ".join(str(file.relative_to(path)) for file in unread[:5])

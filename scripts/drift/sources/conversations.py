@@ -14,11 +14,11 @@ except id and messages:
 """
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from drift.files import storable
 from drift.sources.details import utc
 
 MESSAGE = {
@@ -48,8 +48,6 @@ UNREADABLE_DETAIL = "unreadable_detail"
 # Conversations in a frame: some ten megabytes of text.
 ROWS = 4000
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
 
 def frames(conversations: Iterable[dict]) -> Iterator[pl.DataFrame]:
     """Frames of conversations given as dicts; lone surrogates become U+FFFD."""
@@ -59,21 +57,16 @@ def frames(conversations: Iterable[dict]) -> Iterator[pl.DataFrame]:
 
 
 def _clean(conversation: dict) -> dict:
-    texts = {name: clean_text(value) for name, value in conversation.items() if isinstance(value, str)}
+    texts = {name: storable(value) for name, value in conversation.items() if isinstance(value, str)}
     texts["timestamp"] = utc(conversation.get("timestamp"))
     return conversation | texts | {"messages": [_clean_message(message) for message in conversation["messages"]]}
 
 
 def _clean_message(message: dict) -> dict:
-    texts = {name: clean_text(message[name]) for name in ("role", "content", "comment") if isinstance(message.get(name), str)}
+    texts = {name: storable(message[name]) for name in ("role", "content", "comment") if isinstance(message.get(name), str)}
     texts["timestamp"] = utc(message.get("timestamp"))
     if texts["content"] != message["content"]:
         texts["flags"] = [*(message.get("flags") or ()), "lone_surrogate"]
     if message.get("evidence"):
-        texts["evidence"] = [clean_text(item) for item in message["evidence"]]
+        texts["evidence"] = [storable(item) for item in message["evidence"]]
     return message | texts
-
-
-def clean_text(text: str) -> str:
-    """`text` with U+FFFD for lone surrogates, which no UTF-8 file can hold."""
-    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)

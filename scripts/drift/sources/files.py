@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,35 +47,37 @@ def looks_like(file: Path) -> str | None:
     return next((name for magic, name in _OTHER.items() if begins.startswith(magic)), None)
 
 
-def open_file(file: Path) -> io.BufferedReader:
-    """The bytes of a text, decompressed, after its byte order mark. A file that ends too early
-    raises OSError as it is read; StageError where it is no text."""
-    if found := looks_like(file):
-        raise StageError(f"{file}: {found}, where text in UTF-8 is read. Name the file after what it is, or convert it.")
-    with file.open("rb") as opened:
-        begins = opened.read(4)
-    packed = next((name for magic, name in _PACKED.items() if begins.startswith(magic)), None)
-    stream = io.BufferedReader(pa.input_stream(str(file), compression=packed), 1 << 20)
-    if stream.peek(3).startswith(codecs.BOM_UTF8):
-        stream.read(3)
-    return stream
+@contextmanager
+def open_file(file: Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a text, decompressed, after its byte order mark.
+
+    Raises StageError where it is no text, and where it cannot be read to its end.
+    """
+    try:
+        if found := looks_like(file):
+            raise StageError(f"{file}: {found}, where text in UTF-8 is read. Name the file after what it is, or convert it.")
+        with file.open("rb") as opened:
+            begins = opened.read(4)
+        packed = next((name for magic, name in _PACKED.items() if begins.startswith(magic)), None)
+        with io.BufferedReader(pa.input_stream(str(file), compression=packed), 1 << 20) as stream:
+            if stream.peek(3).startswith(codecs.BOM_UTF8):
+                stream.read(3)
+            yield stream
+    except OSError as error:
+        raise StageError(f"{file}: cannot be read to its end ({error}). Fetch or copy it again.") from error
 
 
 def json_lines(file: Path) -> Iterator[object]:
     """The record of every line that is not blank, UNREADABLE where it holds none.
 
-    Raises StageError where the file cannot be decompressed to its end, and where it is one JSON
-    array.
+    Raises StageError where the file cannot be read to its end, and where it is one JSON array.
     """
-    try:
-        with open_file(file) as lines:  # bytes: only a line feed ends a line, not U+2028 and its like
-            if _ARRAY.match(lines.peek(64)):
-                raise StageError(f"{file}: one JSON array, where JSON Lines are read. Put each of its records on its own line.")
-            for line in lines:
-                if line.strip():
-                    yield _parsed(line)
-    except OSError as error:
-        raise broken(file, error) from error
+    with open_file(file) as lines:  # bytes: only a line feed ends a line, not U+2028 and its like
+        if _ARRAY.match(lines.peek(64)):
+            raise StageError(f"{file}: one JSON array, where JSON Lines are read. Put each of its records on its own line.")
+        for line in lines:
+            if line.strip():
+                yield _parsed(line)
 
 
 def _parsed(line: bytes) -> object:
@@ -82,11 +85,6 @@ def _parsed(line: bytes) -> object:
         return json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return UNREADABLE
-
-
-def broken(file: Path, error: Exception) -> StageError:
-    """The error for a file that ends too early, or is not compressed as its name says."""
-    return StageError(f"{file}: cannot be read to its end ({error}). Fetch or copy it again.")
 
 
 def end_of_record(text: str, place: int) -> int:

@@ -18,7 +18,7 @@ import polars as pl
 from drift.cli import StageError
 from drift.sources import details
 from drift.sources.conversations import frames
-from drift.sources.files import UNREADABLE, broken, end_of_record, open_file
+from drift.sources.files import UNREADABLE, end_of_record, open_file
 
 SUFFIXES = (".json",)
 UNIT = "records"
@@ -172,8 +172,6 @@ def _decode_utf8(file: Path) -> str:
         # final=False: a character that the end of the file cuts in two is left off.
         with open_file(file) as content:
             return codecs.utf_8_decode(content.read(), "strict", False)[0]
-    except OSError as error:
-        raise broken(file, error) from error
     except UnicodeDecodeError as error:
         raise StageError(f"{file}: byte {error.start} is not UTF-8. Convert the file to UTF-8.") from error
 

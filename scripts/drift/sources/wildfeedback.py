@@ -18,7 +18,7 @@ from drift.sources import details, wildchat
 from drift.sources.annotated import DROPS as JOIN_DROPS
 from drift.sources.annotated import LEFT_OUT, NOT_JUDGED, Exchange, joined
 from drift.sources.conversations import frames
-from drift.sources.files import broken, open_file
+from drift.sources.files import open_file
 from drift.sources.scrubbed import PLACEHOLDER
 
 SUFFIXES = (".json",)
@@ -161,8 +161,6 @@ def _utterances(file: Path) -> Iterator[object]:
             yield from ijson.items(array, "item", use_float=True)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise StageError(f"{file}: not a whole JSON array: {error}. Fetch the file again.") from error
-    except OSError as error:
-        raise broken(file, error) from error
 
 
 def judgment(utterance: dict) -> Judgment:
