@@ -26,13 +26,14 @@ from drift.workflow.preflight import Preflight
 from drift.workflow.resources import grows, placement
 
 try:
-    refuse_repeated_keys(workflow.configfiles)
+    # Where a run or a dry run begins, and not in its jobs, which read this file as well.
+    if workflow.is_main_process:
+        refuse_repeated_keys(workflow.configfiles)
     config = load(named(config, workflow.config_settings.config))
     RESULTS = f"results/{config['run']}"
     paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")
     evaluation = Evaluation(config, paths)
-    # Where a run or a dry run begins, and not in its jobs, which read this file as well.
     if workflow.is_main_process:
         refuse_times_ahead(local_addresses(config), RESULTS)
 except (ConfigError, ClockError) as error:

@@ -173,6 +173,7 @@ rule implied_rewards:
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
+        light=1,
     shell:
         r"""
         {CPU:q} {SCRIPTS:q}/implied_rewards.py \

@@ -32,6 +32,7 @@ from drift.downloads import folder_name, is_remote
 from drift.engines.access import key_of, untrusted_by
 from drift.settings.base import Settings
 from drift.settings.preflight import AskedEndpoint, LoginSettings, NodeSettings
+from drift.workflow.clocks import TOLERANCE
 from drift.workflow.machines import oldest_driver
 
 # A checkpoint holds fp32 weights, and the optimizer keeps two fp32 averages at most: six times the
@@ -40,8 +41,6 @@ CHECKPOINT = 6
 
 # Where the kernel's module says which driver a node has.
 DRIVER = Path("/proc/driver/nvidia/version")
-SKEW = 2.0  # seconds that clocks may differ; files are written and looked at seconds apart
-
 # What an endpoint without a list of its models means.
 UNLISTED = "it may answer chats all the same, but whether it has this model is not known"
 
@@ -218,7 +217,7 @@ def clock(folder: Path, written_before: Path | None = None) -> dict:
         leads.append(min(time.time() - written_before.stat().st_mtime, 0.0))
     lead = max(leads, key=abs)
     cure = f"the clock of {platform.node()} is {abs(lead):.0f} s {'ahead' if lead > 0 else 'behind'}: set all clocks by NTP"
-    return check("clock", cure if abs(lead) > SKEW else None, f"within {SKEW:.0f} s of the others")
+    return check("clock", cure if abs(lead) > TOLERANCE else None, f"within {TOLERANCE:.0f} s of the others")
 
 
 def endpoint(name: str, asked: AskedEndpoint) -> dict:
@@ -306,7 +305,7 @@ def print_report(paths: list[Path]) -> None:
     parts = {path.stem: json.loads(path.read_text()) for path in paths}
     for path in paths:
         lead = path.stat().st_mtime - time.time()
-        if lead > SKEW:
+        if lead > TOLERANCE:
             fault = f"its node's clock is {lead:.0f} s ahead of the one here: set all clocks by NTP"
             parts[path.stem].append(check("clock", fault, ""))
     print(report(parts))

@@ -25,6 +25,7 @@ class PolicyFolder:
     @classmethod
     def parse(cls, folder: Path) -> Self:
         """The policy in a folder. Raises StageError that lists what is near it where it is none."""
+        folder = folder.absolute()
         for depth in (1, 3):
             parts = folder.parts[-depth:]
             try:

@@ -8,8 +8,8 @@ out. Needs no GPU.
 
 import _path  # noqa: F401 - must come before drift
 import importlib
-import sys
 
+from drift import cli
 from drift.cli import StageError
 from drift.workflow.machines import oldest_driver
 
@@ -53,7 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StageError as error:
-        sys.exit(f"error: {error}")
+    cli.run(main)

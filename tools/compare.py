@@ -10,7 +10,6 @@ judges may differ, and where a setting of the benchmark or of the judge does, th
 """
 
 import _path  # noqa: F401 - must come before drift
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def main() -> None:
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = cli.parser(__doc__)
     command.add_argument("a", type=Path, metavar="A", help="folder of a run, results/RUN")
     command.add_argument("b", type=Path, metavar="B", help="folder of the other")
     command.add_argument("--details", action="store_true", help="scores of each seed, group, check and reference as well")

@@ -16,7 +16,6 @@ is yours to state: the base model's and that of the conversations bind what was 
 import _path  # noqa: F401 - must come before drift
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,10 @@ import jinja2
 import yaml
 
 from _runs import PolicyFolder, interval, read_config, read_scores
-from drift import cli, files, layout, policies
+from drift import cli, downloads, files, layout, policies
 from drift.tables import Dsat, Pairs, read_table
 
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md.j2"
-_HUB = re.compile(r"(?P<kind>hf|hf-dataset):(?P<repo>[^@]+)@(?P<revision>[^/#]+)")
 
 
 def copy_policy(policy: PolicyFolder, manifest: dict, target: Path) -> None:
@@ -50,12 +48,6 @@ def copy_policy(policy: PolicyFolder, manifest: dict, target: Path) -> None:
         shutil.copyfile(path, target / path.name)
         (target / path.name).chmod(0o644)
     target.chmod(0o755)
-
-
-def hub_reference(address: str) -> tuple[str, str] | None:
-    """Repository and revision of an address on the hub; None of others."""
-    match = _HUB.match(address)
-    return (match["repo"], match["revision"]) if match else None
 
 
 def provenance(policy: PolicyFolder, config: dict) -> dict[str, Any]:
@@ -99,11 +91,11 @@ def score_rows(policy: PolicyFolder) -> list[dict[str, str]]:
 
 def metadata(policy: PolicyFolder, config: dict, licence: dict[str, str]) -> dict[str, Any]:
     """The fields at the top of a model card, as the hub reads them."""
-    base = hub_reference(config["models"][policy.model]["path"])
+    base = downloads.repository(config["models"][policy.model]["path"])
     addresses = [row[key] for row in config["data"]["sources"].values() for key in ("path", "conversations") if row[key]]
-    datasets = [found[0] for found in map(hub_reference, addresses) if found]
+    datasets = {found for found in map(downloads.repository, addresses) if found}
     fields = licence | {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["drift", "dpo"]}
-    return fields | ({"base_model": base[0]} if base else {}) | ({"datasets": sorted(set(datasets))} if datasets else {})
+    return fields | ({"base_model": base} if base else {}) | ({"datasets": sorted(datasets)} if datasets else {})
 
 
 def card(policy: PolicyFolder, manifest: dict, config: dict, licence: dict[str, str], target: Path) -> str:

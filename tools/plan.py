@@ -53,7 +53,7 @@ def planned_jobs(config_file: Path) -> list[Job]:
             f"{sys.executable} has no Snakemake to count the jobs with; use .venv/snakemake/bin/python, or --no-jobs"
         )
     arguments = ["--forceall", "--nolock", "--cores", "1", "--snakefile", str(REPOSITORY / "Snakefile")]
-    arguments += ["--directory", str(REPOSITORY), "--configfile", str(config_file.resolve()), "--replace-workflow-config"]
+    arguments += ["--directory", str(REPOSITORY), "--configfile", str(config_file.resolve())]
     try:
         return parse(dry_run(*arguments))
     except DryRunError as error:

@@ -12,7 +12,6 @@ Conversations are untrusted: the page escapes every text.
 """
 
 import _path  # noqa: F401 - must come before drift
-import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -21,22 +20,21 @@ import jinja2
 import polars as pl
 
 from drift import cli, files, layout
+from drift.report.excerpts import safe
 from drift.tables import Completions, Prompts, Requests, read_table
 
 TEMPLATE = Path(__file__).resolve().parent / "taste.html.j2"
 # Labels of the columns, in their order.
 COLUMNS = {"asked": "asked", "rejected": "disappointed", "feedback": "the user said", "fresh": "a fresh reply"}
-# Characters that would move the cursor, or turn the order of the text around them.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e]")
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
     """A row for every sampled reply of an iteration, with the keys of COLUMNS. Raises StageError
     where the iteration has sampled none on prompts with a reply that disappointed."""
-    run, model = folder.parents[3], folder.parents[2].name
     shards = sorted((folder / "completions").glob("*-of-*.parquet"))
     if not shards:
         raise cli.StageError(f"{folder} holds no sampled replies: give an iteration, RESULTS/MODEL/METHOD/seedS/iterK")
+    run, model = folder.absolute().parents[3], folder.absolute().parents[2].name
     replies = read_table(Completions, *shards).select("request_id", "finish_reason", fresh="text")
     asked = read_table(Requests, folder / "requests.parquet").select("request_id", "prompt_id")
     prompts = read_table(Prompts, layout.paths(str(run)).prompts.format(model=model, table="dsat"))
@@ -49,7 +47,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         "feedback",
         pl.when(finish_reason="length").then(pl.col("fresh").str.strip_chars_end() + " …").otherwise("fresh").alias("fresh"),
     )
-    return [{name: _UNSAFE.sub("\ufffd", text or "").strip() for name, text in row.items()} for row in shown.to_dicts()]
+    return [{name: safe(text or "").strip() for name, text in row.items()} for row in shown.to_dicts()]
 
 
 def table(rows: list[dict[str, str]], width: int) -> str:

@@ -9,16 +9,14 @@ measured. Runs with the driver's Python.
 """
 
 import _path  # noqa: F401 - must come before drift
-import argparse
-import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# isort: split
-from drift.cli import StageError
+from drift import cli, layout
+from drift.report.timings import read_timings
 from drift.workflow.dry_run import DryRunError, Job, dry_run, parse
+from drift.workflow.plan.queue import NEVER_SUBMITTED, is_light
 
 # What is asked for beyond what was used: half as much memory again, and twice the time. Each job
 # runs Snakemake twice beside its command, 110 MB each.
@@ -67,13 +65,9 @@ def _misfits(asked: float | None, used: float) -> bool:
 def used(timings: Path) -> dict[str, list[dict[str, float]]]:
     """What was measured of the jobs of each rule: files RULE/.../NAME.jsonl, an attempt a line."""
     found: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(timings.rglob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = {name: float(json.loads(line)[name]) for name in ("s", "max_rss", "cpu_time")}
-            except (ValueError, LookupError, TypeError):
-                continue  # too short to be measured, or killed while it was written
-            found.setdefault(path.relative_to(timings).parts[0], []).append(row)
+    for one in read_timings(timings):
+        if None not in (one.seconds, one.memory, one.cpu):  # too short to be measured
+            found.setdefault(one.rule, []).append({"s": one.seconds, "max_rss": one.memory, "cpu_time": one.cpu})
     return found
 
 
@@ -90,12 +84,12 @@ def asked(jobs: list[Job]) -> dict[str, dict[str, float]]:
 
 
 def usages(measured: dict[str, list[dict[str, float]]], jobs: list[Job]) -> list[Usage]:
-    """By rule, the longest first; without light stages, which are not submitted."""
-    by_rule = asked(jobs)
+    """By rule, the longest first; without stages that are not submitted."""
+    by_rule, here = asked(jobs), NEVER_SUBMITTED | {job.rule for job in jobs if is_light(job)}
     found = []
     for rule, rows in measured.items():
         wanted = by_rule.get(rule, {})
-        if "light" in wanted:
+        if rule in here:
             continue
         found.append(
             Usage(
@@ -131,28 +125,25 @@ def text(found: list[Usage]) -> str:
 
 def main() -> None:
     """Print what a run asked for and used."""
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command = cli.parser(__doc__)
     command.add_argument("results", type=Path, help="folder of the run, such as results/paper")
     command.add_argument("--profile", default="slurm", help="Snakemake's profile (default: slurm)")
     command.add_argument("--configfile", help="the run's configuration, unless it is the profile's or config.yaml")
     arguments = command.parse_args()
-    measured = used(arguments.results / "timings")
+    measured = used(arguments.results / layout.PATTERNS["timings"])
     if not measured:
-        raise StageError(
+        raise cli.StageError(
             f"{arguments.results}/timings has nothing that was measured; name the folder of a run that has done jobs"
         )
     options = ["--profile", arguments.profile, "--forceall", "--nolock"]
     if arguments.configfile:
-        options += ["--configfile", arguments.configfile, "--replace-workflow-config"]
+        options += ["--configfile", arguments.configfile]
     try:
         jobs = parse(dry_run(*options))
     except DryRunError as error:
-        raise StageError(f"Snakemake cannot plan the run:\n{str(error).strip()[-2000:]}") from error
+        raise cli.StageError(f"Snakemake cannot plan the run:\n{str(error).strip()[-2000:]}") from error
     print(text(usages(measured, jobs)))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StageError as error:
-        sys.exit(f"error: {error}")
+    cli.run(main)

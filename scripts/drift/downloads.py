@@ -57,6 +57,12 @@ def fault(address: str) -> str | None:
     return f"'{address}' is not of the form hf:ORG/NAME@REVISION or hf-dataset:ORG/NAME@REVISION/GLOB{missing}"
 
 
+def repository(address: str) -> str | None:
+    """The repository of an address on the hub; None of others."""
+    match = _HUB.match(address)
+    return match["repo"] if match else None
+
+
 def folder_name(address: str) -> str:
     """A readable folder name for what a remote address names, one of its own for each address."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:8]

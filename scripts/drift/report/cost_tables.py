@@ -1,13 +1,11 @@
 """The report's costs: tokens, steps and time of every policy, and time and memory of every rule."""
 
-import json
-import math
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from drift.config import Config
 from drift.report.reading import Catalog, Policy, configured
+from drift.report.timings import Timing
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,6 @@ def policy_costs(catalog: Catalog, config: Config) -> list[PolicyCost]:
             sums |= {name: value for name, value in row.items() if name not in ("model", "method", "iteration", "seed")}
     ordered = sorted(by_policy, key=lambda policy: policy.position(config))
     return [PolicyCost(policy, **by_policy[policy]) for policy in ordered]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What Snakemake measured of one job; None where it could not."""
-
-    rule: str
-    seconds: float | None
-    memory: float | None  # peak, MiB
-    cpu: float | None  # seconds
 
 
 @dataclass(frozen=True)
@@ -101,25 +89,3 @@ def cost_table(timings: list[Timing]) -> CostTable:
     costs = [RuleCost.of(rule, jobs) for rule, jobs in by_rule.items()]
     costs.sort(key=lambda cost: (-cost.seconds, cost.rule))
     return CostTable(costs, RuleCost.of("all", timings) if timings else None)
-
-
-def read_timings(folder: Path) -> list[Timing]:
-    """Every record in the timings of a run: files RULE/.../NAME.jsonl, an attempt a line."""
-    timings = []
-    for file in sorted(folder.rglob("*.jsonl")):
-        rule = file.relative_to(folder).parts[0].removesuffix(".jsonl")
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the job was killed while it wrote; its next attempt has a record of its own
-            if isinstance(record, dict):
-                measured = (_finite(record.get(key)) for key in ("s", "max_rss", "cpu_time"))
-                timings.append(Timing(rule, *measured))
-    return timings
-
-
-def _finite(value: object) -> float | None:
-    """A number of a timing; None where Snakemake wrote NA or nothing."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None

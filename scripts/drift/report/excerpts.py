@@ -6,9 +6,9 @@ from typing import Any
 
 # The part of a text that is open (characters, lines), and the part that is in the page at all.
 OPEN_CHARACTERS, OPEN_LINES, LONGEST = 500, 12, 5000
-# Control characters, and the marks that reverse the order of all text after them, would change how
-# the page around them reads.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202d\u202e]")
+# Control characters, which move the cursor of a terminal, and the marks that reverse the order of
+# all text after them, would change how what is around them reads.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e]")
 
 
 @dataclass(frozen=True)

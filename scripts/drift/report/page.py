@@ -11,7 +11,7 @@ from drift.metrics import display
 from drift.report import charts, header, metric_labels, notices, policy_behaviour, reading, trust
 from drift.report.answers import side_by_side
 from drift.report.comparison_tables import claimed_colours, comparison_tables, primary_table
-from drift.report.cost_tables import cost_table, policy_costs, read_timings
+from drift.report.cost_tables import cost_table, policy_costs
 from drift.report.curves import curve_charts, legend
 from drift.report.data_tables import agreement_table, contamination
 from drift.report.excerpts import safe
@@ -24,6 +24,7 @@ from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
 from drift.report.provenance import provenance
 from drift.report.reading import START, Catalog, configured
 from drift.report.score_tables import refusals, score_tables
+from drift.report.timings import read_timings
 from drift.report.training_tables import diagnostics_table, pair_quality, quality_table
 from drift.report.verdict import verdicts
 

@@ -83,6 +83,6 @@ class Readiness(logging.Handler):
         seen = {
             name: path
             for name, path in self._config["environments"].items()
-            if not (self._workflow.remote_exec and Path(path).is_absolute())
+            if not (self._workflow.non_local_exec_or_dryrun and Path(path).is_absolute())
         }
         return missing_interpreters(commands, seen, Path(self._workflow.basedir))

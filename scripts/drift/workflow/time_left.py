@@ -1,10 +1,11 @@
 """How long a run may still take, by how long its rules took so far."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from drift.report.timings import read_timings
 
 
 def duration(seconds: float) -> str:
@@ -23,12 +24,9 @@ def duration(seconds: float) -> str:
 def timed(timings: Path) -> dict[str, float]:
     """Mean seconds of every rule with records in TIMINGS/RULE/."""
     seconds: dict[str, list[float]] = {}
-    for file in timings.glob("*/**/*.jsonl"):
-        try:
-            last = json.loads(file.read_text(encoding="utf-8").splitlines()[-1])
-            seconds.setdefault(file.relative_to(timings).parts[0], []).append(float(last["s"]))
-        except (OSError, ValueError, LookupError, TypeError):
-            continue  # a record that a killed job left
+    for one in read_timings(timings):
+        if one.seconds is not None:
+            seconds.setdefault(one.rule, []).append(one.seconds)
     return {rule: sum(values) / len(values) for rule, values in seconds.items()}
 
 

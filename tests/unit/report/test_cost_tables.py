@@ -3,7 +3,8 @@
 import pytest
 
 from drift.report import metric_labels
-from drift.report.cost_tables import CostTable, cost_table, policy_costs, read_timings
+from drift.report.cost_tables import CostTable, cost_table, policy_costs
+from drift.report.timings import read_timings
 from tests.builders.run import CONFIG
 
 

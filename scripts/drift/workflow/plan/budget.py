@@ -120,7 +120,8 @@ class _Planner:
         for training in every:
             hours = self._train(name, shape, training)
             slowest[training.iteration] = max(slowest.get(training.iteration, 0), hours)
-            self._diagnose(name, shape, training)
+            if training.measured:
+                self._diagnose(name, shape, training)
         sampling = 0.0
         for work in generations(self.config, self.rows, self.lengths):
             wall = self.generate(name, shape, work)

@@ -47,11 +47,13 @@ class Training:
     method: str | None  # None: the warm-up
     pairs: float
     epochs: int
+    measured: bool = True  # its diagnostics; not those of a policy of the future
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """A model that is not one of those to improve: a judge or a rubric labeler."""
+    """A model that is not one of those to improve: a judge, a writer, a reward model, a rubric
+    labeler, or the deployed model of simulated users."""
 
     name: str
     path: str | None
@@ -91,11 +93,12 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
         recipe = config["recipes"][method]
         epochs = effective(config, "training", recipe)["epochs"]
         # A policy of the future is trained on as many pairs before.
-        policies = 1 + any(sides.asked_of(kind) == FUTURE for kind in recipe["candidates"])
+        future = any(sides.asked_of(kind) == FUTURE for kind in recipe["candidates"])
         for k in range(1, config["iterations"] + 1):
             # Earlier iterations' pairs are trained on again.
             pairs = (1 + min(recipe["replay"], k - 1)) * min(limit, rows[recipe["prompts"]])
-            found += [Training(k, method, pairs, epochs)] * policies * len(config["seeds"])
+            own = [Training(k, method, pairs, epochs)] + [Training(k, method, pairs, epochs, measured=False)] * future
+            found += own * len(config["seeds"])
     return found
 
 
@@ -243,8 +246,8 @@ def _sampled(config: dict, method: str, rows: dict[str, float], lengths: Lengths
 
 
 def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths) -> Iterator[Generation]:
-    """Rankings by a judge or by the policy itself, which writes. What a ranker reads, or a policy
-    whose likelihoods rank, is little next to that, and is left out."""
+    """Rankings by a judge or by the policy itself, which writes. What a ranker reads is among the
+    readings; a policy whose likelihoods rank is left out."""
     recipe, ranker = config["recipes"][method], config["recipes"][method]["rank"]
     if ranker in (None, LIKELIHOOD) or ranker in config["rankers"]:
         return
@@ -264,7 +267,7 @@ def _ranked(config: dict, method: str, rows: dict[str, float], lengths: Lengths)
 
 
 def _compared(config: dict, iterations: int, pairs: float, lengths: Lengths) -> Iterator[Generation]:
-    """Comparisons of both sides of pairs by judges. What a ranker reads is left out, as above."""
+    """Comparisons of both sides of pairs by judges. What a ranker reads is among the readings."""
     prompt, reply = _prompt_and_reply(config, lengths)
     for name in raters_of(config):
         if name in config["rankers"]:
