@@ -64,7 +64,7 @@ from drift.seeds import picked
 from drift.settings.training import DiagnosticsSettings
 from drift.tables import Diagnostics, Gradients, Margins, Pairs, Prompts, read_table, write_table
 from drift.training.divergences import ReplyTokens, divergences, own_replies
-from drift.training.logps import PairLogps, PairTokens, load, pair_logps, read_logps, recompute_layers, token_rows
+from drift.training.logps import PairLogps, PairTokens, load, pair_logps, read_logps, token_rows
 from drift.training.reference_logps import score_pairs
 
 THRESHOLDS = (0.05, 0.1, 0.25, 0.4, 0.5)
@@ -159,11 +159,8 @@ def gradient_table(
     for moment, stored in folders.items() if rows else ():
         _, suffix = MOMENTS[moment]
         sigma = dict(table.select("pair_id", f"sigma_minus_s{suffix}").iter_rows())
-        model = load(*stored)
-        if model.device.type != "cpu":
-            # For a long pair the layers of a 7B would keep more than its weights take.
-            recompute_layers(model)
-        for pair_id, (norm, product) in gradients(model, rows, sigma, beta).items():
+        # No name holds the model, so that it is gone before the next one is loaded.
+        for pair_id, (norm, product) in gradients(load(*stored, backward=True), rows, sigma, beta).items():
             found.append((pair_id, moment, norm, beta * sigma[pair_id] * norm, product))
     return pl.DataFrame(found, schema=Gradients.create_empty().schema, orient="row")
 
@@ -200,6 +197,7 @@ def distances(folders: list[Path], logged: list[ReplyTokens], clusters: Clusters
         other = load(folder, number=1)
         for metric, replies in {f"kl_{name}": own, f"kl_logged_{name}": logged}.items():
             measured[metric] = divergences(policy, other, replies)
+        del other  # before the next one is loaded
     prompts = [row["prompt_id"] for row in logged]
     return [
         row(metric, "after", resampling.bounded_mean(prompts, values, clusters, RESAMPLES, settings.seed))

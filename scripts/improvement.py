@@ -36,6 +36,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
 from drift.chat import end_of_turn, load_tokenizer, render_reply, without_end
+from drift.judging.candidates import differences
 from drift.metrics import check_metrics, resampling
 from drift.metrics.resampling import Bounded
 from drift.seeds import picked
@@ -50,14 +51,6 @@ ANSWER = ["prompt_id", "sample"]
 RESAMPLES = 1000
 # By the sign of the difference that y+ makes, the name of its share.
 SHARES = {1.0: "p_imp", 0.0: "p_tie", -1.0: "p_worse"}
-
-
-def differences(ratings: pl.DataFrame) -> pl.DataFrame:
-    """Of Ranks of both sides of pairs: pair_id, and the sign of what y+ keeps less what y-
-    keeps."""
-    named = pl.col("request_id").str.extract_groups("^(?<pair_id>.*)#(?<side>chosen|rejected)$")
-    sides = ratings.select(named, "score").unnest("request_id").pivot("side", index="pair_id", values="score")
-    return sides.select("pair_id", sign=(pl.col("chosen") - pl.col("rejected")).sign()).sort("pair_id")
 
 
 def advantages(checks: pl.DataFrame) -> pl.DataFrame:
@@ -105,13 +98,8 @@ class Slope:
         slopes = directional.derivatives(self.model, replies, self.settings.temperature)
         of_answer = self.rows.select(ANSWER).with_columns(slope=pl.Series(slopes, dtype=pl.Float64))
         found = self.checks.join(of_answer, on=ANSWER, maintain_order="left")
-        return bounded(check_metrics.balanced(found, found["advantage"] * found["slope"]), self.settings.seed)
-
-
-def bounded(statistic: resampling.Statistic, seed: int) -> Bounded:
-    """A statistic over prompts with its interval."""
-    ends = resampling.interval(resampling.bootstrap(statistic, RESAMPLES, seed), len(statistic.keys))
-    return Bounded(statistic.value(), *(ends or (None, None)), len(statistic.keys))
+        statistic = check_metrics.balanced(found, found["advantage"] * found["slope"])
+        return resampling.bounded(statistic, RESAMPLES, self.settings.seed)
 
 
 def measured_gain(before: pl.DataFrame, after: pl.DataFrame, seed: int) -> Bounded:
@@ -124,7 +112,10 @@ def measured_gain(before: pl.DataFrame, after: pl.DataFrame, seed: int) -> Bound
 
 def shares(signs: pl.DataFrame, seed: int) -> dict[str, Bounded]:
     """The shares of pairs by which side keeps more."""
-    return {name: bounded(resampling.mean(signs["pair_id"], signs["sign"] == sign), seed) for sign, name in SHARES.items()}
+    return {
+        name: resampling.bounded(resampling.mean(signs["pair_id"], signs["sign"] == sign), RESAMPLES, seed)
+        for sign, name in SHARES.items()
+    }
 
 
 def predictions(slope: Slope, pairs: pl.DataFrame, signs: pl.DataFrame, after: tuple[Path, Path | None]) -> dict[str, Bounded]:
@@ -162,7 +153,7 @@ def main() -> None:
         remainders = [*arguments.remainders, None, None]
         requests, responses = read_table(Requests, arguments.requests), read_table(Responses, arguments.responses)
         rows = answers(requests, responses, load_tokenizer(before), settings.answers, settings.seed)
-        slope = Slope(load(before, remainders[1]), rows, advantages(checks), settings)
+        slope = Slope(load(before, remainders[1], backward=True), rows, advantages(checks), settings)
         none = pl.DataFrame(schema={"pair_id": pl.String, "sign": pl.Float64})
         pairs = read_table(Pairs, arguments.pairs)
         found |= predictions(slope, pairs, none if signs is None else signs, (trained, remainders[0]))

@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from drift import cli
 from drift.chat import end_of_turn, load_tokenizer, render_reply, without_end
 from drift.config.training import Cut
-from drift.judging.candidates import sound
+from drift.judging.candidates import asked_and_answered
 from drift.progress import Progress
 from drift.settings.sampling import CandidatesSettings
 from drift.tables import Completions, Likelihoods, Prompts, Requests, read_table, write_table
@@ -33,11 +33,8 @@ def candidates(
 ) -> list[tuple[str, list[int], list[int]]]:
     """Of each candidate that can make a pair, by `cut`: request_id, and the token ids of prompt and
     reply as they would be trained on. A reply that shares a token with its prompt makes no pair."""
-    replies = sound(completions, cut).select("request_id", "text", "finish_reason")
-    rows = requests.select("request_id", "prompt_id").join(replies, on="request_id", validate="1:1")
-    rows = rows.join(prompts.select("prompt_id", "prompt", "prompt_token_ids"), on="prompt_id", validate="m:1")
     found, end = [], end_of_turn(tokenizer)
-    for row in rows.sort("request_id").iter_rows(named=True):
+    for row in asked_and_answered(prompts, requests, completions, cut).iter_rows(named=True):
         reply = render_reply(tokenizer, row["prompt"], row["text"].strip(), prompt=row["prompt_token_ids"])
         if reply and row["finish_reason"] == "length":
             reply = without_end(reply, end)
@@ -57,6 +54,7 @@ def likelihoods(rows: list[tuple[str, list[int], list[int]]], policies: list[Pat
             (request_id, back, reply_logp(policy, prompt, reply).item(), len(reply))
             for request_id, prompt, reply in Progress(rows, desc=f"candidates, {back} back")
         ]
+        del policy  # before the next one is loaded
     return pl.DataFrame(scored, schema=Likelihoods.create_empty().schema, orient="row")
 
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from drift import cli, plugins
 from drift.config.training import Cut
-from drift.judging.candidates import SIDES, side_id, sound
+from drift.judging.candidates import SIDES, asked_and_answered, side_id
 from drift.settings.sampling import RewardSettings
 from drift.tables import Completions, Prompts, Ranks, Requests, Responses, Tasks, read_table, write_table
 
@@ -25,10 +25,7 @@ from drift.tables import Completions, Prompts, Ranks, Requests, Responses, Tasks
 def candidates(prompts: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame, cut: Cut) -> list[dict]:
     """What a ranker scores: request_id, prompt (messages) and text of each candidate that can make
     a pair, by `cut`."""
-    replies = sound(completions, cut).select("request_id", "text")
-    rows = requests.select("request_id", "prompt_id").join(replies, on="request_id", validate="1:1")
-    rows = rows.join(prompts.select("prompt_id", "prompt"), on="prompt_id", validate="m:1")
-    return rows.select("request_id", "prompt", "text").sort("request_id").to_dicts()
+    return asked_and_answered(prompts, requests, completions, cut).select("request_id", "prompt", "text").to_dicts()
 
 
 def sides(tasks: pl.DataFrame, responses: pl.DataFrame) -> list[dict]:

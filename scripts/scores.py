@@ -89,14 +89,15 @@ class Run:
                 by_judge[judge] = by_sample(judgments, measure) if len(judgments) else {}
             for judge, statistics in by_judge.items():
                 for metric, (statistic, samples) in statistics.items():
-                    yield (benchmark, judge, metric), self._replicated(benchmark, statistic, samples)
+                    yield (benchmark, judge, metric), self.replicated(benchmark, statistic, samples)
         if not self.settings.heldout_pairs:
             return
         logps, base = (self._logps(policy) for policy in (name, self.base_of(name)))
         for metric, statistic in pair_metrics.pair_statistics(logps, base, self.settings.beta).items():
-            yield (HELDOUT_PAIRS, UNJUDGED, metric), self._replicated(HELDOUT_PAIRS, statistic, [statistic.value()])
+            yield (HELDOUT_PAIRS, UNJUDGED, metric), self.replicated(HELDOUT_PAIRS, statistic, [statistic.value()])
 
-    def _replicated(self, benchmark: str, statistic: resampling.Statistic, samples: Samples) -> Measured:
+    def replicated(self, benchmark: str, statistic: resampling.Statistic, samples: Samples) -> Measured:
+        """A statistic on a benchmark's items with its replicates."""
         n = len(statistic.keys)
         replicates = resampling.bootstrap(statistic, self.settings.bootstrap, self.settings.seed, self.clusters[benchmark])
         return Measured(statistic, statistic.value() if n else np.nan, replicates, n, samples)

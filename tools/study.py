@@ -20,6 +20,7 @@ import yaml
 import scores
 import study_figures
 from drift import cli, config, layout, tables
+from drift.judging.candidates import differences
 from drift.layout import BASE, PolicyName
 from drift.metrics import resampling
 from drift.metrics.comparisons import Measure, Policy
@@ -91,12 +92,9 @@ class Study:
         """The rated pairs of an iteration: pair_id, better (1 y+ keeps more of the wish, 0 as much,
         -1 less), and the lengths of both sides."""
         rated = tables.read_table(tables.Ranks, self.table("pair_scores", name))
-        named = pl.col("request_id").str.extract_groups("^(?<pair_id>.*)#(?<side>chosen|rejected)$")
-        sides = rated.select(named, "score").unnest("request_id").pivot("side", index="pair_id", values="score")
         pairs = tables.read_table(tables.Pairs, self.table("pairs", name))
         lengths = pairs.select("pair_id", "chosen_tokens", "rejected_tokens")
-        better = (pl.col("chosen") - pl.col("rejected")).sign()
-        return sides.select("pair_id", better=better).join(lengths, on="pair_id", maintain_order="left")
+        return differences(rated).rename({"sign": "better"}).join(lengths, on="pair_id", maintain_order="left")
 
 
 Measurements = Mapping[tuple[str, int], Mapping[tuple[str, str, str], Mapping[int, "scores.Measured"]]]
@@ -120,11 +118,8 @@ def on_topic(study: Study, run: "scores.Run", name: str) -> "Iterator[tuple[Meas
         tables.read_table(schema, study.table(kind, folder))
         for kind, schema in (("responses", tables.Responses), ("checks", tables.Checks))
     ]
-    settings = run.settings
     for metric, statistic in topic_statistics(run.tasks[BENCHMARK], *read).items():
-        drawn = resampling.bootstrap(statistic, settings.bootstrap, settings.seed, run.clusters[BENCHMARK])
-        value = statistic.value()
-        yield (BENCHMARK, UNJUDGED, metric), scores.Measured(statistic, value, drawn, len(statistic.keys), [value])
+        yield (BENCHMARK, UNJUDGED, metric), run.replicated(BENCHMARK, statistic, [statistic.value()])
 
 
 def score_rows(run: "scores.Run", model: str, measured: Measurements) -> pl.DataFrame:

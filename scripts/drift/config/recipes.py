@@ -105,9 +105,11 @@ class Recipe(Section):
         pool = POOLS[self.prompts]
         sides = [("chosen", self.chosen), ("rejected", self.rejected)]
         if self.mix is not None:
-            if self.mix.side in (self.chosen, self.rejected) or _side(self.mix.side).NEEDS.ranking:
+            needs = _side(self.mix.side).NEEDS
+            if self.mix.side in (self.chosen, self.rejected, *self.candidates) or needs.ranking or needs.asked == WRITER:
                 raise ValueError(
-                    f"mix.side: {self.mix.side} must be another side than chosen and rejected, and none that ranks"
+                    f"mix.side: {self.mix.side} must be another side than chosen, rejected and the candidates, and none that "
+                    "ranks or is written"
                 )
             sides.append(("rejected", self.mix.side))
         for key, name in sides:

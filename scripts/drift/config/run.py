@@ -183,7 +183,7 @@ class Config(Section):
         values = self.model_dump()
         for key, recipe in {"training": {"training": {}, "rank": None}, **values["recipes"]}.items():
             for loss in plugins.LOSSES.keys() & effective(values, "training", recipe)["losses"]:
-                if plugins.load(plugins.LOSSES, loss).COLUMNS and recipe["rank"] != LIKELIHOOD:
+                if "consistency" in plugins.load(plugins.LOSSES, loss).COLUMNS and recipe["rank"] != LIKELIHOOD:
                     where = key if key == "training" else f"recipes.{key}.training"
                     raise ValueError(
                         f"{where}.losses: {loss} weighs pairs by how far two rankings agree, which rank: {LIKELIHOOD} alone "

@@ -17,11 +17,29 @@ def side_id(pair_id: str, side: str) -> str:
     return f"{pair_id}#{side}"
 
 
+def differences(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Of Ranks of both sides of pairs: pair_id, and the sign of what y+ keeps less what y-
+    keeps."""
+    named = pl.col("request_id").str.extract_groups("^(?<pair_id>.*)#(?<side>chosen|rejected)$")
+    sides = ratings.select(named, "score").unnest("request_id").pivot("side", index="pair_id", values="score")
+    return sides.select("pair_id", sign=(pl.col("chosen") - pl.col("rejected")).sign()).sort("pair_id")
+
+
 def as_tasks(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows` with some columns of Tasks as such a table: null in what only benchmarks have."""
     columns = Tasks.create_empty().schema
     return rows.with_columns(
         pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items() if name not in rows.columns
+    )
+
+
+def asked_and_answered(prompts: pl.DataFrame, requests: pl.DataFrame, completions: pl.DataFrame, cut: Cut) -> pl.DataFrame:
+    """Of each candidate that can make a pair, by `cut`: request_id, text and finish_reason, and its
+    prompt's prompt and prompt_token_ids; by request_id."""
+    replies = sound(completions, cut).select("request_id", "text", "finish_reason")
+    rows = requests.select("request_id", "prompt_id").join(replies, on="request_id", validate="1:1")
+    return rows.join(prompts.select("prompt_id", "prompt", "prompt_token_ids"), on="prompt_id", validate="m:1").sort(
+        "request_id"
     )
 
 

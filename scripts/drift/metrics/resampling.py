@@ -207,13 +207,18 @@ def interval(replicates: np.ndarray, clusters: float = inf) -> tuple[float, floa
     return tuple(float(end) for end in np.percentile(replicates, (100 * tail, 100 * (1 - tail))))
 
 
+def bounded(statistic: Statistic, resamples: int, seed: int, clusters: Clusters | None = None) -> Bounded:
+    """A statistic with its interval over `clusters`, which may be of more items; None: over
+    items."""
+    keys = statistic.keys
+    own = Clusters.of(keys, clusters.numbers_of(keys)) if clusters else Clusters.alone(keys)
+    low, high = interval(bootstrap(statistic, resamples, seed, own), own.effective(keys)) or (None, None)
+    return Bounded(statistic.value(), low, high, len(keys))
+
+
 def bounded_mean(keys: Sequence[str], values: Sequence[float], clusters: Clusters, resamples: int, seed: int) -> Bounded:
     """The `mean` with its interval over `clusters`, which may be of more items than `keys`."""
-    statistic = mean(keys, values)
-    own = Clusters.of(statistic.keys, clusters.numbers_of(statistic.keys))
-    replicates = bootstrap(statistic, resamples, seed, own)
-    low, high = interval(replicates, own.effective(statistic.keys)) or (None, None)
-    return Bounded(statistic.value(), low, high, len(statistic.keys))
+    return bounded(mean(keys, values), resamples, seed, clusters)
 
 
 def t_quantile(share: float, freedom: float) -> float:

@@ -56,12 +56,17 @@ class Needs:
     asked: Asked = PREVIOUS
 
 
+def of(recipe: Mapping) -> list[str]:
+    """The sides of a recipe's pairs: chosen, rejected, and what that is mixed with."""
+    mix = recipe.get("mix")
+    return [recipe["chosen"], recipe["rejected"], *([mix["side"]] if mix else [])]
+
+
 def samples(recipe: Mapping, n: int) -> dict[Asked, dict[str, int]]:
     """How many requests of each kind a recipe makes of a prompt, by the policy that they are put
     to. `n`: samples a prompt."""
     kinds: dict[str, int] = {}
-    mixed = recipe.get("mix")
-    for side in (recipe["chosen"], recipe["rejected"], *([mixed["side"]] if mixed else [])):
+    for side in of(recipe):
         kinds |= plugins.load(plugins.SIDES, side).asks(recipe, n)
     asked: dict[Asked, dict[str, int]] = {}
     for kind, count in sorted(kinds.items()):

@@ -20,7 +20,8 @@ def towards_policy(model, folder: Path, remainder_folder: Path | None) -> None:
     remainder: the update that makes the latter of the former."""
     other = load(folder, remainder_folder, number=1)
     for parameter, moved in zip(model.parameters(), other.parameters(), strict=True):
-        parameter.grad = moved.detach().to(parameter.device) - parameter.detach()
+        # In place: the direction takes the memory of the other policy.
+        parameter.grad = moved.detach().to(parameter.device).sub_(parameter.detach())
 
 
 def towards_pairs(model, rows: list[PairTokens]) -> None:

@@ -64,10 +64,10 @@ def rendered_rows(prompts: pl.DataFrame, tokenizer) -> list[PairTokens]:
     return rows
 
 
-def load(folder: Path, remainder_folder: Path | None = None, *, number: int = 0):
+def load(folder: Path, remainder_folder: Path | None = None, *, number: int = 0, backward: bool = False):
     """A policy in fp32, as differences between policies are small against bf16's rounding; on the
     GPU of that number, if there is one. With its remainder as it was trained, else as it is
-    served."""
+    served. `backward`: gradients are wanted, on a GPU by `recompute_layers`."""
     gpus = torch.cuda.device_count()
     device = f"cuda:{number % gpus}" if gpus else "cpu"
     model = AutoModelForCausalLM.from_pretrained(
@@ -76,6 +76,9 @@ def load(folder: Path, remainder_folder: Path | None = None, *, number: int = 0)
     remainder.restore(model, remainder_folder)
     if device == "cpu":
         cpu_packing.prepare(model)
+    elif backward:
+        # For a long pair the layers of a 7B would keep more than its weights take.
+        recompute_layers(model)
     return model
 
 

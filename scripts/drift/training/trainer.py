@@ -40,6 +40,9 @@ from drift.training.logps import PairLogps
 # which pairs share a step.
 _SORTED_TOGETHER = 50
 
+# What losses read of Pairs besides both replies.
+_COLUMNS = sorted({column for name in plugins.LOSSES for column in plugins.load(plugins.LOSSES, name).COLUMNS})
+
 
 class Watch(TrainerCallback):
     """Progress in the log, a stop at the first logged value that is not finite, and a checkpoint
@@ -236,7 +239,7 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
             "prompt_token_ids": row["prompt_token_ids"],
             "chosen_cut": row["chosen_cut"],
             "rejected_cut": row["rejected_cut"],
-            "consistency": float("nan") if row["consistency"] is None else row["consistency"],
+            **{column: float("nan") if row[column] is None else row[column] for column in _COLUMNS},
             "length": len(row["prompt_token_ids"]) + max(row["chosen_tokens"], row["rejected_tokens"]),
         }
         for row in pairs.iter_rows(named=True)

@@ -6,6 +6,7 @@ trained by its wildcards {model} and {trained} (warmup, METHOD/seedS/iterK); met
 pairs are logged. All seeds share it, and each method repeats its iterations with every seed.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,45 +166,36 @@ class Iterations:
     def paired_sides(self, wildcards) -> tuple[Path, ...]:
         """The plug-ins that both sides of an iteration's pairs come from, for that of rule
         pairs."""
-        recipe = self.recipe(wildcards.trained)
-        names = [recipe["chosen"], recipe["rejected"], *([recipe["mix"]["side"]] if recipe["mix"] else [])]
-        return tuple(plugins.source_of(plugins.SIDES, name) for name in names)
+        return tuple(plugins.source_of(plugins.SIDES, name) for name in sides.of(self.recipe(wildcards.trained)))
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
         return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
 
+    def _samplings(self, wildcards) -> Iterator[tuple[str, dict[str, str]]]:
+        """Of each policy that an iteration asks, the folder of layout.py and the wildcards in
+        it."""
+        for asked in self.samples(wildcards.trained):
+            trained = wildcards.trained
+            if asked == WRITER:  # what it writes does not change with the policy: the first iteration asks
+                trained = str(replace(PolicyName.parse(trained), iteration=1))
+            folder = "sampling" if asked == PREVIOUS else "sampling_of"
+            yield folder, {"asked": asked, "model": wildcards.model, "trained": trained}
+
     def requests(self, wildcards) -> list[str]:
         """The requests of an iteration, a table a policy that is asked; none where both sides are
         logged."""
-        patterns = {PREVIOUS: self.paths.sampling_requests}
-        return [
-            patterns.get(asked, self.paths.sampling_of_requests).format(
-                asked=asked, model=wildcards.model, trained=self._asking(wildcards.trained, asked)
-            )
-            for asked in self.samples(wildcards.trained)
-        ]
+        return [getattr(self.paths, f"{folder}_requests").format(**named) for folder, named in self._samplings(wildcards)]
 
     def sampled(self, wildcards) -> dict[str, list[str]]:
         """These requests, and the shards of the answers to all of them."""
-        patterns = {PREVIOUS: self.paths.sampling_completions}
+        count = self.config["sampling"]["shards"]
         completions = [
             path
-            for asked in self.samples(wildcards.trained)
-            for path in shards(
-                patterns.get(asked, self.paths.sampling_of_completions),
-                self.config["sampling"]["shards"],
-                asked=asked,
-                model=wildcards.model,
-                trained=self._asking(wildcards.trained, asked),
-            )
+            for folder, named in self._samplings(wildcards)
+            for path in shards(getattr(self.paths, f"{folder}_completions"), count, **named)
         ]
         return {"requests": self.requests(wildcards), "completions": completions}
-
-    def _asking(self, trained: str, asked: Asked) -> str:
-        """The iteration that asks: what a writer writes does not change with the policy, so that it
-        is asked by the first one."""
-        return str(replace(PolicyName.parse(trained), iteration=1)) if asked == WRITER else trained
 
     def paired(self, wildcards) -> dict[str, list[str]]:
         """What was sampled for an iteration's pairs: by the iteration, and by that of its future
@@ -246,8 +238,7 @@ class Iterations:
 
     def ranking_remainders(self, wildcards) -> list[str]:
         """The folders of their remainders; the base model, which has none, is the last."""
-        found = (self._remainder(wildcards.model, policy) for policy in self._before(wildcards.trained))
-        return [folder for folder in found if folder]
+        return self._remainders(wildcards.model, self._before(wildcards.trained))
 
     def _before(self, trained: str) -> list[str]:
         """The policies before an iteration's own, the nearest first, as far as two rankings need
@@ -305,8 +296,10 @@ class Iterations:
 
     def measured_remainders(self, wildcards) -> list[str]:
         """Those of a policy and of the one that its iteration started from."""
-        found = (self._remainder(wildcards.model, policy) for policy in self.ancestors(wildcards.trained)[:2])
-        return [folder for folder in found if folder]
+        return self._remainders(wildcards.model, self.ancestors(wildcards.trained)[:2])
+
+    def _remainders(self, model: str, policies: list[str]) -> list[str]:
+        return [folder for policy in policies if (folder := self._remainder(model, policy))]
 
     def ancestor_policies(self, wildcards) -> list[str]:
         """The folders of `ancestors`."""
