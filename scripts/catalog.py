@@ -304,8 +304,7 @@ def select(view: View, results: str, keys: dict, files: list[str]) -> str:
     """The query over one group of files."""
     paths = "[" + ", ".join(literal(f"{results}/{file}") for file in files) + "]"
     constants = [f"{literal(value)}::{KEYS[name][0]} AS {quoted(name)}" for name, value in keys.items()]
-    stored = {shown: name for name, shown in view.shown_as.items()}
-    stored = {name: quoted(column) for name, column in stored.items()} | view.computed
+    stored = {shown: quoted(name) for name, shown in view.shown_as.items()} | view.computed
     columns = [f"{stored[name]} AS {quoted(name)}" if name in stored else quoted(name) for name in view.columns]
     return f"SELECT {', '.join([*constants, *columns])} FROM {view.reader.format(files=paths)}"
 

@@ -35,7 +35,7 @@ RUN_BY = {
     r"source \.venv/snakemake/bin/activate": "test_the_own_data_command_runs",
     r"snakemake --profile local --configfile examples/logs\.yaml .* pairs_all": "test_the_own_data_command_runs",
     r"snakemake --profile demo --configfile examples/sharegpt\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
-    r"snakemake --profile demo --configfile examples/methods\.yaml .* -n": "tests/dag/test_dag.py",
+    r"snakemake --profile demo --configfile examples/methods\.yaml -n": "tests/dag/test_dag.py",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile slurm": "tests/slurm/test_pipeline.py, with another configuration",
     r"\.venv/(cpu|snakemake)/bin/python \S+\.py --help": "test_every_program_that_a_page_names_has_help",

@@ -127,6 +127,7 @@ def check_preferences(model: str, rows: pl.DataFrame, report: Report) -> None:
             policy_first=bool(switched),
             probabilities={token: math.exp(logprob) for token, logprob in reported.items() if logprob is not None},
             written=False,
+            least_mass=0,
         )
         share = letter.read(reply).get("preference")
         if share is None:

@@ -32,10 +32,9 @@ _POLICY = "model, method, iteration, seed"
 _SHOWN = ", ".join([*KEYS, *COLUMNS])
 QUERY = f"""
     WITH origins AS (
-        SELECT DISTINCT prompt_id, conversation_id, turn
-        FROM (FROM dsat SELECT prompt_id, conversation_id, turn
-            UNION ALL FROM sat SELECT prompt_id, conversation_id, turn
-            UNION ALL FROM corrections SELECT prompt_id, conversation_id, turn)
+        FROM dsat SELECT prompt_id, conversation_id, turn
+        UNION FROM sat SELECT prompt_id, conversation_id, turn
+        UNION FROM corrections SELECT prompt_id, conversation_id, turn
     ),
     answers AS (
         SELECT {_POLICY}, benchmark, prompt_id, sample, prompt[-1].content AS asked, response AS answer, baseline AS other
@@ -43,11 +42,11 @@ QUERY = f"""
     )
     SELECT {_SHOWN}
     FROM (
-        SELECT * EXCLUDE (kind, preference, outcome, score, "order", vote, mass, opponent, policy_chars, opponent_chars, error),
+        SELECT *,
             'verdict' AS part, coalesce(preference, outcome, score) AS value, concat_ws(' ', kind, "order", error) AS detail
         FROM judgments JOIN answers USING ({_POLICY}, benchmark, prompt_id, sample)
         UNION ALL BY NAME
-        SELECT * EXCLUDE ("check", direction, passed), '' AS judge, 'check' AS part, passed::DOUBLE AS value, "check" AS detail
+        SELECT *, '' AS judge, 'check' AS part, passed::DOUBLE AS value, "check" AS detail
         FROM checks JOIN answers USING ({_POLICY}, benchmark, prompt_id, sample)
         UNION ALL BY NAME
         SELECT {_POLICY}, benchmark, prompt_id, '' AS judge, 'held-out pair' AS part, chosen_logp - rejected_logp AS value,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from drift.config import Config
-from drift.report.excerpts import LONGEST, Excerpt, excerpt
+from drift.report.excerpts import Excerpt, excerpt
 from drift.report.reading import Catalog, Policy, configured
 
 SHOWN = 8  # prompts of a method
@@ -140,7 +140,7 @@ def changed_share(one: str, other: str) -> float:
 
 def marked(one: str, other: str) -> tuple[list[Piece], list[Piece]]:
     """Both texts in pieces: runs of words that the other has at that place, and others."""
-    texts = [excerpt(text[:LONGEST]) for text in (one, other)]
+    texts = [excerpt(text) for text in (one, other)]
     words = [_WORDS.findall(text.head + text.rest) for text in texts]
     matcher = difflib.SequenceMatcher(None, *([word.strip() for word in side] for side in words), autojunk=False)
     blocks = matcher.get_opcodes()

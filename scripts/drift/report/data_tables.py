@@ -75,6 +75,16 @@ def contamination(catalog: Catalog, config: Config) -> Contamination:
     examples = catalog.query(
         "SELECT prompt_id, benchmark, task, how, evidence FROM quarantine ORDER BY sha256(pool || prompt_id) LIMIT 5"
     )
+    return Contamination(
+        counts,
+        [Quarantined(**row | {"evidence": excerpt(row["evidence"])}) for row in examples],
+        late_tasks(catalog, config),
+    )
+
+
+def late_tasks(catalog: Catalog, config: Config) -> list[dict]:
+    """Of the benchmarks that were not kept out: how many tasks are held, of how many, by how many
+    training rows."""
     held = catalog.query(
         """
         SELECT
@@ -89,8 +99,4 @@ def contamination(catalog: Catalog, config: Config) -> Contamination:
         """
     )
     late = {name for name, benchmark in config.evaluation.benchmarks.items() if not benchmark.keep_out}
-    return Contamination(
-        counts,
-        [Quarantined(**row | {"evidence": excerpt(row["evidence"])}) for row in examples],
-        [row for row in held if row["benchmark"] in late],
-    )
+    return [row for row in held if row["benchmark"] in late]

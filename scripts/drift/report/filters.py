@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from drift.config import Config
 from drift.names import HELDOUT_PAIRS
-from drift.report.reading import START
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Filters:
 def filters(config: Config) -> Filters:
     """The boxes of a run: none where there is nothing to choose from. Base model and warm-up are
     always shown."""
-    methods = {name: f"m{place}" for place, name in enumerate(config.methods) if name not in START}
+    methods = {name: f"m{place}" for place, name in enumerate(config.methods)}
     benchmarks = {name: f"b{place}" for place, name in enumerate([*config.evaluation.benchmarks, HELDOUT_PAIRS])}
     groups = {
         "Methods": [Box(name, label) for label, name in methods.items()],

@@ -3,7 +3,7 @@
 import json
 
 from drift.config import Config, Section, warms_up
-from drift.report.judge_tables import judged_by
+from drift.report.judge_tables import judges
 from drift.report.reading import Catalog, configured
 
 
@@ -18,7 +18,7 @@ def facts(config: Config) -> list[tuple[str, list[str]]]:
         ("Iterations", [f"K = {config.iterations}" + (", after a warm-up on the corrections" if warm else "")]),
         ("Sources", [f"{name} ({source.kind})" for name, source in config.data.sources.items()]),
         ("Labels", [f"{labeler} ({'lexical heuristic' if kind == 'lexical' else kind})"]),
-        ("Judges", sorted({judge for _, judge in judged_by(config)}) or ["none"]),
+        ("Judges", judges(config) or ["none"]),
         ("Sampling", values(config.sampling, "temperature", "top_p", "max_tokens", "cut", "context")),
         ("Training", values(config.training, "beta", "learning_rate", "epochs", "global_batch", "max_length")),
         *own_values(config),

@@ -125,7 +125,12 @@ def _items(scores: list[dict]) -> _Fault:
     n = min(counts)
     if n < FEWEST_ITEMS:
         return True, f"it judged {n} items, of which not even {n} equal verdicts are significant"
-    return False, f"it judged {n} items, which leave a win rate open by {percent(_Z * 0.5 / math.sqrt(n))} either way"
+    return False, f"it judged {n} items, which leave a win rate open by {percent(left_open(n))} either way"
+
+
+def left_open(n: int) -> float:
+    """Half the width of the 95% interval of a share of a half of n items."""
+    return _Z * 0.5 / math.sqrt(n)
 
 
 def _agreement(validation: list[dict]) -> _Fault:

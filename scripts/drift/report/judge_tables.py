@@ -6,7 +6,7 @@ from drift.config import Config
 from drift.judging.protocols import judged, protocol_of, words
 from drift.metrics.display import Metric, hundredths, percent
 from drift.report.judge_behaviour import Behaviour
-from drift.report.metric_labels import Measure, measure
+from drift.report.metric_labels import Measure, measure, without_empty
 
 AGREEMENT = (
     Metric("pearson", "Pearson", hundredths, help="correlation of the judge's scores with the published ones"),
@@ -47,6 +47,17 @@ def judged_by(config: Config) -> list[tuple[str, str]]:
     return judged(config.model_dump(mode="json"))
 
 
+def judges(config: Config) -> list[str]:
+    """The judges of a run, by name."""
+    return sorted({judge for _, judge in judged_by(config)})
+
+
+def unjudged(config: Config) -> list[str]:
+    """The benchmarks that nobody judges, in the order of the configuration."""
+    judged_ones = {benchmark for benchmark, _ in judged_by(config)}
+    return [name for name in config.evaluation.benchmarks if name not in judged_ones]
+
+
 def judge_table(validation: list[dict], behaved: list[Behaviour], config: Config) -> JudgeTable:
     """A row a benchmark and judge, from the rows of a Validation table and from how each
     behaved."""
@@ -68,6 +79,5 @@ def judge_table(validation: list[dict], behaved: list[Behaviour], config: Config
                 reading=readings.get((name, benchmark)),
             )
         )
-    measured_at_all = [place for place in range(len(AGREEMENT)) if any(row.measures[place] for row in rows)]
-    shown = [replace(row, measures=[row.measures[place] for place in measured_at_all]) for row in rows]
-    return JudgeTable(tuple(AGREEMENT[place] for place in measured_at_all), shown)
+    metrics, measures = without_empty(AGREEMENT, [row.measures for row in rows])
+    return JudgeTable(metrics, [replace(row, measures=its) for row, its in zip(rows, measures, strict=True)])

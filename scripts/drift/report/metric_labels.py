@@ -1,6 +1,6 @@
 """The registry of metrics: what the report shows of each score, the most telling first."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -30,6 +30,12 @@ class Measure:
     text: str
     interval: str | None
     n: str
+
+
+def without_empty(columns: Sequence, rows: list[list[Measure | None]]) -> tuple[tuple, list[list[Measure | None]]]:
+    """The columns in which any row has a measure, and the rows without the others."""
+    kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    return tuple(columns[place] for place in kept), [[row[place] for place in kept] for row in rows]
 
 
 def measure(row: dict | None, text: Callable[[float], str]) -> Measure | None:

@@ -13,7 +13,7 @@ from drift.metrics.display import percent
 from drift.report.cost_tables import PolicyCost
 from drift.report.gate_tables import GateSummary
 from drift.report.judge_behaviour import Behaviour
-from drift.report.judge_tables import judged_by
+from drift.report.judge_tables import judges
 from drift.report.metric_labels import interval
 from drift.report.reading import Policy
 
@@ -35,7 +35,7 @@ def notices(config: Config, gates: GateSummary) -> list[Notice]:
     """Judges that are not trusted or are related to what they judge, labels from a heuristic, label
     noise, and failed gates."""
     shown = []
-    for judge in sorted({judge for _, judge in judged_by(config)}):
+    for judge in judges(config):
         if not config.evaluation.judges[judge].trusted:
             text = (
                 "By the configuration (trusted: false) the verdicts of this judge mean nothing by themselves: they show that the "

@@ -32,7 +32,6 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "templates/report"
 FILTERS = (
     metric_labels.duration,
     reading.iteration_name,
-    reading.literal,
     display.percent,
     metric_labels.size,
     display.whole,

@@ -14,7 +14,7 @@ _WORK = """
     SELECT model, method, iteration, seed, commit, finished, device, devices, seconds + coalesce(start_seconds, 0) AS seconds
     FROM generations WHERE calls IS NULL
 """
-_SPENT = "SELECT sum(usd) AS usd, sum(prompt_tokens) AS read, sum(completion_tokens) AS written FROM generations"
+_SPENT = "SELECT model, method, iteration, seed, usd, prompt_tokens AS read, completion_tokens AS written FROM generations"
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,9 @@ class Provenance:
 
 def provenance(catalog: Catalog, config: Config) -> Provenance:
     """What the manifests of the policies and of the shards say."""
-    work = catalog.query(_WORK)
-    # What all policies share (a judge's validation, labels) has no method.
-    rows = [row for row in work if row["method"] is None] + configured(
-        (row for row in work if row["method"] is not None), config
-    )
-    rows = [row for row in rows if row["seconds"] is not None]
-    (spent,) = catalog.query(_SPENT)
+    rows = [row for row in _of_run(catalog.query(_WORK), config) if row["seconds"] is not None]
+    spent = _of_run(catalog.query(_SPENT), config)
+    usd = [row["usd"] for row in spent if row["usd"] is not None]
     days = sorted(row["finished"][:10] for row in rows if row["finished"])
     return Provenance(
         commits=sorted({row["commit"] for row in rows if row["commit"]}),
@@ -61,9 +57,17 @@ def provenance(catalog: Catalog, config: Config) -> Provenance:
         last=days[-1] if days else None,
         devices=_devices(row for row in rows if row["device"]),
         unrecorded_hours=sum(row["seconds"] for row in rows if not row["device"]) / 3600,
-        usd=spent["usd"],
-        read=spent["read"] or 0,
-        written=spent["written"] or 0,
+        usd=sum(usd) if usd else None,
+        read=sum(row["read"] or 0 for row in spent),
+        written=sum(row["written"] or 0 for row in spent),
+    )
+
+
+def _of_run(rows: list[dict], config: Config) -> list[dict]:
+    """Those of the configured policies, and of what all policies share (a judge's validation,
+    labels), which has no method."""
+    return [row for row in rows if row["method"] is None] + configured(
+        (row for row in rows if row["method"] is not None), config
     )
 
 

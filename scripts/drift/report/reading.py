@@ -21,11 +21,6 @@ def iteration_name(iteration: int) -> str:
     return _FIRST.get(iteration, f"iteration {iteration}")
 
 
-def literal(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 class Catalog:
     """The views of a run. Raises StageError where they cannot be read from the current folder."""
 

@@ -7,7 +7,7 @@ from drift.config import Config
 from drift.judging.protocols import raters_of
 from drift.metrics.display import percent, plain
 from drift.metrics.gradient_signal import ENOUGH
-from drift.report.metric_labels import Measure, interval, measure
+from drift.report.metric_labels import Measure, interval, measure, without_empty
 from drift.report.reading import Catalog, Policy, configured
 
 
@@ -97,14 +97,15 @@ def diagnostics_table(catalog: Catalog, config: Config) -> DiagnosticsTable:
     found: dict[Policy, dict[tuple[str, str], dict]] = {}
     for row in configured(catalog.query("SELECT * FROM diagnostics"), config):
         found.setdefault(Policy.of(row), {})[row["metric"], row["moment"]] = row
-    rows = [
-        (policy, [measure(measured.get((column.metric, column.moment)), column.text) for column in COLUMNS])
-        for policy, measured in found.items()
-    ]
-    columns = [place for place in range(len(COLUMNS)) if any(cells[place] for _, cells in rows)]
-    rows = [(policy, [cells[place] for place in columns]) for policy, cells in rows]
+    columns, rows = without_empty(
+        COLUMNS,
+        [
+            [measure(measured.get((column.metric, column.moment)), column.text) for column in COLUMNS]
+            for measured in found.values()
+        ],
+    )
     pairs = {policy: row["n"] for policy, measured in found.items() if (row := measured.get(("pair_gradient_norm", "before")))}
-    return DiagnosticsTable(tuple(COLUMNS[place] for place in columns), rows, cautions(pairs, config))
+    return DiagnosticsTable(columns, list(zip(found, rows, strict=True)), cautions(pairs, config))
 
 
 def cautions(pairs: dict[Policy, int], config: Config) -> list[str]:

@@ -1,12 +1,12 @@
 """Whether the numbers can be believed: lines computed from the data of a run, faults first."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from drift.config import Config
 from drift.metrics.display import percent, signed_tenths
-from drift.report.judge_behaviour import MOST, USUAL_CUT, USUAL_ITEMS
-from drift.report.judge_tables import judged_by
+from drift.report.data_tables import late_tasks
+from drift.report.judge_behaviour import MOST, USUAL_CUT, USUAL_ITEMS, left_open
+from drift.report.judge_tables import unjudged
 from drift.report.metric_labels import metric_named
 from drift.report.notices import Notice
 from drift.report.reading import Catalog, Policy, configured
@@ -42,14 +42,13 @@ def data_notices(scores: list[dict], catalog: Catalog, config: Config) -> list[N
 def item_notices(scores: list[dict], config: Config) -> list[Notice]:
     """How many items are behind what nobody judged; of judges their behaviour says it."""
     shown = []
-    judged = {benchmark for benchmark, _ in judged_by(config)}
-    for benchmark in config.evaluation.benchmarks:
+    for benchmark in unjudged(config):
         rows = [row for row in scores if row["benchmark"] == benchmark and is_headline(row["metric"])]
-        if benchmark in judged or not rows:
+        if not rows:
             continue
         n = min(row["n"] for row in rows)
         if n < USUAL_ITEMS:
-            text = f"{benchmark} has {n} items, which leave a share open by {percent(0.98 / math.sqrt(n))} either way."
+            text = f"{benchmark} has {n} items, which leave a share open by {percent(left_open(n))} either way."
             shown.append(Notice("Few items", text, "warning"))
         else:
             shown.append(Notice("Items", f"{benchmark} has {n} items.", "fine"))
@@ -65,8 +64,7 @@ def cut_notices(scores: list[dict], config: Config) -> list[Notice]:
     """Answers that the token limit cut, of what nobody judged; of judges their behaviour says
     it."""
     shown = []
-    judged = {benchmark for benchmark, _ in judged_by(config)}
-    for benchmark in config.evaluation.benchmarks:
+    for benchmark in unjudged(config):
         rows = [
             row
             for row in scores
@@ -75,7 +73,7 @@ def cut_notices(scores: list[dict], config: Config) -> list[Notice]:
             and row["seed"] == 0
             and row["value"] is not None
         ]
-        if benchmark in judged or not rows:
+        if not rows:
             continue
         most = max(rows, key=lambda row: row["value"])
         said = f"The token limit cut {percent(most['value'])} of the answers of {Policy.of(most).named(config)} to {benchmark}"
@@ -99,17 +97,26 @@ _TRIMMED = """
 
 def trimmed_notices(catalog: Catalog, config: Config) -> list[Notice]:
     """Pairs whose conversation lost its oldest messages, as it was longer than the context."""
-    rows = configured(catalog.query(_TRIMMED), config)
+
+    def said(worst: dict) -> str:
+        return (
+            f"{worst['trimmed']} of {worst['n']} pairs of {Policy.of(worst).named(config)} lost the oldest messages of their "
+            f"conversation to the context (sampling.context), and {worst['alone']} of them have the last message alone."
+        )
+
+    none = Notice("Trimmed prompts", "No pair's conversation was shortened to fit the context.", "fine")
+    return _of_worst(configured(catalog.query(_TRIMMED), config), "trimmed", USUAL_TRIMMED, none, said)
+
+
+def _of_worst(rows: list[dict], column: str, usual: float, none: Notice, said: Callable[[dict], str]) -> list[Notice]:
+    """A line on the policy with the largest share of its pairs in `column`, `none` where no policy
+    has any; nothing without pairs."""
     if not rows:
         return []
-    worst = max(rows, key=lambda row: row["trimmed"] / row["n"])
-    if not worst["trimmed"]:
-        return [Notice("Trimmed prompts", "No pair's conversation was shortened to fit the context.", "fine")]
-    text = (
-        f"{worst['trimmed']} of {worst['n']} pairs of {Policy.of(worst).named(config)} lost the oldest messages of their "
-        f"conversation to the context (sampling.context), and {worst['alone']} of them have the last message alone."
-    )
-    return [Notice("Trimmed prompts", text, "warning" if worst["trimmed"] > USUAL_TRIMMED * worst["n"] else "note")]
+    worst = max(rows, key=lambda row: row[column] / row["n"])
+    if not worst[column]:
+        return [none]
+    return [Notice(none.title, said(worst), "warning" if worst[column] > usual * worst["n"] else "note")]
 
 
 _LIKELIHOOD = """
@@ -139,17 +146,15 @@ def likelihood_notices(catalog: Catalog, config: Config) -> list[Notice]:
 def alluding_notices(catalog: Catalog, config: Config) -> list[Notice]:
     """Chosen replies that open with words on feedback that the prompt does not show."""
     sql = "SELECT model, method, iteration, seed, count(*) AS n, count(*) FILTER (alludes) AS alluding FROM pairs GROUP BY ALL"
-    rows = configured(catalog.query(sql), config)
-    if not rows:
-        return []
-    worst = max(rows, key=lambda row: row["alluding"] / row["n"])
-    if not worst["alluding"]:
-        return [Notice("Allusions", "No y+ opens with words on feedback that its prompt does not show.", "fine")]
-    text = (
-        f"{worst['alluding']} of {worst['n']} y+ of {Policy.of(worst).named(config)} open with words on feedback that the prompt does "
-        "not show: the policy learns to apologize unasked."
-    )
-    return [Notice("Allusions", text, "warning" if worst["alluding"] > USUAL_ALLUDING * worst["n"] else "note")]
+
+    def said(worst: dict) -> str:
+        return (
+            f"{worst['alluding']} of {worst['n']} y+ of {Policy.of(worst).named(config)} open with words on feedback that the "
+            "prompt does not show: the policy learns to apologize unasked."
+        )
+
+    none = Notice("Allusions", "No y+ opens with words on feedback that its prompt does not show.", "fine")
+    return _of_worst(configured(catalog.query(sql), config), "alluding", USUAL_ALLUDING, none, said)
 
 
 def quality_notices(quality: list[dict]) -> list[Notice]:
@@ -185,12 +190,10 @@ def label_notices(catalog: Catalog, config: Config) -> list[Notice]:
 
 def contamination_notices(catalog: Catalog, config: Config) -> list[Notice]:
     """Benchmarks whose prompts are in the training data."""
-    late = {name for name, benchmark in config.evaluation.benchmarks.items() if not benchmark.keep_out}
-    rows = catalog.query("SELECT benchmark, count(DISTINCT task) AS held FROM contamination GROUP BY ALL ORDER BY ALL")
     text = (
         "Training rows hold {held} tasks of {benchmark}, which was not kept out (keep_out: false): its scores may be too high."
     )
-    return [Notice("Contamination", text.format(**row), "warning") for row in rows if row["benchmark"] in late]
+    return [Notice("Contamination", text.format(**row), "warning") for row in late_tasks(catalog, config) if row["held"]]
 
 
 def seed_notices(config: Config) -> list[Notice]:

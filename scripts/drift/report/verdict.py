@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from drift.config import Config
 from drift.metrics.display import Metric
 from drift.report.comparison_tables import NO_CLAIM, Comparison, comparison, scales
-from drift.report.metric_labels import in_order, metric_named
+from drift.report.metric_labels import in_order
 from drift.report.reading import Policy
 from drift.report.score_tables import benchmark_title, scored_benchmarks
 
@@ -69,7 +69,7 @@ def verdicts(scores: list[dict], comparisons: list[dict], config: Config, void: 
                         benchmark,
                         benchmark_title(benchmark),
                         judge,
-                        metric_named(metric.name),
+                        metric,
                         one,
                         base,
                         own,
