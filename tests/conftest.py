@@ -217,7 +217,6 @@ def snakemake_command(folder: Path, config: dict, *arguments: str) -> list[str]:
         f"--snakefile={REPOSITORY / 'Snakefile'}",
         f"--directory={folder}",
         f"--configfile={path}",
-        "--replace-workflow-config",
         "--cores=2",
         *("--rerun-triggers", "mtime", "params", "input"),
         "--show-failed-logs",

@@ -93,7 +93,6 @@ class FinishedRun:
             f"--snakefile={self.workflow / 'Snakefile'}",
             f"--directory={self.folder}",
             f"--configfile={path}",
-            "--replace-workflow-config",
             "--cores=2",
             *TRIGGERS,
         ]

@@ -357,7 +357,7 @@ def test_a_model_that_is_not_there_is_named_with_its_key_and_cure(tmp_path, mode
 
 
 def test_a_run_without_a_profile_is_told_of_it():
-    command = [str(SNAKEMAKE), "--configfile", "examples/logs.yaml", "-n", "--", "pairs_all"]
+    command = [str(SNAKEMAKE), "--configfile", "examples/logs.yaml", "-n", "--forceall", "--", "pairs_all"]
     plain, profiled = (
         subprocess.run(
             [*command[:1], *options, *command[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=True

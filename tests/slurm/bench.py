@@ -70,7 +70,7 @@ def plan(folder: Path) -> str:
         "--quiet",
         "rules",
     ]
-    command += ["--configfile", str(folder / "config.yaml"), "--replace-workflow-config"]
+    command += ["--configfile", str(folder / "config.yaml")]
     seconds, used, done = measured(lambda: subprocess.run(command, capture_output=True, text=True, check=True))
     (total,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("total")][:1]
     return (

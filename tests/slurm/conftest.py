@@ -61,7 +61,7 @@ def survived(record_property):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The table of faults, as README has it."""
+    """The table of faults, as docs/faults.md has it."""
     passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
     if lines := [line for report in passed for name, line in report.user_properties if name == "fault"]:
         terminalreporter.section("faults: seconds until work had gone on past it, and what was lost")
@@ -151,7 +151,7 @@ def queue(cluster: Cluster) -> list[dict]:
 def profile_run(cluster: Cluster, folder: Path, config: dict, *arguments: str, profile: str = "slurm") -> Driver:
     """`snakemake --profile slurm` as a user starts it, with another folder for the results."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    configuration = ["--configfile", str(folder / "config.yaml"), "--replace-workflow-config"]
+    configuration = ["--configfile", str(folder / "config.yaml")]
     return Driver(cluster, folder, "--profile", profile, *configuration, *arguments)
 
 

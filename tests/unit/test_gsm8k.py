@@ -1,17 +1,16 @@
 """GSM8K by lm-eval's scoring, with and without solved examples."""
 
 import json
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-import checks as stage
 import prompts
 import tasks
 from drift import benchmarks, tables
 from drift.cli import StageError
 from drift.settings.training import PromptsSettings
+from tests.builders import benchmarks as benchmark
 from tests.conftest import REPOSITORY
 
 GOLDEN = REPOSITORY.parent / "shared/golden/gsm8k/test.jsonl"
@@ -21,24 +20,9 @@ OWLS = {"question": "Two owls catch 3 mice each. How many mice?", "answer": "The
 MICE = {"question": "A barn has 1,200 mice. 200 leave. How many stay?", "answer": "1200 - 200 = 1000\n#### 1,000"}
 
 
-def lines(path: Path, *records: dict) -> Path:
-    path.write_text("".join(json.dumps(one) + "\n" for one in records))
-    return path
-
-
-def collected(path: Path, *records: dict) -> pl.DataFrame:
-    """The tasks of a file of these records."""
-    return tables.Tasks.validate(tasks.collect(benchmarks.load(KIND), lines(path, *records)), cast=True)
-
-
 def checked(found: pl.DataFrame, *answers: str) -> dict[str, dict[str, bool]]:
     """How each answer, to the tasks in their order, is scored: by task and name of the check."""
-    rows = [
-        {"prompt_id": name, "sample": 0, "response": answer, "finish_reason": "stop", "completion_tokens": 1}
-        for name, answer in zip(found["prompt_id"], answers, strict=True)
-    ]
-    responses = pl.DataFrame(rows, schema=tables.Responses.create_empty().schema)
-    checks = tables.Checks.validate(stage.check(found, responses, benchmarks.load(KIND).check, {}), cast=True)
+    checks = benchmark.checked(KIND, found, benchmark.answers(zip(found["prompt_id"], answers, strict=True)))
     return {name: dict(checks.filter(prompt_id=name).select("check", "passed").rows()) for name in found["prompt_id"]}
 
 
@@ -56,12 +40,12 @@ def checked(found: pl.DataFrame, *answers: str) -> dict[str, dict[str, bool]]:
     ],
 )
 def test_the_number_after_the_mark_counts_strictly_and_the_last_one_flexibly(tmp_path, answer, strict, flexible):
-    found = collected(tmp_path / "test.jsonl", OWLS)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS)
     assert list(checked(found, answer).values()) == [{"strict-match": strict, "flexible-extract": flexible}]
 
 
 def test_accuracies_are_shares_of_answers(tmp_path):
-    found = collected(tmp_path / "test.jsonl", OWLS, MICE)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS, MICE)
     scored = checked(found, "So it is 6.", "#### 1000")
     rows = [(name, 0, check, "neutral", passed) for name, each in scored.items() for check, passed in each.items()]
     checks = pl.DataFrame(rows, schema=tables.Checks.create_empty().schema, orient="row")
@@ -76,13 +60,13 @@ def test_a_problem_is_asked_as_lm_eval_asks_it(tmp_path):
     import yaml
 
     published = yaml.safe_load(files("lm_eval").joinpath("tasks/gsm8k/gsm8k.yaml").read_text())
-    (task,) = collected(tmp_path / "test.jsonl", OWLS).to_dicts()
+    (task,) = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS).to_dicts()
     assert task["prompt"] == [{"role": "user", "content": jinja2.Template(published["doc_to_text"]).render(**OWLS)}]
 
 
 def test_solved_examples_are_shown_to_the_policy_and_are_no_part_of_the_task(tmp_path, tokenizer):
-    found = collected(tmp_path / "test.jsonl", OWLS)
-    shown = tasks.with_examples(found, lines(tmp_path / "train.jsonl", MICE, OWLS), benchmarks.load(KIND), 1)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS)
+    shown = tasks.with_examples(found, benchmark.task_file(tmp_path / "train.jsonl", MICE, OWLS), benchmarks.load(KIND), 1)
     assert shown["prompt"].to_list() == found["prompt"].to_list(), "what judges and decontamination read"
     row = prompts.as_prompts(tables.Tasks.validate(shown, cast=True)).row(0, named=True)
     assert [message["role"] for message in row["prompt"]] == ["user", "assistant", "user"]
@@ -93,9 +77,9 @@ def test_solved_examples_are_shown_to_the_policy_and_are_no_part_of_the_task(tmp
 
 
 def test_more_shots_than_there_are_examples_are_refused(tmp_path):
-    found = collected(tmp_path / "test.jsonl", OWLS)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS)
     with pytest.raises(StageError, match=r"train\.jsonl: 1 solved examples for 2 shots; add some, or lower shots"):
-        tasks.with_examples(found, lines(tmp_path / "train.jsonl", MICE), benchmarks.load(KIND), 2)
+        tasks.with_examples(found, benchmark.task_file(tmp_path / "train.jsonl", MICE), benchmarks.load(KIND), 2)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +92,13 @@ def test_more_shots_than_there_are_examples_are_refused(tmp_path):
 )
 def test_a_line_that_is_no_problem_is_refused_with_its_place(tmp_path, changes, fault):
     with pytest.raises(StageError, match=rf"test\.jsonl, record 2: {fault}"):
-        collected(tmp_path / "test.jsonl", OWLS, OWLS | changes)
+        benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS, OWLS | changes)
 
 
 @needs_golden
 def test_the_published_solutions_are_right_and_others_are_wrong(tmp_path):
     problems = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
-    found = collected(tmp_path / "test.jsonl", *problems)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", *problems)
     assert found.height == benchmarks.load(KIND).SIZE == 1319
     right = [problem["answer"] for problem in problems]
     assert all(all(each.values()) for each in checked(found, *right).values())

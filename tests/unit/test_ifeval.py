@@ -8,11 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import checks as stage
-import tasks
-from drift import benchmarks, tables
+from drift import benchmarks
 from drift.cli import StageError
 from drift.downloads import fetch, folder_name
+from tests.builders import benchmarks as benchmark
 from tests.conftest import REPOSITORY
 
 GOLDEN = REPOSITORY.parent / "shared/golden/ifeval"
@@ -37,20 +36,9 @@ def record(number: int, prompt: str, **instructions: dict) -> dict:
     return {"key": number, "prompt": prompt, "instruction_id_list": names, "kwargs": list(instructions.values())}
 
 
-def collected(path: Path, *records: dict) -> pl.DataFrame:
-    """The tasks of a file of these records."""
-    path.write_text("".join(json.dumps(one) + "\n" for one in records))
-    return tables.Tasks.validate(tasks.collect(benchmarks.load(KIND), path), cast=True)
-
-
 def checked(found: pl.DataFrame, answers: dict[str, str], files: dict[str, Path]) -> pl.DataFrame:
     """Checks of an answer to each task."""
-    rows = [
-        {"prompt_id": name, "sample": 0, "response": answer, "finish_reason": "stop", "completion_tokens": 1}
-        for name, answer in answers.items()
-    ]
-    responses = pl.DataFrame(rows, schema=tables.Responses.create_empty().schema)
-    return tables.Checks.validate(stage.check(found, responses, benchmarks.load(KIND).check, files), cast=True)
+    return benchmark.checked(KIND, found, benchmark.answers(answers.items()), files)
 
 
 def accuracies(checks: pl.DataFrame, found: pl.DataFrame) -> dict[str, float]:
@@ -63,7 +51,8 @@ BOTH = {"punctuation__no_comma": {}, "length_constraints__number_sentences": {"r
 
 
 def test_answers_are_checked_strictly_and_without_their_first_line(tmp_path, files):
-    found = collected(
+    found = benchmark.collected(
+        KIND,
         tmp_path / "tasks.jsonl",
         record(1, "Tell me of owls in less than 3 sentences without a comma.", **BOTH),
         record(2, "Tell me of owls without a comma.", punctuation__no_comma={}),
@@ -84,7 +73,9 @@ def test_answers_are_checked_strictly_and_without_their_first_line(tmp_path, fil
 
 
 def test_an_empty_answer_follows_nothing(tmp_path, files):
-    found = collected(tmp_path / "tasks.jsonl", record(1, "Say nothing, without a comma.", punctuation__no_comma={}))
+    found = benchmark.collected(
+        KIND, tmp_path / "tasks.jsonl", record(1, "Say nothing, without a comma.", punctuation__no_comma={})
+    )
     assert not checked(found, {"1": " \n"}, files)["passed"].any()
 
 
@@ -92,7 +83,7 @@ def test_two_instructions_of_one_name_are_two_checks(tmp_path, files):
     twice = record(1, "Use owl and use night.", keywords__existence={"keywords": ["owl"]})
     twice["instruction_id_list"] *= 2
     twice["kwargs"].append({"keywords": ["night"]})
-    found = collected(tmp_path / "tasks.jsonl", twice)
+    found = benchmark.collected(KIND, tmp_path / "tasks.jsonl", twice)
     strict = checked(found, {"1": "An owl."}, files).filter(~pl.col("check").str.ends_with("(loose)"))
     assert dict(strict.select("check", "passed").rows()) == {"keywords:existence": True, "keywords:existence #2": False}
 
@@ -100,7 +91,7 @@ def test_two_instructions_of_one_name_are_two_checks(tmp_path, files):
 def test_what_lm_eval_draws_by_chance_is_the_same_in_every_run(tmp_path, files):
     # "#" is no letter: lm-eval counts a letter that it draws instead.
     drawn = {"letter": "#", "let_frequency": 2, "let_relation": "at least"}
-    found = collected(tmp_path / "tasks.jsonl", record(1, "Use # twice.", keywords__letter_frequency=drawn))
+    found = benchmark.collected(KIND, tmp_path / "tasks.jsonl", record(1, "Use # twice.", keywords__letter_frequency=drawn))
     answers = {"1": "".join(letter * (place % 4) for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz"))}
     verdicts = set()
     for seed in range(20):
@@ -128,7 +119,7 @@ def test_what_lm_eval_draws_by_chance_is_the_same_in_every_run(tmp_path, files):
 def test_a_line_that_is_no_task_is_refused_with_its_place(tmp_path, changes, fault):
     whole = record(1, "Without a comma.", punctuation__no_comma={})
     with pytest.raises(StageError, match=rf"tasks\.jsonl, record 2: .*{fault}"):
-        collected(tmp_path / "tasks.jsonl", whole, whole | {"key": 2} | changes)
+        benchmark.collected(KIND, tmp_path / "tasks.jsonl", whole, whole | {"key": 2} | changes)
 
 
 @needs_golden
@@ -137,7 +128,7 @@ def test_gpt4s_published_answers_come_out_as_lm_eval_has_them(tmp_path, files):
         [json.loads(line) for line in (GOLDEN / name).read_text().splitlines()]
         for name in ("input_data.jsonl", "input_response_data_gpt4_20231107_145030.jsonl")
     )
-    found = collected(tmp_path / "tasks.jsonl", *documents)
+    found = benchmark.collected(KIND, tmp_path / "tasks.jsonl", *documents)
     assert found.height == benchmarks.load(KIND).SIZE == len(answers) == 541
     # The answers are in the order of the tasks, one of which was corrected since.
     assert sum(one["prompt"] != other["prompt"] for one, other in zip(documents, answers, strict=True)) == 1

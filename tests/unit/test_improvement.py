@@ -19,7 +19,6 @@ from tests.builders.training import small_llama
 
 SETTINGS = ImprovementSettings(seed=1, answers=2000, pairs=32, temperature=0.7)
 PROMPT = [1, 4, 9]
-WANTED = 5
 
 
 def moved(step: float, seed: int = 3):

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-import checks as stage
 import policy_requests
 import prompts
 import responses
@@ -23,25 +22,12 @@ from drift.settings.training import PromptsSettings
 from drift.workflow.behaviour import Behaviour
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks
+from tests.builders import benchmarks as benchmark
 from tests.conftest import tiny_config
 
 KIND = "multiple-choice"
 OWLS = {"question": "What do owls eat?", "choices": ["mice", "hay", "glass"], "answer": 0, "subject": "birds"}
 SEAS = {"question": "Which sea is salty?", "choices": ["none", "all"], "answer": 1, "subject": "seas"}
-
-
-def lines(path: Path, *records: dict) -> Path:
-    path.write_text("".join(json.dumps(one) + "\n" for one in records))
-    return path
-
-
-def collected(path: Path, *records: dict) -> pl.DataFrame:
-    """The tasks of a file of these records."""
-    return tables.Tasks.validate(tasks.collect(benchmarks.load(KIND), lines(path, *records)), cast=True)
-
-
-def checked(found: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
-    return tables.Checks.validate(stage.check(found, answers, benchmarks.load(KIND).check, {}), cast=True)
 
 
 def answer(task: dict, first: str, **logprobs: float) -> dict:
@@ -53,12 +39,12 @@ def answer(task: dict, first: str, **logprobs: float) -> dict:
 
 
 def test_the_likeliest_of_the_offered_letters_counts_whatever_is_likelier_still(tmp_path):
-    found = collected(tmp_path / "test.jsonl", OWLS, SEAS)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS, SEAS)
     by_question = {task["prompt"][0]["content"].split("\n")[0]: task for task in found.to_dicts()}
     owls, seas = by_question[OWLS["question"]], by_question[SEAS["question"]]
     # J is no choice of the first question, and "The" no letter; the second one is answered wrongly.
     rows = [answer(owls, "The", A=-2.0, B=-3.0, J=-1.0), answer(seas, "A", A=-0.1, B=-4.0)]
-    checks = checked(found, pl.DataFrame(rows, schema=tables.Responses.create_empty().schema))
+    checks = benchmark.checked(KIND, found, pl.DataFrame(rows, schema=tables.Responses.create_empty().schema))
     assert dict(checks.filter(prompt_id=owls["prompt_id"]).select("check", "passed").rows()) == {
         "right": True,
         "letter first": False,
@@ -73,7 +59,7 @@ def test_the_likeliest_of_the_offered_letters_counts_whatever_is_likelier_still(
 
 
 def test_the_letters_are_read_off_the_policy(tmp_path, tiny_model):
-    found = collected(tmp_path / "test.jsonl", OWLS, SEAS)
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS, SEAS)
     tokenizer = load_tokenizer(tiny_model)
     rows = [
         prompts.fit(row, tokenizer, PromptsSettings(lineage="x", context=512, max_tokens=1))
@@ -96,12 +82,12 @@ def test_the_letters_are_read_off_the_policy(tmp_path, tiny_model):
     table = pl.DataFrame([{"policy_hash": "x"} | row for row in completions], schema=tables.Completions.create_empty().schema)
     answers = tables.Responses.validate(responses.collect(asked, table), cast=True)
     assert all(len(each) == len(benchmarks.choices(KIND)) for each in answers["choice_logprobs"])
-    assert checked(found, answers).height == 4
+    assert benchmark.checked(KIND, found, answers).height == 4
 
 
 def test_examples_are_of_the_subject_of_the_task(tmp_path):
-    found = collected(tmp_path / "test.jsonl", OWLS)
-    solved = lines(tmp_path / "dev.jsonl", SEAS, OWLS | {"question": "What do doves eat?", "answer": 1})
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS)
+    solved = benchmark.task_file(tmp_path / "dev.jsonl", SEAS, OWLS | {"question": "What do doves eat?", "answer": 1})
     (task,) = tasks.with_examples(found, solved, benchmarks.load(KIND), 1).to_dicts()
     assert [message["content"].split("\n")[0] for message in task["examples"]] == ["What do doves eat?", "B"]
     with pytest.raises(StageError, match=r"1 solved examples of birds for 2 shots"):
@@ -127,7 +113,7 @@ def test_files_of_the_hub_are_read_and_a_row_that_is_there_twice_counts_once(tmp
 )
 def test_a_row_that_is_no_question_is_refused_with_its_place(tmp_path, changes, fault):
     with pytest.raises(StageError, match=rf"test\.jsonl, record 2: {fault}"):
-        collected(tmp_path / "test.jsonl", SEAS, OWLS | changes)
+        benchmark.collected(KIND, tmp_path / "test.jsonl", SEAS, OWLS | changes)
 
 
 def configured(folder: Path, letters: dict | None = None, **changes) -> dict:

@@ -218,7 +218,7 @@ def test_make_plans_every_target():
     # Not `make` itself: it would build the environments where they are older than their locks.
     (command,) = (line for line in printed.stdout.replace("\\\n", " ").splitlines() if "snakemake --profile" in line)
     # Otherwise it would run the study, for hours.
-    dry, made_dry = re.subn(r"\s--\s", " --dry-run -- ", command)
+    dry, made_dry = re.subn(r"\s--\s", " --dry-run --forceall -- ", command)
     assert made_dry == 1
     done = subprocess.run(["bash", "-ec", dry], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
