@@ -337,6 +337,9 @@ def test_a_missing_interpreter_is_named_with_its_cure_before_the_first_job(plan,
     assert re.search(f"nothing was started:\n  - {cure}", refused.stderr)
     assert not (tmp_path / "results").exists()
     assert "environments.gpu" not in snakemake(tmp_path, config, "-n", "pairs_all").stderr, "no stage of it needs one"
+    config["environments"] |= {"gpu": "/nowhere/bin/python"}
+    assert "environments.gpu" not in snakemake(tmp_path, config, "-n").stderr, "it may be the nodes' own"
+    assert "there is no Python at /nowhere/bin/python" in snakemake(tmp_path, config, check=False).stderr, "jobs would run here"
 
 
 @pytest.mark.parametrize(

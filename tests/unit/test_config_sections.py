@@ -177,6 +177,13 @@ def test_a_ranking_that_cannot_be_is_refused(changes, answer):
     assert answer in refusal(minimal(recipes={"ranked": RANKED | changes}, methods=["ranked"]))
 
 
+@pytest.mark.parametrize("side", ["plain", "worst", "written"])
+def test_a_mixed_in_side_is_one_that_neither_the_pair_nor_its_candidates_have(side):
+    mixed = {"chosen": "best", "rejected": "logged", "mix": {"side": side, "shares": [0.5]}}
+    message = refusal(minimal(recipes={"mixed": RANKED | mixed}, methods=["mixed"]))
+    assert f"mix.side: {side} must be another side than chosen, rejected and the candidates" in message
+
+
 def test_a_judge_of_pairs_cannot_rank():
     values = minimal(recipes={"ranked": RANKED | {"rank": "llama"}}, methods=["ranked"])
     values["evaluation"]["judges"]["llama"]["verdict"] = "letter"

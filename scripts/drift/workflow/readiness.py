@@ -79,7 +79,8 @@ class Readiness(logging.Handler):
 
     def _faults(self) -> list[str]:
         commands = {job.rule.shellcmd for job in self._workflow.dag.needrun_jobs()}
-        # An absolute path may be one of the cluster's nodes alone, where the preflight looks.
+        # An absolute path may be one of the cluster's nodes alone, where the preflight looks. A dry
+        # run does not say where jobs would run.
         seen = {
             name: path
             for name, path in self._config["environments"].items()
