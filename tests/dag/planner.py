@@ -1,5 +1,5 @@
-"""Plans of one workflow under many changes: snakemake, the workflow's modules and the outlines of
-its programs are read once, and each plan is made in a fork.
+"""Plans of one workflow under many changes: the first is rehearsed, and then each is made in a
+fork.
 
 Reads a JSON list of cases from stdin: {"arguments": [...], "edit": [FILE, TEXT] or null, "modules":
 [FILE, ...] or null}. The file of `edit` holds the text while the case is planned. Writes a JSON
@@ -14,16 +14,14 @@ import gc
 import json
 import os
 import sys
-from functools import partial
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import cache, partial
 from pathlib import Path
 
 import snakemake.cli
 import snakemake.dag
+import snakemake.workflow
 from snakemake.io import is_flagged
-
-# What a forked plan prints in place of what --list-changes would, which is every output with
-# recorded params, changed or not.
-described = None
 
 
 async def describe(dag, *_, **__) -> list:
@@ -49,6 +47,11 @@ def jobs_of(dag) -> list[dict]:
     ]
 
 
+# What a plan prints in place of what --list-changes would, which is every output with recorded
+# params, changed or not.
+described = jobs_of
+
+
 def changed_code(dag, modules: list[str]) -> list[dict]:
     """The rules whose code changes with each module. A fingerprint is cheap where a plan is not."""
     code = dag.workflow.globals["code"]
@@ -67,12 +70,32 @@ def changed_code(dag, modules: list[str]) -> list[dict]:
 snakemake.dag.DAG.get_outputs_with_changes = describe
 
 
-def read_workflow(scripts: Path) -> None:
-    """What every plan of one workflow does again otherwise, in more than a third of its time."""
-    sys.path.insert(0, str(scripts))
-    from drift.workflow.fingerprint import fingerprint
+def parsed_once(parse):
+    """Snakemake's parser of rules, by file."""
+    known = {}
 
-    fingerprint(scripts / "train.py", *scripts.rglob("*.py"))
+    def parse_once(path, workflow, linemap, overwrite_shellcmd=None, rulecount=0):
+        key = path.get_path_or_uri(secret_free=True), rulecount
+        if key not in known:
+            lines = {}
+            known[key] = parse(path, workflow, lines, overwrite_shellcmd, rulecount), lines
+        answer, lines = known[key]
+        linemap |= lines
+        return answer
+
+    return parse_once
+
+
+def rehearse(arguments: list[str], scripts: Path) -> None:
+    """Plan once in this process: what every plan of one workflow reads, imports, compiles and
+    parses again otherwise is half of its time. No file may be edited after it."""
+    sys.path.insert(0, str(scripts))
+    from drift.workflow import fingerprint
+
+    fingerprint.fingerprint = cache(fingerprint.fingerprint)
+    snakemake.workflow.parse = parsed_once(snakemake.workflow.parse)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere), suppress(SystemExit):
+        snakemake.cli.main([*arguments, "--list-changes", "params"])
 
 
 def plan(arguments: list[str], modules: list[str] | None) -> list[dict] | str:
@@ -107,7 +130,6 @@ def plan_edited(arguments: list[str], edit: list[str] | None = None, modules: li
 
 if __name__ == "__main__":
     cases = json.load(sys.stdin)
-    # A module that a case edits has to be imported after it.
-    if not any(case.get("edit") for case in cases):
-        read_workflow(Path(sys.argv[1]))
+    if cases and not any(case.get("edit") or case.get("modules") for case in cases):
+        rehearse(cases[0]["arguments"], Path(sys.argv[1]))
     json.dump([plan_edited(**case) for case in cases], sys.stdout)
