@@ -25,6 +25,8 @@ SOURCES = {
 SIMULATED = "simulated"
 # Those of them that annotate the conversations of another: their rows may say where these are.
 ANNOTATING = {"wildfeedback"}
+# Those of them that read a message a row: their rows may say what the columns hold.
+TABULAR = {"logs"}
 
 # What tells satisfied users from dissatisfied ones: data.labelers.NAME.kind
 LABELERS = {

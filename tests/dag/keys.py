@@ -95,6 +95,7 @@ KEYS = {
     "data.sources.*.kind": ("sharegpt", {"turns"}),
     "data.sources.*.path": ("other.jsonl", {"turns"}),
     "data.sources.*.conversations": ("other.jsonl", {"turns"}),
+    "data.sources.*.columns": ({"conversation": "chat", "role": "role", "content": "text"}, {"turns"}),
     "data.sources.*.mask": (True, {"turns"}),
     "data.labelers.*.kind": ("source", {"labels"}),
     "data.labelers.*.path": ("other", {"register_labeler", "label_requests", "annotate"}),

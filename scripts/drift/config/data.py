@@ -37,6 +37,10 @@ class Simulation(Section):
         return self
 
 
+# What a column of a message a row holds.
+Column = Literal["conversation", "role", "content", "time", "feedback", "comment", "user", "model"]
+
+
 class Source(Section):
     """Raw conversations."""
 
@@ -47,6 +51,11 @@ class Source(Section):
     conversations: str | None = Field(
         None,
         description="wildfeedback: the WildChat that its annotations are about, as path; null: the texts are those of the annotations",
+    )
+    columns: dict[Column, str] | None = Field(
+        None,
+        description="logs: the columns of a table with a message a row: conversation, role, content, and where there are any time, "
+        "feedback, comment, user, model",
     )
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
@@ -63,6 +72,16 @@ class Source(Section):
             raise ValueError(
                 f"simulation: kind {plugins.SIMULATED}, and no other, needs it: the deployed model that simulated users talk to"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_rows(self) -> "Source":
+        if self.columns is None:
+            return self
+        if self.kind not in plugins.TABULAR:
+            raise ValueError(f"columns: only kind {' or '.join(plugins.TABULAR)} takes it; leave it out")
+        if missing := [name for name in ("conversation", "role", "content") if name not in self.columns]:
+            raise ValueError(f"columns: say which column holds {', '.join(missing)}")
         return self
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ class SourceSettings(Settings):
     """How a source is read."""
 
     kind: str = like(Source, "kind")
+    columns: dict[str, str] | None = like(Source, "columns", default=None)
     mask: bool = like(Source, "mask", default=False)
 
 

@@ -1,6 +1,7 @@
 """Files as people have them: with a byte order mark, compressed, by names in capitals."""
 
 import codecs
+import csv
 import io
 import json
 import re
@@ -27,6 +28,8 @@ _OTHER = {
     b"\xfd7zXZ": "compressed by xz",
     b"SQLite": "a SQLite database",
 }
+# A text in a cell may be as long as a text.
+csv.field_size_limit(2**31 - 1)
 _ARRAY = re.compile(rb"\s*\[\s*\{")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -78,6 +81,43 @@ def json_lines(file: Path) -> Iterator[object]:
         for line in lines:
             if line.strip():
                 yield _parsed(line)
+
+
+def is_array(file: Path) -> bool:
+    """Whether a file holds one JSON array of objects."""
+    try:
+        with open_file(file) as content:
+            return _ARRAY.match(content.peek(64)) is not None
+    except OSError as error:
+        raise broken(file, error) from error
+
+
+def json_document(file: Path) -> object:
+    """The one JSON value that a file holds; UNREADABLE where it holds none, or several."""
+    try:
+        with open_file(file) as content:
+            return _parsed(content.read())
+    except OSError as error:
+        raise broken(file, error) from error
+
+
+def csv_rows(file: Path) -> Iterator[dict[str, str | None]]:
+    """The rows of a CSV file whose first line names the columns; separated by commas, semicolons or
+    tabs, whichever the first line has most of. An empty cell is None.
+
+    Raises StageError where the file is no text in UTF-8, or cannot be read to its end.
+    """
+    try:
+        with io.TextIOWrapper(open_file(file), encoding="utf-8", newline="") as lines:
+            head = lines.readline()
+            separator = max(",;\t", key=head.count)
+            names = next(csv.reader([head], delimiter=separator), [])
+            for row in csv.DictReader(lines, names, delimiter=separator):
+                yield {name: value or None for name, value in row.items() if name is not None}
+    except UnicodeDecodeError as error:
+        raise StageError(f"{file}: not UTF-8 ({error}). Convert the file to UTF-8.") from error
+    except (OSError, csv.Error) as error:
+        raise broken(file, error) from error
 
 
 def _parsed(line: bytes) -> object:
