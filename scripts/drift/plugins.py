@@ -33,9 +33,12 @@ LABELERS = {
     "lexical": "drift.labelers.lexical",
     "source": "drift.labelers.source",
     "rubric": "drift.labelers.rubric",
+    "classifier": "drift.labelers.classifier",
 }
 # Those of them that ask a model: their rows give it by path or by endpoint.
 ASKING = {"rubric"}
+# Those of them whose model is a classifier: their rows give its path, and a label for each class.
+CLASSIFYING = {"classifier"}
 
 # Sides of a recipe: recipes.NAME.chosen, recipes.NAME.rejected
 SIDES = {
