@@ -39,7 +39,7 @@ import polars as pl
 from drift.cli import StageError
 from drift.sources import details, sharegpt
 from drift.sources.conversations import UNREADABLE_DETAIL, frames
-from drift.sources.files import UNREADABLE, csv_rows, is_array, json_document, json_lines, suffix
+from drift.sources.files import LONGEST_LINE, UNREADABLE, csv_rows, is_array, is_lines, json_document, json_lines, suffix
 from drift.sources.parquet import parquet_rows
 from drift.sources.shapes import REASONS, known, shape_of
 from drift.sources.shapes.base import Call
@@ -50,14 +50,15 @@ from drift.sources.shapes.rows import NAME as ROWS
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 UNIT = "records"
-NOT_JSON = "not a JSON object"
+NOT_JSON = f"not a JSON object of at most {LONGEST_LINE >> 20} MiB"
 NO_SHAPE = "keys of no known shape"
 NO_ID = "no id (text or whole number)"
 NO_MESSAGES = "no list of messages, each with role and text"
+TOO_DEEP = "nested too deep"
 TOOL = "no exchange before the first tool call"
 NO_TEXT = "no exchange before the first part that is no text (image, audio, file)"
 BAD_FEEDBACK = "feedback that cannot be read"
-DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOOL, NO_TEXT, BAD_FEEDBACK)
+DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOO_DEEP, TOOL, NO_TEXT, BAD_FEEDBACK)
 CONVERSATION_DROPS = (BAD_ROW, BRANCH)
 
 # Flags of a conversation that ends early, by the reason that it would be dropped for.
@@ -135,7 +136,7 @@ class Reading:
             yield from self._elements(file)
             return
         else:
-            document = json_document(file) if kind == ".json" else UNREADABLE
+            document = json_document(file) if kind == ".json" and not is_lines(file) else UNREADABLE
             listed = [document] if isinstance(document, dict) else None
             for name in ("data", "traces"):  # a page of an API, and a session with its traces
                 if listed and shape_of(document) is None and isinstance(document.get(name), list):
@@ -168,7 +169,10 @@ class Reading:
         if shape is None:
             return NO_SHAPE
         self.shapes[shape.NAME] += 1
-        found = shape.read(record)
+        try:
+            found = shape.read(record)
+        except RecursionError:
+            return TOO_DEEP
         if not isinstance(found, Call):
             return found if isinstance(found, str) else parse(found)
         alone = parse(found.record())

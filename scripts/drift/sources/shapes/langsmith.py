@@ -46,6 +46,7 @@ def _stats(record: dict) -> list[dict]:
     made = []
     for key, one in stats.items() if isinstance(stats, dict) else ():
         if isinstance(one, dict):
-            comments = [text for text in one.get("comments") or () if isinstance(text, str) and text.strip()]
-            made.append(score(key, one.get("avg"), "\n\n".join(comments)))
+            comments = one["comments"] if isinstance(one.get("comments"), list) else []
+            words = [text for text in comments if isinstance(text, str) and text.strip()]
+            made.append(score(key, one.get("avg"), "\n\n".join(words)))
     return made
