@@ -139,17 +139,25 @@ def test_a_line_that_is_too_long_is_dropped_without_being_held(tmp_path, monkeyp
     assert len(list(logs.Reading(Counter()).conversations([tmp_path / "x.jsonl"]))) == 2
 
 
-@pytest.mark.parametrize("first", [json.dumps({"id": "0", "messages": EXCHANGE}), '{"id": "0", "mess', "not JSON"])
-def test_json_lines_in_a_file_called_json_are_read_line_by_line(tmp_path, monkeypatch, first):
+GOOD = [json.dumps({"id": name, "messages": EXCHANGE}) for name in "12"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [GOOD, ['{"id": "0", "mess', *GOOD], ["not JSON", *GOOD], [GOOD[0], '{"id": "0", "mess', GOOD[1]]],
+    ids=["sound", "the first is cut", "the first is none", "the second is cut"],
+)
+def test_json_lines_in_a_file_called_json_are_read_line_by_line(tmp_path, monkeypatch, lines):
     monkeypatch.setattr(logs, "json_document", lambda file: pytest.fail("all of it was read at once"))
-    good = [json.dumps({"id": name, "messages": EXCHANGE}) for name in "12"]
-    (tmp_path / "x.json").write_text("\n".join(["", first, *good]))
-    assert {"1", "2"} <= {row["id"] for row in logs.Reading(Counter()).conversations([tmp_path / "x.json"])}
+    (tmp_path / "x.json").write_text("\n".join(["", *lines]))
+    assert [row["id"] for row in logs.Reading(Counter()).conversations([tmp_path / "x.json"])] == ["1", "2"]
 
 
 @pytest.mark.parametrize("indent", [None, 0, 1], ids=["a line", "lines", "indented"])
-def test_one_document_in_a_file_called_json_is_read_as_one(tmp_path, indent):
-    (tmp_path / "x.json").write_text(json.dumps({"id": "1", "messages": EXCHANGE}, indent=indent) + "\n\n")
+@pytest.mark.parametrize("page", [False, True], ids=["a record", "a page of records"])
+def test_one_document_in_a_file_called_json_is_read_as_one(tmp_path, indent, page):
+    record = {"id": "1", "messages": EXCHANGE}
+    (tmp_path / "x.json").write_text(json.dumps({"data": [record]} if page else record, indent=indent) + "\n\n")
     counts: Counter[str] = Counter()
     assert [row["id"] for row in logs.Reading(counts).conversations([tmp_path / "x.json"])] == ["1"]
     assert counts["records"] == 1
