@@ -7,22 +7,8 @@ from typing import Any
 
 from drift.sources import details
 
-_UP = {
-    "up",
-    "thumbs up",
-    "thumbsup",
-    "thumb up",
-    "like",
-    "liked",
-    "good",
-    "positive",
-    "satisfied",
-    "true",
-    "yes",
-    "+1",
-    "1",
-    "👍",
-}
+_UP = {"up", "thumbs up", "thumbsup", "thumb up", "like", "liked", "good", "positive", "satisfied", "true", "yes"}
+_UP |= {"+1", "1", "👍"}
 _DOWN = {"down", "thumbs down", "thumbsdown", "thumb down", "dislike", "disliked", "bad", "negative", "dissatisfied"}
 _DOWN |= {"false", "no", "-1", "0", "👎"}
 # Tools keep the scores of evaluators beside those of users; these names are of users.
@@ -34,9 +20,9 @@ def thumbs(value: object) -> str | None:
     if isinstance(value, bool):
         return "up" if value else "down"
     number = details.number(value)
-    word = f"{number:g}" if number is not None else str(value).strip().lower().replace("_", " ").replace("-", " ")
-    word = str(value).strip() if str(value).strip() in ("-1", "+1") else word
-    return "up" if word in _UP else "down" if word in _DOWN else None
+    word = f"{number:g}" if number is not None else str(value).strip().lower()
+    spellings = {word, re.sub("[_-]", " ", word)}
+    return "up" if spellings & _UP else "down" if spellings & _DOWN else None
 
 
 def score(name: object, value: object, comment: object) -> dict[str, Any]:
