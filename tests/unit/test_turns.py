@@ -54,7 +54,7 @@ def test_every_record_of_every_source_is_accounted_for(tmp_path, two_sources):
     rows, ledger = read_turns(tmp_path, "logs", **two_sources)
     assert sorted(rows["conversation_id"]) == ["ours:1", "ours:9", "ours:9"]
     assert dropped_in(ledger) == {
-        ("source:ours", logs.NO_MESSAGES): 1,
+        ("source:ours", logs.NO_SHAPE): 1,
         ("source:ours", exchanges.STARTS_WITH_ASSISTANT): 1,
         ("source:ours", turns.SAME_ID): 1,
         ("source:theirs", turns.EXACT_COPY): 2,
@@ -189,7 +189,7 @@ def test_a_source_that_loses_many_conversations_says_so_on_the_terminal(tmp_path
     read_turns(tmp_path, "logs", **{name: tmp_path / f"{name}.jsonl" for name in ("few", "many", "silent", "twice")})
     said = capsys.readouterr().err.splitlines()
     assert [line.split(" (")[0] for line in said] == ["warning: source many", "warning: source silent"]
-    assert f"2 of 11 records were dropped ({logs.NO_MESSAGES}: 2)" in said[0]
+    assert f"2 of 11 records were dropped ({logs.NO_SHAPE}: 2)" in said[0]
     assert f"2 of 11 conversations were dropped ({exchanges.NO_EXCHANGE}: 2)" in said[1]
 
 
