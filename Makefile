@@ -1,3 +1,4 @@
+# make check-logs LOGS=FILE   what a run would read in your logs, what it drops and why, and the configuration
 # make taste        a few logs, what disappointed their users, and what a small model writes instead:
 #                   two minutes once the environments are built
 # make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, simulated users
@@ -55,7 +56,7 @@ PLAN_OPTIONS ?= --gpus 8
 # The environment of `make test-gpu`.
 GPU_PYTHON ?= .venv/gpu/bin/python
 
-.PHONY: help taste status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
+.PHONY: help taste check-logs status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
 	bench-contamination bench-scores bench-checks bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
 	prepare image-cpu image-gpu locks hashes
 
@@ -67,6 +68,9 @@ TASTED = smollm2-135m/drift-unguided/seed42/iter1
 taste: envs
 	$(SNAKEMAKE) --profile local --configfile examples/taste.yaml -- results/taste/$(TASTED)/completions/1-of-1.parquet
 	$(STAGE_PYTHON) tools/taste.py results/taste/$(TASTED) --page results/taste/taste.html
+
+check-logs: .venv/cpu/installed
+	$(STAGE_PYTHON) tools/check_logs.py $(LOGS)
 
 demo: envs
 	$(SNAKEMAKE) --profile demo

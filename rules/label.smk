@@ -1,7 +1,8 @@
 """Who was satisfied with what. Reads data/turns.parquet; writes data/{labels,agreement}.parquet.
 
 A rubric labeler asks a model: requests (CPU) -> answers (GPU or endpoint) -> labels (CPU), so that
-reading the answers in another way asks nobody again.
+reading the answers in another way asks nobody again. A classifier gives every class a probability
+(GPU), and labels are made of those (CPU).
 """
 
 from drift.workflow.data import LabelFiles, Labelers, named
@@ -60,12 +61,39 @@ use rule sample as annotate with:
         work=f"<results>/{layout.FOLDERS['labeling']}",
 
 
+rule classify:
+    """Have a classifier say how probable each of its classes is for every answered exchange."""
+    input:
+        turns=paths.turns,
+        model=generation.source(labelers.row),
+    output:
+        probabilities=paths.class_probabilities,
+    params:
+        settings=labelers.classification,
+        contents=generation.contents(labelers.row),
+        code=code("classify"),
+    threads: 8
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(240),
+    shell:
+        r"""
+        {GPU:q} {SCRIPTS:q}/classify.py \
+            --turns {input.turns:q} \
+            --model {input.model:q} \
+            --shard {wildcards.i} {wildcards.n} \
+            --settings {params.settings:q} \
+            --probabilities {output.probabilities:q} > {log:q} 2>&1
+        """
+
+
 rule labels:
     """Label each reply from the message with which the user answered it."""
     input:
         turns=paths.turns,
         requests=list(labelers.requests.values()),
         completions=[shard for _, shard in labelers.completions],
+        probabilities=[shard for _, shard in labelers.probabilities],
     output:
         labels=paths.labels,
         ledger=paths.stage_ledger.format(stage="labels"),
@@ -74,6 +102,7 @@ rule labels:
         code=code("labels", *labelers.modules),
         requests=named(labelers.requests),
         completions=named(labelers.completions),
+        probabilities=named(labelers.probabilities),
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -84,6 +113,7 @@ rule labels:
             --turns {input.turns:q} \
             --requests {params.requests:q} \
             --completions {params.completions:q} \
+            --probabilities {params.probabilities:q} \
             --settings {params.settings:q} \
             --labels {output.labels:q} \
             --ledger {output.ledger:q} > {log:q} 2>&1

@@ -38,7 +38,7 @@ KEYS = {
     "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: about training pairs"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
     "rater": ("VARCHAR", "the judge or the ranker that rated pairs, by its name in the configuration"),
-    "labeler": ("VARCHAR", "name of the rubric labeler; null: not about labels"),
+    "labeler": ("VARCHAR", "name of the labeler that has a model; null: not about labels"),
     "kind": ("VARCHAR", "what was published: pairwise (preferences) or score"),
 }
 
@@ -128,7 +128,7 @@ def path_pattern(name: str) -> re.Pattern:
 _OF_PAIR = r"regexp_replace(pair_id, '~\d+$', '')"
 _OF_TURN = "conversation_id || '/' || turn"
 _PROMPT_ID = dict.fromkeys((tables.Pairs, tables.Margins, tables.Gradients, tables.Logps), _OF_PAIR)
-_PROMPT_ID |= dict.fromkeys((tables.Turns, tables.Labels), _OF_TURN)
+_PROMPT_ID |= dict.fromkeys((tables.Turns, tables.Labels, tables.ClassProbabilities), _OF_TURN)
 
 
 def table_view(schema, *patterns: str, **options: dict[str, str]) -> View:
@@ -207,6 +207,7 @@ _USAGE = {
 VIEWS = {
     "turns": table_view(tables.Turns, "turns"),
     "labels": table_view(tables.Labels, "labels"),
+    "class_probabilities": table_view(tables.ClassProbabilities, "class_probabilities"),
     "agreement": table_view(tables.Agreement, "agreement"),
     "quarantine": table_view(tables.Quarantine, "quarantine"),
     "contamination": table_view(tables.Contamination, "contamination"),

@@ -1,7 +1,8 @@
 """Label each reply from the user's follow-up: satisfied, dissatisfied, or neither.
 
-Reads:  the Turns table (--turns), and for a labeler that asks a model the questions and the answers
-        (--requests NAME=PATH, and --completions NAME=PATH once a shard).
+Reads:  the Turns table (--turns); for a labeler that asks a model the questions and the answers
+        (--requests NAME=PATH, and --completions NAME=PATH once a shard); for one whose model is a
+        classifier what that says (--probabilities NAME=PATH once a shard).
 Writes: one Labels table (--labels), a row per reply and labeler, and the ledger (--ledger).
 """
 
@@ -36,7 +37,8 @@ def write_labels(turns: Path, settings: LabelsSettings, path: Path, answers: dic
     """Write every labeler's labels of the Turns table at `turns` to `path`, some exchanges at a
     time; returns the ledger.
 
-    `answers`: `read_answers` of every labeler that asks a model, by its name.
+    `answers`: `read_answers` of every labeler that asks a model, by its name, and of one whose
+    model is a classifier its `answers`.
     """
     labelers = {name: plugins.load(plugins.LABELERS, row.kind) for name, row in settings.labelers.items()}
     given, dropped = Counter(), defaultdict(Counter)
@@ -60,6 +62,14 @@ def write_labels(turns: Path, settings: LabelsSettings, path: Path, answers: dic
     return pl.concat(ledgers)
 
 
+def paths_by_name(named: list[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """The paths of each name."""
+    paths = defaultdict(list)
+    for name, path in named:
+        paths[name].append(path)
+    return paths
+
+
 def read_answers(requests: list[Path], completions: list[Path]) -> pl.DataFrame:
     """What a model answered about each reply: conversation_id, turn, text and finish_reason, both
     null where no answer came. A request's prompt_id is CONVERSATION_ID/TURN."""
@@ -73,27 +83,38 @@ def read_answers(requests: list[Path], completions: list[Path]) -> pl.DataFrame:
     )
 
 
+def read_classes(kind: str, classes: dict[str, str], probabilities: list[Path]) -> pl.DataFrame:
+    """What a classifier says of each exchange, as a labeler of its `kind` reads it."""
+    labeler = plugins.load(plugins.LABELERS, kind)
+    return labeler.answers(tables.read_table(tables.ClassProbabilities, *probabilities), classes)
+
+
 def main() -> None:
     command = cli.parser(__doc__, LabelsSettings)
     command.add_argument("--turns", required=True, type=Path, help="Turns table")
-    for option, schema in (("--requests", "Requests"), ("--completions", "Completions")):
+    for option, schema, whose in (
+        ("--requests", "Requests", "that ask a model"),
+        ("--completions", "Completions", "that ask a model"),
+        ("--probabilities", "ClassProbabilities", "whose model is a classifier"),
+    ):
         command.add_argument(
             option,
             nargs="*",
             default=[],
             metavar="NAME=PATH",
             type=cli.named_path,
-            help=f"{schema} tables of labelers that ask a model",
+            help=f"{schema} tables of labelers {whose}",
         )
     command.add_argument("--labels", required=True, type=Path, help="where to write the Labels table")
     command.add_argument("--ledger", required=True, type=Path, help="where to write the Ledger table")
     arguments = command.parse_args()
 
-    files = defaultdict(lambda: ([], []))
-    for kind, named in enumerate((arguments.requests, arguments.completions)):
-        for name, path in named:
-            files[name][kind].append(path)
-    answers = {name: read_answers(*paths) for name, paths in files.items()}
+    requests, completions, probabilities = (
+        paths_by_name(named) for named in (arguments.requests, arguments.completions, arguments.probabilities)
+    )
+    rows = arguments.settings.labelers
+    answers = {name: read_answers(paths, completions[name]) for name, paths in requests.items()}
+    answers |= {name: read_classes(rows[name].kind, rows[name].classes, paths) for name, paths in probabilities.items()}
     ledger = write_labels(arguments.turns, arguments.settings, arguments.labels, answers)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 

@@ -8,6 +8,7 @@ Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), the
 """
 
 import _python  # noqa: F401 - before what may be missing
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -24,6 +25,7 @@ from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts
 from drift.data.prefetch import mapped
 from drift.data.similarity import clusters, signatures
+from drift.labelers import source
 from drift.ledger import LedgerBook
 from drift.settings.base import Settings
 from drift.settings.data import AllusionsSettings, ContaminationSettings, LabelNoiseSettings, PoolsSettings
@@ -383,6 +385,8 @@ def main() -> None:
     command.add_argument("--quarantine", required=True, type=Path, help="where to write the Quarantine table")
     command.add_argument("--ledger", required=True, type=Path, help="where to write the Ledger table")
     arguments = command.parse_args()
+    if said := source.unheard(arguments.turns, arguments.labels, arguments.settings.labeler):
+        print(f"warning: {said}", file=sys.stderr)
     paths = {pool: getattr(arguments, pool) for pool in SCHEMAS}
     quarantine, ledger = choose(arguments.turns, arguments.labels, dict(arguments.benchmark), arguments.settings, paths)
     tables.write_table(quarantine, tables.Quarantine, arguments.quarantine)

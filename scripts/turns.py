@@ -45,8 +45,9 @@ def read_source(
     counted in `counts`.
     """
     reader = plugins.load(plugins.SOURCES, settings.kind)
-    annotated = [sources.source_files(conversations, reader.CONVERSATIONS)] if conversations else []
-    for frame in ahead(reader.read(sources.source_files(path, reader), counts, *annotated)):
+    more: list = [sources.source_files(conversations, reader.CONVERSATIONS)] if conversations else []
+    more += [settings.columns] if settings.columns else []
+    for frame in ahead(reader.read(sources.source_files(path, reader), counts, *more)):
         rows, dropped = exchanges(frame, mask=settings.mask)
         counts.update(dropped)
         yield rows.with_columns(source=pl.lit(name))

@@ -196,6 +196,12 @@ def render(tokenizer, messages: Messages) -> list[int]:
     return list(_applied(tokenizer, messages, add_generation_prompt=True, return_dict=False))
 
 
+def rendered(tokenizer, messages: Messages) -> list[int]:
+    """Token ids of `messages` as they are, with no reply to come. Raises ChatRefusedError as
+    `render`."""
+    return list(_applied(tokenizer, messages, return_dict=False))
+
+
 def _applied(tokenizer, messages: Messages, **options):
     """Every chat is rendered here."""
     try:

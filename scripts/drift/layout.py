@@ -68,6 +68,7 @@ PATTERNS = {
     "ledger": "data/ledger.parquet",
     "labeler_policy": "data/labelers/{labeler}/policy",
     "labeler_manifest": "data/labelers/{labeler}/policy.json",
+    "class_probabilities": "data/labelers/{labeler}/classes/{i}-of-{n}.parquet",
     "judge_policy": "judges/{judge}/policy",
     "judge_manifest": "judges/{judge}/policy.json",
     # prompts, fitted to a model

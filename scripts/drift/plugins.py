@@ -25,15 +25,20 @@ SOURCES = {
 SIMULATED = "simulated"
 # Those of them that annotate the conversations of another: their rows may say where these are.
 ANNOTATING = {"wildfeedback"}
+# Those of them that read a message a row: their rows may say what the columns hold.
+TABULAR = {"logs"}
 
 # What tells satisfied users from dissatisfied ones: data.labelers.NAME.kind
 LABELERS = {
     "lexical": "drift.labelers.lexical",
     "source": "drift.labelers.source",
     "rubric": "drift.labelers.rubric",
+    "classifier": "drift.labelers.classifier",
 }
 # Those of them that ask a model: their rows give it by path or by endpoint.
 ASKING = {"rubric"}
+# Those of them whose model is a classifier: their rows give its path, and a label for each class.
+CLASSIFYING = {"classifier"}
 
 # Sides of a recipe: recipes.NAME.chosen, recipes.NAME.rejected
 SIDES = {

@@ -97,6 +97,12 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
         pools["sat"].append(second | label | {"chosen": texts[3], "feedback": texts[4]})
     write(turns, tables.Turns, root / "data/turns.parquet")
     write(labels, tables.Labels, root / "data/labels.parquet")
+    said = [
+        {name: row[name] for name in ("conversation_id", "turn")} | {"class_name": kind, "probability": share}
+        for row in labels
+        for kind, share in (("angry", 0.75), ("pleased", 0.25))
+    ]
+    write(said, tables.ClassProbabilities, root / "data/labelers/classifier/classes/1-of-1.parquet")
     for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("corrections", tables.Corrections)):
         write(pools[name], schema, root / f"data/{name}.parquet")
     tasks = [

@@ -95,6 +95,7 @@ KEYS = {
     "data.sources.*.kind": ("sharegpt", {"turns"}),
     "data.sources.*.path": ("other.jsonl", {"turns"}),
     "data.sources.*.conversations": ("other.jsonl", {"turns"}),
+    "data.sources.*.columns": ({"conversation": "chat", "role": "role", "content": "text"}, {"turns"}),
     "data.sources.*.mask": (True, {"turns"}),
     "data.labelers.*.kind": ("source", {"labels"}),
     "data.labelers.*.path": ("other", {"register_labeler", "label_requests", "annotate"}),
@@ -274,8 +275,15 @@ RANKING_RECIPES = {
     "written": _GUIDED | {"chosen": "written", "writer": "tiny"},
     "checked": _RANKED | {"rejected": "logged", "rank": "wishes", "min_score": 1.0},
 }
-# The same as KEYS of a run with these methods, and whose users are simulated.
+# The same as KEYS of a run with these methods, whose users are simulated, and whose replies a
+# classifier labels.
 RANKING_KEYS = {
+    "data.labelers.*.path": ("model", {"classify"}),
+    "data.labelers.*.context": (512, {"classify"}),
+    "data.labelers.*.reads": (["response", "feedback"], {"classify"}),
+    "data.labelers.*.shards": (2, {"classify", "labels"}),
+    # What a class stands for is read from what the classifier said before.
+    "data.labelers.*.classes": ({"good": "SAT", "bad": "NEUTRAL"}, {"labels"}),
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
     "sampling.cut": ("drop", {"pairs", "candidates", "rewards", "likelihoods", "pair_scores"}),

@@ -18,6 +18,9 @@ THEIR_ENGINE = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
 # These read what judges wrote by one module of the engines, and start none.
 READING = {"judgments", "compare_judgments", "rank_judgments", "labels", "report"}
 READ_BY = {f"drift/engines/{name}.py" for name in ("__init__", "answers", "thoughts")}
+# These run a classifier, by another module of theirs, and no engine.
+CLASSIFYING = {"classify", "rewards", "pair_scores"}
+CLASSIFIED_BY = {f"drift/engines/{name}.py" for name in ("__init__", "classifiers")}
 # checks.py loads kinds of benchmarks for their checks, and none of the metrics of judged ones.
 # Files of tasks with checks are read as published ones are; those of gsm8k are not.
 JUDGED_METRICS = {f"drift/metrics/{name}.py" for name in ("judge_metrics", "length_control", "logistic_regression")}
@@ -88,6 +91,8 @@ def users_of_modules(config: dict) -> dict[str, set[str]]:
             rules -= {"labels", "report"}
         if module.startswith("drift/engines/") and module not in READ_BY:
             rules -= READING
+        if module.startswith("drift/engines/") and module not in CLASSIFIED_BY:
+            rules -= CLASSIFYING
         if module in JUDGED_METRICS or (module == PUBLISHED_FILES and "checks" not in kinds):
             rules.discard("checks")
     return {module: rules for module, rules in users.items() if module not in NO_RESULT}

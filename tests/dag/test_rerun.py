@@ -83,15 +83,17 @@ def changed(run: FinishedRun, key: str, value) -> dict:
 @pytest.fixture(scope="module")
 def ranking_run(tmp_path_factory):
     """A finished run of methods that rank: by themselves, with one vote and with several, and by
-    rankers. Some of its users are simulated, and code checks answers."""
+    rankers. Some of its users are simulated, code checks answers, and a classifier labels."""
     folder = tmp_path_factory.mktemp("ranking")
-    for name in ("model", "rewards", "judge"):
+    for name in ("model", "rewards", "judge", "classifier"):
         (folder / name).mkdir()
     for name in ("logs.jsonl", "wishes.jsonl"):
         (folder / name).touch()
     config = tiny_config(folder / "model", folder / "logs.jsonl") | {"iterations": 1}
     config["recipes"] = RANKING_RECIPES
     config["methods"] = list(config["recipes"])
+    classes = {"classes": {"good": "SAT", "bad": "DSAT"}, "reads": ["feedback"], "context": 4096, "shards": 1}
+    config["data"]["labelers"]["model"] = {"kind": "classifier", "path": str(folder / "classifier"), **classes}
     wishes = {"kind": "checks", "path": str(folder / "wishes.jsonl")}
     config["rankers"] = {"rewards": {"path": str(folder / "rewards")}, "wishes": wishes | {"wrong": 0.0}}
     users = {"samples": 1, "context": 512, "decoding": {"temperature": 1.0, "max_tokens": 48}}
@@ -229,6 +231,7 @@ def test_files_that_only_look_newer_rerun_nothing(cloned):
         ("logs.jsonl", {"turns"}),
         ("model/weights", {"register"}),
         ("rewards/weights", {"rewards", "pair_scores"}),
+        ("classifier/weights", {"classify"}),
         ("wishes.jsonl", SIMULATED | {"tasks", "rewards", "pair_scores"}),
     ],
 )

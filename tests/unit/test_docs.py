@@ -26,6 +26,7 @@ DATE = "November 2026"
 # Every other shell command of the pages, and what runs it. Patterns of whole lines.
 RUN_BY = {
     r"make (envs|test|test-slurm|demo|taste)": ".ci/run",
+    r"make check-logs LOGS=.*": "tests/unit/test_check_logs.py, on other logs",
     r"make study": "tests/unit/test_study.py plans it",
     r"\.venv/snakemake/bin/python tools/usage\.py results/paper": "tests/unit/test_usage.py, on another run",
     r"make docs schema": "test_make_targets_write_the_generated_files",

@@ -37,7 +37,7 @@ def test_logs_are_split_at_line_feeds_only(tmp_path):
     rows, counts = read_all(logs, tmp_path / "chats.jsonl")
     assert rows[0]["messages"][0]["content"] == text
     assert [row["id"] for row in rows] == ["1", "2"]
-    assert counts == {"lines": 2, "conversations": 2}
+    assert counts == {"records": 2, "conversations": 2}
 
 
 def with_feedback(said: object) -> bytes:
@@ -79,7 +79,7 @@ def with_feedback(said: object) -> bytes:
 )
 def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
     (tmp_path / "x.jsonl").write_bytes(line)
-    assert read_all(logs, tmp_path / "x.jsonl") == ([], {"lines": 1, reason: 1})
+    assert read_all(logs, tmp_path / "x.jsonl") == ([], {"records": 1, reason: 1})
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,25 @@ def test_a_rubric_is_asked_about_every_reply_once():
     assert stage.cost == pytest.approx(stage.read * 1e-6)
 
 
+def test_a_classifier_reads_what_it_is_shown_of_every_reply_once_for_all_models():
+    run = config()
+    row = {
+        "kind": "classifier",
+        "path": "hf:some/qwen2.5-0.5b",
+        "context": 4096,
+        "shards": 2,
+        "reads": ["response", "feedback"],
+    }
+    run["data"]["labelers"]["mood"] = row | {"endpoint": None}
+    budget = planned(run)
+    stage = budget.stages["classify", "mood"]
+    assert (stage.requests, stage.read, stage.written) == (ROWS["replies"], ROWS["replies"] * (400 + 60), 0)
+    assert stage.gpu_hours > 0
+    assert "classify mood (1 GPU)" in budget.memory
+    assert "model of mood" in budget.disk
+    assert not [other for other in budget.stages.values() if other.rule == "annotate"]
+
+
 def test_simulated_users_ask_once_and_those_who_are_disappointed_again():
     run = config()
     simulation = {"path": "hf:Qwen/Qwen2.5-0.5B-Instruct@abc", "max_prompts": 300, "samples": 2, "ask_again": 0.5, "shards": 3}

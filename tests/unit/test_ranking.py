@@ -14,6 +14,7 @@ import ranks
 import rewards
 from drift import plugins, tables
 from drift.cli import StageError
+from drift.engines import classifiers
 from drift.judging.candidates import numbered
 from drift.rankers import checks, classifier
 from drift.settings.sampling import RewardSettings
@@ -111,7 +112,7 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
     scores = classifier.scores(rows, settings, reward_model)
     assert scores.keys() == {"0", "1", "2"}, "what is too long has no score"
     assert len(set(scores.values())) == 3, "prompt and reply both count"
-    model, _ = classifier.load(reward_model)
+    model, _ = classifiers.load(reward_model, "path")
     chat = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "This."}]
     ids = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False)])
     with torch.no_grad():
@@ -119,10 +120,16 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
 
 
 def test_without_a_chat_template_conversation_and_reply_are_a_pair_of_texts(reward_model):
-    _, own = classifier.load(reward_model)
+    _, own = classifiers.load(reward_model, "path")
     own.chat_template = None
-    encoded = classifier.encode(own, [{"role": "user", "content": "What?"}], "This.")
-    assert encoded["input_ids"] == own("What?", "This.")["input_ids"]
+    chat = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "This."}]
+    assert classifiers.encode(own, chat)["input_ids"] == own("What?", "This.")["input_ids"]
+    assert classifiers.encode(own, chat[:1])["input_ids"] == own("What?")["input_ids"], "a lone message is no pair"
+
+
+def test_a_model_that_is_no_classifier_is_refused_and_gets_no_random_outputs(tiny_model):
+    with pytest.raises(StageError, match=r"no classifier can be loaded \(it has no weights score.weight\); fix the key"):
+        classifiers.load(tiny_model, "the key")
 
 
 def test_a_classifier_with_several_outputs_is_refused(tmp_path, tokenizer, reward_model):
@@ -130,7 +137,7 @@ def test_a_classifier_with_several_outputs_is_refused(tmp_path, tokenizer, rewar
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(StageError, match="one output, this classifier has 2; fix rankers"):
-        classifier.load(tmp_path)
+        classifier.check_labels(tmp_path, None)
 
 
 def test_a_classifier_with_labels_scores_by_what_they_are_worth(tmp_path, tokenizer, reward_model):
@@ -141,7 +148,7 @@ def test_a_classifier_with_labels_scores_by_what_they_are_worth(tmp_path, tokeni
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(StageError, match=r"has 3; .*rankers\.NAME\.weights: \{neutral: \.\.\., rejection: \.\.\., satisf"):
-        classifier.load(tmp_path)
+        classifier.check_labels(tmp_path, None)
     settings = {"cut": "drop", "kind": "classifier", "path": str(tmp_path), "max_length": 60, "wrong": 0.0, "seed": 42}
     some = RewardSettings(**settings, weights={"rejection": 1.0, "satisfaction": 5.0})
     with pytest.raises(StageError, match=r"labels of this classifier are neutral, rejection, satisfaction, and .* give each"):
@@ -157,8 +164,8 @@ def test_a_classifier_with_labels_scores_by_what_they_are_worth(tmp_path, tokeni
 
 
 def test_a_folder_without_a_classifier_is_refused_with_the_key_to_fix(tmp_path):
-    with pytest.raises(StageError, match=r"no reward model can be loaded .*fix rankers\.NAME\.path"):
-        classifier.load(tmp_path)
+    with pytest.raises(StageError, match=r"no classifier can be loaded .*fix rankers\.NAME\.path"):
+        classifier.check_labels(tmp_path, None)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_every_record_of_every_source_is_accounted_for(tmp_path, two_sources):
     rows, ledger = read_turns(tmp_path, "logs", **two_sources)
     assert sorted(rows["conversation_id"]) == ["ours:1", "ours:9", "ours:9"]
     assert dropped_in(ledger) == {
-        ("source:ours", logs.NO_MESSAGES): 1,
+        ("source:ours", logs.NO_SHAPE): 1,
         ("source:ours", exchanges.STARTS_WITH_ASSISTANT): 1,
         ("source:ours", turns.SAME_ID): 1,
         ("source:theirs", turns.EXACT_COPY): 2,
@@ -174,7 +174,7 @@ def test_any_number_of_threads_gives_the_same_bytes(tmp_path):
 
 def test_a_source_of_another_kind_stops_with_what_was_dropped(tmp_path):
     write_logs(tmp_path / "x.jsonl", {"id": "a_0", "conversations": []})
-    with pytest.raises(StageError, match=f"no exchange in 1 lines \\({logs.NO_MESSAGES}: 1\\)"):
+    with pytest.raises(StageError, match=f"no exchange in 1 records \\({logs.NO_MESSAGES}: 1\\)"):
         read_turns(tmp_path, "logs", ours=tmp_path / "x.jsonl")
 
 
@@ -189,12 +189,12 @@ def test_a_source_that_loses_many_conversations_says_so_on_the_terminal(tmp_path
     read_turns(tmp_path, "logs", **{name: tmp_path / f"{name}.jsonl" for name in ("few", "many", "silent", "twice")})
     said = capsys.readouterr().err.splitlines()
     assert [line.split(" (")[0] for line in said] == ["warning: source many", "warning: source silent"]
-    assert f"2 of 11 lines were dropped ({logs.NO_MESSAGES}: 2)" in said[0]
+    assert f"2 of 11 records were dropped ({logs.NO_SHAPE}: 2)" in said[0]
     assert f"2 of 11 conversations were dropped ({exchanges.NO_EXCHANGE}: 2)" in said[1]
 
 
 def test_an_empty_folder_stops_with_its_name(tmp_path):
-    with pytest.raises(StageError, match=r"no \*\.jsonl or \*\.ndjson or \*\.parquet file there"):
+    with pytest.raises(StageError, match=r"no \*\.jsonl or .* or \*\.parquet file there"):
         read_turns(tmp_path, "logs", ours=tmp_path)
 
 

@@ -39,7 +39,7 @@ def test_a_source_is_told_by_its_kind_and_what_it_annotates_by_its_name():
     assert named(sources.conversations) == ["wf=here/wildchat"]
     assert sources.modules == ["drift/sources/logs.py", "drift/sources/wildfeedback.py"]
     kinds = {"logs": {"kind": "logs", "mask": False}, "wf": {"kind": "wildfeedback", "mask": True}}
-    assert json.loads(sources.settings) == {"sources": kinds}
+    assert json.loads(sources.settings) == {"sources": {name: row | {"columns": None} for name, row in kinds.items()}}
 
 
 def test_the_path_of_a_source_is_not_among_its_settings():
@@ -66,6 +66,17 @@ def test_labelers_that_ask_a_model_have_requests_and_completions_by_shard():
     ]
     assert asking.modules == ["drift/labelers/lexical.py", "drift/labelers/rubric.py"]
     assert labelers().requests == {}
+
+
+def test_a_classifier_has_probabilities_by_shard_and_is_told_the_names_of_classes_alone():
+    row = {"kind": "classifier", "path": "hf:x/y@z", "classes": {"sad": "DSAT", "glad": "SAT"}, "shards": 2}
+    classifying = labelers(mood=row)
+    folder = "results/run/data/labelers/mood/classes"
+    assert named(classifying.probabilities) == [f"mood={folder}/{i}-of-2.parquet" for i in (1, 2)]
+    assert classifying.requests == {}
+    settings = json.loads(classifying.classification(about("mood")))
+    assert settings == {"path": "hf:x/y@z", "classes": ["glad", "sad"], "reads": ["feedback"], "context": 4096}
+    assert json.loads(classifying.settings)["labelers"]["mood"]["classes"] == row["classes"]
 
 
 def test_what_a_labeler_asks_depends_on_its_row_and_on_the_languages():

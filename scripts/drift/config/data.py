@@ -37,6 +37,10 @@ class Simulation(Section):
         return self
 
 
+# What a column of a message a row holds.
+Column = Literal["conversation", "role", "content", "time", "feedback", "comment", "user", "model"]
+
+
 class Source(Section):
     """Raw conversations."""
 
@@ -47,6 +51,11 @@ class Source(Section):
     conversations: str | None = Field(
         None,
         description="wildfeedback: the WildChat that its annotations are about, as path; null: the texts are those of the annotations",
+    )
+    columns: dict[Column, str] | None = Field(
+        None,
+        description="logs: the columns of a table with a message a row: conversation, role, content, and where there are any time, "
+        "feedback, comment, user, model",
     )
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
@@ -66,6 +75,16 @@ class Source(Section):
         return self
 
     @model_validator(mode="after")
+    def _columns_of_rows(self) -> "Source":
+        if self.columns is None:
+            return self
+        if self.kind not in plugins.TABULAR:
+            raise ValueError(f"columns: only kind {' or '.join(plugins.TABULAR)} takes it; leave it out")
+        if missing := [name for name in ("conversation", "role", "content") if name not in self.columns]:
+            raise ValueError(f"columns: say which column holds {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
     def _only_annotations_have_conversations(self) -> "Source":
         if self.conversations and self.kind not in plugins.ANNOTATING:
             raise ValueError(
@@ -75,27 +94,68 @@ class Source(Section):
         return self
 
 
+# A part of an exchange.
+Part = Literal["user", "response", "feedback"]
+
+
 class Labeler(Section):
     """What tells satisfied users from dissatisfied ones."""
 
     kind: kind_of(plugins.LABELERS) = Field(
         description="lexical: transparent rules on the user's next message; source: what the source itself says (annotations, "
-        "thumbs, ratings); rubric: a model reads the exchange"
+        "thumbs, ratings); rubric: a model reads the exchange; classifier: a sequence classifier reads it"
     )
-    path: str | None = Field(None, description="rubric: as models.NAME.path; or give an endpoint")
+    path: str | None = Field(
+        None,
+        description="rubric: as models.NAME.path; or give an endpoint. classifier: the model, safetensors, as models.NAME.path",
+    )
     endpoint: Endpoint | None = Field(None, description="rubric: a model that is asked over the network; or give a path")
+    classes: dict[str, Literal["DSAT", "SAT", "NEUTRAL"]] | None = Field(
+        None,
+        min_length=2,
+        description="classifier: the label that each of its classes stands for, by the class's name in the model's config.json. "
+        "Probabilities of classes with one label are added; the most probable label counts, and its probability is the score",
+    )
+    reads: list[Part] = Field(
+        ["feedback"],
+        min_length=1,
+        description="classifier: what it is shown of an exchange: the user's message, the response, and the feedback, which is "
+        "the user's next message",
+    )
     context: int = Field(
-        4096, ge=512, description="rubric: tokens read and written; longer conversations lose their oldest turns"
+        4096,
+        ge=512,
+        description="rubric: tokens read and written; longer conversations lose their oldest turns. classifier: tokens read, where "
+        "the model itself can read so many; longer exchanges get no label",
     )
     max_replies: int | None = Field(None, ge=1, description="rubric: replies that are judged, picked by seeded hash; null: all")
-    shards: int = Field(1, ge=1, description="rubric: jobs that the judging is split into")
+    shards: int = Field(1, ge=1, description="rubric, classifier: jobs that the judging is split into")
 
     @model_validator(mode="after")
-    def _one_answerer(self) -> "Labeler":
+    def _keys_of_the_kind(self) -> "Labeler":
+        if self.kind in plugins.CLASSIFYING:
+            if not self.path or not self.classes:
+                raise ValueError(
+                    f"a {self.kind} labeler needs path, a sequence classifier, and classes, a label for each class of it"
+                )
+            if self.endpoint or self.max_replies:
+                raise ValueError(
+                    f"a {self.kind} labeler runs here and judges every answered reply: leave out endpoint and max_replies"
+                )
+            if len(set(self.reads)) < len(self.reads) or "feedback" not in self.reads:
+                raise ValueError(
+                    "reads: each part once, and feedback among them, as it is what shows whether the user was satisfied"
+                )
+            return self
+        if self.classes or self.reads != ["feedback"]:
+            raise ValueError(f"classes, reads: of kind {' or '.join(plugins.CLASSIFYING)} alone; leave them out")
         if self.kind in plugins.ASKING:
             one_answerer(self)
         elif self.path or self.endpoint:
-            raise ValueError(f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a rubric")
+            raise ValueError(
+                f"a {self.kind} labeler asks no model: leave out path and endpoint, or make it a "
+                f"{' or a '.join(sorted(plugins.ASKING | plugins.CLASSIFYING, reverse=True))}"
+            )
         return self
 
 

@@ -12,7 +12,11 @@ each exchange by itself. What it may read of an exchange are COLUMNS.
 
 `answers` is None, but for a labeler that asks a model: it has what the model answered about each
 reply (conversation_id, turn, text, finish_reason; see rubric.py). The names of those labelers are
-in plugins.ASKING, and rows of the configuration give them a path or an endpoint.
+in plugins.ASKING, and rows of the configuration give them a path or an endpoint. And of a labeler
+whose model is a classifier (plugins.CLASSIFYING; see classifier.py) it is what the module's own
+
+    answers(probabilities, classes)     makes of the ClassProbabilities and of the label that the
+                                        configuration has for each class
 
 A new labeler is such a module and a line in plugins.py; source.py is a short one to start from.
 """

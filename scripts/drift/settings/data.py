@@ -22,6 +22,7 @@ class SourceSettings(Settings):
     """How a source is read."""
 
     kind: str = like(Source, "kind")
+    columns: dict[str, str] | None = like(Source, "columns", default=None)
     mask: bool = like(Source, "mask", default=False)
 
 
@@ -55,10 +56,20 @@ class LabelRequestsSettings(Settings):
     seed: int = like(Data, "seed")
 
 
+class ClassifySettings(Settings):
+    """Of classify.py: which classifier reads what of every answered exchange."""
+
+    path: str = like(Labeler, "path")
+    classes: list[str] = Field(description="names of the classes that the configuration has a label for")
+    reads: list[str] = like(Labeler, "reads")
+    context: int = like(Labeler, "context")
+
+
 class LabelerSettings(Settings):
     """How a labeler labels."""
 
     kind: str = like(Labeler, "kind")
+    classes: dict[str, str] | None = like(Labeler, "classes", default=None)
 
 
 class LabelsSettings(Settings):

@@ -15,6 +15,9 @@ neighbours of one role, unknown roles, system prompts. So a new kind of source i
 says where its files keep id, role and text, and a line in plugins.py; lmsys.py is a short one to
 start from.
 
+A reader of a message a row (plugins.TABULAR) takes the source's `columns`, where the configuration
+has them, as a third argument.
+
 A source of annotations (plugins.ANNOTATING) also has CONVERSATIONS, the reader of the conversations
 that it annotates, and ANNOTATION_DROPS, why an annotation labels no reply. It gets the files of
 these conversations as a third argument, where the configuration names them, and also counts

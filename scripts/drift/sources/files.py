@@ -1,19 +1,26 @@
 """Files as people have them: with a byte order mark, compressed, by names in capitals."""
 
 import codecs
+import csv
 import io
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
 from drift.cli import StageError
 
-# What a record is that is no JSON, too deep, or holds numbers of thousands of digits.
+# What a record is that is no JSON, too deep, too long, or holds numbers of thousands of digits.
 UNREADABLE = None
+# The longest line that is parsed: a file without line ends must not take all memory. The texts of a
+# conversation have a few megabytes.
+LONGEST_LINE = 64 << 20
+# Lines by which it is told whether a file is JSON Lines.
+_LOOKED_AT = 3
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 # What a file is by its first bytes, whatever its name says.
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -27,6 +34,8 @@ _OTHER = {
     b"\xfd7zXZ": "compressed by xz",
     b"SQLite": "a SQLite database",
 }
+# A text in a cell may be as long as a text.
+csv.field_size_limit(2**31 - 1)
 _ARRAY = re.compile(rb"\s*\[\s*\{")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -75,9 +84,63 @@ def json_lines(file: Path) -> Iterator[object]:
     with open_file(file) as lines:  # bytes: only a line feed ends a line, not U+2028 and its like
         if _ARRAY.match(lines.peek(64)):
             raise StageError(f"{file}: one JSON array, where JSON Lines are read. Put each of its records on its own line.")
-        for line in lines:
-            if line.strip():
-                yield _parsed(line)
+        for line in _lines(lines):
+            if line is None or line.strip():
+                yield UNREADABLE if line is None else _parsed(line)
+
+
+def _lines(content: io.BufferedReader) -> Iterator[bytes | None]:
+    """The lines of a file, None in place of one that is longer than LONGEST_LINE."""
+    while line := content.readline(LONGEST_LINE):
+        if line.endswith(b"\n") or len(line) < LONGEST_LINE:
+            yield line
+            continue
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = content.readline(1 << 20)
+        yield None
+
+
+def is_array(file: Path) -> bool:
+    """Whether a file holds one JSON array of objects."""
+    with open_file(file) as content:
+        return _ARRAY.match(content.peek(64)) is not None
+
+
+def is_lines(file: Path) -> bool:
+    """Whether a file holds JSON Lines, by its first lines, and not one JSON value: the first is a
+    value and others follow, or it is broken and those that follow are objects."""
+    with open_file(file) as content:
+        looked_at = list(islice((line for line in _lines(content) if line is None or line.strip()), _LOOKED_AT))
+    first, others = (looked_at or [None])[0], looked_at[1:]
+    if first is None or not others:
+        return False
+    return _parsed(first) is not UNREADABLE or all(line is not None and isinstance(_parsed(line), dict) for line in others)
+
+
+def json_document(file: Path) -> object:
+    """The one JSON value that a file holds; UNREADABLE where it holds none, or several."""
+    with open_file(file) as content:
+        return _parsed(content.read())
+
+
+def csv_rows(file: Path) -> Iterator[dict[str, str | None]]:
+    """The rows of a CSV file whose first line names the columns; separated by commas, semicolons or
+    tabs, whichever the first line has most of. An empty cell is None.
+
+    Raises StageError where the file is no text in UTF-8, or cannot be read to its end.
+    """
+    try:
+        with open_file(file) as content, io.TextIOWrapper(content, encoding="utf-8", newline="") as lines:
+            head = next((line for line in lines if line.strip()), "")
+            separator = max(",;\t", key=head.count)
+            names = next(csv.reader([head], delimiter=separator), [])
+            for row in csv.DictReader(lines, names, delimiter=separator):
+                yield {name: value or None for name, value in row.items() if name is not None}
+    except UnicodeDecodeError as error:
+        raise StageError(f"{file}: not UTF-8 ({error}). Convert the file to UTF-8.") from error
+    except csv.Error as error:
+        raise StageError(f"{file}: not a CSV file ({error}). Export it again, or name it after what it is.") from error
 
 
 def _parsed(line: bytes) -> object:

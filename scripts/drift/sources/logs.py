@@ -1,8 +1,12 @@
-"""Chat logs of your own: JSON Lines (a conversation a line) or Parquet (a row), with messages as in
-OpenAI's chat API.
+"""Chat logs of your own, in the shapes of drift.sources.shapes. The plainest is a conversation a
+record, with messages as in OpenAI's chat API:
 
     {"id": "42", "messages": [{"role": "user", "content": "Hi"},
                               {"role": "assistant", "content": "Hello!"}, ...]}
+
+Files are JSON Lines, JSON (an array of records, or one record), CSV or Parquet; they may be
+compressed (.gz, .zst). A shape is told by the keys of a record. A message a row has no keys of its
+own: the source's `columns` say what its columns hold (shapes/rows.py).
 
 content is text, or the API's list of parts where all are text; of a reply without content its
 refusal. A conversation ends before its first call of a tool, or part that is no text (an image):
@@ -14,7 +18,6 @@ what follows rests on what is not there. Optional fields of a conversation:
                        tables get a number in its place
 
 One of these that cannot be read is left out, and the conversation is flagged `unreadable_detail`.
-Files may be compressed (.gz, .zst).
 
 and of a reply (role assistant) "feedback", what the user thought of it, with any of
 
@@ -33,44 +36,163 @@ from pathlib import Path
 
 import polars as pl
 
-from drift.sources import details
+from drift.cli import StageError
+from drift.sources import details, sharegpt
 from drift.sources.conversations import UNREADABLE_DETAIL, frames
-from drift.sources.files import json_lines, suffix
+from drift.sources.files import LONGEST_LINE, UNREADABLE, csv_rows, is_array, is_lines, json_document, json_lines, suffix
 from drift.sources.parquet import parquet_rows
+from drift.sources.shapes import REASONS, known, shape_of
+from drift.sources.shapes.base import Call
+from drift.sources.shapes.bodies import decoded
+from drift.sources.shapes.calls import BRANCH, Calls
+from drift.sources.shapes.rows import BAD_ROW, NO_NAME, Rows
+from drift.sources.shapes.rows import NAME as ROWS
 
-SUFFIXES = (".jsonl", ".ndjson", ".parquet")
-UNIT = "lines"
-NOT_JSON = "not a JSON object"
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+UNIT = "records"
+NOT_JSON = f"not a JSON object of at most {LONGEST_LINE >> 20} MiB"
+NO_SHAPE = "keys of no known shape"
 NO_ID = "no id (text or whole number)"
 NO_MESSAGES = "no list of messages, each with role and text"
+TOO_DEEP = "nested too deep"
 TOOL = "no exchange before the first tool call"
 NO_TEXT = "no exchange before the first part that is no text (image, audio, file)"
 BAD_FEEDBACK = "feedback that cannot be read"
-DROPS = (NOT_JSON, NO_ID, NO_MESSAGES, TOOL, NO_TEXT, BAD_FEEDBACK)
-CONVERSATION_DROPS = ()
+DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOO_DEEP, TOOL, NO_TEXT, BAD_FEEDBACK)
+CONVERSATION_DROPS = (BAD_ROW, BRANCH)
 
 # Flags of a conversation that ends early, by the reason that it would be dropped for.
 _CUT = {TOOL: "cut_at_tool_call", NO_TEXT: "cut_at_other_part"}
 # The optional fields of a conversation, and how each is read.
 _DETAILS = {"model": details.name, "language": details.name, "user": details.name, "timestamp": details.time}
 _THUMBS = {"up": "SAT", "down": "DSAT"}
+# Keys of a record that a message shows.
+_KEYS = 20
 
 
-def read(files: list[Path], counts: Counter) -> Iterator[pl.DataFrame]:
-    """Yield the conversations of JSON Lines and Parquet files; blank lines are skipped."""
-    return frames(conversation for file in files for conversation in _conversations(file, counts))
+def read(files: list[Path], counts: Counter, columns: dict[str, str] | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the conversations of files of logs; blank lines are skipped. `columns`: of a message a
+    row, as the configuration has them. Raises StageError where no record of a file has a shape that
+    is known."""
+    return frames(Reading(counts, columns).conversations(files))
 
 
-def _conversations(file: Path, counts: Counter) -> Iterator[dict]:
-    records = parquet_rows(file) if suffix(file) == ".parquet" else json_lines(file)
-    for record in records:
-        counts[UNIT] += 1
-        conversation = parse(record)
-        if isinstance(conversation, str):
-            counts[conversation] += 1
-        else:
-            counts["conversations"] += 1
+class Reading:
+    """How files of logs are read, and what was met on the way.
+
+    shapes    number of records by the shape that they have
+    keys      number of records by key, of the records that are JSON objects
+    bad       by reason the first record that was dropped for it: where it is, and what it holds
+    """
+
+    def __init__(self, counts: Counter, columns: dict[str, str] | None = None) -> None:
+        self._counts, self._rows, self._calls = counts, Rows(columns) if columns else None, Calls()
+        self.shapes: Counter[str] = Counter()
+        self.keys: Counter[str] = Counter()
+        self.bad: dict[str, tuple[str, object]] = {}
+
+    def conversations(self, files: list[Path]) -> Iterator[dict]:
+        """Yield the conversations of `files`: those that are a record each, then those that were
+        put together."""
+        for file in files:
+            yield from self._of_file(file)
+        for record, branches in self._calls.conversations():
+            self._counts.update({"conversations": 1 + branches, BRANCH: branches})
+            conversation = parse(record)
+            if isinstance(conversation, str):  # each of the calls was read when it was taken
+                raise AssertionError(f"conversation {record['id']}: {conversation}")
             yield conversation
+        for record in self._rows.conversations() if self._rows else ():
+            self._counts["conversations"] += 1
+            conversation = record if isinstance(record, str) else parse(record)
+            if isinstance(conversation, str):
+                self._counts[BAD_ROW] += 1
+            else:
+                yield conversation
+
+    def _of_file(self, file: Path) -> Iterator[dict]:
+        before, first, met = self.shapes.total(), None, 0
+        for number, record in enumerate(self._records(file), 1):
+            met = number
+            self._counts[UNIT] += 1
+            first = first or (record if isinstance(record, dict) else None)
+            made = self._taken(file, record)
+            if isinstance(made, str):
+                self._counts[made] += 1
+                self.bad.setdefault(made, (f"{file}, record {number}", record))
+            elif made:
+                self._counts["conversations"] += 1
+                yield made
+        if met and self.shapes.total() == before and first is not None:
+            raise StageError(self._refusal(file, first))
+
+    def _records(self, file: Path) -> Iterator[object]:
+        kind = suffix(file)
+        if kind in (".csv", ".tsv"):
+            records = csv_rows(file)
+        elif kind == ".parquet":
+            records = parquet_rows(file)
+        elif is_array(file):
+            yield from self._elements(file)
+            return
+        else:
+            document = json_document(file) if kind == ".json" and not is_lines(file) else UNREADABLE
+            listed = [document] if isinstance(document, dict) else None
+            for name in ("data", "traces"):  # a page of an API, and a session with its traces
+                if listed and shape_of(document) is None and isinstance(document.get(name), list):
+                    listed = document[name]
+            yield from json_lines(file) if listed is None else listed
+            return
+        for record in records:
+            # Lists and objects in a cell are JSON; a message's own text is left as it is.
+            yield record if self._rows else {name: decoded(value) for name, value in record.items()}
+
+    def _elements(self, file: Path) -> Iterator[object]:
+        met: Counter[str] = Counter()
+        yield from sharegpt.decode_records(file, met)
+        if met[sharegpt.CUT_OFF]:
+            self._counts.update({UNIT: 1, sharegpt.CUT_OFF: 1})
+
+    def _taken(self, file: Path, record: object) -> dict | str | None:
+        """The conversation in a record, or why it holds none; None where it is a part of one."""
+        if not isinstance(record, dict):
+            return NOT_JSON
+        self.keys.update(map(str, record))
+        if self._rows:
+            if missing := self._rows.missing(record):
+                raise StageError(
+                    f"{file}: no column {', '.join(missing)}, which `columns` of the source names; it has: {_listed(record)}."
+                )
+            self.shapes[ROWS] += 1
+            return self._rows.add(record)
+        shape = shape_of(record)
+        if shape is None:
+            return NO_SHAPE
+        self.shapes[shape.NAME] += 1
+        try:
+            found = shape.read(record)
+        except RecursionError:
+            return TOO_DEEP
+        if not isinstance(found, Call):
+            return found if isinstance(found, str) else parse(found)
+        alone = parse(found.record())
+        if isinstance(alone, str):
+            return alone
+        self._calls.add(found)
+        return None
+
+    @staticmethod
+    def _refusal(file: Path, record: dict) -> str:
+        return (
+            f"{file}: no record has a shape that is known. The first has the keys {_listed(record)}. "
+            f"Known are: {known()}; and a message a row, where the source's `columns` say which columns hold "
+            "conversation, role and content (docs/data.md)."
+        )
+
+
+def _listed(record: dict) -> str:
+    names = [str(name) for name in record]
+    return ", ".join(names[:_KEYS]) + (f" and {len(names) - _KEYS} more" if len(names) > _KEYS else "")
 
 
 def parse(record: object) -> dict | str:

@@ -6,7 +6,19 @@ catalog.
 """
 
 from drift.tables.columns import LABELS, ROLES, SPLITS
-from drift.tables.data import Agreement, Contamination, Corrections, Dsat, Labels, Ledger, Quarantine, Sat, Tasks, Turns
+from drift.tables.data import (
+    Agreement,
+    ClassProbabilities,
+    Contamination,
+    Corrections,
+    Dsat,
+    Labels,
+    Ledger,
+    Quarantine,
+    Sat,
+    Tasks,
+    Turns,
+)
 from drift.tables.evaluation import Behaviour, Checks, Comparisons, Judgments, Logps, Published, Responses, Scores, Validation
 from drift.tables.io import ROW_GROUP, TableError, read_table, write_batches, write_table
 from drift.tables.training import (
@@ -34,6 +46,7 @@ __all__ = [
     "Agreement",
     "Behaviour",
     "Checks",
+    "ClassProbabilities",
     "Comparisons",
     "Completions",
     "Contamination",

@@ -39,6 +39,16 @@ class Turns(dy.Schema):
     flags = dy.List(dy.String(), description="oddities of the record: merged_user, merged_response, ...")
 
 
+class ClassProbabilities(dy.Schema):
+    """What a classifier says of an exchange: a row a class, none where the exchange is too long for
+    it."""
+
+    conversation_id = dy.String(primary_key=True, description="turns.conversation_id")
+    turn = dy.Int32(primary_key=True, description="turns.turn: the exchange that the classifier read")
+    class_name = dy.String(primary_key=True, description="the class, as the model's config.json names it")
+    probability = dy.Float64(min=0, max=1, description="of the class; those of an exchange sum to 1")
+
+
 class Labels(dy.Schema):
     """What a labeler says of a reply, judged from the message with which the user answered it."""
 

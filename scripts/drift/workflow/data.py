@@ -8,6 +8,7 @@ from drift import layout, plugins
 from drift.labelers.rubric_question import DECODING, SCHEMA
 from drift.settings.data import (
     AgreementSettings,
+    ClassifySettings,
     ContaminationSettings,
     FilterSettings,
     LabelerSettings,
@@ -99,8 +100,9 @@ class Labelers:
     def __init__(self, config: dict, paths: SimpleNamespace):
         self._config, self._paths = config, paths
         self._rows: dict[str, dict[str, Any]] = config["data"]["labelers"]
-        # Those that ask a model.
+        # Those that ask a model, and those whose model is a classifier.
         self._asking = [name for name, row in self._rows.items() if row["kind"] in plugins.ASKING]
+        self._classifying = [name for name, row in self._rows.items() if row["kind"] in plugins.CLASSIFYING]
 
     def row(self, wildcards) -> dict[str, Any]:
         """The configuration's row of a labeler."""
@@ -128,6 +130,12 @@ class Labelers:
         row = self.row(wildcards)
         return {"context": row["context"], "endpoint": row["endpoint"], "decoding": DECODING, "schema": SCHEMA}
 
+    def classification(self, wildcards) -> str:
+        """Settings of classify.py. Which label a class stands for is not among them: another one
+        classifies nothing again."""
+        row = self.row(wildcards)
+        return ClassifySettings.of(row, classes=sorted(row["classes"])).canonical()
+
     # -------------------------------------------------------------------------------------- labels
 
     @property
@@ -138,11 +146,15 @@ class Labelers:
     @property
     def completions(self) -> list[tuple[str, str]]:
         """The answers to them, as pairs of labeler and shard."""
-        return [
-            (name, shard)
-            for name in self._asking
-            for shard in layout.shards(self._paths.labeling_completions, self._rows[name]["shards"], labeler=name)
-        ]
+        return self._sharded(self._paths.labeling_completions, self._asking)
+
+    @property
+    def probabilities(self) -> list[tuple[str, str]]:
+        """What the classifiers say, as pairs of labeler and shard."""
+        return self._sharded(self._paths.class_probabilities, self._classifying)
+
+    def _sharded(self, pattern: str, names: Iterable[str]) -> list[tuple[str, str]]:
+        return [(name, shard) for name in names for shard in layout.shards(pattern, self._rows[name]["shards"], labeler=name)]
 
     @property
     def settings(self) -> str:

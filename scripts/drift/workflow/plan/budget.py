@@ -17,6 +17,7 @@ from drift.workflow.plan.work import (
     Lengths,
     Reading,
     Training,
+    classifications,
     for_all_models,
     generations,
     readings,
@@ -93,6 +94,8 @@ def plan(
         planner.model(name, find_shape(model["path"]))
     for work in for_all_models(config, rows["replies"], lengths):
         planner.generate("", None, work)
+    for work in classifications(config, rows["replies"], lengths):
+        planner.read("", None, work)
     planner.other_models()
     planner.check_disk()
     return planner.budget
@@ -128,7 +131,7 @@ class _Planner:
             if work.rule == "sample":
                 sampling = max(sampling, wall)
         for work in readings(self.config, self.rows, self.lengths):
-            self._read(name, shape, work)
+            self.read(name, shape, work)
         longest = sum(slowest.values()) + sampling * self.config["iterations"]
         self.budget.longest = max(self.budget.longest, longest)
 
@@ -252,12 +255,12 @@ class _Planner:
             gpu_hours=seconds / 3600,
         )
 
-    def _read(self, name: str, shape: Shape, work: Reading) -> None:
-        """Book texts that are read in fp32, one by one."""
+    def read(self, name: str, shape: Shape | None, work: Reading) -> None:
+        """Book texts that are read in fp32, one by one. `name` and `shape` as of `generate`."""
         who = name
         if work.answerer:
             who, shape = work.answerer.name, self.find_shape(work.answerer.path)
-        longest = self.config["sampling"]["context"]
+        longest = work.context or self.config["sampling"]["context"]
         self._check_memory(f"{work.rule} {who} (1 GPU)", cost_model.reading_memory(shape, longest), [])
         tokens = work.repeats * work.texts * work.length
         seconds = tokens * cost_model.forward_flops(shape, work.length) / self.machine.fp32_rate

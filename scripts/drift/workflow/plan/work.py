@@ -52,7 +52,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Answerer:
-    """A model that is not one of those to improve: a judge, a writer, a reward model, a rubric
+    """A model that is not one of those to improve: a judge, a writer, a reward model, that of a
     labeler, or the deployed model of simulated users."""
 
     name: str
@@ -76,13 +76,15 @@ class Generation:
 
 @dataclass(frozen=True)
 class Reading:
-    """Texts that a model reads in one pass each and writes nothing: log-probabilities, rewards."""
+    """Texts that a model reads in one pass each and writes nothing: log-probabilities, rewards,
+    classes."""
 
     rule: str
     repeats: int  # as of Generation
     texts: float
     length: float  # tokens of a text
     answerer: Answerer | None = None  # None: the model itself
+    context: int | None = None  # most tokens of a text; None: as sampling has it
 
 
 def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
@@ -200,7 +202,24 @@ def _labelled(config: dict, replies: float, lengths: Lengths) -> list[Generation
             answerer=Answerer(name, row["path"], row["endpoint"]),
         )
         for name, row in config["data"]["labelers"].items()
-        if row["path"] or row["endpoint"]
+        if row["kind"] in plugins.ASKING
+    ]
+
+
+def classifications(config: dict, replies: float, lengths: Lengths) -> list[Reading]:
+    """What the classifiers of labelers read once for all models, of each of `replies`."""
+    parts = {"user": lengths.prompt, "response": lengths.reply, "feedback": lengths.feedback}
+    return [
+        Reading(
+            rule="classify",
+            repeats=1,
+            texts=replies,
+            length=min(sum(parts[part] for part in row["reads"]), row["context"]),
+            answerer=Answerer(name, row["path"], None),
+            context=row["context"],
+        )
+        for name, row in config["data"]["labelers"].items()
+        if row["kind"] in plugins.CLASSIFYING
     ]
 
 

@@ -1,0 +1,28 @@
+"""A conversation a record as ShareGPT has them, {"id", "conversations": [{"from", "value"}]}, as
+trainers read it (https://huggingface.co/docs/trl/dataset_formats,
+https://docs.axolotl.ai/docs/dataset-formats/conversation.html).
+
+The slices of the first ShareGPT files are put together by kind sharegpt (drift.sources.sharegpt).
+"""
+
+NAME = "ShareGPT"
+KEYS = "conversations"
+
+
+def fits(record: dict) -> bool:
+    """Whether the record has the keys of this shape."""
+    return "conversations" in record
+
+
+def read(record: dict) -> dict:
+    """The conversation, its messages in OpenAI's words."""
+    said = record["conversations"]
+    messages = [_message(part) for part in said] if isinstance(said, list) else None
+    return {**record, "id": record.get("id", record.get("conversation_id")), "messages": messages}
+
+
+def _message(part: object) -> object:
+    if not isinstance(part, dict):
+        return part
+    content = part.get("value", part.get("content"))
+    return {**part, "role": part.get("from", part.get("role")), "content": content}
