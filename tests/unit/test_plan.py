@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from drift.cli import StageError
 from drift.training import remainder
@@ -66,6 +73,14 @@ def test_parameters_are_those_of_the_published_model(name, parameters):
 def test_a_shape_is_read_from_a_models_folder(tmp_path):
     real_model(SMALL, device="meta").config.save_pretrained(tmp_path)
     assert shape_finder(REPOSITORY, None)(str(tmp_path)).parameters == SMALL.parameters
+
+
+def test_a_model_of_another_family_is_as_large_as_its_weights(tmp_path):
+    config = DistilBertConfig(vocab_size=30522, dim=768, n_layers=6, n_heads=12)
+    classifier = DistilBertForSequenceClassification(config)
+    classifier.save_pretrained(tmp_path)
+    found = shape_finder(REPOSITORY, None)(str(tmp_path)).parameters
+    assert found == pytest.approx(classifier.num_parameters(), rel=0.2)
 
 
 def test_a_shape_is_found_by_the_name_in_the_address_or_by_size():

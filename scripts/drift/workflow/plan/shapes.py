@@ -12,15 +12,19 @@ from drift.workflow.inputs import located
 def shape_finder(folder: Path, parameters: float | None) -> Callable[[str], Shape]:
     """A function from a model's address to its shape.
 
-    From its config.json, if it is local or was fetched (downloads/ is in `folder`), else by the
-    name in the address, else by `parameters` alone. Raises StageError where nothing says how large
-    it is.
+    From its config.json, if it is local or was fetched (downloads/ is in `folder`); of another
+    family than ours by the size of its weights; else by the name in the address, else by
+    `parameters` alone. Raises StageError where nothing says how large it is.
     """
 
     def find(address: str) -> Shape:
         config = folder / located(address) / "config.json"
         if config.is_file():
-            return shape_of(config)
+            try:
+                return shape_of(config)
+            except KeyError:
+                if weights := sum(file.stat().st_size for file in config.parent.glob("*.safetensors")):
+                    return scaled_shape(weights / (4 if "float32" in config.read_text() else 2))
         # Longest name first: a name may be the beginning of another.
         for name in sorted(SHAPES, key=len, reverse=True):
             if re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", address.lower()):
