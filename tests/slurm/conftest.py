@@ -151,7 +151,7 @@ def queue(cluster: Cluster) -> list[dict]:
 def profile_run(cluster: Cluster, folder: Path, config: dict, *arguments: str, profile: str = "slurm") -> Driver:
     """`snakemake --profile slurm` as a user starts it, with another folder for the results."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    configuration = ["--configfile", str(folder / "config.yaml")]
+    configuration = [f"--configfile={folder / 'config.yaml'}"]
     return Driver(cluster, folder, "--profile", profile, *configuration, *arguments)
 
 

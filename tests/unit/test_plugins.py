@@ -131,7 +131,7 @@ def call(repository: Path, *command: str) -> subprocess.CompletedProcess:
 
 def snakemake(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
     """The command of the README, with the examples' configuration."""
-    configuration = ("--configfile", "plugins.yaml")
+    configuration = ("--configfile=plugins.yaml",)
     return call(repository, f"{DRIVER}/snakemake", "--profile", "demo", *configuration, *arguments)
 
 
