@@ -102,4 +102,4 @@ def test_a_stage_that_raises_is_tried_thrice_with_more_and_its_log_is_shown(clus
     asked = [[re.search(rf"{name}=(\S+)", text)[1] for name in ("MinMemoryNode", "TimeLimit")] for text in fields]
     assert asked == [["8000M", "01:00:00"], ["16000M", "02:00:00"], ["24000M", "03:00:00"]]
     assert printed.count("Slurm job") == 3
-    assert "no exchange in 1 lines" in printed, "the stage's own words"
+    assert "no exchange in 1 records" in printed, "the stage's own words"
