@@ -20,7 +20,7 @@ min_version("9.19")
 # get --replace-workflow-config.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config.yaml"
+    configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"

@@ -19,7 +19,7 @@ from drift.workflow.evaluation import Evaluation
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
 from drift.workflow.improvement import Improvement
-from drift.workflow.inputs import Inputs, local_addresses, located
+from drift.workflow.inputs import Inputs, local_addresses, located, shipped
 from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks, Judges
 from drift.workflow.preflight import Preflight
@@ -29,7 +29,7 @@ try:
     # Where a run or a dry run begins, and not in its jobs, which read this file as well.
     if workflow.is_main_process:
         refuse_repeated_keys(workflow.configfiles)
-    config = load(named(config, workflow.config_settings.config))
+    config = shipped(load(named(config, workflow.config_settings.config)), Path(workflow.basedir))
     RESULTS = f"results/{config['run']}"
     paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")

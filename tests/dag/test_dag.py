@@ -369,3 +369,11 @@ def test_a_run_without_a_profile_is_told_of_it():
     )
     assert "note: no profile of this repository is in use: add --profile local" in plain
     assert "no profile" not in profiled
+
+
+@pytest.mark.parametrize("profile", ["slurm", "demo"])
+def test_the_shipped_runs_are_planned_for_results_in_another_directory(tmp_path, profile):
+    command = [str(SNAKEMAKE), "--profile", profile, "--directory", str(tmp_path), "-n"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^train +\d+$", done.stdout + done.stderr, re.MULTILINE)

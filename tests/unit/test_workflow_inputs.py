@@ -9,7 +9,7 @@ import pytest
 from drift.config import load
 from drift.downloads import folder_name
 from drift.layout import paths
-from drift.workflow.inputs import Inputs, addresses_of, located
+from drift.workflow.inputs import Inputs, addresses_of, located, shipped
 from drift.workflow.preflight import Preflight, endpoints_of
 from drift.workflow.resources import gpus, grows, placement
 from tests.builders.configurations import minimal
@@ -104,3 +104,20 @@ def test_without_a_gpu_environment_of_its_own_a_job_is_held_to_the_other_lock(co
     config["environments"]["gpu"] = config["environments"]["cpu"]
     preflight = Preflight(config, paths("results/small"), Path("/repository"), {"llama": 4})
     assert json.loads(preflight.node("gpu")(None, {}))["lock"] == "/repository/envs/cpu.lock"
+
+
+def test_the_repositorys_own_files_count_where_the_working_directory_has_none(tmp_path, monkeypatch):
+    repository = tmp_path / "repository"
+    for file in (repository / "examples/both.jsonl", repository / "examples/own.jsonl", tmp_path / "run/examples/both.jsonl"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.chdir(tmp_path / "run")
+    rows = {
+        "path": "examples/own.jsonl",
+        "references": {"x": "examples/both.jsonl"},
+        "examples": "nowhere.jsonl",
+        "kind": "examples",
+    }
+    placed = {**rows, "path": str(repository / "examples/own.jsonl")}
+    assert shipped({"benchmarks": {"b": rows}}, repository) == {"benchmarks": {"b": placed}}
+    assert shipped({"path": HUB}, repository) == {"path": HUB}

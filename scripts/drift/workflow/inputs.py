@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,6 +54,18 @@ def all_addresses(config: dict) -> list[str]:
 def local_addresses(config: dict) -> list[str]:
     """Every model and file of the configuration that is on this machine and not fetched."""
     return [address for address in addresses_of(config) if not is_remote(address)]
+
+
+def shipped(section: Any, repository: Path, *, named: bool = False) -> Any:
+    """A section of the configuration whose relative local addresses lead into the repository where
+    the working directory has nothing of that name: examples/ of a run in another directory.
+
+    `named`: as of keyed_addresses.
+    """
+    if isinstance(section, dict):
+        return {name: shipped(value, repository, named=named or name in ADDRESS_KEYS) for name, value in section.items()}
+    local = isinstance(section, str) and named and not is_remote(section) and not Path(section).is_absolute()
+    return str(repository / section) if local and not Path(section).exists() and (repository / section).exists() else section
 
 
 class Inputs:
