@@ -1,6 +1,6 @@
-# make check-logs LOGS=FILE   what a run would read in your logs, what it drops and why, and the configuration
 # make taste        a few logs, what disappointed their users, and what a small model writes instead:
 #                   two minutes once the environments are built
+# make check-logs   LOGS=FILE: what a run would read in your logs, what it drops and why
 # make demo         the whole pipeline on a laptop: two CPU cores, a small chat model, simulated users
 # make study        DRIFT, SPIN and IterDPO over five iterations: hours; then docs/study.md's figures
 # make test         unit tests, and the whole DAG end to end on a tiny model
@@ -70,7 +70,7 @@ taste: envs
 	$(STAGE_PYTHON) tools/taste.py results/taste/$(TASTED) --page results/taste/taste.html
 
 check-logs: .venv/cpu/installed
-	$(STAGE_PYTHON) tools/check_logs.py $(LOGS)
+	@$(STAGE_PYTHON) tools/check_logs.py $(or $(LOGS),$(error say which: make check-logs LOGS=chats.jsonl))
 
 demo: envs
 	$(SNAKEMAKE) --profile demo
