@@ -31,7 +31,7 @@ The labeler `source` reads thumbs and ratings; where they differ, the worse one 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -111,9 +111,8 @@ class Reading:
                 yield conversation
 
     def _of_file(self, file: Path) -> Iterator[dict]:
-        before, first, met = self.shapes.total(), None, 0
+        before, first = self.shapes.total(), None
         for number, record in enumerate(self._records(file), 1):
-            met = number
             self._counts[UNIT] += 1
             first = first or (record if isinstance(record, dict) else None)
             made = self._taken(file, record)
@@ -123,29 +122,19 @@ class Reading:
             elif made:
                 self._counts["conversations"] += 1
                 yield made
-        if met and self.shapes.total() == before and first is not None:
+        if self.shapes.total() == before and first is not None:
             raise StageError(self._refusal(file, first))
 
-    def _records(self, file: Path) -> Iterator[object]:
+    def _records(self, file: Path) -> Iterable[object]:
         kind = suffix(file)
-        if kind in (".csv", ".tsv"):
-            records = csv_rows(file)
-        elif kind == ".parquet":
-            records = parquet_rows(file)
-        elif is_array(file):
-            yield from self._elements(file)
-            return
-        else:
-            document = json_document(file) if kind == ".json" and not is_lines(file) else UNREADABLE
-            listed = [document] if isinstance(document, dict) else None
-            for name in ("data", "traces"):  # a page of an API, and a session with its traces
-                if listed and shape_of(document) is None and isinstance(document.get(name), list):
-                    listed = document[name]
-            yield from json_lines(file) if listed is None else listed
-            return
-        for record in records:
+        if kind in (".csv", ".tsv", ".parquet"):
+            rows = parquet_rows(file) if kind == ".parquet" else csv_rows(file)
             # Lists and objects in a cell are JSON; a message's own text is left as it is.
-            yield record if self._rows else {name: decoded(value) for name, value in record.items()}
+            return rows if self._rows else ({name: decoded(value) for name, value in row.items()} for row in rows)
+        if is_array(file):
+            return self._elements(file)
+        document = json_document(file) if kind == ".json" and not is_lines(file) else UNREADABLE
+        return _of_document(document) if isinstance(document, dict) else json_lines(file)
 
     def _elements(self, file: Path) -> Iterator[object]:
         met: Counter[str] = Counter()
@@ -188,6 +177,14 @@ class Reading:
             f"Known are: {known()}; and a message a row, where the source's `columns` say which columns hold "
             "conversation, role and content (docs/data.md)."
         )
+
+
+def _of_document(document: dict) -> list:
+    """The records in one JSON object: those of a session with its traces or of a page of an API,
+    else itself."""
+    if shape_of(document) is None:
+        return next((document[name] for name in ("traces", "data") if isinstance(document.get(name), list)), [document])
+    return [document]
 
 
 def _listed(record: dict) -> str:

@@ -1,5 +1,6 @@
 """Where the models and files that a configuration names are, as inputs of rules."""
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,22 +28,25 @@ def contents_of(addresses: Iterable[str]) -> str:
     return json.dumps({"contents": hashes}, sort_keys=True)
 
 
-def keyed_addresses(section: Any, key: str = "", *, named: bool = False) -> Iterator[tuple[str, str]]:
-    """Every address in a section of the configuration with its key, such as models.NAME.path, in
-    the configuration's order.
-
-    `named`: the section is itself the value of a key in ADDRESS_KEYS.
-    """
-    if isinstance(section, str) and named:
-        yield key, section
-    elif isinstance(section, dict):
-        for name, value in section.items():
-            yield from keyed_addresses(value, f"{key}.{name}" if key else name, named=named or name in ADDRESS_KEYS)
+def _places(section: dict, key: str = "", *, named: bool = False) -> Iterator[tuple[str, dict, str]]:
+    """Where the addresses of a section of the configuration stand, in its order: dotted key, the
+    dict and the name in it. `named`: the section is itself the value of a key in ADDRESS_KEYS."""
+    for name, value in section.items():
+        here, address = f"{key}.{name}" if key else name, named or name in ADDRESS_KEYS
+        if isinstance(value, dict):
+            yield from _places(value, here, named=address)
+        elif address and isinstance(value, str):
+            yield here, section, name
 
 
-def addresses_of(section: Any) -> Iterator[str]:
-    """Every address in a section of the configuration, in its order."""
-    return (address for _, address in keyed_addresses(section))
+def keyed_addresses(config: dict) -> Iterator[tuple[str, str]]:
+    """Every address of the configuration with its key, such as models.NAME.path, in its order."""
+    return ((key, section[name]) for key, section, name in _places(config))
+
+
+def addresses_of(config: dict) -> Iterator[str]:
+    """Every address of the configuration, in its order."""
+    return (address for _, address in keyed_addresses(config))
 
 
 def all_addresses(config: dict) -> list[str]:
@@ -56,16 +60,16 @@ def local_addresses(config: dict) -> list[str]:
     return [address for address in addresses_of(config) if not is_remote(address)]
 
 
-def shipped(section: Any, repository: Path, *, named: bool = False) -> Any:
-    """A section of the configuration whose relative local addresses lead into the repository where
-    the working directory has nothing of that name: examples/ of a run in another directory.
-
-    `named`: as of keyed_addresses.
-    """
-    if isinstance(section, dict):
-        return {name: shipped(value, repository, named=named or name in ADDRESS_KEYS) for name, value in section.items()}
-    local = isinstance(section, str) and named and not is_remote(section) and not Path(section).is_absolute()
-    return str(repository / section) if local and not Path(section).exists() and (repository / section).exists() else section
+def shipped(config: dict, repository: Path) -> dict:
+    """The configuration with relative local addresses that lead into the repository where the
+    working directory has nothing of that name: examples/ of a run in another directory."""
+    config = copy.deepcopy(config)
+    for _, section, name in _places(config):
+        address = section[name]
+        # What is absolute stays: joining it to a folder gives itself.
+        if not is_remote(address) and not Path(address).exists() and (repository / address).exists():
+            section[name] = str(repository / address)
+    return config
 
 
 class Inputs:

@@ -46,20 +46,20 @@ def read(record: dict) -> Call | str:
     )
 
 
+def _objects(record: dict, name: str) -> list[dict]:
+    """The objects in a list of a record."""
+    listed = decoded(record.get(name))
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
 def _last_generation(record: dict) -> dict:
-    listed = decoded(record.get("observations"))
-    found = (
-        [part for part in listed if isinstance(part, dict) and part.get("type") == "GENERATION"]
-        if isinstance(listed, list)
-        else []
-    )
+    found = [part for part in _objects(record, "observations") if part.get("type") == "GENERATION"]
     return max(found, key=lambda part: str(part.get("startTime")), default={})
 
 
 def _scores(record: dict) -> list[dict]:
-    listed = decoded(record.get("scores"))
     return [
         score(one.get("name"), first(one, "stringValue") or one.get("value"), one.get("comment"))
-        for one in (listed if isinstance(listed, list) else ())
-        if isinstance(one, dict) and one.get("source") != "EVAL"
+        for one in _objects(record, "scores")
+        if one.get("source") != "EVAL"
     ]

@@ -1,5 +1,6 @@
 """How large the models of a configuration are, without loading them."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,9 @@ def shape_finder(folder: Path, parameters: float | None) -> Callable[[str], Shap
                 return shape_of(config)
             except KeyError:
                 if weights := sum(file.stat().st_size for file in config.parent.glob("*.safetensors")):
-                    return scaled_shape(weights / (4 if "float32" in config.read_text() else 2))
+                    fields = json.loads(config.read_text())
+                    kind = fields.get("dtype", fields.get("torch_dtype"))  # its name in older files
+                    return scaled_shape(weights / (4 if kind == "float32" else 2))
         # Longest name first: a name may be the beginning of another.
         for name in sorted(SHAPES, key=len, reverse=True):
             if re.search(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", address.lower()):
