@@ -39,15 +39,15 @@ def _curves(scores: pl.DataFrame, metric: str, number: str) -> alt.FacetChart:
     base = rows.filter(iteration=0)["value"][0]
     y = alt.Y("value:Q", title=None, axis=alt.Axis(format=number, tickCount=4), scale=alt.Scale(zero=False))
     mean, single = alt.datum.seed == 0, alt.datum.seed != 0
-    chart = alt.Chart(rows).encode(x=_x(rows))
+    chart = alt.Chart().encode(x=_x(rows))
     layers = [
-        alt.Chart(rows).transform_calculate(base=str(base)).mark_rule(strokeDash=[4, 3], color="#999").encode(y="base:Q"),
+        alt.Chart().transform_calculate(base=str(base)).mark_rule(strokeDash=[4, 3], color="#999").encode(y="base:Q"),
         chart.transform_filter(single).mark_line(strokeWidth=0.8, opacity=0.45, color=_INK).encode(y=y, detail="seed:N"),
         chart.transform_filter(mean).mark_line(strokeWidth=2, color=_INK).encode(y=y),
         chart.transform_filter(mean).mark_rule(color=_INK, opacity=0.6).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         chart.transform_filter(mean).mark_point(filled=True, size=30, opacity=1, color=_INK).encode(y=y),
     ]
-    return _panels(alt.layer(*layers, data=rows), rows)
+    return _panels(alt.layer(*layers), rows)
 
 
 def _directions(scores: pl.DataFrame) -> alt.FacetChart:
@@ -63,7 +63,7 @@ def _directions(scores: pl.DataFrame) -> alt.FacetChart:
         legend=alt.Legend(title="wishes that make replies", orient="top"),
     )
     y = alt.Y("value:Q", title=None, axis=alt.Axis(format="%", tickCount=4))
-    line = alt.Chart(rows).mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=24)).encode(x=_x(rows), y=y, color=colour)
+    line = alt.Chart().mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=24)).encode(x=_x(rows), y=y, color=colour)
     return _panels(line, rows)
 
 
@@ -80,7 +80,7 @@ def _pairs(pairs: pl.DataFrame) -> alt.FacetChart:
     )
     y = alt.Y("share:Q", title=None, axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domain=[0, 1]))
     x = alt.X("iteration:O", title=None, axis=alt.Axis(labelAngle=0))
-    return _panels(alt.Chart(rows).mark_bar(size=18).encode(x=x, y=y, color=colour, order="order:Q"), rows)
+    return _panels(alt.Chart().mark_bar(size=18).encode(x=x, y=y, color=colour, order="order:Q"), rows)
 
 
 def _from_base(rows: pl.DataFrame) -> pl.DataFrame:
@@ -98,6 +98,7 @@ def _x(rows: pl.DataFrame) -> alt.X:
 
 
 def _panels(chart: alt.Chart | alt.LayerChart, rows: pl.DataFrame) -> alt.FacetChart:
+    """The chart for each method. It has no rows of its own: those would be in every panel."""
     methods = rows["method"].unique(maintain_order=True).to_list()
     facet = alt.Facet("method:N", title=None, sort=methods)
     return chart.properties(width=_SIZE[0], height=_SIZE[1]).facet(facet=facet, columns=_COLUMNS, data=rows)

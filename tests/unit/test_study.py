@@ -185,6 +185,9 @@ def test_the_command_writes_tables_figures_and_its_part_of_the_page(results, tmp
     assert "| `spin` | 1 | 5 | `tokens_median` | 10.00 | 30.00 | 30.00 |" in text
     for name in study.study_figures.FIGURES:
         assert (folder / f"{name}.svg").read_text().startswith("<svg")
+    # A panel has the points of its own method: base and iterations of two methods, and of a third.
+    assert (folder / "pass-rate.svg").read_text().count('aria-roledescription="point"') == 6 + 6 + 4
+    assert (folder / "pairs.svg").read_text().count('aria-roledescription="bar"') == 3 * (5 + 5 + 3)
     # The same from the tables alone.
     shutil.rmtree(results)
     done = subprocess.run([*command, "--page-only", "--results", str(results)], capture_output=True, text=True, check=False)
