@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, snakemake, snakemake_command, tiny_config
+from tests.conftest import REPOSITORY, STAGE_PYTHON, snakemake, snakemake_command, tiny_config
+from tests.warm import warm_python
 
 pytestmark = pytest.mark.slow
 
@@ -33,11 +34,12 @@ POLICIES = ("base", "warmup", "drift/seed42/iter1", "drift/seed42/iter2", "spin/
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_model, logs_file):
-    """A finished run: its folder and its configuration."""
+    """A finished run: its folder and its configuration, whose interpreter lasts as long."""
     folder = tmp_path_factory.mktemp("run")
-    config = tiny_config(tiny_model, logs_file)
-    snakemake(folder, config, *SIDE_BY_SIDE)
-    return folder, config
+    with warm_python(STAGE_PYTHON) as python:
+        config = tiny_config(tiny_model, logs_file) | {"environments": {"cpu": str(python), "gpu": str(python)}}
+        snakemake(folder, config, *SIDE_BY_SIDE)
+        yield folder, config
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +359,8 @@ def test_the_consistency_of_cream_is_that_of_its_two_rankings(methods):
 
 def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run, tmp_path):
     finished, config = run
-    config = config | {"methods": ["drift"], "iterations": 1}
+    environments = dict.fromkeys(config["environments"], str(STAGE_PYTHON))
+    config = config | {"methods": ["drift"], "iterations": 1, "environments": environments}
     command = snakemake_command(tmp_path, config, *SIDE_BY_SIDE, "policies_all")
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     state = tmp_path / "results/tiny/state"
