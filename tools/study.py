@@ -1,11 +1,13 @@
 """Make the tables and figures of docs/study.md from what has been run of examples/study.yaml.
 
-    python tools/study.py               write docs/study/ from results/study, then the page
+    python tools/study.py               write docs/study/, then the page
     python tools/study.py --targets     print what snakemake is to make
 
-Works with whatever policies are finished: a mean is over the seeds that have the policy, a contrast
-over those that have all of its policies, and what was not run is listed. --page-only makes the
-figures, and the part of the page between its two marks, from the tables that are there.
+What results/study has more of than docs/study/chains is kept there first; all numbers are of the
+chains there, whichever machine ran them. Works with whatever policies are finished: a mean is over
+the seeds that have the policy, a contrast over those that have all of its policies, and what was
+not run is listed. --page-only makes the figures, and the part of the page between its two marks,
+from the tables that are there.
 """
 
 import _path  # noqa: F401 - must come before drift
@@ -13,11 +15,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import yaml
 
 import scores
+import study_chains
 import study_figures
 from drift import cli, config, layout, tables
 from drift.judging.candidates import differences
@@ -92,8 +96,7 @@ class Study:
         """The rated pairs of an iteration: pair_id, better (1 y+ keeps more of the wish, 0 as much,
         -1 less), and the lengths of both sides."""
         rated = tables.read_table(tables.Ranks, self.table("pair_scores", name))
-        pairs = tables.read_table(tables.Pairs, self.table("pairs", name))
-        lengths = pairs.select("pair_id", "chosen_tokens", "rejected_tokens")
+        lengths = pl.read_parquet(self.table("pairs", name), columns=["pair_id", "chosen_tokens", "rejected_tokens"])
         return differences(rated).rename({"sign": "better"}).join(lengths, on="pair_id", maintain_order="left")
 
 
@@ -175,10 +178,10 @@ def contrast_rows(study: Study, run: "scores.Run", measured: Measurements) -> pl
 def better_pairs(study: Study, settings: ScoresSettings) -> tuple[Numbers, resampling.Clusters]:
     """Of every finished policy the share of its pairs whose y+ keeps more of the wish, with
     replicates over the prompts of both pools, and these."""
-    pools = [
-        tables.read_table(schema, path) for schema, path in ((tables.Dsat, study.paths.dsat), (tables.Sat, study.paths.sat))
-    ]
-    prompts = pl.concat([pool.filter(split="train").select("prompt_id", "cluster") for pool in pools])
+    paths = (study.paths.dsat, study.paths.sat)
+    prompts = pl.concat([pl.read_parquet(path, columns=["prompt_id", "cluster", "split"]) for path in paths]).filter(
+        split="train"
+    )
     clusters = resampling.Clusters.of(prompts["prompt_id"], prompts["cluster"])
     found = {}
     for name in study.finished()[1:]:
@@ -348,13 +351,20 @@ def main() -> None:
     command.add_argument("--targets", action="store_true", help="print what is to be made, and do nothing")
     command.add_argument("--page-only", action="store_true", help="of the tables that are there")
     arguments = command.parse_args()
-    study = Study(arguments.configuration, arguments.results)
+    study, chains = Study(arguments.configuration, arguments.results), arguments.tables / "chains"
     if arguments.targets:
         print("\n".join(study.targets()))
         return
     if not arguments.page_only:
         arguments.tables.mkdir(parents=True, exist_ok=True)
-        for name, table in made(study).items():
+        if study.table("checks", PolicyName(BASE, -1, 0)).is_file() or not chains.is_dir():
+            chains.mkdir(parents=True, exist_ok=True)
+            print(*study_chains.save(study, chains), sep="\n")
+        with TemporaryDirectory() as folder:
+            kept = Study(arguments.configuration, Path(folder))
+            study_chains.unpack(chains, kept)
+            written = made(kept)
+        for name, table in written.items():
             table.write_csv(arguments.tables / f"{name}.csv", float_precision=4)
     read = {path.stem: pl.read_csv(path, infer_schema_length=None) for path in sorted(arguments.tables.glob("*.csv"))}
     study_figures.write(read, arguments.tables)

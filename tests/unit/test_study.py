@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 import study
+import study_chains
 import study_topics
-from drift import tables
+from drift import cli, tables
 from drift.config import load
 from drift.layout import PolicyName
 from tests.builders.texts import write
@@ -188,10 +189,52 @@ def test_the_command_writes_tables_figures_and_its_part_of_the_page(results, tmp
     # A panel has the points of its own method: base and iterations of two methods, and of a third.
     assert (folder / "pass-rate.svg").read_text().count('aria-roledescription="point"') == 6 + 6 + 4
     assert (folder / "pairs.svg").read_text().count('aria-roledescription="bar"') == 3 * (5 + 5 + 3)
-    # The same from the tables alone.
+    # The same from what was kept of the policies, and from the tables alone.
     shutil.rmtree(results)
-    done = subprocess.run([*command, "--page-only", "--results", str(results)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr, page.read_text()) == (0, "", text)
+    for more in ((), ("--page-only",)):
+        page.write_text(text.replace("80.0", "?"))
+        done = subprocess.run([*command, *more, "--results", str(results)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr, page.read_text()) == (0, "", text)
+
+
+def numbers(chains: Path, folder: Path) -> dict[str, pl.DataFrame]:
+    """The tables made from what is kept in `chains`."""
+    kept = study.Study(REPOSITORY / "examples/study.yaml", folder)
+    study_chains.unpack(chains, kept)
+    return study.made(kept)
+
+
+def test_chains_run_on_another_machine_are_added_and_none_is_lost(results, made, tmp_path):
+    """One has seed 42, the other one seed 1 and a shorter chain of 42."""
+    chains, other = tmp_path / "chains", tmp_path / "other"
+    chains.mkdir()
+    shutil.copytree(results, other)
+    for seed, root in ((1, results), (42, other)):
+        shutil.rmtree(root / f"{MODEL}/drift-checked/seed{seed}")
+    shutil.copytree(results / f"{MODEL}/drift-checked/seed42/iter1", other / f"{MODEL}/drift-checked/seed42/iter1")
+    mine, theirs = (study.Study(REPOSITORY / "examples/study.yaml", root) for root in (results, other))
+    assert study_chains.save(mine, chains) == []
+    told = study_chains.save(theirs, chains)
+    assert "drift-checked-seed42: 1 of 1 policies that are there already answer the same" in told
+    for name, table in numbers(chains, tmp_path / "unpacked").items():
+        assert table.equals(made[name]), name
+
+
+def test_a_policy_that_answers_otherwise_than_the_one_kept_is_told(results, tmp_path):
+    (chains := tmp_path / "chains").mkdir()
+    study_chains.save(one := study.Study(REPOSITORY / "examples/study.yaml", results), chains)
+    path = results / MODEL / "spin/seed1/iter2/eval/wishes/responses.parquet"
+    pl.read_parquet(path).with_columns(response=pl.lit("No.")).write_parquet(path)
+    assert "spin-seed1: 4 of 5 policies that are there already answer the same" in study_chains.save(one, chains)
+
+
+def test_results_of_other_users_are_not_mixed_with_what_is_kept(results, tmp_path):
+    (chains := tmp_path / "chains").mkdir()
+    study_chains.save(one := study.Study(REPOSITORY / "examples/study.yaml", results), chains)
+    path = results / "data/dsat.parquet"
+    pl.read_parquet(path).with_columns(prompt_id="e" + pl.col("prompt_id")).write_parquet(path)
+    with pytest.raises(cli.StageError, match=r"differ in dsat: .*other users"):
+        study_chains.save(one, chains)
 
 
 def test_without_results_the_command_says_what_to_do(tmp_path):
