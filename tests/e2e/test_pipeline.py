@@ -359,9 +359,12 @@ def test_the_consistency_of_cream_is_that_of_its_two_rankings(methods):
 
 def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run, tmp_path):
     finished, config = run
-    environments = dict.fromkeys(config["environments"], str(STAGE_PYTHON))
-    config = config | {"methods": ["drift"], "iterations": 1, "environments": environments}
-    command = snakemake_command(tmp_path, config, *SIDE_BY_SIDE, "policies_all")
+    config |= {"methods": ["drift"], "iterations": 1}
+    pairs = "results/tiny/tiny/warmup/pairs.parquet"
+    snakemake(tmp_path, config, *SIDE_BY_SIDE, pairs)
+    # What is killed is the process that trains.
+    killed = config | {"environments": dict.fromkeys(config["environments"], str(STAGE_PYTHON))}
+    command = snakemake_command(tmp_path, killed, *SIDE_BY_SIDE, "policies_all")
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     state = tmp_path / "results/tiny/state"
     deadline = time.monotonic() + 240
@@ -379,7 +382,6 @@ def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run,
     for table in ("turns", "labels", "dsat", "sat", "corrections"):
         path = f"results/tiny/data/{table}.parquet"
         assert (tmp_path / path).read_bytes() == (finished / path).read_bytes(), table
-    pairs = "results/tiny/tiny/warmup/pairs.parquet"
     assert (tmp_path / pairs).read_bytes() == (finished / pairs).read_bytes()
     before, after = (json.loads((root / "results/tiny/tiny/warmup/policy.json").read_text()) for root in (finished, tmp_path))
     assert before["weights_sha256"] == after["weights_sha256"]
