@@ -6,6 +6,8 @@ CREATE TYPE shared_reason AS ENUM (
     'language not asked for',
     'toxic',
     'redacted',
+    'reply after a tool call',
+    'prompt or reply had an image, audio or file',
     'messages of one role in a row',
     'prompt message or reply under min_chars',
     'prompt only asks to go on',
@@ -58,6 +60,10 @@ CREATE TEMP MACRO unfit(exchange) AS
             THEN 'toxic'
         WHEN getvariable('drop_redacted') AND exchange.redacted
             THEN 'redacted'
+        WHEN getvariable('drop_tool_calls') AND list_contains(exchange.flags, 'tool_call')
+            THEN 'reply after a tool call'
+        WHEN getvariable('drop_missing_parts') AND list_contains(exchange.flags, 'missing_part')
+            THEN 'prompt or reply had an image, audio or file'
         WHEN getvariable('drop_merged') AND list_has_any(exchange.flags, ['merged_user', 'merged_response'])
             THEN 'messages of one role in a row'
         WHEN least(length(stripped(exchange."user")), length(stripped(exchange.response))) < getvariable('min_chars')

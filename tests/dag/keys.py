@@ -120,6 +120,8 @@ KEYS = {
     "data.filters.drop_toxic": (False, {"pools"}),
     "data.filters.drop_redacted": (True, {"pools"}),
     "data.filters.drop_merged": (False, {"pools"}),
+    "data.filters.drop_tool_calls": (False, {"pools"}),
+    "data.filters.drop_missing_parts": (False, {"pools"}),
     "data.filters.drop_continuations": (False, {"pools"}),
     "data.filters.drop_refusals": (False, {"pools"}),
     "data.filters.min_chars": (2, {"pools"}),

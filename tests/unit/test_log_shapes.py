@@ -269,11 +269,13 @@ def test_open_webui_shows_the_branch_that_was_seen_last(tmp_path, annotation, la
     assert row["messages"][1]["comment"] == comment
 
 
-def test_open_webui_ends_before_an_image():
+def test_open_webui_keeps_what_was_said_beside_an_image():
     record = chat()
     record["chat"]["history"]["messages"]["d"]["files"] = [{"type": "image", "url": "data:..."}]
     conversation = logs.parse(shape_of(record).read(record))
-    assert texts(exchanged(conversation)) == [("q1", "r1", None)]
+    rows = exchanged(conversation)
+    assert texts(rows) == [("q1", "r1", "q2"), ("q2", None, None)]
+    assert rows[1]["flags"] == ["missing_part"]
 
 
 def test_sharegpt(tmp_path):

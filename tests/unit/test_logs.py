@@ -54,10 +54,9 @@ def with_feedback(said: object) -> bytes:
         (b'{"messages": []}', logs.NO_ID),
         (b'{"id": true, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": []}', logs.NO_MESSAGES),
-        (b'{"id": 1, "messages": [{"role": "user", "content": null}]}', logs.NO_MESSAGES),
+        (b'{"id": 1, "messages": [{"role": "user"}]}', logs.NO_MESSAGES),
         (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}', logs.NO_TEXT),
         (b'{"id": 1, "messages": [{"role": "user", "content": [{"type": 1}]}]}', logs.NO_MESSAGES),
-        (b'{"id": 1, "messages": [{"role": "assistant", "content": null, "tool_calls": [{}]}]}', logs.TOOL),
         (b'{"id": 1.5, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": [{"role": "user", "content": "a", "feedback": {"thumbs": "up"}}]}', logs.BAD_FEEDBACK),
         (with_feedback({"thumbs": "sideways"}), logs.BAD_FEEDBACK),
@@ -105,28 +104,54 @@ def test_thumbs_and_ratings_label_the_reply(said, label, evidence):
     assert (row["source_label"], row["source_evidence"]) == (label, evidence)
 
 
-IMAGE = {"role": "user", "content": [{"type": "text", "text": "See."}, {"type": "image_url", "image_url": {"url": "x"}}]}
 CALL = {"role": "assistant", "content": "One moment.", "tool_calls": [{"id": "t"}]}
 
 
+ASKED = {"role": "user", "content": "How long does it take?"}
+ANSWERED = {"role": "assistant", "content": "Nine minutes."}
+RESULT = {"role": "tool", "content": "9 min", "tool_call_id": "t"}
+
+
 @pytest.mark.parametrize(
-    ("message", "reason", "flag"),
+    ("calls", "reply", "flags"),
     [
-        (CALL, logs.TOOL, "cut_at_tool_call"),
-        (CALL | {"content": None}, logs.TOOL, "cut_at_tool_call"),
-        ({"role": "assistant", "content": None, "function_call": {"name": "f"}}, logs.TOOL, "cut_at_tool_call"),
-        ({"role": "tool", "content": "9 min"}, logs.TOOL, "cut_at_tool_call"),
-        (IMAGE, logs.NO_TEXT, "cut_at_other_part"),
-        ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, logs.NO_TEXT, "cut_at_other_part"),
+        ([CALL | {"content": None}, RESULT], "Nine minutes.", ["empty_message", "tool_call"]),
+        ([CALL | {"content": None}, RESULT, CALL | {"content": ""}, RESULT], "Nine minutes.", ["empty_message", "tool_call"]),
+        ([CALL, RESULT], "One moment.\n\nNine minutes.", ["empty_message", "merged_response", "tool_call"]),
+        (
+            [{"role": "assistant", "content": None, "function_call": {"name": "f"}}],
+            "Nine minutes.",
+            ["empty_message", "tool_call"],
+        ),
+        ([{"role": "function", "content": "9 min"}], "Nine minutes.", ["empty_message", "tool_call"]),
     ],
 )
-def test_a_conversation_ends_before_what_is_no_text(message, reason, flag):
-    later = [message, *EXCHANGE, *EXCHANGE]
-    asked = {"role": "user", "content": "Set a timer."}
-    rows = exchanged(logs.parse({"id": 1, "messages": [*EXCHANGE, asked, *later]}))
-    assert texts(rows) == [("q", "r", "Set a timer."), ("Set a timer.", None, None)]
-    assert rows[-1]["flags"] == [flag]
-    assert logs.parse({"id": 1, "messages": [asked, *later]}) == reason
+def test_a_reply_after_a_tool_call_is_kept_and_flagged_and_so_is_the_rest(calls, reply, flags):
+    rows = exchanged(logs.parse({"id": 1, "messages": [*EXCHANGE, ASKED, *calls, ANSWERED, *EXCHANGE]}))
+    assert texts(rows) == [("q", "r", ASKED["content"]), (ASKED["content"], reply, "q"), ("q", "r", None)]
+    assert [row["flags"] for row in rows] == [[], flags, []]
+
+
+def test_a_call_that_no_reply_follows_is_none(tmp_path):
+    rows = exchanged(logs.parse({"id": 1, "messages": [ASKED, CALL | {"content": None}, RESULT, *EXCHANGE]}))
+    assert texts(rows) == [(f"{ASKED['content']}\n\nq", "r", None)]
+    assert "tool_call" in rows[0]["flags"], "no filter would know"
+
+
+@pytest.mark.parametrize("part", [{"type": "image_url", "image_url": {"url": "x"}}, {"type": "input_audio", "input_audio": {}}])
+def test_a_message_with_a_part_that_is_no_text_is_flagged_and_so_is_what_follows(part):
+    asked = {"role": "user", "content": [{"type": "text", "text": "See."}, part]}
+    rows = exchanged(logs.parse({"id": 1, "messages": [*EXCHANGE, asked, ANSWERED, *EXCHANGE]}))
+    assert texts(rows) == [("q", "r", "See."), ("See.", "Nine minutes.", "q"), ("q", "r", None)]
+    assert [row["flags"] for row in rows] == [[], ["missing_part"], ["missing_part"]]
+    alone = asked | {"content": [part]}
+    assert logs.parse({"id": 1, "messages": [{"role": "system", "content": "Be kind."}, alone, *EXCHANGE]}) == logs.NO_TEXT
+
+
+def test_a_reply_without_content_is_no_reply_and_costs_no_other():
+    nothing = {"role": "assistant", "content": None}
+    rows = exchanged(logs.parse({"id": 1, "messages": [*EXCHANGE, ASKED, nothing]}))
+    assert texts(rows) == [("q", "r", ASKED["content"]), (ASKED["content"], None, None)]
 
 
 @pytest.mark.parametrize(
@@ -214,4 +239,4 @@ def test_whole_numbers_that_pandas_has_made_doubles_are_whole_numbers(tmp_path):
 def test_parts_of_text_are_joined():
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     conversation = logs.parse({"id": 1, "messages": [{"role": "user", "content": parts}]})
-    assert conversation["messages"] == [{"role": "user", "content": "ab"}]
+    assert conversation["messages"] == [{"role": "user", "content": "ab", "flags": []}]

@@ -120,6 +120,8 @@ def test_every_filter_drops_what_it_names_and_can_be_switched_off(corpus):
     corpus.add("toxic", "toxic one", ("reply t", "no", "DSAT"), toxic=True)
     corpus.add("masked", "masked one", ("reply m", "no", "DSAT"), redacted=True)
     corpus.add("merged", "merged one", ("reply n", "no", "DSAT"), flags=["merged_user"])
+    corpus.add("tool", "tool one", ("reply o", "no", "DSAT"), flags=["merged_response", "tool_call"])
+    corpus.add("image", "image one", ("reply i", "no", "DSAT"), flags=["missing_part"])
     corpus.add("blank", "blank one", ("  \n ", "no", "DSAT"))
     corpus.add("pager", "Please continue.", ("reply p", "no", "DSAT"))
     corpus.add("refusal", "refused one", ("I'm sorry, but I cannot help with that.", "no", "DSAT"))
@@ -128,13 +130,15 @@ def test_every_filter_drops_what_it_names_and_can_be_switched_off(corpus):
     assert drops(ledger, "dsat") == {
         "toxic": 1,
         "redacted": 1,
+        "reply after a tool call": 1,
+        "prompt or reply had an image, audio or file": 1,
         "messages of one role in a row": 1,
         "prompt message or reply under min_chars": 1,
         "prompt only asks to go on": 1,
         "reply refuses": 1,
     }
-    off = dict.fromkeys(("drop_toxic", "drop_merged", "drop_continuations", "drop_refusals"), False)
-    assert corpus.choose(**off)[0]["dsat"].height == 6
+    names = ("drop_toxic", "drop_tool_calls", "drop_missing_parts", "drop_merged", "drop_continuations", "drop_refusals")
+    assert corpus.choose(**dict.fromkeys(names, False))[0]["dsat"].height == 8
     with pytest.raises(StageError, match="label under min_score: 2"):
         corpus.choose(min_score=0.9)
 

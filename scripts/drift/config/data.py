@@ -168,6 +168,12 @@ class Filters(Section):
     languages: list[str] | None = Field(None, description="as the sources name them; null: all")
     drop_toxic: bool = Field(True, description="leave out exchanges that the source calls toxic")
     drop_redacted: bool = Field(False, description="leave out exchanges in which the source masked personal data")
+    drop_tool_calls: bool = Field(
+        True, description="leave out replies before which a tool was called: they rest on results that no prompt holds"
+    )
+    drop_missing_parts: bool = Field(
+        True, description="leave out exchanges in whose prompt or reply there was an image, audio or file, which no table holds"
+    )
     drop_merged: bool = Field(True, description="leave out exchanges put together from neighbours of one role")
     drop_continuations: bool = Field(True, description="leave out prompts that only ask to go on ('continue', 'next', '1 / 1')")
     drop_refusals: bool = Field(

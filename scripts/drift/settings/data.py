@@ -98,6 +98,8 @@ class FilterSettings(Settings):
     languages: list[str] | None = like(Filters, "languages")
     drop_toxic: bool = like(Filters, "drop_toxic")
     drop_redacted: bool = like(Filters, "drop_redacted")
+    drop_tool_calls: bool = like(Filters, "drop_tool_calls")
+    drop_missing_parts: bool = like(Filters, "drop_missing_parts")
     drop_merged: bool = like(Filters, "drop_merged")
     drop_continuations: bool = like(Filters, "drop_continuations")
     drop_refusals: bool = like(Filters, "drop_refusals")

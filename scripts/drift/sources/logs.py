@@ -8,9 +8,14 @@ Files are JSON Lines, JSON (an array of records, or one record), CSV or Parquet;
 compressed (.gz, .zst). A shape is told by the keys of a record. A message a row has no keys of its
 own: the source's `columns` say what its columns hold (shapes/rows.py).
 
-content is text, or the API's list of parts where all are text; of a reply without content its
-refusal. A conversation ends before its first call of a tool, or part that is no text (an image):
-what follows rests on what is not there. Optional fields of a conversation:
+content is text, or the API's list of parts, of which those that are text (or a refusal) are kept;
+of a reply without content its refusal. What is no text is left out and flagged, and the filters
+decide (data.filters.drop_tool_calls, drop_missing_parts):
+
+    tool_call      on a reply before which a tool was called: it rests on results that are not kept
+    missing_part   on every message from the first with an image, audio or file on
+
+Optional fields of a conversation:
 
     model, language    text
     timestamp          seconds or milliseconds since 1970, or ISO 8601; UTC where it names no zone
@@ -55,16 +60,18 @@ NO_SHAPE = "keys of no known shape"
 NO_ID = "no id (text or whole number)"
 NO_MESSAGES = "no list of messages, each with role and text"
 TOO_DEEP = "nested too deep"
-TOOL = "no exchange before the first tool call"
-NO_TEXT = "no exchange before the first part that is no text (image, audio, file)"
+NO_TEXT = "begins with a message that has no text (image, audio, file)"
 BAD_FEEDBACK = "feedback that cannot be read"
-DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOO_DEEP, TOOL, NO_TEXT, BAD_FEEDBACK)
+DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOO_DEEP, NO_TEXT, BAD_FEEDBACK)
 CONVERSATION_DROPS = (BAD_ROW, BRANCH)
 
-# Flags of a conversation that ends early, by the reason that it would be dropped for.
-_CUT = {TOOL: "cut_at_tool_call", NO_TEXT: "cut_at_other_part"}
+# Flags of messages, of which the filters know (sql/filters.sql).
+TOOL_CALL, MISSING_PART = "tool_call", "missing_part"
 # The optional fields of a conversation, and how each is read.
 _DETAILS = {"model": details.name, "language": details.name, "user": details.name, "timestamp": details.time}
+# A message's fields that call a tool.
+_CALLS = ("tool_calls", "function_call")
+_SAYS = {"content", "refusal", *_CALLS}
 _THUMBS = {"up": "SAT", "down": "DSAT"}
 # Keys of a record that a message shows.
 _KEYS = 20
@@ -198,19 +205,20 @@ def parse(record: object) -> dict | str:
         return NOT_JSON
     if (name := details.name(record.get("id"))) is None:
         return NO_ID
-    messages, cut = _messages(record.get("messages"))
-    if not messages or (cut and not any(message["role"] == "assistant" for message in messages)):
-        return cut or NO_MESSAGES
+    messages = _messages(record.get("messages"))
+    if not messages:
+        return NO_MESSAGES
+    spoken = next((message for message in messages if message["role"] not in ("system", "developer")), messages[0])
+    if not spoken["content"] and MISSING_PART in spoken["flags"]:
+        return NO_TEXT
     try:
-        raw = record["messages"][: len(messages)]
-        judged = [message | feedback(message, said.get("feedback")) for message, said in zip(messages, raw, strict=True)]
+        said = (message.get("feedback") for message in record["messages"])
+        judged = [message | feedback(message, given) for message, given in zip(messages, said, strict=True)]
     except (ValueError, TypeError, OverflowError):
         return BAD_FEEDBACK
     known = {field: read(record.get(field)) for field, read in _DETAILS.items()}
     if any(known[field] is None and not details.is_absent(record.get(field)) for field in known):
-        judged[0]["flags"] = [UNREADABLE_DETAIL]
-    if cut:
-        judged[-1]["flags"] = [*judged[-1].get("flags", ()), _CUT[cut]]
+        judged[0]["flags"].append(UNREADABLE_DETAIL)
     return {"id": name, "messages": judged} | known
 
 
@@ -252,30 +260,32 @@ def _rated(rating: float | None, worst: float | None, best: float | None) -> str
     return "DSAT" if share <= 0.25 else "SAT" if share >= 0.75 else "NEUTRAL"
 
 
-def _messages(value: object) -> tuple[list[dict], str | None]:
-    """Messages up to the first that is no text (none where one is malformed), and what that is: a
-    reason of DROPS, None where all are text."""
-    messages = []
+def _messages(value: object) -> list[dict]:
+    """Messages of text, each with its flags; none where one is malformed. A call of a tool and its
+    result are replies without text, unless something was said with the call."""
+    messages, missing = [], False
     for message in value if isinstance(value, list) else ():
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            return [], None
-        if message["role"] in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
-            return messages, TOOL
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not message.keys() & _SAYS:
+            return []
+        result = message["role"] in ("tool", "function")
         content = message.get("content") if message.get("content") is not None else message.get("refusal")
-        text = _text(content)
+        text, whole = ("", True) if result or content is None else _text(content)
         if text is None:
-            return (messages, NO_TEXT) if _is_parts(content) else ([], None)
-        messages.append({"role": message["role"], "content": text})
-    return messages, None
+            return []
+        missing = missing or not whole
+        flags = [TOOL_CALL] if result or any(message.get(name) for name in _CALLS) else []
+        flags += [MISSING_PART] if missing else []
+        messages.append({"role": "assistant" if result else message["role"], "content": text, "flags": flags})
+    return messages
 
 
-def _is_parts(content: object) -> bool:
-    return isinstance(content, list) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
-
-
-def _text(content: object) -> str | None:
-    """A message's text: a string, or the API's list of parts where all are text or refusals."""
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        parts = [part.get("text") if part.get("text") is not None else part.get("refusal") for part in content]
-        return "".join(parts) if all(isinstance(part, str) for part in parts) else None
-    return content if isinstance(content, str) else None
+def _text(content: object) -> tuple[str | None, bool]:
+    """A message's text, of a list of parts that of those that are text or refusals, and whether
+    that is all of it; None where the content is malformed."""
+    if not isinstance(content, list):
+        return (content if isinstance(content, str) else None), True
+    if not all(isinstance(part, dict) and isinstance(part.get("type", ""), str) for part in content):
+        return None, True
+    parts = [part.get("text") if part.get("text") is not None else part.get("refusal") for part in content]
+    texts = [part for part in parts if isinstance(part, str)]
+    return "".join(texts), len(texts) == len(parts)
