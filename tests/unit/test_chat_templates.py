@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 import prompts
 import register
@@ -23,6 +21,7 @@ from drift.chat import (
     write_template,
 )
 from drift.cli import StageError
+from tests.builders import chat_templates
 
 ASKED = [{"role": "user", "content": "Which river?"}]
 SYSTEM = [{"role": "system", "content": "Be brief."}, *ASKED]
@@ -47,13 +46,9 @@ NOT_AFTER = TURNS.replace("{{ m.content }}", "{{ m.content.split('</think>')[-1]
 
 
 @pytest.fixture(scope="module")
-def bytewise(tmp_path_factory):
-    """A tokenizer with a token for every byte and ChatML's control tokens: written in no time."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    control = {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"}
-    return PreTrainedTokenizerFast(tokenizer_object=inner, **control)
+def bytewise():
+    """A tokenizer with a token for every byte and ChatML's control tokens."""
+    return chat_templates.bytewise("<|im_end|>", ("<|im_start|>",))
 
 
 @pytest.fixture
