@@ -71,8 +71,13 @@ def build_pairs(folder: Path, better: int) -> None:
 
 @pytest.fixture
 def results(tmp_path) -> Path:
-    """Two seeds of two methods, and three iterations of one seed of a third."""
-    root = tmp_path / "results"
+    """The folder of a run, for a test to change."""
+    return build_run(tmp_path / "results")
+
+
+def build_run(root: Path) -> Path:
+    """Two seeds of two methods, and three iterations of one seed of a third, in `root`, which is
+    returned."""
     same = {"cluster": "c", "prompt": [{"role": "user", "content": "Tell me something about grey goosefish. Use no digits."}]}
     write(
         [{"prompt_id": prompt} | same | {"cluster": prompt} for prompt in PROMPTS],
@@ -95,9 +100,11 @@ def results(tmp_path) -> Path:
     return root
 
 
-@pytest.fixture
-def made(results) -> dict[str, pl.DataFrame]:
-    return study.made(study.Study(REPOSITORY / "examples/study.yaml", results))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> dict[str, pl.DataFrame]:
+    """The tables of that run."""
+    root = build_run(tmp_path_factory.mktemp("made") / "results")
+    return study.made(study.Study(REPOSITORY / "examples/study.yaml", root))
 
 
 def test_contrasts_are_over_the_seeds_that_have_all_of_their_policies(made):
