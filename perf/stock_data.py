@@ -29,9 +29,8 @@ from drift.settings.data import PoolsSettings
 ROLES = {"user": "user", "assistant": "assistant"}
 BASE, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 RULES = [(rule, re.compile(rule.pattern), re.compile(rule.unless) if rule.unless else None) for rule in lexical_rules.RULES]
-MORE, CODE, QUESTION, QUALIFIED = (
-    re.compile(getattr(lexical_rules, name)) for name in ("MORE", "CODE", "QUESTION", "QUALIFIED")
-)
+PATTERNS = (lexical_rules.MORE, lexical_rules.CODE, lexical_rules.QUESTION, lexical_rules.QUALIFIED)
+MORE, CODE, QUESTION, QUALIFIED = map(re.compile, PATTERNS)
 PAGER = re.compile(
     r"(please |pls |ok,? |yes,? |and |now )*"
     r"(continue|go on|keep going|carry on|proceed|more|next|go ahead|finish|resume|[0-9]+ ?/ ?[0-9]+)"

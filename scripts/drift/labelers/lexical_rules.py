@@ -46,7 +46,7 @@ _ERRORS = r"(?:errors?|exceptions?|warnings?|problems?|issues?|bugs?)"
 _TOPIC_QUESTION = r"^(?:how (?:do|can|to|would|should)|what (?:is|are|does|do|the|if|would)|is there|which|if|when (?:an?|the|do|does|is|are|was|should|would|will|to|you|users?)|explain|write|create|(?:do|does|are|can|could|should|will|would) (?:we|i|they|people|there))\b"
 
 RULES = (
-    # Says that the reply, or the user's partner, is wrong, or not right.
+    # Says that the reply, or who wrote it, is wrong, or not right.
     Rule(
         "strict/wrong",
         rf"\b(?:{_REPLY}(?:'s| is| are| was| were| seems?| looks?)?{_ADVERBS} (?:wrong|incorrect|false|inaccurate|mistaken)\b"
@@ -88,7 +88,7 @@ RULES = (
         r"|\byou(?:'re| are|r)(?: still)? not (?:follow|listen|answer|giv|us|do|pay|includ|mak|provid|show|writ|understand)\w*ing\b"
         r"|\byou(?: still| have)? only (?:gave|got|mentioned|showed|wrote|provided|listed|included|did|made|returned|showed|added|answered)\b"
         r"|\bwhere (?:is|are|'s) the (?:rest|other|missing)\b",
-        # An unfinished reply is asked to go on, not complained about.
+        # Who asks for the rest may not complain; strict/unfinished has those who do.
         unless=r"\b(?:finish\w*|complete\w*|continue\w*|(?:if|when|that|what|in case) you)\b",
         tier="medium",
     ),
