@@ -18,7 +18,7 @@ DROPS = (NO_FOLLOW_UP,)
 
 # What is known of the rules' worth, for whoever sees their labels.
 CHECKED = (
-    "On 243 ShareGPT follow-ups that no rule was made on, labelled by a model and weighted to the population, strict DSAT has "
+    "On 243 ShareGPT follow-ups with labels of a model that no rule was tuned on, weighted to the population, strict DSAT has "
     "precision 0.93 (95% interval 0.85 to 0.99) and recall 0.36 (0.26 to 0.53). Labels made by people are harder: on 516 follow-ups "
     "of LMSYS-Chat-1M an earlier version had precision 0.53 (8 of 15) and recall 0.13 (8 of 60)."
 )
