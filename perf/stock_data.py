@@ -23,13 +23,14 @@ from stock_benchmark import Benchmark, words
 
 from drift import cli
 from drift.data import similarity
-from drift.labelers import lexical
+from drift.labelers import lexical, lexical_rules
 from drift.settings.data import PoolsSettings
 
 ROLES = {"user": "user", "assistant": "assistant"}
 BASE, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
-RULES = [(rule, re.compile(rule.pattern), re.compile(rule.unless) if rule.unless else None) for rule in lexical.RULES]
-MORE, CODE, QUESTION, QUALIFIED = map(re.compile, (lexical.MORE, lexical.CODE, lexical.QUESTION, lexical.QUALIFIED))
+RULES = [(rule, re.compile(rule.pattern), re.compile(rule.unless) if rule.unless else None) for rule in lexical_rules.RULES]
+PATTERNS = (lexical_rules.MORE, lexical_rules.CODE, lexical_rules.QUESTION, lexical_rules.QUALIFIED)
+MORE, CODE, QUESTION, QUALIFIED = map(re.compile, PATTERNS)
 PAGER = re.compile(
     r"(please |pls |ok,? |yes,? |and |now )*"
     r"(continue|go on|keep going|carry on|proceed|more|next|go ahead|finish|resume|[0-9]+ ?/ ?[0-9]+)"
@@ -85,7 +86,7 @@ def label(row: dict) -> dict:
 
 
 def lexical_label(exchange: dict) -> dict:
-    """What the rules of drift/labelers/lexical.py say of a reply."""
+    """What the rules of drift/labelers/lexical_rules.py say of a reply."""
     said = normalised(exchange["feedback"])
     short = len(said) <= lexical.SHORT_CHARS
     text = said if short else said[: lexical.HEAD_CHARS]

@@ -8,6 +8,7 @@ LABELS.jsonl has one object a line:
     label         DSAT, SAT or neutral (or UR1 to UR5 and NONE)
     strict        true for a DSAT label that is a complaint, correction or error report (optional)
     followup_sha1 SHA-1 of that message (optional)
+    half          which half of the labels it is in, for --half (optional)
 LABELS_strata.jsonl next to it, if it is there, has id, resp_index (turn_index - 1), stratum and
 stratum_size: statistics are then re-weighted to the population that the sample was drawn from.
 
@@ -55,6 +56,7 @@ def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("file", help="JSON Lines file of labels")
     command.add_argument("--labeler", required=True, help="lexical, or a labeler of the Labels table")
+    command.add_argument("--half", help="lines of this half alone: held_out, where rules were made on the other")
     command.add_argument("--strata", help="default: FILE_strata.jsonl, where it is there")
     command.add_argument(
         "--conversations", metavar="KIND=PATH", type=cli.named_path, help="where the labelled conversations are"
@@ -66,7 +68,7 @@ def main() -> None:
     file = Path(arguments.file)
     sibling = file.with_name(f"{file.stem}_strata.jsonl")
     strata = arguments.strata or (sibling if sibling.is_file() else None)
-    gold = agreement.read_labels(file, strata)
+    gold = agreement.read_labels(file, strata, arguments.half)
 
     if arguments.turns:
         turns, source = pl.scan_parquet(arguments.turns), arguments.source

