@@ -10,6 +10,8 @@ import hypothesis
 import pytest
 import yaml
 
+from tests.warm import warm_python
+
 # Tests run side by side: threads that wait for each other sleep, as those of the stages do
 # (rules/common.smk). Before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -28,6 +30,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 REPOSITORY = Path(__file__).resolve().parents[1]
 SNAKEMAKE = REPOSITORY / ".venv/snakemake/bin/snakemake"
 STAGE_PYTHON = REPOSITORY / ".venv/cpu/bin/python"
+
+
+@pytest.fixture(scope="session")
+def warm_environments():
+    """Interpreters that start with their libraries imported, as `environments` of a
+    configuration."""
+    with warm_python(STAGE_PYTHON) as python:
+        yield {"cpu": str(python), "gpu": str(python)}
+
 
 # Short exchanges for the tiny model to learn from: enough for it to end its turns, in words that
 # vary.

@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY, STAGE_PYTHON, snakemake, snakemake_command, tiny_config
-from tests.warm import warm_python
 
 pytestmark = pytest.mark.slow
 
@@ -33,13 +32,12 @@ POLICIES = ("base", "warmup", "drift/seed42/iter1", "drift/seed42/iter2", "spin/
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_model, logs_file):
-    """A finished run: its folder and its configuration, whose interpreter lasts as long."""
+def run(tmp_path_factory, tiny_model, logs_file, warm_environments):
+    """A finished run: its folder and its configuration."""
     folder = tmp_path_factory.mktemp("run")
-    with warm_python(STAGE_PYTHON) as python:
-        config = tiny_config(tiny_model, logs_file) | {"environments": {"cpu": str(python), "gpu": str(python)}}
-        snakemake(folder, config, *SIDE_BY_SIDE)
-        yield folder, config
+    config = tiny_config(tiny_model, logs_file) | {"environments": warm_environments}
+    snakemake(folder, config, *SIDE_BY_SIDE)
+    return folder, config
 
 
 @pytest.fixture(scope="module")

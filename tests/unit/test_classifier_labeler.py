@@ -190,8 +190,8 @@ def test_a_row_that_a_classifier_cannot_use_is_refused_with_the_cure(changes, me
 
 
 @pytest.mark.slow
-def test_a_run_labels_by_a_classifier_and_counts_every_exchange(tmp_path, small, tiny_model, logs_file):
-    config = tiny_config(tiny_model, logs_file)
+def test_a_run_labels_by_a_classifier_and_counts_every_exchange(tmp_path, small, tiny_model, logs_file, warm_environments):
+    config = tiny_config(tiny_model, logs_file) | {"environments": warm_environments}
     row = {"kind": "classifier", "path": str(small), "classes": CLASSES, "shards": 2}
     config["data"] |= {"labelers": {"mood": row}, "labeler": "mood"}
     results = tmp_path / "results/tiny/data"

@@ -10,16 +10,14 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, STAGE_PYTHON, chat_logs, tiny_config
+from tests.conftest import REPOSITORY, chat_logs, tiny_config
 from tests.documents import blocks
-from tests.warm import warm_python
 
 KINDS = ("source", "labeler", "side", "ranker", "verdict", "benchmark", "check")
 # The name of each example in the configuration.
@@ -81,14 +79,8 @@ def repository(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(repository) -> Iterator[dict]:
+def config(repository, warm_environments) -> dict:
     """A run of every example, on a tiny model and few conversations."""
-    with warm_python(STAGE_PYTHON) as python:
-        yield written(repository, {"cpu": str(python), "gpu": str(python)})
-
-
-def written(repository: Path, environments: dict[str, str]) -> dict:
-    """The configuration of that run, which is written into the copy with all that it reads."""
     lines = [
         f"{log['id']}\t{message['role']}\t{message['content']}"
         for log in chat_logs(CONVERSATIONS)
@@ -102,7 +94,7 @@ def written(repository: Path, environments: dict[str, str]) -> dict:
                 (repository / title.removeprefix("data: ")).write_text(text)
     # Only what is run needs a model there.
     (repository / MODEL).mkdir(parents=True)
-    tiny = tiny_config(Path(MODEL), Path("chats.tsv")) | {"environments": environments}
+    tiny = tiny_config(Path(MODEL), Path("chats.tsv")) | {"environments": warm_environments}
     shared = ("models", "sampling", "training", "engine", "environments")
     small = {key: tiny[key] for key in shared} | {
         "run": "plugins",
