@@ -30,8 +30,30 @@ from snakemake_executor_plugin_slurm import Executor, RemoteExecutor, SubmittedJ
 assert version("snakemake-executor-plugin-slurm") == PLUGIN_VERSION
 print(json.dumps({{name: hashlib.sha256(inspect.getsource(eval(name)).encode()).hexdigest()[:12] for name in {list(KNOWN)}}}))
 """
-    python = REPOSITORY / ".venv/snakemake/bin/python"
-    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(run(program))
     assert {name: found[name] for name in KNOWN if found[name] != KNOWN[name]} == {}
+
+
+# How Slurm 22.05 and 24.11 print that there is a database, or none.
+ACCOUNTS = {"accounting_storage/slurmdbd": True, "accounting_storage/none": False, "(null)": False}
+
+
+def test_a_slurm_without_a_database_is_known_by_its_configuration():
+    """One that is asked for its records all the same never answers, and no job would end."""
+    program = f"""
+import json, sys
+sys.path.insert(0, {str(REPOSITORY / "scripts")!r})
+from drift.workflow.slurm_guard import _keeps_accounts
+line = "AccountingStorageTRES   = cpu\\nAccountingStorageType   = {{}}\\nAccountingStoreFlags    = (null)\\n"
+print(json.dumps({{kind: _keeps_accounts(line.format(kind)) for kind in {list(ACCOUNTS)}}}))
+"""
+    assert json.loads(run(program)) == ACCOUNTS
+
+
+def run(program: str) -> str:
+    """What a program prints that runs with the driver's Python."""
+    done = subprocess.run(
+        [REPOSITORY / ".venv/snakemake/bin/python", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

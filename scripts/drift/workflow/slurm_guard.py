@@ -17,6 +17,7 @@ The plugin's version is pinned, as these lean on its internals.
 
 import getpass
 import hashlib
+import re
 import subprocess
 import sys
 import time
@@ -159,13 +160,19 @@ def job_states(run: str, ids: set[str]) -> dict[str, tuple[str, str]]:
     states = {job: (state, reason) for job, state, reason in (line.split("|") for line in queue.splitlines())}
     # The controller forgets finished jobs after MinJobAge; the database, where there is one, does
     # not.
-    if (gone := ids - set(states)) and "accounting_storage/none" not in _slurm("scontrol", "show", "config"):
+    if (gone := ids - set(states)) and _keeps_accounts(_slurm("scontrol", "show", "config")):
         past = _slurm(
             "sacct", "--allocations", "--noheader", "--parsable2", "--format=JobIDRaw,State", f"--jobs={','.join(gone)}"
         )
         # A cancelled job is 'CANCELLED by 1000'.
         states |= {job: (state.split()[0], "") for job, state in (line.split("|") for line in past.splitlines())}
     return states
+
+
+def _keeps_accounts(configuration: str) -> bool:
+    """Whether a Slurm has a database, by what `scontrol show config` prints: without one it is
+    accounting_storage/none, and of newer versions (24.11) (null)."""
+    return re.search(r"^AccountingStorageType\s*=\s*(accounting_storage/none|\(null\)|)$", configuration, re.MULTILINE) is None
 
 
 def cancel_jobs(executor, active_jobs) -> None:
