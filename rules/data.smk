@@ -6,8 +6,8 @@ of the benchmarks, and ledgers.
 
 from drift.workflow.data import Pools, Sources, named
 
-sources = Sources(paths, iterations.arrivals, located)
-pools = Pools(config, iterations.arrivals)
+sources = Sources(config, paths, located)
+pools = Pools(config, paths)
 
 
 rule fetch:

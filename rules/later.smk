@@ -97,7 +97,7 @@ use rule first_questions as later_first_questions with:
 
 
 use rule second_questions as later_second_questions with:
-    """Write down what they ask whom its first answer disappointed."""
+    """Write down what they ask whom the first answer of a policy disappointed."""
     input:
         unpack(simulations.policy),
         unpack(simulations.first),

@@ -3,7 +3,7 @@ report."""
 
 from drift.workflow.report import ReportInputs, table_comments
 
-report_inputs = ReportInputs(config, paths, POLICIES, iterations.arrivals)
+report_inputs = ReportInputs(config, paths, POLICIES)
 
 
 rule resolved_config:

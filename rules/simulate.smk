@@ -6,7 +6,7 @@ a real deployment.
 
 from drift.workflow.simulation import Simulations
 
-simulations = Simulations(config, paths, iterations, pinned=ancient)
+simulations = Simulations(config, paths, pinned=ancient)
 # The deployed model, as inputs of the rules that ask it.
 deployed_model = generation.model(simulations.row, paths.deployed_policy, paths.deployed_manifest)
 

@@ -44,8 +44,8 @@ class Sources:
     the run's own `paths`.
     """
 
-    def __init__(self, paths: SimpleNamespace, arrivals: Arrivals, located: Callable[[str], str]):
-        self._paths, self._arrivals, self._located = paths, arrivals, located
+    def __init__(self, config: dict, paths: SimpleNamespace, located: Callable[[str], str]):
+        self._paths, self._arrivals, self._located = paths, Arrivals(config, paths), located
 
     def _of(self, wildcards: Any) -> list[Arrival]:
         return self._arrivals.sources(later_of(wildcards))
@@ -96,8 +96,8 @@ class Sources:
 class Pools:
     """Settings of the rules that make the pools and look for benchmarks in them."""
 
-    def __init__(self, config: dict, arrivals: Arrivals):
-        self._data, self._arrivals = config["data"], arrivals
+    def __init__(self, config: dict, paths: SimpleNamespace):
+        self._data, self._arrivals = config["data"], Arrivals(config, paths)
 
     def settings(self, wildcards: Any) -> str:
         """Settings of pools.py."""

@@ -21,10 +21,11 @@ class ReportInputs:
     `policies`: MODEL/POLICY of every policy; `paths`: layout.paths of the run.
     """
 
-    def __init__(self, config: dict, paths: SimpleNamespace, policies: list[str], arrivals: Arrivals):
+    def __init__(self, config: dict, paths: SimpleNamespace, policies: list[str]):
         self._config, self._paths = config, paths
         self._policies = [policy.split("/", 1) for policy in policies]
         # The data that come after the start, by model.
+        arrivals = Arrivals(config, paths)
         self._later = {model: arrivals.learned_from(model) for model in config["models"]}
 
     def configuration(self, wildcards: Any) -> str:

@@ -24,8 +24,8 @@ class Simulations:
     `pinned` marks an input whose new time stamp means nothing: snakemake's `ancient`.
     """
 
-    def __init__(self, config: dict, paths: SimpleNamespace, iterations: Iterations, pinned: Callable[[str], str]):
-        self._pinned, self._iterations = pinned, iterations
+    def __init__(self, config: dict, paths: SimpleNamespace, pinned: Callable[[str], str]):
+        self._pinned, self._iterations = pinned, Iterations(config, paths)
         self._paths, self._seed = paths, config["data"]["seed"]
         self.rows: dict[str, dict] = {
             name: row for name, row in config["data"]["sources"].items() if row["kind"] == plugins.SIMULATED
