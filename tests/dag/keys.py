@@ -325,6 +325,12 @@ RANKING_KEYS = {
     # The same section as a labeler's, above: planned there.
     **{f"data.sources.*.simulation.endpoint.{key}": (None, NOTHING) for key in ENDPOINT_HERE},
 }
+# Of a run with data that come after the start.
+LATER_KEYS = {
+    "recipes.*.fresh": (1.0, {"requests", "pairs"}),
+    "data.sources.*.from_iteration": (2, NOTHING),
+    "data.sources.*.simulation.deployed": ("fixed", NOTHING),
+}
 # A run by another name is another run.
 NOT_LISTED = {"run"}
 
