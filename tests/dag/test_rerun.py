@@ -1,20 +1,18 @@
 """What runs again after a change: for every key of the configuration, every module, and what else
 happens to a results folder."""
 
-import copy
 import os
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from drift.config import Config, load
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
-from tests.dag.finished import FinishedRun, Plan
+from tests.dag.finished import FinishedRun, Plan, changed
 from tests.dag.keys import (
     ALWAYS,
     KEYS,
@@ -67,28 +65,6 @@ def run(tmp_path_factory):
     late |= {"examples": "logs.jsonl", "shots": 1}
     config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"] | {"late": late}
     return FinishedRun(folder, config).play()
-
-
-def depth(row: dict, keys: list[str]) -> int:
-    """How many of `keys`, one in the other, a row has."""
-    if not keys or not isinstance(row, dict) or keys[0] not in row:
-        return 0
-    return 1 + depth(row[keys[0]], keys[1:])
-
-
-def changed(run: FinishedRun, key: str, value) -> dict:
-    """The run's configuration with `key` at `value`; * is the first row of its table that has most
-    of what follows."""
-    config = copy.deepcopy(run.config)
-    *sections, last = key.split(".")
-    place = config
-    for number, name in enumerate(sections, start=1):
-        if name == "*":
-            place = max(place.values(), key=partial(depth, keys=[*sections[number:], last]))
-        else:
-            place = place.setdefault(name, {})
-    place[last] = str(run.folder / value) if last == "path" and "benchmarks" not in sections else value
-    return config
 
 
 @pytest.fixture(scope="module")

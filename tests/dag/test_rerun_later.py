@@ -8,9 +8,8 @@ import re
 import pytest
 
 from tests.conftest import tiny_config
-from tests.dag.finished import FinishedRun, Plan
+from tests.dag.finished import FinishedRun, Plan, changed
 from tests.dag.keys import ALWAYS, LATER_KEYS, NOTHING
-from tests.dag.test_rerun import changed
 
 RUN = "results/tiny"
 # What is made of all data and policies of a run.
