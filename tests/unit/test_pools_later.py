@@ -113,3 +113,23 @@ def test_a_benchmark_stays_out_of_later_rows_as_well(start, tmp_path):
 def test_the_start_has_no_line_for_it_in_its_ledger(start):
     _, ledger = start[0].choose(**HELD_OUT)
     assert pools.HELD_OUT not in set(ledger["reason"])
+
+
+def test_all_that_hangs_together_with_the_test_side_of_the_start_stays_out(tmp_path):
+    """One user's two conversations, and another user's that opens as the second does: the group is
+    picked for the correction in the first, and has no other row on the test side."""
+    (tmp_path / "start").mkdir()
+    corpus = add_many(Corpus(tmp_path / "start"), 12)
+    corpus.add("a", "Alpha?", ("ra", "no", "DSAT"), ("sa", "thanks", "SAT"), user_id="logs:1")
+    corpus.add("b", "Beta?", ("rb", "no", "DSAT"), user_id="logs:1")
+    corpus.add("c", "Beta?", ("rc", "no", "DSAT"), user_id="logs:2")
+    for seed in range(50):
+        first, _ = corpus.choose(seed=seed, test_correction_conversations=3)
+        if "s:a/0" in ids(first["corrections"], "test"):
+            break
+    assert not {"s:b/0", "s:c/0"} & ids(first["dsat"])
+    later = grown((corpus,), tmp_path)
+    complain(later, "new", "Something new?")
+    paths = [tmp_path / f"start/{pool}.parquet" for pool in pools.SCHEMAS]
+    chosen, _ = later.choose(paths, seed=seed, arrivals=APRIL)
+    assert not {"s:a/0", "s:b/0", "s:c/0"} & ids(chosen["dsat"])
