@@ -6,6 +6,8 @@ iteration k: sample y+ from policy k-1, pair it with the
              real y-, one epoch of DPO -> policy k             rules/iterate.smk, rules/generate.smk
              (methods that rank what they sample: best, worst  rules/rank.smk)
              how often y+ is the better one                    rules/quality.smk
+logs that come later, or what users say to policies: the same
+                        tables beside the first               rules/later.smk
 every policy: held-out prompts -> answers -> judge -> scores   rules/evaluate.smk
 ledger, catalog, report                                        rules/report.smk
 """
@@ -46,6 +48,7 @@ include: "rules/simulate.smk"
 include: "rules/evaluate.smk"
 include: "rules/rank.smk"
 include: "rules/quality.smk"
+include: "rules/later.smk"
 include: "rules/report.smk"
 include: "rules/preflight.smk"
 
@@ -63,6 +66,7 @@ wildcard_constraints:
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
     trained=layout.trained_by(layout.one_of([*config["methods"], *iterations.future_methods])),
+    later=layout.later(layout.one_of(config["models"]), layout.one_of(config["methods"])),
     i="[1-9][0-9]*",
     n="[1-9][0-9]*",
 

@@ -7,7 +7,7 @@ of the benchmarks, and ledgers.
 from drift.workflow.data import Pools, Sources, named
 
 sources = Sources(config, paths, located)
-pools = Pools(config)
+pools = Pools(config, paths)
 
 
 rule fetch:
@@ -37,9 +37,9 @@ rule turns:
     params:
         settings=sources.settings,
         contents=sources.contents,
-        code=code("turns", "drift/sources/copies.sql", *sources.modules),
-        sources=named(sources.paths),
-        conversations=named(sources.conversations),
+        code=code("turns", "drift/sources/copies.sql", sources.modules),
+        sources=lambda wildcards: named(sources.paths(wildcards)),
+        conversations=lambda wildcards: named(sources.conversations(wildcards)),
     threads: 2
     resources:
         mem_mb=grows(8000),
@@ -60,6 +60,7 @@ rule pools:
     input:
         turns=paths.turns,
         labels=paths.labels,
+        first=[],  # the pools of the start, where these are of later data
         benchmarks=list(inputs.kept_out.values()),
     output:
         dsat=paths.dsat,
@@ -80,6 +81,7 @@ rule pools:
         {CPU:q} {SCRIPTS:q}/pools.py \
             --turns {input.turns:q} \
             --labels {input.labels:q} \
+            --first {input.first:q} \
             --benchmark {params.benchmarks:q} \
             --settings {params.settings:q} \
             --dsat {output.dsat:q} \

@@ -90,19 +90,17 @@ rule classify:
 rule labels:
     """Label each reply from the message with which the user answered it."""
     input:
+        unpack(labelers.files),
         turns=paths.turns,
-        requests=list(labelers.requests.values()),
-        completions=[shard for _, shard in labelers.completions],
-        probabilities=[shard for _, shard in labelers.probabilities],
     output:
         labels=paths.labels,
         ledger=paths.stage_ledger.format(stage="labels"),
     params:
         settings=labelers.settings,
         code=code("labels", *labelers.modules),
-        requests=named(labelers.requests),
-        completions=named(labelers.completions),
-        probabilities=named(labelers.probabilities),
+        requests=lambda wildcards: named(labelers.requests(wildcards)),
+        completions=lambda wildcards: named(labelers.completions(wildcards)),
+        probabilities=lambda wildcards: named(labelers.probabilities(wildcards)),
     threads: 2
     resources:
         mem_mb=grows(8000),

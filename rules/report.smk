@@ -26,10 +26,12 @@ rule ledger:
     """Follow every row from raw records to trained pairs, and check that the sums are exact."""
     input:
         parts=report_inputs.ledgers,
+        later=list(report_inputs.later_ledgers),
     output:
         ledger=paths.ledger,
     params:
         code=code("ledger"),
+        later=[f"{folder}={path}" for path, folder in report_inputs.later_ledgers.items()],
     resources:
         mem_mb=grows(2000),
         runtime=grows(10),
@@ -38,6 +40,7 @@ rule ledger:
         r"""
         {CPU:q} {SCRIPTS:q}/ledger.py \
             --parts {input.parts:q} \
+            --later {params.later:q} \
             --ledger {output.ledger:q} > {log:q} 2>&1
         """
 

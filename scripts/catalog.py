@@ -14,7 +14,7 @@ seeds share). `FROM dictionary` explains every column, `FROM explain('pairs')` t
 
 import _python  # noqa: F401 - before what may be missing
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import polars as pl
 from drift import cli, files, layout, tables
 from drift.metrics import pair_lengths, trace
 from drift.names import HELDOUT_PAIRS
+from drift.tables import json_files
 
 # Older shells than the library that writes it should open the catalog too.
 STORAGE_VERSION = "v1.2.0"
@@ -49,6 +50,7 @@ _WILDCARDS = {
     "policy": f"(?P<policy>{layout.BASE}|{layout.trained_by()})",
     "trained": f"(?P<policy>{layout.trained_by()})",
     "table": "(?P<pool>dsat|sat|corrections)",
+    "later": f"(?P<later>{layout.later()})",
     "i": r"\d+",
     "n": r"\d+",
 }
@@ -98,8 +100,8 @@ class View:
     def keys(self) -> tuple[str, ...]:
         """The key columns: what any of the patterns, or `fixed`, says that the rows do not."""
         names = {name for pattern in self.patterns for name in path_pattern(pattern).groupindex}
-        if "policy" in names:
-            names |= {part.name for part in fields(layout.PolicyName)}
+        if names & {"policy", "later"}:
+            names |= {"model", *(part.name for part in fields(layout.PolicyName))}
         names = {self.renamed.get(name, name) for name in names} | self.fixed.keys()
         return tuple(name for name in KEYS if name in names and name not in self.columns)
 
@@ -109,6 +111,10 @@ class View:
         if match is None:
             return None
         parts = {self.renamed.get(name, name): part for name, part in match.groupdict().items() if part is not None}
+        if "later" in parts:
+            later = layout.LaterData.parse(parts["later"])
+            parts |= {"model": later.model or parts.get("model"), "iteration": later.iteration}
+            parts |= vars(later.policy) if later.policy else {}
         if "policy" in parts:
             parts |= vars(layout.PolicyName.parse(parts["policy"]))
         return {name: (self.fixed | parts).get(name) for name in self.keys}
@@ -151,59 +157,8 @@ def json_reader(columns: dict[str, tuple[str, str]]) -> str:
     return "read_json({files}, columns = {{" + types + "}})"
 
 
-_ORIGIN = {  # of what a model did here; null where an endpoint did it, and in files of earlier versions
-    "commit": ("VARCHAR", "commit of the code, -dirty where files of it differed; null outside a checkout of git"),
-    "finished": ("VARCHAR", "when it was done, UTC"),
-    "device": ("VARCHAR", "the GPU, or CPU and the processor"),
-    "devices": ("BIGINT", "how many GPUs; 1 for a processor"),
-}
-_MANIFEST = {  # what policies shows of a policy.json; a key that a manifest does not have is null
-    "name": ("VARCHAR", "the policy's name"),
-    "weights_sha256": ("VARCHAR", "hash of the weights; completions.policy_hash refers to it"),
-    "remainder_sha256": ("VARCHAR", "hash of the remainder; null for the base model, and where training.carry is bf16"),
-    "parent_sha256": ("VARCHAR", "hash of the policy that the iteration started from; null for the base model"),
-    "pairs_sha256": ("VARCHAR", "hash of the pairs it was trained on; null for the base model"),
-    "settings": ("JSON", "the training settings; settings ->> 'seed' is what the training was seeded with"),
-    "versions": ("JSON", "versions of the libraries that trained it"),
-    "steps_done": ("BIGINT", "optimizer steps that ran"),
-    "steps_planned": ("BIGINT", "optimizer steps that were planned"),
-    "changed_share": ("DOUBLE", "share of the weights that changed in bf16, 0 to 1; null for the base model"),
-    "update_norm": ("DOUBLE", "||d w||, how far the training moved the fp32 weights w; null for the base model"),
-    "served_share": (
-        "DOUBLE",
-        "<d w, d bf16(w)> / ||d w||^2, the share of that which the policy shows as it is served; null for the base model",
-    ),
-    "seconds": ("DOUBLE", "training time in seconds"),
-    "tokens": ("BIGINT", "tokens trained on, as the trainer counts them"),
-    **_ORIGIN,
-}
-_GATES = {
-    "gate": ("VARCHAR", "name of the check"),
-    "passed": ("BOOLEAN", "whether it held"),
-    "detail": ("VARCHAR", "what was counted or compared"),
-}
-_USAGE = {
-    "shard": ("BIGINT", "number of the shard, from 1"),
-    "shards": ("BIGINT", "of how many"),
-    "requests": ("BIGINT", "requests of the shard, all of which have a completion"),
-    "finish_reasons": ("JSON", "completions by finish_reason"),
-    "prompt_tokens": ("BIGINT", "tokens read"),
-    "completion_tokens": ("BIGINT", "tokens written"),
-    "seconds": ("DOUBLE", "time to answer, without the start"),
-    "start_seconds": ("DOUBLE", "time to start the engine"),
-    "calls": ("BIGINT", "requests sent to an endpoint, repetitions included; null for a model that ran here, as the next five"),
-    "answered": ("BIGINT", "requests that the endpoint answered in this job"),
-    "reused": ("BIGINT", "requests that it had answered before"),
-    "failed": ("BIGINT", "requests that got no answer"),
-    "errors": ("JSON", "the commonest reasons, and how many requests each"),
-    "usd": ("DOUBLE", "what the job cost, by the configured prices"),
-    "models": ("VARCHAR[]", "completions.policy_hash of the shard"),
-    "settings": ("JSON", "the settings of the generation"),
-    "requests_sha256": ("VARCHAR", "hash of the table of requests"),
-    "completions_sha256": ("VARCHAR", "hash of the shard"),
-    "versions": ("JSON", "versions of the libraries"),
-    **_ORIGIN,
-}
+# What the description of a table of later data begins with.
+LATER = "Of data that come after the start, by the iteration that learns from them, and with those of the start in them."
 VIEWS = {
     "turns": table_view(tables.Turns, "turns"),
     "labels": table_view(tables.Labels, "labels"),
@@ -224,6 +179,7 @@ VIEWS = {
         "verdicts_requests",
         "judge_validation_requests",
         "labeling_requests",
+        "later_labeling_requests",
         shown_as={"seed": "completion_seed"},
     ),
     "completions": table_view(
@@ -234,6 +190,7 @@ VIEWS = {
         "verdicts_completions",
         "judge_validation_completions",
         "labeling_completions",
+        "later_labeling_completions",
     ),
     "ranks": table_view(tables.Ranks, "judge_scores", "rewards", "implied_rewards"),
     "likelihoods": table_view(tables.Likelihoods, "likelihoods"),
@@ -261,7 +218,7 @@ VIEWS = {
     "ledger": table_view(tables.Ledger, "ledger"),
     "generations": View(
         "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
-        _USAGE,
+        json_files.USAGE,
         (
             "sampling_usage",
             "sampling_of_usage",
@@ -270,24 +227,29 @@ VIEWS = {
             "verdicts_usage",
             "judge_validation_usage",
             "labeling_usage",
+            "later_labeling_usage",
         ),
-        json_reader(_USAGE),
+        json_reader(json_files.USAGE),
         renamed={"rater": "judge"},
     ),
     "policies": View(
         "One row per policy: its policy.json, which is written last and names everything that made it.",
-        _MANIFEST,
+        json_files.MANIFEST,
         ("manifest",),
-        json_reader(_MANIFEST),
+        json_reader(json_files.MANIFEST),
     ),
     "gates": View(
         "The correctness gates of every policy: a gate that does not pass fails its stage.",
-        _GATES,
+        json_files.GATES,
         ("gates",),
         "(SELECT unnest(gates, recursive := true) FROM "
         "read_json({files}, columns = {{gates: 'STRUCT(gate VARCHAR, passed BOOLEAN, detail VARCHAR)[]'}}))",
     ),
 }
+for _name in ("turns", "labels", "class_probabilities", "quarantine", "contamination", "dsat", "sat", "corrections", "prompts"):
+    VIEWS[f"later_{_name}"] = replace(
+        VIEWS[_name], patterns=(f"later_{_name}",), renamed={}, description=f"{LATER} {VIEWS[_name].description}"
+    )
 
 
 def grouped(view: View, files: list[str]) -> list[tuple[dict, list[str]]]:

@@ -1,6 +1,7 @@
 """Put the ledgers of all stages into one, and check that every lineage adds up.
 
-Reads:  the Ledger tables of the stages (--parts).
+Reads:  the Ledger tables of the stages (--parts), and those of later data (--later FOLDER=PATH),
+        whose lineages get the folder's name in front.
 Writes: one Ledger table of all lineages (--ledger).
 """
 
@@ -34,9 +35,16 @@ def check_lineages(ledger: pl.DataFrame) -> None:
 def main() -> None:
     command = cli.parser(__doc__)
     command.add_argument("--parts", nargs="+", required=True, help="Ledger tables")
+    command.add_argument(
+        "--later", nargs="*", default=[], metavar="FOLDER=PATH", type=cli.named_path, help="Ledger tables of later data"
+    )
     command.add_argument("--ledger", required=True, help="table to write")
     arguments = command.parse_args()
-    ledger = tables.read_table(tables.Ledger, *arguments.parts)
+    later = [
+        tables.read_table(tables.Ledger, path).with_columns(lineage=pl.lit(f"{folder}/") + pl.col("lineage"))
+        for folder, path in arguments.later
+    ]
+    ledger = pl.concat([tables.read_table(tables.Ledger, *arguments.parts), *later])
     check_lineages(ledger)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 

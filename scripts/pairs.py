@@ -26,10 +26,12 @@ from drift import cli, plugins
 from drift.chat import end_of_turn, load_tokenizer, markers, render, render_reply
 from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts, user_messages
+from drift.data.fresh import at_share, drawn_prompts
 from drift.data.trained_replies import TrainedReply, trained_replies
 from drift.judging.candidates import ENDS
 from drift.ledger import LedgerBook
 from drift.seeds import chance, picked
+from drift.settings.data import FreshSettings
 from drift.settings.training import PairsSettings, Sides, Subset
 from drift.sides import candidates
 from drift.tables import (
@@ -70,6 +72,10 @@ RANKING = {
 }
 # Of a sound pair that training.pairs leaves out.
 SPARE = "more than training.pairs"
+# Of prompts that nothing was sampled for, and of sound pairs: the share of fresh ones takes no more
+# of their age.
+UNDRAWN = "prompt beyond the share of its data (fresh)"
+BEYOND = "pair beyond the share of its data (fresh)"
 
 
 def shows_feedback(kind: str) -> bool:
@@ -235,12 +241,25 @@ def consistency(agreement: pl.DataFrame) -> pl.Expr:
     return pl.lit(None if mean is None else (mean + 1) / 2, pl.Float64)
 
 
-def subset_of(pairs: pl.DataFrame, subset: Subset) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """As many of `pairs` as training.pairs asks for, by a hash of their prompts, and Dropped of the
-    others. All of them where there are fewer: `check_count` refuses these."""
-    is_kept = pl.col("pair_id").is_in(picked(pairs["pair_id"], subset.pairs, subset.seed))
-    spare = pairs.filter(~is_kept).select(prompt_id="pair_id", reason=pl.lit(SPARE), detail=pl.lit(None, pl.String))
+def subset_of(
+    pairs: pl.DataFrame, subset: Subset | None, fresh: FreshSettings | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """As many of `pairs` as training.pairs asks for, by a hash of their prompts and at the share of
+    fresh ones, and Dropped of the others. All of them where there are fewer: `check_count` refuses
+    these."""
+    kept = pairs["pair_id"]
+    if fresh:
+        kept = pl.Series(at_share(kept, fresh), dtype=pl.String)
+    wanted = kept if subset is None else pl.Series(picked_pairs(kept, subset, fresh), dtype=pl.String)
+    reason = pl.when(pl.col("pair_id").is_in(kept.implode())).then(pl.lit(SPARE)).otherwise(pl.lit(BEYOND))
+    is_kept = pl.col("pair_id").is_in(wanted.implode())
+    spare = pairs.filter(~is_kept).select(prompt_id="pair_id", reason=reason, detail=pl.lit(None, pl.String))
     return pairs.filter(is_kept), spare
+
+
+def picked_pairs(names: pl.Series, subset: Subset, fresh: FreshSettings | None) -> list[str]:
+    """As many of the pairs as training.pairs asks for."""
+    return at_share(names, fresh, subset.pairs) if fresh else picked(names, subset.pairs, subset.seed)
 
 
 def check_count(pairs: pl.DataFrame, dropped: pl.DataFrame, settings: PairsSettings) -> None:
@@ -256,6 +275,7 @@ def check_count(pairs: pl.DataFrame, dropped: pl.DataFrame, settings: PairsSetti
     raise cli.StageError(
         f"{settings.lineage}: {pairs.height or 'no'} pairs of {prompts} training prompts"
         + (f", and training.pairs asks for {wanted}" if settings.subset else "")
+        + (f", {settings.fresh.share:.0%} of them of {', '.join(settings.fresh.sources)} (fresh)" if settings.fresh else "")
         + f"; the commonest reason is '{commonest}'. sampling.cut: prefix or a larger sampling.max_tokens help against replies "
         "that are too long, sampling.n against samples that fail a check, and more data (data.max_dsat, data.max_sat) against "
         "too few prompts" + ("; or lower training.pairs, for all methods alike" if settings.subset else "")
@@ -282,11 +302,16 @@ def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame
         )
 
 
-def write_ledger(path: str, lineage: str, prompts: pl.DataFrame, pairs: pl.DataFrame, dropped: pl.DataFrame) -> None:
-    """Write how many prompts became pairs, and what became of the others."""
+def write_ledger(
+    path: str, lineage: str, prompts: pl.DataFrame, pairs: pl.DataFrame, dropped: pl.DataFrame, undrawn: int | None = None
+) -> None:
+    """Write how many prompts became pairs, and what became of the others. `undrawn`: prompts that a
+    share of fresh ones leaves out; None without a share."""
     book = LedgerBook(lineage, "pairs", "prompts", prompts.height)
     book.drop("test split", prompts.filter(split="test").height)
-    for reason in (*REASONS, SPARE):
+    if undrawn is not None:
+        book.drop(UNDRAWN, undrawn)
+    for reason in (*REASONS, *([BEYOND] if undrawn is not None else []), SPARE):
         book.drop(reason, dropped.filter(reason=reason).height)
     book.regroup("one pair per prompt", "pairs", pairs.height)
     write_table(book.table(), Ledger, path)
@@ -318,16 +343,18 @@ def main() -> None:
     requests, completions = read_table(Requests, *arguments.requests), read_table(Completions, *arguments.completions)
     scores = dict(read_table(Ranks, *arguments.ranks).select("request_id", "score").iter_rows())
     tokenizer = load_tokenizer(arguments.policy)
-    pairs, dropped, failed = make_pairs(prompts, sampled_replies(requests, completions), tokenizer, settings, scores)
+    asked = drawn_prompts(prompts, settings.fresh)
+    pairs, dropped, failed = make_pairs(asked, sampled_replies(requests, completions), tokenizer, settings, scores)
     pairs = pairs.with_columns(consistency=consistency(read_table(RankAgreement, *arguments.agreement)))
-    if settings.subset:
-        pairs, spare = subset_of(pairs, settings.subset)
+    if settings.subset or settings.fresh:
+        pairs, spare = subset_of(pairs, settings.subset, settings.fresh)
         dropped = pl.concat([dropped, spare])
     report(pairs, failed)
 
     # Written even where no pair is left, so that the reasons can be read.
     write_table(dropped, Dropped, arguments.dropped)
-    write_ledger(arguments.ledger, settings.lineage, prompts, pairs, dropped)
+    undrawn = prompts.height - asked.height if settings.fresh else None
+    write_ledger(arguments.ledger, settings.lineage, prompts, pairs, dropped, undrawn)
     check_count(pairs, dropped, settings)
     check_decontaminated(pairs, {name: read_table(Tasks, path) for name, path in arguments.benchmark})
     write_table(pairs, Pairs, arguments.pairs)

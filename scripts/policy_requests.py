@@ -14,6 +14,7 @@ import polars as pl
 
 from drift import cli, plugins
 from drift.chat import load_tokenizer
+from drift.data.fresh import drawn_prompts
 from drift.seeds import completion_seed
 from drift.settings.sampling import RequestsSettings
 from drift.tables import Prompts, Requests, read_table, write_table
@@ -49,7 +50,8 @@ def main() -> None:
     command.add_argument("--requests", required=True, help="table to write")
     arguments = command.parse_args()
     tokenizer = arguments.policy and load_tokenizer(arguments.policy)
-    requests = build(read_table(Prompts, arguments.prompts), tokenizer, arguments.settings)
+    prompts = drawn_prompts(read_table(Prompts, arguments.prompts), arguments.settings.fresh)
+    requests = build(prompts, tokenizer, arguments.settings)
     if requests.is_empty():
         raise cli.StageError(
             f"{arguments.prompts} has no {arguments.settings.split} prompts; the ledger shows where they were left out"

@@ -1,8 +1,9 @@
 """Choose what to learn from: replies that disappointed, replies that satisfied, and corrections.
 
 Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the
-        benchmarks that no training row may hold (--benchmark NAME=PATH). The choice itself is in
-        sql/: one file a pool, and what they share.
+        benchmarks that no training row may hold (--benchmark NAME=PATH); for data that come after
+        the start its pools (--first), whose test side stays out. The choice itself is in sql/: one
+        file a pool, and what they share.
 Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), the replies that hold a
         benchmark's prompt (--quarantine), and the ledger (--ledger).
 """
@@ -23,6 +24,7 @@ import polars as pl
 from drift import cli, tables
 from drift.data.allusions import alludes, without_allusion
 from drift.data.contamination import BenchmarkTexts
+from drift.data.pool_checks import check_false_rows, check_training_corrections, check_training_rows
 from drift.data.prefetch import mapped
 from drift.data.similarity import clusters, signatures
 from drift.labelers import source
@@ -43,16 +45,24 @@ SQL_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR", li
 # DuckDB's share of the job's memory; what does not fit goes to disk.
 MEMORY = "1GB"
 TEXTS_AT_A_TIME = 2048
+# Why later data leave rows out: the reason of sql/split.sql.
+HELD_OUT = "held out with the data of the start"
 # Rows of a pool that sql/rows.sql puts together at once.
 ROWS_AT_A_TIME = 10_000
 
 
 def choose(
-    turns: Path, labels: Path, benchmarks: dict[str, Path], settings: PoolsSettings, paths: dict[str, Path]
+    turns: Path,
+    labels: Path,
+    benchmarks: dict[str, Path],
+    settings: PoolsSettings,
+    paths: dict[str, Path],
+    first: list[Path] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Write every pool to its place in `paths`; returns the quarantine and the ledger.
 
-    `turns`, `labels`: paths of these tables. `benchmarks`: paths of Tasks tables by name. Raises
+    `turns`, `labels`: paths of these tables. `benchmarks`: paths of Tasks tables by name. `first`:
+    the pools of the start, where these are of later data, which have no test side. Raises
     StageError where no reply is left to train on, where label noise asks for more false rows than
     there are, or where the test side takes more corrections than it leaves.
     """
@@ -67,6 +77,7 @@ def choose(
         _set_variables(connection, settings.filters)
         _set_variables(connection, settings.label_noise, "noise_")
         _set_variable(connection, "neutral_counts", settings.label_noise.drawn_from == "neutral" and _any(settings.label_noise))
+        connection.register("arrivals", _arrivals(settings.arrivals))
         for name in ("filters", "replies", "dsat", "sat", "corrections", "candidates"):
             connection.execute(_sql(name))
         quarantine = _quarantine(connection, benchmarks, settings.decontamination)
@@ -76,13 +87,14 @@ def choose(
         connection.register("groups", groups)
         connection.register("allusions", _allusions(connection, settings.allusions))
         connection.execute(_sql("caps"))
-        connection.register("test_groups", _test_groups(connection, settings))
+        _hold_out(connection, first or [], settings)
+        connection.register("test_groups", _test_groups(connection, settings, first or []))
         connection.execute(_sql("split"))
-        _check_false_rows(connection, settings.label_noise)
-        books = {pool: _ledger(connection, pool) for pool in SCHEMAS}
+        check_false_rows(connection, settings.label_noise)
+        books = {pool: _ledger(connection, pool, first or []) for pool in SCHEMAS}
         ledger = pl.concat(book.table() for book in books.values())
-        _check_training_rows(connection, ledger, settings)
-        _check_training_corrections(connection, settings)
+        check_training_rows(connection, ledger, settings)
+        check_training_corrections(connection, settings)
         for pool, schema in SCHEMAS.items():
             written = tables.write_batches(_rows(connection, pool, settings.allusions), schema, paths[pool])
             if books[pool].rows != written:
@@ -269,9 +281,35 @@ def _allusions(connection: duckdb.DuckDBPyConnection, settings: AllusionsSetting
     return pl.DataFrame(found, schema={"prompt_id": pl.String} | dict.fromkeys(modes, pl.Boolean), orient="row")
 
 
-def _test_groups(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> pl.DataFrame:
+def _arrivals(arrivals: dict[str, int]) -> pl.DataFrame:
+    """source and from_iteration of the sources that came after the start."""
+    return pl.DataFrame(list(arrivals.items()), schema={"source": pl.String, "from_iteration": pl.Int32}, orient="row")
+
+
+def _hold_out(connection: duckdb.DuckDBPyConnection, first: list[Path], settings: PoolsSettings) -> None:
+    """Make the tables held_out and held_out_messages: what the pools of the start keep out."""
+    if not first:
+        connection.execute("CREATE TEMP TABLE held_out (conversation_id VARCHAR)")
+        connection.execute("CREATE TEMP TABLE held_out_messages AS SELECT message_key FROM few LIMIT 0")
+        return
+    _set_variable(connection, "first", [str(path) for path in first], list[str])
+    threshold = settings.filters.near_duplicates
+    connection.register("start_groups", _groups(connection, "start_candidates", threshold))
+    connection.execute(_sql("tested"))
+    openings = """
+        SELECT 'openings' AS pool, FALSE AS flipped, conversation_id AS prompt_id, "user" AS text
+        FROM turns
+        WHERE turn = 0 AND (conversation_id IN (FROM tested) OR conversation_id IN (SELECT conversation_id FROM candidates))
+    """
+    connection.register("alike", _clustered(connection, openings, threshold).select("cluster", conversation_id="prompt_id"))
+    connection.execute(_sql("held_out"))
+
+
+def _test_groups(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings, first: list[Path]) -> pl.DataFrame:
     """pool and group_key of the groups that are picked for the test side: in their order, each that
-    does not bring in more conversations than are left to find."""
+    does not bring in more conversations than are left to find. None of later data."""
+    if first:
+        return pl.DataFrame(schema={"pool": pl.String, "group_key": pl.String})
     left = {"dsat": settings.test_conversations, "corrections": settings.test_correction_conversations}
     picked = []
     choices = "SELECT pool, group_key, conversations FROM test_choices ORDER BY pool, place, group_key"
@@ -306,7 +344,7 @@ def _stripped(rows: pl.DataFrame, settings: AllusionsSettings) -> pl.DataFrame:
     )
 
 
-def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
+def _ledger(connection: duckdb.DuckDBPyConnection, pool: str, first: list[Path]) -> LedgerBook:
     """What became of every labelled reply in a pool; reasons are in the order of the checks."""
     counted = """
         SELECT reason, sum(rows)
@@ -322,55 +360,9 @@ def _ledger(connection: duckdb.DuckDBPyConnection, pool: str) -> LedgerBook:
     reasons = f"SELECT unnest(enum_range(NULL::{pool}_reason)::VARCHAR[] || enum_range(NULL::shared_reason)::VARCHAR[])"
     book = LedgerBook(pool, "pools", "replies", sum(counts.values()))
     for (reason,) in connection.execute(reasons).fetchall():
-        book.drop(reason, counts.get(reason, 0))
+        if first or reason != HELD_OUT:  # a check of later data alone
+            book.drop(reason, counts.get(reason, 0))
     return book
-
-
-def _check_false_rows(connection: duckdb.DuckDBPyConnection, noise: LabelNoiseSettings) -> None:
-    """Raises StageError where there are fewer false rows than label noise asks for."""
-    counts = """
-        SELECT pool, any_value(false_rows), count(*) FILTER (flipped AND reason IS NULL)
-        FROM split_candidates
-        GROUP BY pool
-    """
-    for pool, asked, found in sorted(connection.sql(counts).fetchall()):
-        if found < asked:
-            label = {"neutral": "NEUTRAL", "opposite": "DSAT" if pool == "sat" else "SAT"}[noise.drawn_from]
-            raise cli.StageError(
-                f"data.label_noise.{pool} is {getattr(noise, pool):g}, which asks for {asked:.0f} false rows, but only {found} "
-                f"replies labelled {label} pass the filters on the training side. Lower it, lower data.max_{pool}, or set "
-                f"drawn_from to {'opposite' if noise.drawn_from == 'neutral' else 'neutral'}."
-            )
-
-
-def _check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataFrame, settings: PoolsSettings) -> None:
-    """Raises StageError where no DSAT reply is left to train on."""
-    taken = "SELECT split, count(*) FROM split_candidates WHERE reason IS NULL AND pool = 'dsat' GROUP BY split"
-    rows = dict(connection.sql(taken).fetchall())
-    if "train" in rows:
-        return
-    if rows:
-        raise cli.StageError(
-            f"all {rows['test']} DSAT replies went to the test side: there are fewer conversations with one than "
-            f"test_conversations ({settings.test_conversations}) asks for. Lower it, or add conversations."
-        )
-    drops = ledger.filter((pl.col("lineage") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
-    dropped = ", ".join(f"{reason}: {count}" for reason, count in drops) or "nothing was labelled"
-    raise cli.StageError(f"no DSAT reply of labeler {settings.labeler} is left ({dropped}). Relax the settings that drop most.")
-
-
-def _check_training_corrections(connection: duckdb.DuckDBPyConnection, settings: PoolsSettings) -> None:
-    """Raises StageError where the test side, which is filled first, leaves fewer corrections to
-    train on than it takes, max_corrections aside: a warm-up on a handful of pairs is none."""
-    found = "FROM split_candidates WHERE pool = 'corrections' AND (reason IS NULL OR reason = 'training row over the maximum')"
-    rows = dict(connection.sql(f"SELECT split, count(*) {found} GROUP BY split").fetchall())
-    left, tested = rows.get("train", 0), rows.get("test", 0)
-    if left < tested:
-        raise cli.StageError(
-            f"{left} corrections are left to train on, and {tested} are kept for testing: test_correction_conversations is "
-            f"{settings.test_correction_conversations}, and those of the test_conversations come on top. The warm-up is trained "
-            "on the former: lower test_correction_conversations, to a third of what there is or less, or add conversations."
-        )
 
 
 def main() -> None:
@@ -380,6 +372,7 @@ def main() -> None:
     command.add_argument(
         "--benchmark", nargs="*", default=[], metavar="NAME=PATH", type=cli.named_path, help="Tasks tables to keep out"
     )
+    command.add_argument("--first", nargs="*", default=[], type=Path, help="Dsat, Sat and Corrections tables of the start")
     for pool in SCHEMAS:
         command.add_argument(f"--{pool}", required=True, type=Path, help=f"where to write the {pool.capitalize()} table")
     command.add_argument("--quarantine", required=True, type=Path, help="where to write the Quarantine table")
@@ -388,7 +381,9 @@ def main() -> None:
     if said := source.unheard(arguments.turns, arguments.labels, arguments.settings.labeler):
         print(f"warning: {said}", file=sys.stderr)
     paths = {pool: getattr(arguments, pool) for pool in SCHEMAS}
-    quarantine, ledger = choose(arguments.turns, arguments.labels, dict(arguments.benchmark), arguments.settings, paths)
+    quarantine, ledger = choose(
+        arguments.turns, arguments.labels, dict(arguments.benchmark), arguments.settings, paths, arguments.first
+    )
     tables.write_table(quarantine, tables.Quarantine, arguments.quarantine)
     tables.write_table(ledger, tables.Ledger, arguments.ledger)
 

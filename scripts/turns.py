@@ -57,14 +57,20 @@ def gather(paths: dict[str, Path], settings: TurnsSettings, conversations: dict[
     """Write the exchanges of all sources to `file`, with what tells their conversations apart;
     returns the counts by source.
 
-    Users are numbered as they come: what a source knows them by is in no file.
+    Users are numbered as they come: what a source knows them by is in no file. Where data come
+    later, one user may be in several sources: whom those of a kind know alike is one.
     """
     counts: dict[str, Counter] = defaultdict(Counter)
     writer, first = None, 0
+    numbers: dict[tuple[str, str], int] = {}
+    come_later = any(source.from_iteration > 1 for source in settings.sources.values())
     for name in sorted(paths):
-        numbers: dict[str, int] = {}
-        for rows in ahead(read_source(name, paths[name], settings.sources[name], conversations.get(name), counts[name])):
-            users = [numbers.setdefault(user, len(numbers)) if user else None for user in rows["user_key"].to_list()]
+        source = settings.sources[name]
+        known_to = source.kind if come_later else name
+        for rows in ahead(read_source(name, paths[name], source, conversations.get(name), counts[name])):
+            users = [
+                numbers.setdefault((known_to, user), len(numbers)) if user else None for user in rows["user_key"].to_list()
+            ]
             # polars' hash changes with its version: it tells texts apart, and decides only between
             # texts of one id, time and model.
             texts = pl.struct("turn", "system", "user", "response")
@@ -73,6 +79,7 @@ def gather(paths: dict[str, Path], settings: TurnsSettings, conversations: dict[
                 .with_columns(
                     pl.col("number").cast(pl.Int64) + first,
                     conversation_id=pl.format("{}:{}", "source", "id"),
+                    from_iteration=pl.lit(source.from_iteration),
                     user_number=pl.Series(users, dtype=pl.Int64),
                     digest=texts.hash(1),
                     other_digest=texts.hash(2),

@@ -10,6 +10,8 @@ in braces are Snakemake's wildcards:
     {benchmark}, {judge}, {labeler}     rows of the configuration
     {rater}      a judge or a ranker that rates pairs
     {source}     a source of simulated conversations
+    {later}      the folder of data that come after the start: data/iterK, or
+                 MODEL/METHOD/seedS/iterK/data where users talk to the policies of a method and seed
     {turn}       first or again: which of its users' questions
     {asked}      the policy that an iteration's requests are put to, where it is not the one before:
                  initial, the one that its method starts from; future, METHOD.future/seedS/iterK; or
@@ -133,6 +135,19 @@ PATTERNS = {
     "run_log": "logs/run.jsonl",
     "timings": "timings",
 }
+# Data that come after the start lie beside those of the start, by the same names.
+LATER = (
+    *("turns", "labels", "dsat", "sat", "corrections", "quarantine", "contamination", "stage_ledger", "class_probabilities"),
+    "simulated_logs",
+)
+LATER_FOLDERS = ("simulation", "labeling")
+PATTERNS |= {f"later_{_name}": f"{{later}}/{PATTERNS[_name].removeprefix('data/')}" for _name in LATER}
+FOLDERS |= {f"later_{_name}": f"{{later}}/{FOLDERS[_name].removeprefix('data/')}" for _name in LATER_FOLDERS}
+PATTERNS |= {
+    "later_pool": "{later}/{table}.parquet",
+    "later_prompts": "{later}/prompts/{model}/{table}.parquet",
+    "later_prompts_ledger": "{later}/prompts/{model}/{table}.ledger.parquet",
+}
 for _kind, _folder in FOLDERS.items():
     if _kind != "answers":  # a benchmark's requests are the same for every policy of a model
         PATTERNS[f"{_kind}_requests"] = f"{_folder}/requests.parquet"
@@ -173,6 +188,39 @@ def trained_by(method: str = "[^/]+") -> str:
     """A constraint of {trained}: the warm-up, or any seed and iteration of a method that the
     regular expression `method` matches."""
     return f"(?:{WARMUP}|{_MADE.format(method=f'(?:{method})', seed=_NUMBER, iteration=_NUMBER)})"
+
+
+@dataclass(frozen=True)
+class LaterData:
+    """Data that come after the start, and their folder: those of sources that count from an
+    iteration on or, where users talk to policies, those that a policy learns from."""
+
+    iteration: int
+    model: str | None = None  # None: the same for all models, methods and seeds
+    policy: PolicyName | None = None
+
+    @classmethod
+    def parse(cls, folder: str) -> Self:
+        """The data of a folder. Raises ValueError where the folder is no such data's."""
+        if match := _LATER_FOLDER.fullmatch(folder):
+            return cls(int(match["iteration"]))
+        model, _, policy = folder.removesuffix("/data").partition("/")
+        name = PolicyName.parse(policy)
+        return cls(name.iteration, model, name)
+
+    def __str__(self) -> str:
+        """Its folder."""
+        return f"data/iter{self.iteration}" if self.policy is None else f"{self.model}/{self.policy}/data"
+
+
+_LATER_FOLDER = re.compile(f"data/iter(?P<iteration>{_NUMBER})")
+
+
+def later(model: str = "[^/]+", method: str = "[^/]+") -> str:
+    """A constraint of {later}: the data of any iteration, or of any policy of a model and a method
+    that these regular expressions match."""
+    made = _MADE.format(method=f"(?:{method})", seed=_NUMBER, iteration=_NUMBER)
+    return f"(?:data/iter{_NUMBER}|(?:{model})/{made}/data)"
 
 
 def paths(root: str) -> SimpleNamespace:

@@ -32,6 +32,10 @@ CREATE TEMP TABLE candidates AS
 CREATE TEMP VIEW true_candidates AS
     SELECT * FROM candidates WHERE NOT flipped;
 
+-- Those of the start, where data came later.
+CREATE TEMP VIEW start_candidates AS
+    SELECT * FROM true_candidates WHERE split_part(conversation_id, ':', 1) NOT IN (SELECT source FROM arrivals);
+
 -- What comes after reads these conversations alone, and more than once.
 CREATE TEMP TABLE candidate_turns AS
     SELECT conversation_id, turn, source, system, "user", response, feedback

@@ -21,6 +21,7 @@ CREATE TYPE shared_reason AS ENUM (
     'over max_per_user',
     'over max_per_template',
     'held out for another pool',
+    'held out with the data of the start',
     'same message as a held-out prompt',
     'training row over the maximum',
     'replaced by a false row (label noise)'

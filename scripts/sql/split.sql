@@ -1,6 +1,7 @@
 -- The sides, what the training side leaves out for the sake of the other, the maximum, and label noise.
 -- The table test_groups (pool, group_key; pools.py) says which groups of conversations were picked for
--- the test side, and for which pool.
+-- the test side, and for which pool. Later data have none of their own: the tables held_out (conversation_id)
+-- and held_out_messages (message_key; sql/held_out.sql) say what the start keeps out of them.
 
 CREATE TEMP TABLE split_candidates AS
 WITH
@@ -25,6 +26,8 @@ as_many_as_asked_for AS (
         CASE
             WHEN reason IS NOT NULL
                 THEN reason
+            WHEN conversation_id IN (FROM held_out)
+                THEN 'held out with the data of the start'
             WHEN pool <> 'sat' AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
                 THEN 'held out for another pool'
             WHEN pool = 'corrections'
@@ -42,6 +45,8 @@ apart_from_tests AS (
             WHEN split = 'train'
                 AND message_key IN (
                     SELECT message_key FROM as_many_as_asked_for WHERE reason IS NULL AND split = 'test' AND NOT flipped AND pool <> 'sat'
+                    UNION ALL
+                    FROM held_out_messages
                 )
                 THEN 'same message as a held-out prompt'
         END AS reason
@@ -60,7 +65,7 @@ under_the_maximum AS (
             WHEN reason IS NOT NULL
                 THEN reason
             WHEN split = 'train' AND NOT flipped
-                AND row_number() OVER (PARTITION BY pool, flipped, reason, split ORDER BY place(timestamp, prompt_id)) > max_training_rows
+                AND row_number() OVER (PARTITION BY pool, flipped, reason, split, from_iteration ORDER BY place(timestamp, prompt_id)) > max_training_rows
                 THEN 'training row over the maximum'
         END AS reason
     FROM apart_from_tests
@@ -79,7 +84,7 @@ counted AS (
     FROM under_the_maximum
 )
 SELECT
-    * EXCLUDE (reason, max_training_rows, noise, noise_place),
+    * EXCLUDE (reason, max_training_rows, noise, noise_place, from_iteration),
     CASE
         WHEN flipped AND (reason IS NOT NULL OR split = 'test' OR noise_place > false_rows)
             THEN other_label(pool)

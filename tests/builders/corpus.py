@@ -1,5 +1,7 @@
 """Conversations and their labels, and the pools that are chosen from them."""
 
+from pathlib import Path
+
 import polars as pl
 
 import pools
@@ -41,21 +43,24 @@ class Corpus:
         *replies: tuple[str, str, str],
         system: str | None = None,
         language: str = "English",
+        source: str = "s",
         **columns,
     ):
-        """A conversation of a source s; `columns` are of Turns."""
+        """A conversation of a source; `columns` are of Turns."""
         user = opening
         for turn, (response, feedback, label) in enumerate(replies):
-            key = {"conversation_id": f"s:{name}", "turn": turn}
+            key = {"conversation_id": f"{source}:{name}", "turn": turn}
             said = {"user": user, "response": response, "feedback": feedback, "system": system if turn == 0 else None}
-            self.turns.append(key | said | {"source": "s", "language": language, "starts_over": False, "flags": []} | columns)
+            self.turns.append(
+                key | said | {"source": source, "language": language, "starts_over": False, "flags": []} | columns
+            )
             self.labels.append(key | {"labeler": "words", "label": label, "evidence": ["strict/no"], "score": 0.8})
             user = feedback
         self.turns.append(
             {
-                "conversation_id": f"s:{name}",
+                "conversation_id": f"{source}:{name}",
                 "turn": len(replies),
-                "source": "s",
+                "source": source,
                 "user": user,
                 "starts_over": False,
                 "flags": [],
@@ -69,13 +74,13 @@ class Corpus:
         tables.write_table(turns_table, tables.Turns, self.folder / "turns.parquet")
         tables.write_table(labels_table, tables.Labels, self.folder / "labels.parquet")
 
-    def choose(self, **changed):
-        """The pools and their ledger, after a change of settings or filters; keeps the
-        quarantine."""
+    def choose(self, first: list[Path] | None = None, **changed):
+        """The pools and their ledger, after a change of settings or filters; keeps the quarantine.
+        `first`: of later data the pools of the start."""
         self.write()
         paths = [self.folder / f"{name}.parquet" for name in ("turns", "labels")]
         written = {pool: self.folder / f"{pool}.parquet" for pool in pools.SCHEMAS}
-        self.quarantine, ledger = pools.choose(*paths, self.benchmarks, pools_settings(**changed), written)
+        self.quarantine, ledger = pools.choose(*paths, self.benchmarks, pools_settings(**changed), written, first)
         written = {pool: tables.read_table(schema, written[pool]) for pool, schema in pools.SCHEMAS.items()}
         return written, tables.Ledger.validate(ledger.sort("lineage", "step"), cast=True)
 

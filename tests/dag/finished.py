@@ -5,11 +5,13 @@ What would run after a change does not depend on what is in the tables, so plann
 and no trainer. The end-to-end tests check some of the same changes on a run that was really made.
 """
 
+import copy
 import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -131,3 +133,25 @@ class FinishedRun:
         done = subprocess.run(planner, input=json.dumps(cases), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def depth(row: dict, keys: list[str]) -> int:
+    """How many of `keys`, one in the other, a row has."""
+    if not keys or not isinstance(row, dict) or keys[0] not in row:
+        return 0
+    return 1 + depth(row[keys[0]], keys[1:])
+
+
+def changed(run: FinishedRun, key: str, value) -> dict:
+    """The run's configuration with `key` at `value`; * is the first row of its table that has most
+    of what follows."""
+    config = copy.deepcopy(run.config)
+    *sections, last = key.split(".")
+    place = config
+    for number, name in enumerate(sections, start=1):
+        if name == "*":
+            place = max(place.values(), key=partial(depth, keys=[*sections[number:], last]))
+        else:
+            place = place.setdefault(name, {})
+    place[last] = str(run.folder / value) if last == "path" and "benchmarks" not in sections else value
+    return config

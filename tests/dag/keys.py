@@ -327,6 +327,16 @@ RANKING_KEYS = {
     # The same section as a labeler's, above: planned there.
     **{f"data.sources.*.simulation.endpoint.{key}": (None, NOTHING) for key in ENDPOINT_HERE},
 }
+# Of a run with data that come after the start.
+LATER_KEYS = {
+    "recipes.*.fresh": (1.0, {"requests", "pairs"}),
+    "data.sources.*.from_iteration": (2, {"later_turns", "later_pools", "requests", "pairs"}),
+    # The data of an iteration are one for all policies then, and are made once more.
+    "data.sources.*.simulation.deployed": (
+        "fixed",
+        {"later_turns", "later_labels", "later_pools", "later_prompts", "requests", "pairs", "rated_pairs", "train", "ledger"},
+    ),
+}
 # A run by another name is another run.
 NOT_LISTED = {"run"}
 

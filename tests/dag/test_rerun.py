@@ -1,28 +1,37 @@
 """What runs again after a change: for every key of the configuration, every module, and what else
 happens to a results folder."""
 
-import copy
 import os
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from drift.config import Config, load
 from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
-from tests.dag.finished import FinishedRun, Plan
-from tests.dag.keys import ALWAYS, KEYS, NOT_LISTED, NOTHING, RANKING_KEYS, RANKING_RECIPES, RATING, SIMULATED, keys_of
+from tests.dag.finished import FinishedRun, Plan, changed
+from tests.dag.keys import (
+    ALWAYS,
+    KEYS,
+    LATER_KEYS,
+    NOT_LISTED,
+    NOTHING,
+    RANKING_KEYS,
+    RANKING_RECIPES,
+    RATING,
+    SIMULATED,
+    keys_of,
+)
 from tests.dag.modules import SCRIPTS, users_of_modules
 
 MODULES = sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py"))
 
 
 def test_every_key_of_the_configuration_is_listed():
-    assert keys_of(Config) - NOT_LISTED == KEYS.keys() | RANKING_KEYS.keys()
+    assert keys_of(Config) - NOT_LISTED == KEYS.keys() | RANKING_KEYS.keys() | LATER_KEYS.keys()
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +65,6 @@ def run(tmp_path_factory):
     late |= {"examples": "logs.jsonl", "shots": 1}
     config["evaluation"]["benchmarks"] = {"alpaca": alpaca} | config["evaluation"]["benchmarks"] | {"late": late}
     return FinishedRun(folder, config).play()
-
-
-def depth(row: dict, keys: list[str]) -> int:
-    """How many of `keys`, one in the other, a row has."""
-    if not keys or not isinstance(row, dict) or keys[0] not in row:
-        return 0
-    return 1 + depth(row[keys[0]], keys[1:])
-
-
-def changed(run: FinishedRun, key: str, value) -> dict:
-    """The run's configuration with `key` at `value`; * is the first row of its table that has most
-    of what follows."""
-    config = copy.deepcopy(run.config)
-    *sections, last = key.split(".")
-    place = config
-    for number, name in enumerate(sections, start=1):
-        if name == "*":
-            place = max(place.values(), key=partial(depth, keys=[*sections[number:], last]))
-        else:
-            place = place.setdefault(name, {})
-    place[last] = str(run.folder / value) if last == "path" and "benchmarks" not in sections else value
-    return config
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """The catalog has a commented view a kind of table, over all its files, and its keys resolve."""
 
 import json
+import shutil
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -12,17 +14,40 @@ from tests.builders.run import build_catalog, build_results, policies, stage
 from tests.builders.texts import write
 
 SEEDS = (1, 42)
+LATER = ("data/iter2", "qwen-0.5b/drift/seed42/iter2/data")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
     root = build_results(folder, SEEDS)
+    build_later(root)
     for shard in root.rglob("completions/*.parquet"):
         usage = {"shard": 1, "shards": 1, "requests": 18, "finish_reasons": {"stop": 17, "length": 1}, "seconds": 2.5}
         shard.with_suffix(".json").write_text(json.dumps(usage))
     build_catalog(folder)
     return folder
+
+
+def build_later(root: Path) -> None:
+    """Data that come after the start: for all policies, and for one that users talk to."""
+    for folder in LATER:
+        for table in ("*.parquet", "contamination/*.parquet", "labelers/*/classes/*.parquet"):
+            for path in (root / "data").glob(table):
+                copy = root / folder / path.relative_to(root / "data")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+        (root / folder / "prompts").mkdir()
+        shutil.copytree(root / "qwen-0.5b/prompts", root / folder / "prompts/qwen-0.5b")
+
+
+def test_later_data_have_the_iteration_and_where_they_are_of_a_policy_its_keys(run):
+    keys = run.execute("SELECT DISTINCT model, method, iteration, seed FROM later_dsat ORDER BY ALL NULLS FIRST").fetchall()
+    assert keys == [(None, None, 2, None), ("qwen-0.5b", "drift", 2, 42)]
+    assert count(run, "FROM later_dsat") == 2 * count(run, "FROM dsat"), "and they are not among those of the start"
+    fitted = run.execute("SELECT DISTINCT model, method, pool FROM later_prompts ORDER BY ALL NULLS FIRST").fetchall()
+    assert ("qwen-0.5b", None, "dsat") in fitted
+    assert ("qwen-0.5b", "drift", "dsat") in fitted
 
 
 @pytest.fixture

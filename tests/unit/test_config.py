@@ -115,7 +115,15 @@ def test_the_schema_for_editors_is_up_to_date():
 
 
 @pytest.mark.parametrize(
-    "file", ["config.yaml", "demo/run.yaml", "examples/sharegpt.yaml", "examples/logs.yaml", "examples/study.yaml"]
+    "file",
+    [
+        "config.yaml",
+        "demo/run.yaml",
+        "examples/sharegpt.yaml",
+        "examples/logs.yaml",
+        "examples/study.yaml",
+        "examples/loop.yaml",
+    ],
 )
 def test_the_shipped_configurations_can_be_used(file):
     values = yaml.safe_load((REPOSITORY / file).read_text())

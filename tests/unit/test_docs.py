@@ -38,7 +38,8 @@ RUN_BY = {
     r"snakemake --profile demo --configfile examples/sharegpt\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo --configfile examples/methods\.yaml -n": "tests/dag/test_dag.py",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
-    r"snakemake --profile slurm": "tests/slurm/test_pipeline.py, with another configuration",
+    r"snakemake --profile demo --configfile=examples/loop\.yaml": "test_a_dry_run_of_the_demo_plans_it",
+    r"snakemake --profile slurm( -n)?": "tests/slurm/test_pipeline.py, with another configuration",
     r"\.venv/(cpu|snakemake)/bin/python \S+\.py --help": "test_every_program_that_a_page_names_has_help",
     r"\.venv/cpu/bin/python tools/check_labels\.py .* --half held_out": "tests/unit/test_published_labels.py",
     r"\.venv/cpu/bin/python -m pytest .*": "the suite itself",
@@ -167,7 +168,7 @@ def test_what_make_calls_runs(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("options", ["", "--configfile examples/sharegpt.yaml"])
+@pytest.mark.parametrize("options", ["", "--configfile examples/sharegpt.yaml", "--configfile=examples/loop.yaml"])
 def test_a_dry_run_of_the_demo_plans_it(options):
     command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -95,3 +95,19 @@ def test_lineage_of_two_stages_is_refused(tmp_path):
     done = stage("ledger.py", "--parts", "b.parquet", "a.parquet", "--ledger", "all.parquet", cwd=tmp_path)
     assert done.returncode == 1
     assert not (tmp_path / "all.parquet").exists()
+
+
+def test_lineages_of_later_data_have_their_folder_in_front(tmp_path):
+    book = LedgerBook("dsat", "pools", "replies", 5)
+    book.drop("held out", 2)
+    write_table(book.table(), tables.Ledger, tmp_path / "first.parquet")
+    write_table(book.table(), tables.Ledger, tmp_path / "later.parquet")
+    done = stage(
+        "ledger.py",
+        *("--parts", tmp_path / "first.parquet"),
+        *("--later", f"data/iter2={tmp_path / 'later.parquet'}"),
+        *("--ledger", tmp_path / "ledger.parquet"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(read_table(tables.Ledger, tmp_path / "ledger.parquet")["lineage"]) == ["data/iter2/dsat", "dsat"]

@@ -54,6 +54,21 @@ def test_simulated_users_ask_once_and_those_who_are_disappointed_again():
     assert any(what.startswith("answer_users users") for what in planned_run.memory)
 
 
+def test_users_who_talk_to_policies_ask_one_of_every_iteration_but_the_last_of_each_seed():
+    run = config() | {"iterations": 4, "seeds": [1, 7]}
+    simulation = {"path": "hf:Qwen/Qwen2.5-0.5B-Instruct@abc", "max_prompts": 300, "ask_again": 0.0, "deployed": "previous"}
+    run["data"]["sources"]["users"] = {"kind": "simulated", "path": "prompts.jsonl", "simulation": simulation}
+    for first, policies in ((1, 3), (2, 3), (3, 2)):
+        run["data"]["sources"]["users"]["from_iteration"] = first
+        asked = [
+            work for work in generations(load(run), ROWS, Lengths()) if work.rule == "later_answer_users" and work.requests
+        ]
+        assert [(work.repeats, work.requests) for work in asked] == [(policies * 2, 300)] * len(run["methods"])
+    run["recipes"][run["methods"][0]]["fresh"] = 0.0
+    asked = [work for work in generations(load(run), ROWS, Lengths()) if work.rule == "later_answer_users" and work.requests]
+    assert len(asked) == len(run["methods"]) - 1, "a method that stays with the start asks no more"
+
+
 def test_a_reward_model_reads_every_candidate_and_both_sides_of_compared_pairs():
     row = {"prompts": "dsat", "chosen": "best", "rejected": "worst", "candidates": ["plain"] * 4, "rank": "self"}
     run = config(methods=["iterated"], recipes__iterated=row)

@@ -225,3 +225,34 @@ def test_a_reader_of_your_own_is_a_module_and_a_line_in_the_registry(tmp_path, m
     assert Source(kind="lines", path="x").kind == "lines"
     rows, _ = read_turns(tmp_path, "lines", mine=tmp_path / "x.txt")
     assert rows.select("user", "response").rows() == [("q1", "r1"), ("q2", "r2")]
+
+
+def later_turns(folder, march: list[dict], april: list[dict], kind: str = "logs") -> pl.DataFrame:
+    """Turns of a source of the start and of one that comes in iteration 2."""
+    paths = {"march": folder / "march.jsonl", "april": folder / "april.jsonl"}
+    write_logs(paths["march"], *march)
+    write_logs(paths["april"], *april)
+    rows = {"march": {"kind": "logs"}, "april": {"kind": kind, "from_iteration": 2}}
+    turns.write_turns(paths, turns.TurnsSettings.of(sources=rows), folder / "turns.parquet")
+    return tables.read_table(tables.Turns, folder / "turns.parquet")
+
+
+def test_a_user_of_the_start_who_comes_back_later_is_the_same_user(tmp_path):
+    chats = [[{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"r{n}"}] for n in range(4)]
+    march = [{"id": str(n), "user": f"ann{n}", "messages": chats[n]} for n in (0, 1)]
+    april = [{"id": "5", "user": "ann1", "messages": chats[2]}, {"id": "6", "user": "bob", "messages": chats[3]}]
+    users = dict(later_turns(tmp_path, march, april).select("conversation_id", "user_id").iter_rows())
+    assert users["april:5"] == users["march:1"]
+    assert len({users["march:0"], users["march:1"], users["april:6"]}) == 3
+    alone, _ = read_turns(tmp_path, "logs", march=tmp_path / "march.jsonl", april=tmp_path / "april.jsonl")
+    users = dict(alone.select("conversation_id", "user_id").iter_rows())
+    assert users["april:5"] != users["march:1"], "sources that come together know users apart"
+
+
+def test_an_export_that_repeats_older_conversations_adds_the_new_ones_and_changes_none(tmp_path):
+    chats = [[{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"r{n}"}] for n in range(3)]
+    march = [{"id": str(n), "messages": chats[n]} for n in (0, 1)]
+    thumbs = [chats[0][0], chats[0][1] | {"feedback": {"thumbs": "down"}}]
+    april = [{"id": "0", "messages": thumbs}, {"id": "1", "messages": chats[1]}, {"id": "2", "messages": chats[2]}]
+    rows = later_turns(tmp_path, march, april)
+    assert set(rows["conversation_id"]) == {"march:0", "march:1", "april:2"}, "what is known first stays, whatever a copy adds"

@@ -10,6 +10,8 @@ from drift.config import Data
 from drift.workflow.data import Labelers, LabelFiles, Sources, named, plugin_files
 
 PATHS = layout.paths("results/run")
+# The wildcards of a job of the data of the start.
+START = SimpleNamespace()
 ENDPOINT = {"url": "http://localhost:1/v1", "model": "m"}
 
 
@@ -35,45 +37,47 @@ def about(labeler: str) -> SimpleNamespace:
 def test_a_source_is_told_by_its_kind_and_what_it_annotates_by_its_name():
     annotated = {"kind": "wildfeedback", "path": "notes.json", "conversations": "wildchat", "mask": True}
     sources = Sources(config(sources={"logs": {"kind": "logs", "path": "a.jsonl"}, "wf": annotated}), PATHS, located)
-    assert named(sources.paths) == ["logs=here/a.jsonl", "wf=here/notes.json"]
-    assert named(sources.conversations) == ["wf=here/wildchat"]
-    assert sources.modules == ["drift/sources/logs.py", "drift/sources/wildfeedback.py"]
+    assert named(sources.paths(START)) == ["logs=here/a.jsonl", "wf=here/notes.json"]
+    assert named(sources.conversations(START)) == ["wf=here/wildchat"]
+    assert [path.name for path in sources.modules(START)] == ["logs.py", "wildfeedback.py"]
     kinds = {"logs": {"kind": "logs", "mask": False}, "wf": {"kind": "wildfeedback", "mask": True}}
-    assert json.loads(sources.settings) == {"sources": {name: row | {"columns": None} for name, row in kinds.items()}}
+    assert json.loads(sources.settings(START)) == {
+        "sources": {name: row | {"columns": None, "from_iteration": 1} for name, row in kinds.items()}
+    }
 
 
 def test_the_path_of_a_source_is_not_among_its_settings():
     one, other = (Sources(config(sources={"s": {"kind": "logs", "path": path}}), PATHS, located) for path in "ab")
-    assert one.settings == other.settings
-    assert one.paths != other.paths
+    assert one.settings(START) == other.settings(START)
+    assert one.paths(START) != other.paths(START)
 
 
 def test_what_simulated_users_said_is_read_where_the_run_keeps_it():
     users = {"kind": "simulated", "path": "wishes.jsonl", "simulation": {"path": "hf:x/y@z"}}
     sources = Sources(config(sources={"users": users}), PATHS, located)
-    assert sources.paths == {"users": "results/run/data/simulated/users/conversations.jsonl"}
-    assert sources.modules == ["drift/sources/simulated.py"]
+    assert sources.paths(START) == {"users": "results/run/data/simulated/users/conversations.jsonl"}
+    assert [path.name for path in sources.modules(START)] == ["simulated.py"]
 
 
 def test_labelers_that_ask_a_model_have_requests_and_completions_by_shard():
     asking = labelers(near={"kind": "rubric", "path": "p", "shards": 2}, far={"kind": "rubric", "endpoint": ENDPOINT})
     folder = "results/run/data/labelers"
-    assert asking.requests == {name: f"{folder}/{name}/requests.parquet" for name in ("near", "far")}
-    assert named(asking.completions) == [
+    assert asking.requests(START) == {name: f"{folder}/{name}/requests.parquet" for name in ("near", "far")}
+    assert named(asking.completions(START)) == [
         f"near={folder}/near/completions/1-of-2.parquet",
         f"near={folder}/near/completions/2-of-2.parquet",
         f"far={folder}/far/completions/1-of-1.parquet",
     ]
     assert asking.modules == ["drift/labelers/lexical.py", "drift/labelers/rubric.py"]
-    assert labelers().requests == {}
+    assert labelers().requests(START) == {}
 
 
 def test_a_classifier_has_probabilities_by_shard_and_is_told_the_names_of_classes_alone():
     row = {"kind": "classifier", "path": "hf:x/y@z", "classes": {"sad": "DSAT", "glad": "SAT"}, "shards": 2}
     classifying = labelers(mood=row)
     folder = "results/run/data/labelers/mood/classes"
-    assert named(classifying.probabilities) == [f"mood={folder}/{i}-of-2.parquet" for i in (1, 2)]
-    assert classifying.requests == {}
+    assert named(classifying.probabilities(START)) == [f"mood={folder}/{i}-of-2.parquet" for i in (1, 2)]
+    assert classifying.requests(START) == {}
     settings = json.loads(classifying.classification(about("mood")))
     assert settings == {"path": "hf:x/y@z", "classes": ["glad", "sad"], "reads": ["feedback"], "context": 4096}
     assert json.loads(classifying.settings)["labelers"]["mood"]["classes"] == row["classes"]

@@ -16,6 +16,11 @@ class Simulation(Section):
 
     path: str | None = Field(None, description="the deployed model: as models.NAME.path; or give an endpoint")
     endpoint: Endpoint | None = Field(None, description="a deployed model that is asked over the network; or give a path")
+    deployed: Literal["fixed", "previous"] = Field(
+        "fixed",
+        description="fixed: the model at path or endpoint, for good; previous: that one before iteration 1, and before iteration k "
+        "policy k-1 of each method and seed, so that each learns from what its own policies were told",
+    )
     max_prompts: int | None = Field(None, ge=1, description="the first by seeded hash; null: all")
     samples: int = Field(1, ge=1, description="conversations about each prompt")
     context: int = Field(2048, ge=64, description="prompt and reply together, tokens")
@@ -56,6 +61,12 @@ class Source(Section):
         None,
         description="logs: the columns of a table with a message a row: conversation, role, content, and where there are any time, "
         "feedback, comment, user, model",
+    )
+    from_iteration: int = Field(
+        1,
+        ge=1,
+        description="the first iteration that learns from it: logs that came later make no earlier iteration run again. The test side "
+        "is that of the sources that count from 1",
     )
     mask: bool = Field(
         False, description="replace e-mail addresses, phone numbers and keys in the texts by [EMAIL], [PHONE], [KEY]"
@@ -314,6 +325,26 @@ class Data(Section):
         for name, file in self.label_files.items():
             if file.source not in self.sources:
                 raise ValueError(f"label_files.{name}.source: {unknown(file.source, self.sources)}")
+            if self.sources[file.source].from_iteration > 1:
+                raise ValueError(
+                    f"label_files.{name}.source: {file.source} counts from a later iteration, and labelers are compared on the data "
+                    "of iteration 1; compare them in a run of its own, where the source counts from 1"
+                )
             if name in self.labelers:
                 raise ValueError(f"label_files: '{name}' is a labeler; choose another name")
         return self
+
+    @model_validator(mode="after")
+    def _something_counts_from_the_start(self) -> "Data":
+        if all(source.from_iteration > 1 for source in self.sources.values()):
+            raise ValueError(
+                "sources: iteration 1 has none, as all have from_iteration above 1; let one count from the start (leave the key out)"
+            )
+        return self
+
+    @property
+    def last_arrival(self) -> int:
+        """The last iteration from which a source counts; 2 at least where users talk to the
+        policies."""
+        previous = any(row.simulation and row.simulation.deployed == "previous" for row in self.sources.values())
+        return max(1 + previous, *(row.from_iteration for row in self.sources.values()))

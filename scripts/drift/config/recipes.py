@@ -96,6 +96,13 @@ class Recipe(Section):
     )
     writer: str | None = Field(None, description="of written: who writes, a row of evaluation.judges; once, in iteration 1")
     start: Literal["warmup", "base"] = Field("warmup", description="the policy that iteration 1 starts from")
+    fresh: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of an iteration's pairs that come from the newest data, by seeded hash, where data come after the start "
+        "(data.sources.NAME.from_iteration, simulation.deployed); null: all rows alike; 0: the data of the start in every iteration",
+    )
     replay: int = Field(0, ge=0, description="earlier iterations whose pairs are trained on again; SPIN's authors keep one")
     training: TrainingOverrides = Field(TrainingOverrides(), description=_alone("training"))
     sampling: SamplingOverrides = Field(SamplingOverrides(), description=_alone("sampling"))

@@ -155,6 +155,23 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _data_come_in_time(self) -> "Config":
+        for name, source in self.data.sources.items():
+            if source.from_iteration > self.iterations:
+                raise ValueError(
+                    f"data.sources.{name}.from_iteration {source.from_iteration}, but there are iterations: {self.iterations}; "
+                    "raise iterations, or let it count from an earlier one"
+                )
+        if self.data.last_arrival == 1:
+            for name in self.methods:
+                if self.recipes[name].fresh is not None:
+                    raise ValueError(
+                        f"recipes.{name}.fresh: no data come after the start; give a source from_iteration: 2 or later (or "
+                        "simulation.deployed: previous), or leave fresh out"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _pools_give_enough_pairs(self) -> "Config":
         for method in self.methods:
             pool = self.recipes[method].prompts

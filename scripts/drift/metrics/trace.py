@@ -35,6 +35,9 @@ QUERY = f"""
         FROM dsat SELECT prompt_id, conversation_id, turn
         UNION FROM sat SELECT prompt_id, conversation_id, turn
         UNION FROM corrections SELECT prompt_id, conversation_id, turn
+        UNION FROM later_dsat SELECT prompt_id, conversation_id, turn
+        UNION FROM later_sat SELECT prompt_id, conversation_id, turn
+        UNION FROM later_corrections SELECT prompt_id, conversation_id, turn
     ),
     answers AS (
         SELECT {_POLICY}, benchmark, prompt_id, sample, prompt[-1].content AS asked, response AS answer, baseline AS other

@@ -64,7 +64,10 @@ def pair_lengths(catalog: Catalog, config: Config) -> list[PairLengths]:
 # The last iteration's pairs of every method and one seed, in an order that their ids alone decide.
 _LAST_PAIRS = f"""
     SELECT *, (
-        SELECT max(turns_trimmed) FROM prompts WHERE prompts.model = made.model AND prompt_id = pair_id
+        SELECT max(turns_trimmed)
+        FROM (SELECT model, prompt_id, turns_trimmed FROM prompts UNION ALL SELECT model, prompt_id, turns_trimmed FROM later_prompts)
+            AS fitted
+        WHERE fitted.model = made.model AND prompt_id = pair_id
     ) AS trimmed, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
     FROM (FROM pairs WHERE iteration > 0 AND seed = ?) AS made
     WHERE iteration = (SELECT max(iteration) FROM pairs WHERE (model, method, seed) = (made.model, made.method, made.seed))

@@ -90,7 +90,11 @@ _TRIMMED = """
     SELECT model, method, iteration, seed, count(*) AS n, count(*) FILTER (trimmed > 0) AS trimmed,
         count(*) FILTER (trimmed > 0 AND len(pairs.prompt) = 1) AS alone
     FROM pairs
-    JOIN (SELECT model, prompt_id AS pair_id, max(turns_trimmed) AS trimmed FROM prompts GROUP BY ALL) USING (model, pair_id)
+    JOIN (
+        SELECT model, prompt_id AS pair_id, max(turns_trimmed) AS trimmed
+        FROM (SELECT model, prompt_id, turns_trimmed FROM prompts UNION ALL SELECT model, prompt_id, turns_trimmed FROM later_prompts)
+        GROUP BY ALL
+    ) USING (model, pair_id)
     GROUP BY ALL ORDER BY ALL
 """
 

@@ -12,6 +12,7 @@ from drift.config import (
     Labeler,
     LabelFile,
     LabelNoise,
+    Recipe,
     Simulation,
     Source,
 )
@@ -24,6 +25,7 @@ class SourceSettings(Settings):
     kind: str = like(Source, "kind")
     columns: dict[str, str] | None = like(Source, "columns", default=None)
     mask: bool = like(Source, "mask", default=False)
+    from_iteration: int = like(Source, "from_iteration", default=1)
 
 
 class TurnsSettings(Settings):
@@ -149,4 +151,16 @@ class PoolsSettings(Settings):
     max_dsat: int | None = like(Data, "max_dsat")
     max_sat: int | None = like(Data, "max_sat")
     max_corrections: int | None = like(Data, "max_corrections")
+    arrivals: dict[str, int] = Field(
+        {},
+        description="the iteration from which a source counts, of those that come after the start; each has maxima of its own",
+    )
     seed: int = like(Data, "seed")
+
+
+class FreshSettings(Settings):
+    """How many of an iteration's prompts, and of its pairs, are of the newest data."""
+
+    share: float = like(Recipe, "fresh")
+    sources: list[str] = Field(description="the sources of the newest data")
+    seed: int = Field(description="of the hash that picks prompts and pairs")

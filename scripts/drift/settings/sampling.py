@@ -8,6 +8,7 @@ from drift.config import Decoding, Endpoint, Engine, Model, Prompting, Ranker
 from drift.config.endpoint import BaseAddress
 from drift.config.training import Cut, Sampling
 from drift.settings.base import Settings, like
+from drift.settings.data import FreshSettings
 
 
 class RegisterSettings(Settings):
@@ -31,6 +32,7 @@ class RequestsSettings(Settings):
     )
     style: str | None = like(Prompting, "style", default=None)
     instruction: str | None = like(Prompting, "instruction", default=None)
+    fresh: FreshSettings | None = Field(None, description="null: prompts of older and of newer data alike")
 
 
 class DecodingSettings(Settings):

@@ -25,6 +25,7 @@ from drift.config.training import (
     Training,
 )
 from drift.settings.base import Settings, like
+from drift.settings.data import FreshSettings
 
 LINEAGE = "which policy or benchmark the ledger's steps belong to, e.g. MODEL/drift/seed42/iter1"
 
@@ -77,6 +78,7 @@ class PairsSettings(Settings):
     max_tokens: int = like(Sampling, "max_tokens")
     cut: Cut = like(Sampling, "cut")
     subset: Subset | None = Field(description="null: all pairs that pass every check")
+    fresh: FreshSettings | None = Field(None, description="null: prompts of older and of newer data alike")
     max_length: int = like(Training, "max_length")
     instruction: str = like(Prompting, "instruction")
     allusions: Allusions = like(Prompting, "allusions")

@@ -1,11 +1,13 @@
 -- Which of the gathered conversations are kept: one of each text, over all sources, and one of each id.
--- Nothing here depends on the order in which they were read.
+-- Nothing here depends on the order in which they were read. What counts from an earlier iteration comes
+-- first: data that come later change nothing of those before.
 
 CREATE TEMP TABLE conversations AS
 SELECT
     number,
     source,
     conversation_id,
+    from_iteration,
     user_number,
     bit_xor(digest) AS digest,
     bit_xor(other_digest) AS other_digest,
@@ -13,7 +15,7 @@ SELECT
     max(timestamp) AS time,
     max(model) AS model
 FROM read_parquet(getvariable('gathered'))
-GROUP BY number, source, conversation_id, user_number;
+GROUP BY number, source, conversation_id, from_iteration, user_number;
 
 CREATE TEMP TABLE told_apart AS
 WITH
@@ -23,7 +25,7 @@ copies AS (
         *,
         row_number() OVER (
             PARTITION BY digest, other_digest
-            ORDER BY labels DESC, conversation_id, time, model, number
+            ORDER BY from_iteration, labels DESC, conversation_id, time, model, number
         ) > 1 AS is_copy
     FROM conversations
 )
@@ -45,16 +47,16 @@ FROM copies;
 
 -- A user is a number, in the order of the conversations: what the source knows users by is not kept.
 CREATE TEMP TABLE users AS
-SELECT
-    source,
-    user_number,
-    source || ':' || row_number() OVER (PARTITION BY source ORDER BY min(conversation_id)) AS user_id
-FROM told_apart
-WHERE reason IS NULL AND user_number IS NOT NULL
-GROUP BY source, user_number;
+SELECT user_number, source || ':' || row_number() OVER (PARTITION BY source ORDER BY first_conversation) AS user_id
+FROM (
+    SELECT user_number, min(source) AS source, min(conversation_id) AS first_conversation
+    FROM told_apart
+    WHERE reason IS NULL AND user_number IS NOT NULL
+    GROUP BY user_number
+);
 
 CREATE TEMP VIEW kept_exchanges AS
 SELECT gathered.*, users.user_id
 FROM read_parquet(getvariable('gathered')) AS gathered
 SEMI JOIN (SELECT number FROM told_apart WHERE reason IS NULL) AS kept USING (number)
-LEFT JOIN users USING (source, user_number);
+LEFT JOIN users USING (user_number);

@@ -1,6 +1,7 @@
 """What the rules of the data read and are told: sources, labelers, and labels made elsewhere."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from drift.settings.data import (
     SourceSettings,
     TurnsSettings,
 )
+from drift.workflow.arrivals import Arrival, Arrivals, later_of
 from drift.workflow.inputs import contents_of
 
 
@@ -35,57 +37,76 @@ def named(paths: dict[str, str] | Iterable[tuple[str, str]]) -> list[str]:
 
 
 class Sources:
-    """Raw conversations, as inputs and settings of rule `turns`.
+    """Raw conversations, as inputs and settings of rule `turns`. Methods that take wildcards are
+    about the data of a job: those of the start, or later ones.
 
     `located` says where what has an address is on this machine; what simulated users said is one of
     the run's own `paths`.
     """
 
     def __init__(self, config: dict, paths: SimpleNamespace, located: Callable[[str], str]):
-        self._rows: dict[str, dict[str, Any]] = config["data"]["sources"]
-        self.paths = {
-            name: paths.simulated_logs.format(source=name) if row["simulation"] else located(row["path"])
-            for name, row in self._rows.items()
-        }
-        # What a source of annotations is about.
-        self.conversations = {name: located(row["conversations"]) for name, row in self._rows.items() if row["conversations"]}
+        self._paths, self._arrivals, self._located = paths, Arrivals(config, paths), located
 
-    def inputs(self, pinned: Callable[[str], str]) -> list[str]:
-        """All that is read. What comes from outside of the run is `pinned`: its contents count, and
-        a new time stamp means nothing."""
-        simulated = {name for name, row in self._rows.items() if row["simulation"]}
-        own = [path if name in simulated else pinned(path) for name, path in self.paths.items()]
-        return [*own, *map(pinned, self.conversations.values())]
+    def _of(self, wildcards: Any) -> list[Arrival]:
+        return self._arrivals.sources(later_of(wildcards))
+
+    def paths(self, wildcards: Any) -> dict[str, str]:
+        """Where each source is, by its name."""
+        return {source.name: self._path(source) for source in self._of(wildcards)}
+
+    def _path(self, source: Arrival) -> str:
+        if not source.row["simulation"]:
+            return self._located(source.row["path"])
+        if source.later is None:
+            return self._paths.simulated_logs.format(source=source.name)
+        return self._paths.later_simulated_logs.format(later=source.later, source=source.row_name)
+
+    def conversations(self, wildcards: Any) -> dict[str, str]:
+        """What a source of annotations is about, by its name."""
+        rows = {source.name: source.row["conversations"] for source in self._of(wildcards)}
+        return {name: self._located(address) for name, address in rows.items() if address}
+
+    def inputs(self, pinned: Callable[[str], str]) -> Callable[[Any], list[str]]:
+        """An input function: all that is read. What comes from outside of the run is `pinned`: its
+        contents count, and a new time stamp means nothing."""
+
+        def of_job(wildcards: Any) -> list[str]:
+            sources = self._of(wildcards)
+            own = [path if source.row["simulation"] else pinned(path) for source in sources for path in [self._path(source)]]
+            return [*own, *map(pinned, self.conversations(wildcards).values())]
+
+        return of_job
 
     def contents(self, wildcards: Any) -> str:
         """What lies at local paths."""
-        rows = [row for row in self._rows.values() if not row["simulation"]]
+        rows = [source.row for source in self._of(wildcards) if not source.row["simulation"]]
         return contents_of([row["path"] for row in rows] + [row["conversations"] for row in rows if row["conversations"]])
 
-    @property
-    def modules(self) -> list[str]:
-        """The readers of the sources, as files below scripts/."""
-        return plugin_files(plugins.SOURCES, (row["kind"] for row in self._rows.values()))
+    def modules(self, wildcards: Any) -> tuple[Path, ...]:
+        """The readers of the sources."""
+        kinds = {source.row["kind"] for source in self._of(wildcards)}
+        return tuple(plugins.source_of(plugins.SOURCES, kind) for kind in sorted(kinds))
 
-    @property
-    def settings(self) -> str:
+    def settings(self, wildcards: Any) -> str:
         """Settings of turns.py."""
-        return TurnsSettings(sources={name: SourceSettings.of(row) for name, row in self._rows.items()}).canonical()
+        rows = {source.name: source.row | {"from_iteration": source.iteration} for source in self._of(wildcards)}
+        return TurnsSettings(sources={name: SourceSettings.of(row) for name, row in rows.items()}).canonical()
 
 
 class Pools:
     """Settings of the rules that make the pools and look for benchmarks in them."""
 
-    def __init__(self, config: dict):
-        self._data = config["data"]
+    def __init__(self, config: dict, paths: SimpleNamespace):
+        self._data, self._arrivals = config["data"], Arrivals(config, paths)
 
-    @property
-    def settings(self) -> str:
+    def settings(self, wildcards: Any) -> str:
         """Settings of pools.py."""
+        sources = self._arrivals.sources(later_of(wildcards))
         return PoolsSettings.of(
             self._data,
             filters=FilterSettings.of(self._data["filters"]),
             decontamination=ContaminationSettings.of(self._data["decontamination"]),
+            arrivals={source.name: source.iteration for source in sources if source.iteration > 1},
         ).canonical()
 
     @property
@@ -138,20 +159,30 @@ class Labelers:
 
     # -------------------------------------------------------------------------------------- labels
 
-    @property
-    def requests(self) -> dict[str, str]:
+    def requests(self, wildcards: Any) -> dict[str, str]:
         """The questions of every labeler that asks a model."""
-        return {name: self._paths.labeling_requests.format(labeler=name) for name in self._asking}
+        return {name: self._place("labeling_requests", wildcards).format(labeler=name) for name in self._asking}
 
-    @property
-    def completions(self) -> list[tuple[str, str]]:
+    def completions(self, wildcards: Any) -> list[tuple[str, str]]:
         """The answers to them, as pairs of labeler and shard."""
-        return self._sharded(self._paths.labeling_completions, self._asking)
+        return self._sharded(self._place("labeling_completions", wildcards), self._asking)
 
-    @property
-    def probabilities(self) -> list[tuple[str, str]]:
+    def probabilities(self, wildcards: Any) -> list[tuple[str, str]]:
         """What the classifiers say, as pairs of labeler and shard."""
-        return self._sharded(self._paths.class_probabilities, self._classifying)
+        return self._sharded(self._place("class_probabilities", wildcards), self._classifying)
+
+    def files(self, wildcards: Any) -> dict[str, list[str]]:
+        """The files of all these, by the names of their options."""
+        return {
+            "requests": list(self.requests(wildcards).values()),
+            "completions": [path for _, path in self.completions(wildcards)],
+            "probabilities": [path for _, path in self.probabilities(wildcards)],
+        }
+
+    def _place(self, table: str, wildcards: Any) -> str:
+        """The pattern of a table of the data that a job is about."""
+        later = later_of(wildcards)
+        return getattr(self._paths, f"later_{table}").replace("{later}", later) if later else getattr(self._paths, table)
 
     def _sharded(self, pattern: str, names: Iterable[str]) -> list[tuple[str, str]]:
         return [(name, shard) for name in names for shard in layout.shards(pattern, self._rows[name]["shards"], labeler=name)]

@@ -17,6 +17,7 @@ from drift.config import LIKELIHOOD, Recipe, effective, warms_up
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, FUTURE_SUFFIX, WARMUP, PolicyName, shards
 from drift.names import FUTURE, INITIAL, PREVIOUS, WRITER, Asked
+from drift.settings.data import FreshSettings
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -30,6 +31,7 @@ from drift.settings.training import (
     TrainingRun,
     TrainSettings,
 )
+from drift.workflow.arrivals import Arrivals, later_of
 from drift.workflow.resources import gpus
 
 # The warm-up's pairs are logged on both sides.
@@ -54,6 +56,7 @@ class Iterations:
 
     def __init__(self, config: dict[str, Any], paths: SimpleNamespace):
         self.config, self.paths = config, paths
+        self.arrivals = Arrivals(config, paths)
 
     # Policies
 
@@ -170,15 +173,16 @@ class Iterations:
 
     def prompts(self, wildcards) -> str:
         """The fitted prompts of an iteration."""
-        return self.paths.prompts.format(model=wildcards.model, table=self.recipe(wildcards.trained)["prompts"])
+        return self.arrivals.prompts(wildcards.model, wildcards.trained, self.recipe(wildcards.trained)["prompts"])
 
     def _samplings(self, wildcards) -> Iterator[tuple[str, dict[str, str]]]:
         """Of each policy that an iteration asks, the folder of layout.py and the wildcards in
         it."""
         for asked in self.samples(wildcards.trained):
             trained = wildcards.trained
-            if asked == WRITER:  # what it writes does not change with the policy: the first iteration asks
-                trained = str(replace(PolicyName.parse(trained), iteration=1))
+            if asked == WRITER:  # what it writes does not change with the policy: the first iteration of its prompts asks
+                name = PolicyName.parse(trained)
+                trained = str(replace(name, iteration=self.arrivals.newest(name.iteration)))
             folder = "sampling" if asked == PREVIOUS else "sampling_of"
             yield folder, {"asked": asked, "model": wildcards.model, "trained": trained}
 
@@ -266,9 +270,10 @@ class Iterations:
 
     def gate_prompts(self, wildcards) -> list[str]:
         """The fitted prompts that the gates of a training compare its pairs with: its own, and all
-        that have a test split."""
+        that have a test split, which are those of the start."""
         tables = sorted({"dsat", "corrections", self.recipe(wildcards.trained)["prompts"]})
-        return [self.paths.prompts.format(model=wildcards.model, table=table) for table in tables]
+        held_out = [self.paths.prompts.format(model=wildcards.model, table=table) for table in tables]
+        return list(dict.fromkeys([*held_out, self.prompts(wildcards)]))
 
     def start_policy(self, wildcards) -> str:
         """The folder of the policy that an iteration is sampled from and trained from."""
@@ -326,7 +331,7 @@ class Iterations:
         return PromptsSettings.of(
             self.config["sampling"],
             self.config["prompting"],
-            lineage=f"{wildcards.model}/prompts/{wildcards.table}",
+            lineage="/".join(filter(None, (later_of(wildcards), wildcards.model, "prompts", wildcards.table))),
             max_length=self.config["training"]["max_length"],
         ).canonical()
 
@@ -339,6 +344,7 @@ class Iterations:
             unit=f"{name.method}/iter{name.iteration}",
             split="train",
             samples=self.requested(wildcards),
+            fresh=self._fresh(wildcards),
         ).canonical()
 
     def pairs_settings(self, wildcards) -> str:
@@ -352,7 +358,11 @@ class Iterations:
             lineage=f"{wildcards.model}/{wildcards.trained}",
             recipe=Sides.of(self.recipe(wildcards.trained)),
             subset=pairs and Subset(pairs=pairs, seed=self.config["data"]["seed"]),
+            fresh=self._fresh(wildcards),
         ).canonical()
+
+    def _fresh(self, wildcards) -> FreshSettings | None:
+        return self.arrivals.fresh(wildcards.model, wildcards.trained, self.recipe(wildcards.trained).get("fresh"))
 
     def train_settings(self, wildcards) -> str:
         """Of rule train."""

@@ -10,7 +10,8 @@ from typing import Any
 from drift import plugins
 from drift.config import warms_up
 from drift.judging import protocols
-from drift.layout import BASE
+from drift.layout import BASE, LaterData
+from drift.workflow.arrivals import Arrivals
 from drift.workflow.improvement import checked_benchmark
 
 
@@ -23,6 +24,9 @@ class ReportInputs:
     def __init__(self, config: dict, paths: SimpleNamespace, policies: list[str]):
         self._config, self._paths = config, paths
         self._policies = [policy.split("/", 1) for policy in policies]
+        # The data that come after the start, by model.
+        arrivals = Arrivals(config, paths)
+        self._later = {model: arrivals.learned_from(model) for model in config["models"]}
 
     def configuration(self, wildcards: Any) -> str:
         """The whole configuration as JSON with sorted keys."""
@@ -41,12 +45,32 @@ class ReportInputs:
                 paths.benchmark_prompts_ledger.format(model=model, benchmark=benchmark)
                 for benchmark in config["evaluation"]["benchmarks"]
             ]
+            parts += [
+                paths.later_prompts_ledger.format(later=data, model=model, table=table) for data, table in self._later[model]
+            ]
         return parts + self._of_trained(paths.pairs_ledger)
+
+    @property
+    def later_ledgers(self) -> dict[str, str]:
+        """The ledgers of the data that come after the start, each with the folder of these data."""
+        return {
+            self._paths.later_stage_ledger.format(later=data, stage=stage): str(data)
+            for data in self._later_data
+            for stage in ("turns", "labels", "pools")
+        }
+
+    @property
+    def _later_data(self) -> list[LaterData]:
+        return list(dict.fromkeys(data for learned in self._later.values() for data, _ in learned))
 
     def contamination(self, wildcards: Any) -> list[str]:
         """What training rows hold of the benchmarks that are not kept out of them."""
         benchmarks = self._config["evaluation"]["benchmarks"]
-        return [self._paths.contamination.format(benchmark=name) for name, row in benchmarks.items() if not row["keep_out"]]
+        kept_in = [name for name, row in benchmarks.items() if not row["keep_out"]]
+        later = [
+            self._paths.later_contamination.format(later=data, benchmark=name) for data in self._later_data for name in kept_in
+        ]
+        return [self._paths.contamination.format(benchmark=name) for name in kept_in] + later
 
     def diagnostics(self, wildcards: Any) -> list[str]:
         """The diagnostics of every trained policy."""

@@ -105,10 +105,12 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
 
 
 def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
-    """What is asked for one model: samples, their rankings and comparisons of pairs by method, then
-    answers and verdicts by benchmark. `rows`: prompts, by pool."""
+    """What is asked for one model: by users of its policies, samples, their rankings and
+    comparisons of pairs by method, then answers and verdicts by benchmark. `rows`: prompts, by
+    pool."""
     work = list(_compared(config, 1, rows["corrections"], lengths)) if warms_up(config) else []  # the warm-up's pairs
     for method in config["methods"]:
+        work += _deployed(config, method, lengths)
         work += _sampled(config, method, rows, lengths)
         work += _ranked(config, method, rows, lengths)
         work += _compared(config, _iterations(config), rows[config["recipes"][method]["prompts"]], lengths)
@@ -151,24 +153,36 @@ def for_all_models(config: dict, replies: float, lengths: Lengths) -> list[Gener
 
 
 def _simulated(config: dict, lengths: Lengths) -> Iterator[Generation]:
-    """First and second questions; every user whom an answer disappointed is taken to ask again."""
+    """What users ask the deployed models of the sources."""
     for name, source in config["data"]["sources"].items():
+        if row := source["simulation"]:
+            yield from _asked_by_users("answer_users", row, 1, lengths, Answerer(name, row["path"], row["endpoint"]))
+
+
+def _deployed(config: dict, method: str, lengths: Lengths) -> Iterator[Generation]:
+    """What users ask the policies of a method that learns from what they said to these."""
+    for source in config["data"]["sources"].values():
         row = source["simulation"]
-        if row is None:
-            continue
-        asked = (row["max_prompts"] or TASKS) * row["samples"]
-        room, reply = row["context"] - row["decoding"]["max_tokens"], min(lengths.reply, row["decoding"]["max_tokens"])
-        for share, read in ((1, lengths.prompt), (row["ask_again"], lengths.prompt + reply + lengths.feedback)):
-            yield Generation(
-                rule="answer_users",
-                repeats=1,
-                requests=share * asked,
-                read=min(read, room),
-                written=reply,
-                context=row["context"],
-                shards=row["shards"],
-                answerer=Answerer(name, row["path"], row["endpoint"]),
-            )
+        if row and row["deployed"] == "previous" and config["recipes"][method]["fresh"] != 0:
+            iterations = config["iterations"] - max(1, source["from_iteration"] - 1)
+            yield from _asked_by_users("later_answer_users", row, iterations * len(config["seeds"]), lengths, None)
+
+
+def _asked_by_users(rule: str, row: dict, repeats: int, lengths: Lengths, answerer: Answerer | None) -> Iterator[Generation]:
+    """First and second questions; every user whom an answer disappointed is taken to ask again."""
+    asked = (row["max_prompts"] or TASKS) * row["samples"]
+    room, reply = row["context"] - row["decoding"]["max_tokens"], min(lengths.reply, row["decoding"]["max_tokens"])
+    for share, read in ((1, lengths.prompt), (row["ask_again"], lengths.prompt + reply + lengths.feedback)):
+        yield Generation(
+            rule=rule,
+            repeats=repeats,
+            requests=share * asked,
+            read=min(read, room),
+            written=reply,
+            context=row["context"],
+            shards=row["shards"],
+            answerer=answerer,
+        )
 
 
 def _validated(config: dict, lengths: Lengths) -> Iterator[Generation]:
