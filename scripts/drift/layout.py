@@ -60,6 +60,7 @@ PATTERNS = {
     "dsat": "data/dsat.parquet",
     "sat": "data/sat.parquet",
     "corrections": "data/corrections.parquet",
+    "wordless": "data/wordless.parquet",
     "pool": "data/{table}.parquet",
     "quarantine": "data/quarantine.parquet",
     "contamination": "data/contamination/{benchmark}.parquet",
@@ -94,6 +95,7 @@ PATTERNS = {
     "implied_rewards": "{model}/{trained}/rank/implied.parquet",
     "rank_agreement": "{model}/{trained}/rank/agreement.parquet",
     "pairs": "{model}/{trained}/pairs.parquet",
+    "unpaired": "{model}/{trained}/unpaired.parquet",
     "dropped": "{model}/{trained}/dropped.parquet",
     "pairs_ledger": "{model}/{trained}/ledger.parquet",
     "train_log": "{model}/{trained}/train.parquet",
@@ -169,10 +171,15 @@ _MADE_FOLDER = re.compile(
 )
 
 
+def made_by(method: str) -> str:
+    """A constraint of {trained}: any seed and iteration of a method that the regular expression
+    `method` matches."""
+    return _MADE.format(method=f"(?:{method})", seed=_NUMBER, iteration=_NUMBER)
+
+
 def trained_by(method: str = "[^/]+") -> str:
-    """A constraint of {trained}: the warm-up, or any seed and iteration of a method that the
-    regular expression `method` matches."""
-    return f"(?:{WARMUP}|{_MADE.format(method=f'(?:{method})', seed=_NUMBER, iteration=_NUMBER)})"
+    """The same, or the warm-up."""
+    return f"(?:{WARMUP}|{made_by(method)})"
 
 
 def paths(root: str) -> SimpleNamespace:

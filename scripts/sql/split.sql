@@ -25,7 +25,7 @@ as_many_as_asked_for AS (
         CASE
             WHEN reason IS NOT NULL
                 THEN reason
-            WHEN pool <> 'sat' AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
+            WHEN pool IN ('dsat', 'corrections') AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
                 THEN 'held out for another pool'
             WHEN pool = 'corrections'
                 AND prompt_id IN (SELECT prompt_id FROM allusions WHERE CASE split WHEN 'test' THEN test ELSE train END)
@@ -41,7 +41,7 @@ apart_from_tests AS (
                 THEN reason
             WHEN split = 'train'
                 AND message_key IN (
-                    SELECT message_key FROM as_many_as_asked_for WHERE reason IS NULL AND split = 'test' AND NOT flipped AND pool <> 'sat'
+                    SELECT message_key FROM as_many_as_asked_for WHERE reason IS NULL AND split = 'test' AND NOT flipped AND pool IN ('dsat', 'corrections')
                 )
                 THEN 'same message as a held-out prompt'
         END AS reason
@@ -51,7 +51,8 @@ limits (pool, max_training_rows, noise) AS (
     VALUES
     ('dsat', getvariable('max_dsat'), getvariable('noise_dsat')),
     ('sat', getvariable('max_sat'), getvariable('noise_sat')),
-    ('corrections', getvariable('max_corrections'), getvariable('noise_corrections'))
+    ('corrections', getvariable('max_corrections'), getvariable('noise_corrections')),
+    ('wordless', NULL, 0)
 ),
 under_the_maximum AS (
     SELECT

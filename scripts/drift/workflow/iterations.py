@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import LIKELIHOOD, Recipe, effective, warms_up
+from drift.config import LIKELIHOOD, Recipe, effective, pools_of, warms_up
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, FUTURE_SUFFIX, WARMUP, PolicyName, shards
-from drift.names import FUTURE, INITIAL, PREVIOUS, WRITER, Asked
+from drift.names import FUTURE, INITIAL, PREVIOUS, UNPAIRED, WRITER, Asked
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -251,9 +251,17 @@ class Iterations:
     # Training
 
     def losses(self, wildcards) -> tuple[Path, ...]:
-        """The plug-ins among a policy's losses, for the fingerprint of rule train."""
-        own = sorted(plugins.LOSSES.keys() & self.training(wildcards.trained)["losses"])
-        return tuple(plugins.source_of(plugins.LOSSES, loss) for loss in own)
+        """The plug-ins among a policy's losses and its trainer, for the fingerprint of rule
+        train."""
+        losses = self.training(wildcards.trained)["losses"]
+        own = sorted(plugins.LOSSES.keys() & losses)
+        trainer = plugins.source_of(plugins.TRAINERS, plugins.trainer_of(losses))
+        return *(plugins.source_of(plugins.LOSSES, loss) for loss in own), trainer
+
+    def rows(self, wildcards) -> str:
+        """What an iteration is trained on: pairs, or single replies."""
+        single = self.recipe(wildcards.trained)["prompts"] == UNPAIRED
+        return (self.paths.unpaired if single else self.paths.pairs).format(model=wildcards.model, trained=wildcards.trained)
 
     def replay(self, wildcards) -> list[str]:
         """Pairs of earlier iterations that are trained on again, the nearest iteration first."""
@@ -267,7 +275,7 @@ class Iterations:
     def gate_prompts(self, wildcards) -> list[str]:
         """The fitted prompts that the gates of a training compare its pairs with: its own, and all
         that have a test split."""
-        tables = sorted({"dsat", "corrections", self.recipe(wildcards.trained)["prompts"]})
+        tables = sorted({"dsat", "corrections", *pools_of(self.recipe(wildcards.trained))})
         return [self.paths.prompts.format(model=wildcards.model, table=table) for table in tables]
 
     def start_policy(self, wildcards) -> str:
@@ -364,6 +372,7 @@ class Iterations:
             seed=self.seed(wildcards.trained),
             epochs=training["warmup_epochs" if wildcards.trained == WARMUP else "epochs"],
             pace=pacing and PaceSettings.of(pacing, self.config["data"], share=_of_iteration(pacing["shares"], name.iteration)),
+            label_weights=training["label_weights"] if plugins.trainer_of(training["losses"]) == "kto" else None,
             training=PolicyTraining.of(training),
         ).canonical()
 

@@ -1,0 +1,40 @@
+"""Methods that train on logged replies one by one: which they are, and what rule unpaired is told."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from drift import layout
+from drift.names import UNPAIRED, UNPAIRED_POOLS
+from drift.settings.training import UnpairedSettings
+from drift.workflow.iterations import Iterations
+
+
+class Unpaired:
+    """These methods of a run, by its configuration and its `paths` (drift.layout.paths). Methods
+    here that take wildcards take {model} and {trained} of a job."""
+
+    def __init__(self, config: dict[str, Any], paths: SimpleNamespace, iterations: Iterations):
+        self._config, self._paths, self._iterations = config, paths, iterations
+        single = {name for name in config["methods"] if config["recipes"][name]["prompts"] == UNPAIRED}
+        # What {trained} is in the rules that make pairs, and in those that make single replies: both
+        # have tables of one name.
+        paired = [*(name for name in config["methods"] if name not in single), *iterations.future_methods]
+        self.paired = layout.trained_by(layout.one_of(paired))
+        self.trained = layout.made_by(layout.one_of(single))
+
+    def prompts(self, wildcards) -> dict[str, str]:
+        """The fitted prompts of each pool."""
+        return {pool: self._paths.prompts.format(model=wildcards.model, table=pool) for pool in UNPAIRED_POOLS}
+
+    def settings(self, wildcards) -> str:
+        """Of rule unpaired."""
+        training = self._iterations.training(wildcards.trained)
+        pairs = self._config["training"]["pairs"]
+        return UnpairedSettings.of(
+            self._config["prompting"],
+            training,
+            self._config["sampling"],
+            self._config["data"],
+            lineage=f"{wildcards.model}/{wildcards.trained}",
+            replies=pairs and 2 * pairs,
+        ).canonical()
