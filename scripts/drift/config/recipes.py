@@ -258,9 +258,14 @@ def _is_sampled(side) -> bool:
     return hasattr(side, "request")
 
 
+def is_unpaired(recipe: dict[str, Any]) -> bool:
+    """Whether a row of recipes trains on logged replies one by one, and makes no pairs."""
+    return recipe["prompts"] == UNPAIRED
+
+
 def pools_of(recipe: dict[str, Any]) -> tuple[str, ...]:
     """The pools whose prompts a row of recipes trains on."""
-    return UNPAIRED_POOLS if recipe["prompts"] == UNPAIRED else (recipe["prompts"],)
+    return UNPAIRED_POOLS if is_unpaired(recipe) else (recipe["prompts"],)
 
 
 def warms_up(config: dict[str, Any]) -> bool:

@@ -12,9 +12,8 @@ from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, liste
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation, in_words
 from drift.config.overrides import REFUSED, effective
-from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe
+from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe, is_unpaired
 from drift.config.training import SINGLE_LOSSES, Prompting, Sampling, Training
-from drift.names import UNPAIRED
 
 # Keys and values that had another name, with the name that they have now; * is any name of a row.
 RENAMED_KEYS = {
@@ -199,14 +198,14 @@ class Config(Section):
         for key, recipe in {"training": run, **values["recipes"]}.items():
             where, training = key if key == "training" else f"recipes.{key}.training", effective(values, "training", recipe)
             single = [loss for loss in training["losses"] if loss in SINGLE_LOSSES]
-            if single and recipe["prompts"] != UNPAIRED:
+            if single and not is_unpaired(recipe):
                 raise ValueError(
-                    f"{where}.losses: {single[0]} trains on replies one by one, which prompts: {UNPAIRED} gives; set both in the "
+                    f"{where}.losses: {single[0]} trains on replies one by one, which prompts: unpaired gives; set both in the "
                     "row of a method"
                 )
-            if recipe["prompts"] == UNPAIRED and not single:
+            if is_unpaired(recipe) and not single:
                 raise ValueError(
-                    f"{where}.losses: {', '.join(training['losses'])} compares the two replies of a pair, and prompts: {UNPAIRED} "
+                    f"{where}.losses: {', '.join(training['losses'])} compares the two replies of a pair, and prompts: unpaired "
                     f"has single ones; set training: {{losses: {{{SINGLE_LOSSES[0]}: 1.0}}}} in the row, or make pairs, with "
                     "prompts: dsat"
                 )

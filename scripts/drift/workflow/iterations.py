@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import LIKELIHOOD, Recipe, effective, pools_of, warms_up
+from drift.config import LIKELIHOOD, Recipe, effective, is_unpaired, pools_of, warms_up
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, FUTURE_SUFFIX, WARMUP, PolicyName, shards
-from drift.names import FUTURE, INITIAL, PREVIOUS, UNPAIRED, WRITER, Asked
+from drift.names import FUTURE, INITIAL, PREVIOUS, WRITER, Asked
 from drift.settings.sampling import RequestsSettings
 from drift.settings.training import (
     DiagnosticsSettings,
@@ -260,8 +260,8 @@ class Iterations:
 
     def rows(self, wildcards) -> str:
         """What an iteration is trained on: pairs, or single replies."""
-        single = self.recipe(wildcards.trained)["prompts"] == UNPAIRED
-        return (self.paths.unpaired if single else self.paths.pairs).format(model=wildcards.model, trained=wildcards.trained)
+        pattern = self.paths.unpaired if is_unpaired(self.recipe(wildcards.trained)) else self.paths.pairs
+        return pattern.format(model=wildcards.model, trained=wildcards.trained)
 
     def replay(self, wildcards) -> list[str]:
         """Pairs of earlier iterations that are trained on again, the nearest iteration first."""

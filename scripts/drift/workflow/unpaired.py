@@ -1,10 +1,12 @@
-"""Methods that train on logged replies one by one: which they are, and what rule unpaired is told."""
+"""Methods that train on logged replies one by one: which they are, and what rule unpaired is
+told."""
 
 from types import SimpleNamespace
 from typing import Any
 
 from drift import layout
-from drift.names import UNPAIRED, UNPAIRED_POOLS
+from drift.config import is_unpaired
+from drift.names import UNPAIRED_POOLS
 from drift.settings.training import UnpairedSettings
 from drift.workflow.iterations import Iterations
 
@@ -15,9 +17,9 @@ class Unpaired:
 
     def __init__(self, config: dict[str, Any], paths: SimpleNamespace, iterations: Iterations):
         self._config, self._paths, self._iterations = config, paths, iterations
-        single = {name for name in config["methods"] if config["recipes"][name]["prompts"] == UNPAIRED}
-        # What {trained} is in the rules that make pairs, and in those that make single replies: both
-        # have tables of one name.
+        single = {name for name in config["methods"] if is_unpaired(config["recipes"][name])}
+        # What {trained} is in the rule that makes pairs, and in the one that makes single replies:
+        # both have tables of one name.
         paired = [*(name for name in config["methods"] if name not in single), *iterations.future_methods]
         self.paired = layout.trained_by(layout.one_of(paired))
         self.trained = layout.made_by(layout.one_of(single))
