@@ -93,7 +93,7 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tiny_model, tokenizer, 
     rows, settings = small_replies(tokenizer, 12), kto_settings(precision="fp32", learning_rate=1e-3)
     tokens = kto.token_rows(rows, settings)
     reference = reference_logps.score_pairs(tiny_model, None, tokens, settings.training, tokenizer.pad_token_id, "reference")
-    # A reference that finds y' less likely, each by as much as no other: KL is above 0 from the first step.
+    # A reference that finds y' less likely: KL is above 0 from the first step.
     reference = {pair_id: (own, other - 0.3 * place) for place, (pair_id, (own, other)) in enumerate(reference.items())}
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     made = made_trainer(rows, settings, reference, model, tokenizer, tmp_path)
@@ -212,7 +212,7 @@ def test_two_devices_train_what_one_does(run_kto, tmp_path, launcher):
     precise = {"training": {"precision": "fp32"}}
     run_kto(tmp_path / "one", **precise)
     done = launched(run_kto.command(tmp_path / "two", **precise), launcher)
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, done.stderr[:30000]
     logs = [tables.read_table(tables.TrainLog, tmp_path / folder / "train.parquet") for folder in ("one", "two")]
     for metric in ("loss", "kl", "grad_norm"):
         one, two = (log.filter(metric=metric)["value"].to_list() for log in logs)

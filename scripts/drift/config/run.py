@@ -179,19 +179,6 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _losses_have_their_columns(self) -> "Config":
-        values = self.model_dump()
-        for key, recipe in {"training": {"training": {}, "rank": None}, **values["recipes"]}.items():
-            for loss in plugins.LOSSES.keys() & effective(values, "training", recipe)["losses"]:
-                if "consistency" in plugins.load(plugins.LOSSES, loss).COLUMNS and recipe["rank"] != LIKELIHOOD:
-                    where = key if key == "training" else f"recipes.{key}.training"
-                    raise ValueError(
-                        f"{where}.losses: {loss} weighs pairs by how far two rankings agree, which rank: {LIKELIHOOD} alone "
-                        "gives; set both in the row of a method"
-                    )
-        return self
-
-    @model_validator(mode="after")
     def _losses_fit_their_rows(self) -> "Config":
         values = self.model_dump()
         run = {"training": {}, "prompts": "corrections"}  # the warm-up's pairs
@@ -211,6 +198,19 @@ class Config(Section):
                 )
             if single and training["pacing"]:
                 raise ValueError(f"{where}.pacing: it orders pairs; set training: {{pacing: null}} in the row")
+        return self
+
+    @model_validator(mode="after")
+    def _losses_have_their_columns(self) -> "Config":
+        values = self.model_dump()
+        for key, recipe in {"training": {"training": {}, "rank": None}, **values["recipes"]}.items():
+            for loss in plugins.LOSSES.keys() & effective(values, "training", recipe)["losses"]:
+                if "consistency" in plugins.load(plugins.LOSSES, loss).COLUMNS and recipe["rank"] != LIKELIHOOD:
+                    where = key if key == "training" else f"recipes.{key}.training"
+                    raise ValueError(
+                        f"{where}.losses: {loss} weighs pairs by how far two rankings agree, which rank: {LIKELIHOOD} alone "
+                        "gives; set both in the row of a method"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -290,6 +290,11 @@ class Training(Section):
                 raise ValueError(f"losses: {loss} is of single replies and has a trainer of its own; leave the others out")
             if self.device_batch < 2:
                 raise ValueError(f"losses: {loss} compares replies of a device's batch; device_batch must be at least 2")
+        if any(self.label_weights.model_dump().values()) and not set(self.losses) & set(SINGLE_LOSSES):
+            raise ValueError(
+                f"label_weights has no effect on {', '.join(self.losses)}; it belongs to kto, in the row of a method with "
+                "prompts: unpaired"
+            )
         for loss in _NEED_SMOOTHING:
             if loss in self.losses and not self.label_smoothing:
                 raise ValueError(f"losses: {loss} needs label_smoothing above 0, e.g. 0.1")

@@ -97,8 +97,8 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
         # A policy of the future is trained on as many pairs before.
         future = any(sides.asked_of(kind) == FUTURE for kind in recipe["candidates"])
         for k in range(1, config["iterations"] + 1):
-            # A single reply is read with its prompt and with another, as both of a pair are; how many
-            # thumbs come without a word is not known.
+            # A single reply is read with its prompt and with another, as both of a pair are. Thumbs
+            # without a word are not counted.
             most = (2 if is_unpaired(recipe) else 1) * limit
             # Earlier iterations' pairs are trained on again.
             pairs = (1 + min(recipe["replay"], k - 1)) * min(most, sum(rows.get(pool, 0) for pool in pools_of(recipe)))
