@@ -17,7 +17,7 @@ from drift.workflow.iterations import Iterations
 from drift.workflow.plan.work import Lengths, generations, readings, trainings
 from drift.workflow.report import ReportInputs
 from tests.builders.configurations import minimal, refusal
-from tests.builders.corpus import Corpus, drops, ids
+from tests.builders.corpus import Corpus, add_many, drops, ids
 from tests.builders.unpaired import fitted_pools, unpaired_settings
 from tests.conftest import REPOSITORY
 
@@ -45,6 +45,21 @@ def test_a_thumb_down_without_a_word_is_no_anchored_negative_and_has_a_pool_of_i
         "the user said something of it": 1,
         "same prompt and reply as another": 1,
     }
+
+
+def test_what_users_left_without_a_word_is_on_the_side_of_the_split_that_its_user_is_on(tmp_path):
+    corpus = add_many(Corpus(tmp_path))
+    for number in range(30):
+        corpus.add(f"silent{number}", f"Question {number - number % 3 // 2}?", (f"mute {number}", "", "DSAT"))
+    for turn in corpus.turns:
+        turn["feedback"] = turn.get("feedback") or None
+    chosen, _ = corpus.choose(test_conversations=8)
+    clusters = {
+        pool: {split: set(rows.filter(split=split)["cluster"]) for split in ("train", "test")} for pool, rows in chosen.items()
+    }
+    assert clusters["wordless"]["test"]
+    assert clusters["wordless"]["test"] <= clusters["dsat"]["test"]
+    assert not clusters["wordless"]["train"] & clusters["dsat"]["test"]
 
 
 # The rows
