@@ -173,14 +173,14 @@ def check_finished(
             "Run again to continue from it (the slurm profile's `retries` do); a larger runtime for `train` needs fewer runs"
         )
     gates.check("finite loss", True, f"{planned} steps")
-    first = next(entry for entry in trainer.state.log_history if entry.keys() & set(rewards))
-    distance = max(abs(first[reward]) for reward in rewards if reward in first) / beta
-    gates.check(
-        "the reference is the start",
-        not ancestry.starts_from_reference or distance < MAX_DISTANCE,
-        f"the first step's replies are {distance:.2g} nats from their reference",
-        "it was scored with other weights than the start's; delete the state folder and run again",
-    )
+    if first := next((entry for entry in trainer.state.log_history if entry.keys() & set(rewards)), None):
+        distance = max(abs(first[reward]) for reward in rewards if reward in first) / beta
+        gates.check(
+            "the reference is the start",
+            not ancestry.starts_from_reference or distance < MAX_DISTANCE,
+            f"the first step's replies are {distance:.2g} nats from their reference",
+            "it was scored with other weights than the start's; delete the state folder and run again",
+        )
     gates.check(
         "all steps ran", done == planned, f"{done} of {planned} steps", "run again to continue from the last checkpoint"
     )
@@ -287,7 +287,9 @@ def main() -> None:
 
     tokenizer, tokens = load_tokenizer(arguments.start), kind.token_rows(rows, settings)
     reference = (arguments.reference, arguments.reference_remainder)
-    logps = reference_logps(reference, tokens, settings.training, tokenizer.pad_token_id, state / "reference.parquet")
+    logps = {}
+    if kind.REWARDS:
+        logps = reference_logps(reference, tokens, settings.training, tokenizer.pad_token_id, state / "reference.parquet")
     rows, tokens = kind.selected(gates, rows, tokens, logps, settings)
     task = Task(settings, run, arguments.start, arguments.start_remainder, state)
     trainer, watch = make_trainer(kind, task, deadline, tokenizer, rows, logps)

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli
-from drift.chat import end_of_turn, load_tokenizer, render_reply
+from drift.chat import end_of_turn, in_hindsight, load_tokenizer, render, render_reply
 from drift.data.contamination import check_decontaminated
 from drift.data.trained_replies import LEAKED, LONG, OVER, SHARED, check_rendering, prompt_fault, reply_fault, trained_replies
 from drift.ledger import LedgerBook
@@ -30,9 +30,11 @@ from drift.tables import Dropped, Ledger, Prompts, Tasks, Unpaired, read_table, 
 TEST = "test split"
 BOTH = "in two pools, desirable and undesirable (label noise)"
 # A pool has no copies, but dsat and wordless may have the same exchange.
+UNSAID = "the user said nothing of it"
+FAR = "longer than max_length with the user's answer"
 COPY = "same prompt, reply and label as another"
 SPARE = "more than twice training.pairs"
-REASONS = (TEST, BOTH, SHARED, OVER, LEAKED, LONG, COPY, SPARE)
+REASONS = (TEST, BOTH, SHARED, OVER, LEAKED, LONG, UNSAID, FAR, COPY, SPARE)
 
 
 def candidates(pools: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -64,6 +66,8 @@ def make_rows(rows: pl.DataFrame, tokenizer, settings: UnpairedSettings) -> tupl
             trained = trained_replies(texts, {"reply": None}, rendered, tokenizer, end, settings.max_tokens)
             reason = reply_fault(texts, trained, drop_cut=settings.cut == "drop")
             reason = reason or prompt_fault(row, trained, settings.instruction, settings.max_length)
+            hindsight = hindsight_of(row, tokenizer) if settings.hindsight else None
+            reason = reason or hindsight_fault(hindsight, trained["reply"].token_ids, settings)
             same = (tuple(row["prompt_token_ids"]), row["reply"], row["desirable"])
             reason = reason or ((COPY, None) if same in seen else None)
         if reason:
@@ -72,11 +76,27 @@ def make_rows(rows: pl.DataFrame, tokenizer, settings: UnpairedSettings) -> tupl
         seen.add(same)
         reply = trained["reply"]
         made = {"reply": reply.text, "cut": reply.cut, "reply_token_ids": reply.token_ids, "reply_tokens": len(reply.token_ids)}
+        made["hindsight_token_ids"] = hindsight
         kept.append({name: row[name] for name in ("prompt_id", "pool", "prompt", "prompt_token_ids", "desirable")} | made)
     return (
         pl.DataFrame(kept, schema=Unpaired.create_empty().schema),
         pl.DataFrame(dropped, schema=Dropped.create_empty().schema),
     )
+
+
+def hindsight_of(row: dict, tokenizer) -> list[int] | None:
+    """The token ids of a prompt with the user's answer; None where the user said nothing."""
+    return None if row["feedback"] is None else render(tokenizer, in_hindsight(row["prompt"], row["feedback"]))
+
+
+def hindsight_fault(hindsight: list[int] | None, reply: list[int], settings: UnpairedSettings) -> tuple[str, str | None] | None:
+    """Why a prompt with the user's answer is unfit, where one is needed: UNSAID or FAR."""
+    if not settings.hindsight:
+        return None
+    if hindsight is None:
+        return UNSAID, None
+    longest = len(hindsight) + len(reply)
+    return (FAR, f"{longest} tokens") if longest > settings.max_length else None
 
 
 def subset_of(rows: pl.DataFrame, count: int | None, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -93,7 +113,12 @@ def check_count(rows: pl.DataFrame, settings: UnpairedSettings) -> None:
     """Raise StageError where a label has no reply, or where there are fewer than asked for."""
     found = {label: int((rows["desirable"] == desirable).sum()) for label, desirable in LABELS.items()}
     counted = ", ".join(f"{count} {label}" for label, count in found.items())
-    if lacking := [label for label, count in found.items() if not count]:
+    if settings.hindsight and rows.is_empty():
+        raise cli.StageError(
+            f"{settings.lineage}: no reply has an answer of its user that fits, and the loss learns from nothing else; raise "
+            "training.max_length, or add conversations: the ledger says what was dropped and why"
+        )
+    if not settings.hindsight and (lacking := [label for label, count in found.items() if not count]):
         raise cli.StageError(
             f"{settings.lineage}: {counted} replies: none is {lacking[0]}, and the loss needs both. data.labeler says what "
             "satisfied and what disappointed: take one that reads what users left (kind source reads thumbs and ratings, also "

@@ -71,6 +71,7 @@ LOSSES = {
 TRAINERS = {
     "pairs": "drift.training.pairs",
     "kto": "drift.training.kto",
+    "sdpo": "drift.training.sdpo",
 }
 
 # Evaluation sets, with their metrics: evaluation.benchmarks.NAME.kind

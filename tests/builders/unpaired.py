@@ -3,6 +3,7 @@
 import polars as pl
 
 from drift import tables
+from drift.chat import in_hindsight, render
 from drift.settings.training import UnpairedSettings
 from tests.builders.pairs import INSTRUCTION, fitted_prompts, small_pairs
 
@@ -10,7 +11,9 @@ from tests.builders.pairs import INSTRUCTION, fitted_prompts, small_pairs
 def unpaired_settings(**changed) -> UnpairedSettings:
     """Settings that take every reply."""
     values = {"lineage": "tiny/kto/seed42/iter1", "max_tokens": 250, "cut": "drop", "replies": None, "seed": 42}
-    return UnpairedSettings.model_validate(values | {"max_length": 200, "instruction": INSTRUCTION} | changed)
+    return UnpairedSettings.model_validate(
+        values | {"max_length": 200, "instruction": INSTRUCTION, "hindsight": False} | changed
+    )
 
 
 def fitted_pools(tokenizer, dsat: int = 3, sat: int = 2, wordless: int = 2) -> dict[str, pl.DataFrame]:
@@ -26,7 +29,8 @@ def fitted_pools(tokenizer, dsat: int = 3, sat: int = 2, wordless: int = 2) -> d
 
 
 def small_replies(tokenizer, count: int) -> pl.DataFrame:
-    """Unpaired rows of short questions: of every three the first is desirable."""
+    """Unpaired rows of short questions, all with an answer of the user: of every three the first is
+    desirable."""
     rows = []
     for number, pair in enumerate(small_pairs(tokenizer, count).iter_rows(named=True)):
         side = "rejected" if number % 3 else "chosen"
@@ -41,6 +45,7 @@ def small_replies(tokenizer, count: int) -> pl.DataFrame:
                 "cut": False,
                 "reply_token_ids": pair[f"{side}_token_ids"],
                 "reply_tokens": pair[f"{side}_tokens"],
+                "hindsight_token_ids": render(tokenizer, in_hindsight(pair["prompt"], f"No, answer {number}.")),
             }
         )
     return pl.DataFrame(rows, schema=tables.Unpaired.create_empty().schema)

@@ -104,6 +104,23 @@ def test_copies_contradictions_and_test_rows_are_left_out_and_counted(tokenizer,
     assert (ledger["rows_in"][0], ledger["rows_out"][-1], ledger["unit_out"][-1]) == (7, 3, "replies")
 
 
+def test_hindsight_is_the_prompt_with_what_the_user_said_and_needs_a_word(tokenizer):
+    found = unpaired.candidates(fitted_pools(tokenizer))
+    rows, dropped = unpaired.make_rows(found, tokenizer, unpaired_settings(hindsight=True))
+    assert set(dropped["reason"]) == {"the user said nothing of it"}
+    assert set(rows["pool"]) == {"dsat", "sat"}
+    row = rows.row(0, named=True)
+    told = tokenizer.decode(row["hindsight_token_ids"])
+    assert row["prompt"][-1]["content"] in told
+    assert "The user's answer: I see." in told
+    assert "I see." not in tokenizer.decode(row["prompt_token_ids"]), "the policy itself is not told"
+    _, dropped = unpaired.make_rows(found, tokenizer, unpaired_settings(hindsight=True, max_length=70))
+    assert unpaired.FAR in set(dropped["reason"])
+    with pytest.raises(unpaired.cli.StageError, match="no reply has an answer of its user that fits"):
+        unpaired.check_count(rows.clear(), unpaired_settings(hindsight=True))
+    unpaired.check_count(rows.filter("desirable"), unpaired_settings(hindsight=True))
+
+
 def test_as_many_replies_are_taken_as_the_pairs_of_other_methods_have(tokenizer):
     rows, _ = unpaired.make_rows(unpaired.candidates(fitted_pools(tokenizer)), tokenizer, unpaired_settings())
     kept, spare = unpaired.subset_of(rows, 4, 42)
@@ -149,6 +166,10 @@ def test_replies_of_one_label_alone_are_refused_with_the_cure_after_the_ledger_i
         ({"prompts": "unpaired", "training": {"losses": {"cream": 1.0}}}, "set training: {losses: {kto: 1.0}} in the row"),
         (KTO | {"training": {"losses": {"kto": 1.0, "sft": 0.1}}}, "kto is of single replies and has a trainer of its own"),
         (KTO | {"training": {"losses": {"kto": 1.0}, "device_batch": 1}}, "device_batch must be at least 2"),
+        (
+            KTO | {"training": {"losses": {"sdpo": 1.0}, "label_weights": {"desirable": 2.0}}},
+            "label_weights has no effect on sdpo",
+        ),
         (KTO | {"prompts": "dsat"}, "chosen and rejected: where does this side of a pair come from?"),
         (KTO | {"prompts": "unpared"}, "prompts: Input should be 'dsat', 'sat', 'corrections' or 'unpaired'"),
         (KTO | {"training": {"losses": {"kto": 1.0}, "pacing": {"shares": [0.5]}}}, "pacing: it orders pairs; set training"),

@@ -69,7 +69,7 @@ class Recipe(Section):
 
     prompts: Literal["dsat", "sat", "corrections", "unpaired"] = Field(
         description="whose prompts: dsat or sat; unpaired: all logged replies that satisfied or disappointed, one by one, thumbs "
-        "without a word included, for training.losses: {kto: 1.0}"
+        "without a word included, for training.losses: {kto: 1.0}; {sdpo: 1.0} takes those with a word alone"
     )
     chosen: kind_of(plugins.SIDES) | None = Field(
         None,

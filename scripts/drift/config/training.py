@@ -225,7 +225,7 @@ class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
     losses: dict[Loss, float] = Field(
         {"sigmoid": 1.0, "sft": 0.001},
-        description="loss types, TRL's and those of scripts/drift/losses/, and their weights; kto for prompts: unpaired alone",
+        description="loss types, TRL's and those of scripts/drift/losses/, and their weights; kto, sdpo for prompts: unpaired alone",
     )
     label_weights: LabelWeights = LabelWeights()
     label_smoothing: float = Field(
@@ -288,9 +288,9 @@ class Training(Section):
         for loss in set(self.losses) & set(SINGLE_LOSSES):
             if len(self.losses) > 1:
                 raise ValueError(f"losses: {loss} is of single replies and has a trainer of its own; leave the others out")
-            if self.device_batch < 2:
+            if loss == "kto" and self.device_batch < 2:
                 raise ValueError(f"losses: {loss} compares replies of a device's batch; device_batch must be at least 2")
-        if any(self.label_weights.model_dump().values()) and not set(self.losses) & set(SINGLE_LOSSES):
+        if any(self.label_weights.model_dump().values()) and "kto" not in self.losses:
             raise ValueError(
                 f"label_weights has no effect on {', '.join(self.losses)}; it belongs to kto, in the row of a method with "
                 "prompts: unpaired"

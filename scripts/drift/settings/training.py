@@ -93,6 +93,7 @@ class UnpairedSettings(Settings):
     seed: int = Field(description="of the hash that picks them")
     max_length: int = like(Training, "max_length")
     instruction: str = like(Prompting, "instruction")
+    hindsight: bool = Field(description="whether the loss compares with the same policy that knows the user's answer")
 
 
 class LoraSettings(Settings):

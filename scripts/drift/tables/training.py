@@ -185,6 +185,11 @@ class Unpaired(dy.Schema):
         description="the reply as rendered and checked, end of turn included unless cut; training must render the same",
     )
     reply_tokens = dy.Int32(description="its length in tokens, end of turn included unless cut")
+    hindsight_token_ids = dy.List(
+        dy.Int32(),
+        nullable=True,
+        description="of self-distillation: x with the user's answer to the reply at its end, as the teacher reads it; else null",
+    )
 
 
 class TrainLog(dy.Schema):

@@ -2,7 +2,8 @@
 
 A trainer of plugins.TRAINERS is a module with
 
-    REWARDS                                metrics of its log, 0 where a policy is its reference
+    REWARDS                                metrics of its log that are 0 where a policy is its
+                                           reference; none where it has no reference
     read_rows(own, replayed)               the rows of a table, and of those of earlier iterations
     token_rows(rows, settings)             what the reference scores, as PairTokens
     selected(gates, rows, tokens, logps, settings)    the rows that are trained on, and their tokens

@@ -4,7 +4,7 @@ told."""
 from types import SimpleNamespace
 from typing import Any
 
-from drift import layout
+from drift import layout, plugins
 from drift.config import is_unpaired
 from drift.names import UNPAIRED_POOLS
 from drift.settings.training import UnpairedSettings
@@ -39,4 +39,5 @@ class Unpaired:
             self._config["data"],
             lineage=f"{wildcards.model}/{wildcards.trained}",
             replies=pairs and 2 * pairs,
+            hindsight=plugins.trainer_of(training["losses"]) == "sdpo",
         ).canonical()
