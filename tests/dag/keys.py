@@ -275,6 +275,7 @@ RANKING_RECIPES = {
     "written": _GUIDED | {"chosen": "written", "writer": "tiny"},
     "checked": _RANKED | {"rejected": "logged", "rank": "wishes", "min_score": 1.0},
     "kto": {"prompts": "unpaired", "training": {"losses": {"kto": 1.0}}},
+    "sdpo": {"prompts": "unpaired", "training": {"losses": {"sdpo": 1.0}}},
 }
 # The same as KEYS of a run with these methods, whose users are simulated, and whose replies a
 # classifier labels.

@@ -83,8 +83,8 @@ def test_every_method_of_the_example_is_planned_in_one_run(example):
     assert jobs["sample_of"] == (3 * config["iterations"] + 1) * shards
     assert jobs["likelihoods"] == jobs["implied_rewards"] == config["iterations"]
     # Logged replies one by one make no pairs, which would be measured and rated.
-    assert jobs["unpaired"] == config["iterations"]
-    assert jobs["pairs"] == jobs["train"] - config["iterations"]
+    assert jobs["unpaired"] == 2 * config["iterations"]
+    assert jobs["pairs"] == jobs["train"] - jobs["unpaired"]
     assert jobs["diagnostics"] == jobs["pair_quality"] == jobs["pairs"] - config["iterations"], "not of the future's"
     assert jobs["behaviour"] == jobs["train"] - config["iterations"]
 

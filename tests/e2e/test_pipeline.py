@@ -304,10 +304,11 @@ def test_every_method_trains_from_the_warm_up(methods):
         "cream",
         "iterdpo",
         "kto",
+        "sdpo",
     }
     for name in trained:
         made = methods / name / "seed42/iter1"
-        rows = pl.read_parquet(made / ("unpaired.parquet" if name == "kto" else "pairs.parquet"))
+        rows = pl.read_parquet(made / ("unpaired.parquet" if name in ("kto", "sdpo") else "pairs.parquet"))
         manifest = json.loads((made / "policy.json").read_text())
         assert rows.height > 1, name
         assert manifest["steps_done"] == manifest["steps_planned"] > 0, name
