@@ -104,6 +104,7 @@ class Trainer(transformers.Trainer):
         if not torch.cuda.is_available():
             score_replies_only(model, pairs=False)
         if peft_config is not None:
+            transformers.set_seed(args.seed)  # adapters begin at random
             model = get_peft_model(model, peft_config)
             if args.gradient_checkpointing:
                 model.enable_input_require_grads()
