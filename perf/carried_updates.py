@@ -47,7 +47,7 @@ def trained(folder: Path, start: dict[str, Path], pairs: Path, settings: TrainSe
     options = {
         "settings": settings.canonical(),
         "run": run.canonical(),
-        "pairs": pairs,
+        "rows": pairs,
         "prompts": REPOSITORY / FOLDER / "prompts/corrections.parquet",
         **{f"{role}{option}": path for role in roles for option, path in start.items()},
         "state": folder / "state",

@@ -47,7 +47,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARD = 50_000
 MEAN_TURNS = 2.5
 PROMPTS = 1_000
-POOLS = ("dsat", "sat", "corrections")
+POOLS = ("dsat", "sat", "corrections", "wordless")
 POOL_SETTINGS = {
     "labeler": "lexical",
     "label_noise": LabelNoise().model_dump(),
@@ -203,9 +203,9 @@ def side_by_side(folder: Path, conversations: int) -> None:
     print(f"turns, labels and pools     {mine:7.1f} s, {memory:.2f} GiB")
     print(f"datasets, one process       {theirs['seconds']:7.1f} s, {theirs['memory']:.2f} GiB")
     print(f"ratio                       {theirs['seconds'] / mine:7.1f}")
-    for pool, names in REPLIES.items():
+    for pool in ("dsat", "sat", "corrections"):
         stocked = pl.read_parquet(stock / f"{pool}.parquet")
-        rows = pl.read_parquet(table[pool]).rename({name: plain for plain, name in names.items()})
+        rows = pl.read_parquet(table[pool]).rename({name: plain for plain, name in REPLIES[pool].items()})
         shared = [name for name in stocked.columns if name in rows.columns]
         rows, stocked = (frame.select(shared).sort("prompt_id") for frame in (rows, stocked))
         same = rows.equals(stocked.cast(dict(rows.schema)))

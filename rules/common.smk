@@ -24,6 +24,7 @@ from drift.workflow.iterations import Iterations
 from drift.workflow.judges import Benchmarks, Judges
 from drift.workflow.preflight import Preflight
 from drift.workflow.resources import grows, placement
+from drift.workflow.unpaired import Unpaired
 
 try:
     # Where a run or a dry run begins, and not in its jobs, which read this file as well.
@@ -52,6 +53,7 @@ code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)
 iterations = Iterations(config, paths)
 behaviour = Behaviour(config, paths, iterations)
+unpaired = Unpaired(config, iterations)
 improvement = Improvement(config, paths, iterations)
 benchmarks = Benchmarks(config, paths)
 generation = Generation(config, paths, iterations, pinned=ancient)

@@ -1,6 +1,6 @@
 """Raw conversations to preference pools.
 
-Reads the sources of the configuration; writes data/{turns,dsat,sat,corrections}.parquet, the tasks
+Reads the sources of the configuration; writes data/{turns,dsat,sat,corrections,wordless}.parquet, the tasks
 of the benchmarks, and ledgers.
 """
 
@@ -56,7 +56,8 @@ rule turns:
 
 
 rule pools:
-    """Pick anchored negatives (dsat), satisfied replies (sat) and corrections, and split them."""
+    """Pick anchored negatives (dsat), satisfied replies (sat), corrections, and replies that
+    disappointed without a word (wordless), and split them."""
     input:
         turns=paths.turns,
         labels=paths.labels,
@@ -66,6 +67,7 @@ rule pools:
         dsat=paths.dsat,
         sat=paths.sat,
         corrections=paths.corrections,
+        wordless=paths.wordless,
         quarantine=paths.quarantine,
         ledger=paths.stage_ledger.format(stage="pools"),
     params:
@@ -87,6 +89,7 @@ rule pools:
             --dsat {output.dsat:q} \
             --sat {output.sat:q} \
             --corrections {output.corrections:q} \
+            --wordless {output.wordless:q} \
             --quarantine {output.quarantine:q} \
             --ledger {output.ledger:q} > {log:q} 2>&1
         """
@@ -98,6 +101,7 @@ rule contamination:
         dsat=paths.dsat,
         sat=paths.sat,
         corrections=paths.corrections,
+        wordless=paths.wordless,
         tasks=paths.tasks,
     output:
         contamination=paths.contamination,
@@ -113,6 +117,7 @@ rule contamination:
             --dsat {input.dsat:q} \
             --sat {input.sat:q} \
             --corrections {input.corrections:q} \
+            --wordless {input.wordless:q} \
             --benchmark {wildcards.benchmark:q}={input.tasks:q} \
             --settings {params.settings:q} \
             --contamination {output.contamination:q} > {log:q} 2>&1

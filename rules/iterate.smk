@@ -40,9 +40,9 @@ rule prompts:
         prompts=paths.prompts,
         ledger=paths.prompts_ledger,
     wildcard_constraints:
-        table="dsat|sat|corrections",
+        table="dsat|sat|corrections|wordless",
     params:
-        settings=iterations.prompts_settings,
+        settings=pools.prompts_settings,
         code=code("prompts"),
         kind="{table}",
     resources:
@@ -107,6 +107,8 @@ rule pairs:
         pairs=paths.pairs,
         dropped=paths.dropped,
         ledger=paths.pairs_ledger,
+    wildcard_constraints:
+        trained=unpaired.paired,
     params:
         settings=iterations.pairs_settings,
         code=code("pairs", iterations.paired_sides),
@@ -132,10 +134,45 @@ rule pairs:
         """
 
 
-rule train:
-    """Train a policy on its pairs with DPO, from the policy before it."""
+rule unpaired:
+    """Check the logged replies that a method trains on one by one, each desirable or undesirable."""
     input:
-        pairs=paths.pairs,
+        unpack(unpaired.prompts),
+        policy=ancient(paths.base_policy),
+        benchmarks=list(inputs.kept_out.values()),
+    output:
+        unpaired=paths.unpaired,
+        dropped=paths.dropped,
+        ledger=paths.pairs_ledger,
+    wildcard_constraints:
+        trained=unpaired.trained,
+    params:
+        settings=unpaired.settings,
+        code=code("unpaired"),
+        benchmarks=named(inputs.kept_out),
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+        light=1,
+    shell:
+        r"""
+        {CPU:q} {SCRIPTS:q}/unpaired.py \
+            --dsat {input.dsat:q} \
+            --sat {input.sat:q} \
+            --wordless {input.wordless:q} \
+            --policy {input.policy:q} \
+            --benchmark {params.benchmarks:q} \
+            --settings {params.settings:q} \
+            --unpaired {output.unpaired:q} \
+            --dropped {output.dropped:q} \
+            --ledger {output.ledger:q} > {log:q} 2>&1
+        """
+
+
+rule train:
+    """Train a policy on its pairs, or on single replies, from the policy before it."""
+    input:
+        rows=iterations.rows,
         replay=iterations.replay,
         prompts=iterations.gate_prompts,
         manifest=iterations.start_manifest,
@@ -166,7 +203,7 @@ rule train:
     shell:
         r"""
         {GPU:q} {SCRIPTS:q}/train.py \
-            --pairs {input.pairs:q} \
+            --rows {input.rows:q} \
             --replay {input.replay:q} \
             --prompts {input.prompts:q} \
             --start {input.start:q} \

@@ -52,12 +52,13 @@ use rule pools as later_pools with:
     input:
         turns=paths.later_turns,
         labels=paths.later_labels,
-        first=[paths.dsat, paths.sat, paths.corrections],
+        first=[paths.dsat, paths.sat, paths.corrections, paths.wordless],
         benchmarks=list(inputs.kept_out.values()),
     output:
         dsat=paths.later_dsat,
         sat=paths.later_sat,
         corrections=paths.later_corrections,
+        wordless=paths.later_wordless,
         quarantine=paths.later_quarantine,
         ledger=paths.later_stage_ledger.replace("{stage}", "pools"),
 
@@ -68,6 +69,7 @@ use rule contamination as later_contamination with:
         dsat=paths.later_dsat,
         sat=paths.later_sat,
         corrections=paths.later_corrections,
+        wordless=paths.later_wordless,
         tasks=paths.tasks,
     output:
         contamination=paths.later_contamination,

@@ -1,8 +1,7 @@
 """Open a whole run to SQL: a DuckDB file with a view a kind of table, over all files of it.
 
 Reads:  the tables, policy.json and gates.json under --results.
-Writes: a DuckDB database (--catalog) that holds views only, no rows: it stays small and always
-        shows the files as they are.
+Writes: a DuckDB database (--catalog) of views alone, which always show the files as they are.
 
 The views hold the path of --results exactly as it is given. Give it relative to the repository root
 and open the catalog from there: `duckdb results/demo/catalog.duckdb`. From any other folder say
@@ -35,7 +34,7 @@ KEYS = {
     "method": ("VARCHAR", "the method's name; base and warmup before the first iteration; null: shared by all policies"),
     "iteration": ("INTEGER", "-1 base, 0 warm-up, k after iteration k; null: shared by all policies"),
     "seed": ("INTEGER", "row of seeds that it was sampled and trained with; 0: base and warm-up; null: shared by all policies"),
-    "pool": ("VARCHAR", "dsat, sat, corrections or the benchmark's name"),
+    "pool": ("VARCHAR", "dsat, sat, corrections, wordless or the benchmark's name"),
     "benchmark": ("VARCHAR", f"name of the benchmark; {HELDOUT_PAIRS}: the held-out corrections; null: about training pairs"),
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
     "rater": ("VARCHAR", "the judge or the ranker that rated pairs, by its name in the configuration"),
@@ -49,7 +48,7 @@ _WILDCARDS = {
     "model": rf"(?P<model>(?!(?:{'|'.join(sorted(layout.reserved('model')))})/)[^/]+)",
     "policy": f"(?P<policy>{layout.BASE}|{layout.trained_by()})",
     "trained": f"(?P<policy>{layout.trained_by()})",
-    "table": "(?P<pool>dsat|sat|corrections)",
+    "table": f"(?P<pool>{'|'.join(tables.POOLS)})",
     "later": f"(?P<later>{layout.later()})",
     "i": r"\d+",
     "n": r"\d+",
@@ -169,6 +168,7 @@ VIEWS = {
     "dsat": table_view(tables.Dsat, "dsat"),
     "sat": table_view(tables.Sat, "sat"),
     "corrections": table_view(tables.Corrections, "corrections"),
+    "wordless": table_view(tables.Wordless, "wordless"),
     "tasks": table_view(tables.Tasks, "tasks"),
     "prompts": table_view(tables.Prompts, "prompts", "benchmark_prompts", renamed={"benchmark": "pool"}),
     "requests": table_view(
@@ -196,6 +196,7 @@ VIEWS = {
     "likelihoods": table_view(tables.Likelihoods, "likelihoods"),
     "rank_agreement": table_view(tables.RankAgreement, "rank_agreement"),
     "pairs": table_view(tables.Pairs, "pairs"),
+    "unpaired": table_view(tables.Unpaired, "unpaired"),
     "dropped": table_view(tables.Dropped, "dropped"),
     "train": table_view(tables.TrainLog, "train_log"),
     "margins": table_view(tables.Margins, "margins"),
@@ -246,7 +247,7 @@ VIEWS = {
         "read_json({files}, columns = {{gates: 'STRUCT(gate VARCHAR, passed BOOLEAN, detail VARCHAR)[]'}}))",
     ),
 }
-for _name in ("turns", "labels", "class_probabilities", "quarantine", "contamination", "dsat", "sat", "corrections", "prompts"):
+for _name in ("turns", "labels", "class_probabilities", "quarantine", "contamination", *tables.POOLS, "prompts"):
     VIEWS[f"later_{_name}"] = replace(
         VIEWS[_name], patterns=(f"later_{_name}",), renamed={}, description=f"{LATER} {VIEWS[_name].description}"
     )

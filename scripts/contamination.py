@@ -1,7 +1,7 @@
 """Look for a benchmark's prompts in the training rows, for one that is not kept out of them.
 
-Reads:  the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections) and the benchmark's
-        Tasks table (--benchmark NAME=PATH).
+Reads:  the Dsat, Sat, Corrections and Wordless tables (--dsat, ...) and the benchmark's Tasks table
+        (--benchmark NAME=PATH).
 Writes: a Contamination table (--contamination): what pools.py would have left out of the pools.
 """
 
@@ -12,9 +12,9 @@ import polars as pl
 from drift import cli
 from drift.data.contamination import BenchmarkTexts, user_messages
 from drift.settings.data import ContaminationSettings
-from drift.tables import Contamination, Corrections, Dsat, Sat, Tasks, read_table, write_table
+from drift.tables import Contamination, Corrections, Dsat, Sat, Tasks, Wordless, read_table, write_table
 
-SCHEMAS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections}
+SCHEMAS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "wordless": Wordless}
 # Rows that are looked at together: their prompts are whole conversations.
 ROWS = 2000
 

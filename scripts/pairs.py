@@ -23,11 +23,21 @@ from pathlib import Path
 import polars as pl
 
 from drift import cli, plugins
-from drift.chat import end_of_turn, load_tokenizer, markers, render, render_reply
+from drift.chat import end_of_turn, load_tokenizer, markers, render_reply
 from drift.data.allusions import alludes, without_allusion
-from drift.data.contamination import BenchmarkTexts, user_messages
+from drift.data.contamination import check_decontaminated
 from drift.data.fresh import at_share, drawn_prompts
-from drift.data.trained_replies import TrainedReply, trained_replies
+from drift.data.trained_replies import (
+    LEAKED,
+    LONG,
+    OVER,
+    SHARED,
+    TrainedReply,
+    check_rendering,
+    prompt_fault,
+    reply_fault,
+    trained_replies,
+)
 from drift.judging.candidates import ENDS
 from drift.ledger import LedgerBook
 from drift.seeds import chance, picked
@@ -53,13 +63,9 @@ CUT = "sampled reply did not end its turn"
 EMPTY = "sampled reply is empty"
 MARKER = "sampled reply contains a chat marker"
 ALLUSION = "sampled reply mentions the feedback"
-SHARED = "the template does not put the reply after the prompt as it is"
-OVER = "reply longer than max_tokens"
 EQUAL = "chosen equals rejected"
 TIED = "no candidate ranks above another"
 LOW = "no candidate reaches min_score"
-LEAKED = "improve instruction in the prompt"
-LONG = "longer than max_length"
 # In the order in which a candidate is checked; the first that applies is its reason.
 REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LOW, LEAKED, LONG)
 # What helps where a ranking leaves too few pairs, by the commonest reason.
@@ -108,12 +114,9 @@ def fault(
     for side in sides.values():
         if side["reply"] and (reason := sample_fault(side, words, settings)):
             return reason
-    for side, reply in trained.items():
-        if reply is None:
-            return SHARED, sides[side]["text"][:20]
-    for side, reply in trained.items():
-        if not reply.token_ids or (reply.cut and settings.cut == "drop"):
-            return OVER, f"{side}, {len(sides[side]['text'])} characters"
+    texts = {side: reply["text"] for side, reply in sides.items()}
+    if reason := reply_fault(texts, trained, drop_cut=settings.cut == "drop"):
+        return reason
     if trained["chosen"].text.strip() == trained["rejected"].text.strip():
         return EQUAL, trained["chosen"].text
     best, worst = sides["chosen"]["score"], sides["rejected"]["score"]
@@ -121,12 +124,7 @@ def fault(
         return TIED, f"{best:g} and {worst:g}"
     if settings.recipe.min_score is not None and best is not None and best < settings.recipe.min_score:
         return LOW, f"{best:g}"
-    if any(settings.instruction in message["content"] for message in prompt["prompt"]):
-        return LEAKED, settings.instruction
-    longest = len(prompt["prompt_token_ids"]) + max(len(reply.token_ids) for reply in trained.values())
-    if longest > settings.max_length:
-        return LONG, f"{longest} tokens"
-    return None
+    return prompt_fault(prompt, trained, settings.instruction, settings.max_length)
 
 
 def sample_fault(side: dict, words: list[str], settings: PairsSettings) -> tuple[str, str] | None:
@@ -176,11 +174,7 @@ def make_pairs(
     words, end = markers(tokenizer), end_of_turn(tokenizer)
     pairs, dropped, failed = [], [], Counter()
     for prompt in prompts.filter(split="train").iter_rows(named=True):
-        if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
-            raise cli.StageError(
-                f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with: the chat template "
-                "or the tokenizer changed since; rerun the rule prompts"
-            )
+        check_rendering(prompt, tokenizer)
         # A reply is in several candidates where both sides are sampled.
         rendered = cache(partial(render_reply, tokenizer, prompt["prompt"], prompt=prompt["prompt_token_ids"]))
         reasons = []
@@ -287,21 +281,6 @@ def report(pairs: pl.DataFrame, failed: Counter) -> None:
     print(f"{pairs.height} pairs; {failed.total()} candidates failed a check: {dict(failed)}")
 
 
-def check_decontaminated(pairs: pl.DataFrame, benchmarks: dict[str, pl.DataFrame]) -> None:
-    """Raise StageError where a user's message in a training prompt is, word for word, a message of
-    one of the Tasks tables."""
-    messages = user_messages(pairs.select("pair_id", "prompt"))
-    matches = BenchmarkTexts(benchmarks.items(), ngram=None, coverage=None).found_in(messages["content"])
-    if not matches.is_empty():
-        first = matches.row(0, named=True)
-        count = messages["pair_id"].gather(matches["row"]).n_unique()
-        raise cli.StageError(
-            f"{count} training prompts contain a prompt of a benchmark: {messages['pair_id'][first['row']]} has task "
-            f"{first['task']} of {first['benchmark']}. Scores on it would mean nothing. Rerun the pools, which leave such "
-            "prompts out."
-        )
-
-
 def write_ledger(
     path: str, lineage: str, prompts: pl.DataFrame, pairs: pl.DataFrame, dropped: pl.DataFrame, undrawn: int | None = None
 ) -> None:
@@ -356,7 +335,7 @@ def main() -> None:
     undrawn = prompts.height - asked.height if settings.fresh else None
     write_ledger(arguments.ledger, settings.lineage, prompts, pairs, dropped, undrawn)
     check_count(pairs, dropped, settings)
-    check_decontaminated(pairs, {name: read_table(Tasks, path) for name, path in arguments.benchmark})
+    check_decontaminated(pairs, "pair_id", {name: read_table(Tasks, path) for name, path in arguments.benchmark})
     write_table(pairs, Pairs, arguments.pairs)
 
 

@@ -1,10 +1,11 @@
-"""Choose what to learn from: replies that disappointed, replies that satisfied, and corrections.
+"""Choose what to learn from: replies that disappointed, with and without a word, replies that
+satisfied, and corrections.
 
 Reads:  the Turns table (--turns), the Labels table (--labels), and the Tasks tables of the
         benchmarks that no training row may hold (--benchmark NAME=PATH); for data that come after
         the start its pools (--first), whose test side stays out. The choice itself is in sql/: one
         file a pool, and what they share.
-Writes: the Dsat, Sat and Corrections tables (--dsat, --sat, --corrections), the replies that hold a
+Writes: the Dsat, Sat, Corrections and Wordless tables (--dsat, ...), the replies that hold a
         benchmark's prompt (--quarantine), and the ledger (--ledger).
 """
 
@@ -33,12 +34,13 @@ from drift.settings.base import Settings
 from drift.settings.data import AllusionsSettings, ContaminationSettings, LabelNoiseSettings, PoolsSettings
 
 SQL = Path(__file__).parent / "sql"
-SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "corrections": tables.Corrections}
+SCHEMAS = {"dsat": tables.Dsat, "sat": tables.Sat, "corrections": tables.Corrections, "wordless": tables.Wordless}
 # What the reply in question, and the one after it, are to a pool.
 REPLIES = {
     "dsat": {"response": "rejected"},
     "sat": {"response": "chosen"},
     "corrections": {"response": "rejected", "next_response": "chosen"},
+    "wordless": {"response": "rejected"},
 }
 # The types of settings in SQL.
 SQL_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR", list[str]: "VARCHAR[]"}
@@ -78,7 +80,7 @@ def choose(
         _set_variables(connection, settings.label_noise, "noise_")
         _set_variable(connection, "neutral_counts", settings.label_noise.drawn_from == "neutral" and _any(settings.label_noise))
         connection.register("arrivals", _arrivals(settings.arrivals))
-        for name in ("filters", "replies", "dsat", "sat", "corrections", "candidates"):
+        for name in ("filters", "replies", *SCHEMAS, "candidates"):
             connection.execute(_sql(name))
         quarantine = _quarantine(connection, benchmarks, settings.decontamination)
         connection.register("quarantine", quarantine)
@@ -116,7 +118,7 @@ def _set_variables(connection: duckdb.DuckDBPyConnection, settings: Settings, pr
 
 
 def _any(noise: LabelNoiseSettings) -> bool:
-    return any(getattr(noise, pool) > 0 for pool in SCHEMAS)
+    return any(share > 0 for share in (noise.dsat, noise.sat, noise.corrections))
 
 
 def _set_variable(connection: duckdb.DuckDBPyConnection, name: str, value: Any, kind: type | None = None) -> None:
@@ -372,7 +374,7 @@ def main() -> None:
     command.add_argument(
         "--benchmark", nargs="*", default=[], metavar="NAME=PATH", type=cli.named_path, help="Tasks tables to keep out"
     )
-    command.add_argument("--first", nargs="*", default=[], type=Path, help="Dsat, Sat and Corrections tables of the start")
+    command.add_argument("--first", nargs="*", default=[], type=Path, help="the pools of the start")
     for pool in SCHEMAS:
         command.add_argument(f"--{pool}", required=True, type=Path, help=f"where to write the {pool.capitalize()} table")
     command.add_argument("--quarantine", required=True, type=Path, help="where to write the Quarantine table")

@@ -1,7 +1,7 @@
 """Fit the prompts of a pool or a benchmark to a model.
 
-Reads:  a Dsat, Sat, Corrections or Tasks table (--pool, of --kind), and the model's tokenizer
-        (--policy).
+Reads:  a Dsat, Sat, Corrections, Wordless or Tasks table (--pool, of --kind), and the model's
+        tokenizer (--policy).
 Writes: a Prompts table (--prompts) and its ledger (--ledger).
 
 Of a conversation that is too long the oldest turns are left out. Methods of a model that take their
@@ -29,9 +29,9 @@ from drift.chat import (
 from drift.ledger import LedgerBook
 from drift.progress import Progress
 from drift.settings.training import PromptsSettings
-from drift.tables import Corrections, Dsat, Ledger, Prompts, Sat, Tasks, read_table, write_table
+from drift.tables import Corrections, Dsat, Ledger, Prompts, Sat, Tasks, Wordless, read_table, write_table
 
-KINDS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "tasks": Tasks}
+KINDS = {"dsat": Dsat, "sat": Sat, "corrections": Corrections, "wordless": Wordless, "tasks": Tasks}
 
 
 def as_prompts(rows: pl.DataFrame) -> pl.DataFrame:

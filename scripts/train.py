@@ -1,13 +1,13 @@
-"""Train a policy: pairs and a policy in, the next policy out. The warm-up and every iteration use
-it.
+"""Train a policy: pairs, or single replies, and a policy in, the next policy out. The warm-up and
+every iteration use it.
 
-Reads:  Pairs (--pairs) and those of earlier iterations that are trained on again (--replay); the
-        policy to start from and the one that is the reference, each a folder, its policy.json and,
-        unless it is a base model, the folder of its remainder (--start, --reference); the fitted
-        prompts, for the gates (--prompts).
+Reads:  Pairs, or for a loss of single replies Unpaired (--rows), and the pairs of earlier
+        iterations that are trained on again (--replay); the policy to start from and the one that
+        is the reference, each a folder, its policy.json and, unless it is a base model, the folder
+        of its remainder (--start, --reference); the fitted prompts, for the gates (--prompts).
 Writes: the policy's folder (--policy) and its remainder (--remainder), the trainer's log (--log),
-        the reference's log-probabilities (--reference-logps), gates.json (--gates) and, last,
-        policy.json (--manifest).
+        the reference's log-probabilities of pairs (--reference-logps), gates.json (--gates) and,
+        last, policy.json (--manifest).
 
 The policy is in bf16, as it is served. The remainder is what the fp32 weights are besides: the next
 training starts from both, so that steps too small for bf16 add up (drift.training.remainder).
@@ -22,40 +22,33 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import polars as pl
 import torch
 from datasets import disable_progress_bars
-from transformers import AutoModelForCausalLM, PrinterCallback
+from transformers import AutoModelForCausalLM, PrinterCallback, Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
-from drift import cli, policies
+from drift import cli, plugins, policies
 from drift.chat import load_tokenizer
 from drift.config.training import Carry, accumulation_steps
 from drift.files import sha256
 from drift.locks import hold
 from drift.settings.training import ScoringSettings, TrainingRun, TrainSettings
-from drift.tables import Pairs, TrainLog, read_table, write_table
+from drift.tables import TrainLog, write_table
 from drift.training import launch, remainder
 from drift.training.behaviour_gate import check_start
 from drift.training.deadline import Deadline
 from drift.training.gates import Gates
-from drift.training.logps import PairLogps, PairTokens, read_logps, token_rows, write_logps
-from drift.training.pacing import paced
-from drift.training.pair_gates import FittedPrompts, PairGates, prompt_of
+from drift.training.logps import PairLogps, PairTokens, read_logps, write_logps
+from drift.training.pair_gates import FittedPrompts
 from drift.training.reference_logps import base_dtype, score_pairs
-from drift.training.trainer import (
-    RestoreShards,
-    Trainer,
-    Watch,
-    as_dataset,
-    last_complete_checkpoint,
-    lora_config,
-    trainer_config,
-)
+from drift.training.trainer import RestoreShards, Watch, last_complete_checkpoint, lora_config
 from drift.training.weights import Movement, gathered_weights, trained_policy
 
 # Below this share of changed weights a training run has done nothing, or the next one would not
@@ -111,18 +104,6 @@ class Ancestry:
         return start == (self.reference_sha256, self.reference_remainder_sha256)
 
 
-def read_pairs(own: Path, replayed: list[Path]) -> pl.DataFrame:
-    """The pairs of this iteration and those of earlier ones, nearest first, whose ids get ~1, ~2,
-    ... to stay unique."""
-    tables = []
-    for back, path in enumerate([own, *replayed]):
-        pairs = read_table(Pairs, path)
-        if pairs.is_empty():
-            raise cli.StageError(f"{path} has no pairs; the ledger says where they went")
-        tables.append(pairs.with_columns(pair_id=pl.col("pair_id") + (f"~{back}" if back else "")))
-    return pl.concat(tables)
-
-
 def reference_logps(
     reference: tuple[Path, Path | None], rows: list[PairTokens], training: ScoringSettings, pad: int, kept: Path
 ) -> PairLogps:
@@ -148,12 +129,15 @@ def log_table(history: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows).unique(["step", "metric"], keep="last")
 
 
-def make_trainer(task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame, logps: PairLogps) -> tuple[Trainer, Watch]:
-    """The trainer of `pairs` with their reference log-probabilities, and what watches it."""
+def make_trainer(
+    kind: ModuleType, task: Task, deadline: Deadline, tokenizer, rows: pl.DataFrame, logps: PairLogps
+) -> tuple[Trainer, Watch]:
+    """The trainer of that `kind` (drift.training) of `rows` with their reference log-probabilities,
+    and what watches it."""
     training = task.settings.training
     # The trainer's arguments come before the model: they decide how it is loaded where it will be
     # sharded.
-    config = trainer_config(task.settings, task.run, task.state)
+    config = kind.arguments(task.settings, task.run, task.state, rows)
     loading = time.monotonic()
     model = AutoModelForCausalLM.from_pretrained(task.start, dtype=base_dtype(training), local_files_only=True)
     sharded_already = is_deepspeed_zero3_enabled()
@@ -162,11 +146,11 @@ def make_trainer(task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame,
     # A checkpoint holds master weights and the optimizer's state: up to six times the bytes just
     # read.
     watch = Watch(deadline, checkpoint_seconds=6 * (time.monotonic() - loading))
-    trainer = Trainer(
+    trainer = kind.Trainer(
         model,
         config,
         logps,
-        train_dataset=as_dataset(pairs),
+        train_dataset=kind.as_dataset(rows, task.settings),
         processing_class=tokenizer,
         callbacks=[watch],
         peft_config=lora_config(training.lora),
@@ -177,8 +161,11 @@ def make_trainer(task: Task, deadline: Deadline, tokenizer, pairs: pl.DataFrame,
     return trainer, watch
 
 
-def check_finished(gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ancestry, beta: float) -> None:
-    """Raise StageError where the training stopped early, or where its log shows a fault."""
+def check_finished(
+    gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ancestry, beta: float, rewards: Iterable[str]
+) -> None:
+    """Raise StageError where the training stopped early, or where its log shows a fault. `rewards`
+    are metrics that are 0 where a policy is its reference."""
     done, planned = trainer.state.global_step, trainer.state.max_steps
     if watch.stopped:
         raise cli.StageError(
@@ -186,14 +173,14 @@ def check_finished(gates: Gates, trainer: Trainer, watch: Watch, ancestry: Ances
             "Run again to continue from it (the slurm profile's `retries` do); a larger runtime for `train` needs fewer runs"
         )
     gates.check("finite loss", True, f"{planned} steps")
-    first = next(entry["rewards/margins"] for entry in trainer.state.log_history if "rewards/margins" in entry)
-    distance = abs(first) / beta
-    gates.check(
-        "the reference is the start",
-        not ancestry.starts_from_reference or distance < MAX_DISTANCE,
-        f"the first step's pairs are {distance:.2g} nats from their reference",
-        "it was scored with other weights than the start's; delete the state folder and run again",
-    )
+    if first := next((entry for entry in trainer.state.log_history if entry.keys() & set(rewards)), None):
+        distance = max(abs(first[reward]) for reward in rewards if reward in first) / beta
+        gates.check(
+            "the reference is the start",
+            not ancestry.starts_from_reference or distance < MAX_DISTANCE,
+            f"the first step's replies are {distance:.2g} nats from their reference",
+            "it was scored with other weights than the start's; delete the state folder and run again",
+        )
     gates.check(
         "all steps ran", done == planned, f"{done} of {planned} steps", "run again to continue from the last checkpoint"
     )
@@ -231,7 +218,7 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     command = cli.parser(__doc__, TrainSettings)
     cli.add_settings(command, "--run", TrainingRun, "JSON object of what changes no result")
-    command.add_argument("--pairs", required=True, type=Path, help="table to read")
+    command.add_argument("--rows", required=True, type=Path, help="table to read: Pairs, or Unpaired")
     command.add_argument("--replay", nargs="*", default=[], type=Path, help="pairs of earlier iterations, the nearest first")
     command.add_argument("--prompts", required=True, nargs="+", type=Path, help="fitted prompts with a test split")
     command.add_argument("--start", required=True, type=Path, help="folder of the policy to start from")
@@ -288,27 +275,29 @@ def main() -> None:
     gates = Gates()
     check_start(gates, arguments.start_manifest, arguments.behaviour)
     count = devices(run, settings)
-    pairs = read_pairs(arguments.pairs, arguments.replay)
+    kind = plugins.load(plugins.TRAINERS, plugins.trainer_of(settings.training.losses))
+    rows = kind.read_rows(arguments.rows, arguments.replay)
     prompts = FittedPrompts.read(arguments.prompts)
-    ancestry = Ancestry.read(arguments.start_manifest, arguments.reference_manifest, arguments.pairs, arguments.replay)
+    ancestry = Ancestry.read(arguments.start_manifest, arguments.reference_manifest, arguments.rows, arguments.replay)
     state = arguments.state / f"train-{ancestry.key(settings, arguments.code)}"
     if run.launcher != "single" and not launch.in_worker():
         launch.relaunch(run.launcher, count, settings.training.precision, state / "accelerate.yaml")
     if launch.is_main():
         hold(state / "lock", f"training {settings.name}")
 
-    tokenizer, rows = load_tokenizer(arguments.start), token_rows(pairs)
+    tokenizer, tokens = load_tokenizer(arguments.start), kind.token_rows(rows, settings)
     reference = (arguments.reference, arguments.reference_remainder)
-    logps = reference_logps(reference, rows, settings.training, tokenizer.pad_token_id, state / "reference.parquet")
-    rows = paced(gates, rows, logps, settings.pace)
-    pairs = pairs.filter(pl.col("pair_id").is_in([row["pair_id"] for row in rows]))
+    logps = {}
+    if kind.REWARDS:
+        logps = reference_logps(reference, tokens, settings.training, tokenizer.pad_token_id, state / "reference.parquet")
+    rows, tokens = kind.selected(gates, rows, tokens, logps, settings)
     task = Task(settings, run, arguments.start, arguments.start_remainder, state)
-    trainer, watch = make_trainer(task, deadline, tokenizer, pairs, logps)
-    checks = PairGates(gates, trainer.train_dataset)
-    checks.check_all(rows, prompts, tokenizer, settings.instruction, settings.training.max_length)
+    trainer, watch = make_trainer(kind, task, deadline, tokenizer, rows, logps)
+    checks = kind.gates(gates, trainer.train_dataset)
+    checks.check_all(tokens, prompts, tokenizer, settings.instruction, settings.training.max_length)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
 
-    check_finished(gates, trainer, watch, ancestry, settings.training.beta)
+    check_finished(gates, trainer, watch, ancestry, settings.training.beta, kind.REWARDS)
     weights = gathered_weights(trainer, settings.training.lora)
     if not launch.is_main():
         return
@@ -316,8 +305,7 @@ def main() -> None:
     movement = trained.movement
     check_movement(gates, movement, settings.training.carry, run.min_carried, trainer.state.global_step)
 
-    own = {pair_id: sides for pair_id, sides in logps.items() if prompt_of(pair_id) == pair_id}
-    write_logps(own, arguments.reference_logps)
+    write_logps(kind.own_logps(logps), arguments.reference_logps)
     write_table(log_table(trainer.state.log_history), TrainLog, arguments.log)
     policies.save(trained.model, arguments.policy)
     tokenizer.save_pretrained(arguments.policy)
@@ -329,7 +317,7 @@ def main() -> None:
         "changed_share": movement.seen / movement.trained,
         "update_norm": movement.norm,
         "served_share": movement.served_share,
-        "tokens": sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows),
+        "tokens": sum(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in tokens),
         "seconds": round(time.monotonic() - started, 1),
         **policies.origin(count),
     }

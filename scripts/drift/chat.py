@@ -279,6 +279,17 @@ def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> 
 TRANSCRIPT_STOPS = ["\nUser:", "\nAssistant:", "\nSystem:"]
 
 
+def in_hindsight(prompt: Messages, feedback: str) -> Messages:
+    """The prompt with what the user said of the reply to it, at the end of its last message: what
+    the teacher of self-distillation is conditioned on. It is never trained on."""
+    *earlier, last = prompt
+    told = (
+        "[In hindsight]\nThis is what the user answered to your reply, which was not good enough. Reply to the message above so "
+        f"that there is no need for it.\nThe user's answer: {feedback}"
+    )
+    return [*earlier, last | {"content": f"{last['content']}\n\n{told}"}]
+
+
 def transcript(prompt: Messages, rejected: str, feedback: str, instruction: str) -> str:
     """The same as plain text, after the manner of DRIFT's released code: the system message first,
     a line for each turn, the request as a System line, and the beginning of the assistant's."""

@@ -62,6 +62,7 @@ PATTERNS = {
     "dsat": "data/dsat.parquet",
     "sat": "data/sat.parquet",
     "corrections": "data/corrections.parquet",
+    "wordless": "data/wordless.parquet",
     "pool": "data/{table}.parquet",
     "quarantine": "data/quarantine.parquet",
     "contamination": "data/contamination/{benchmark}.parquet",
@@ -96,6 +97,7 @@ PATTERNS = {
     "implied_rewards": "{model}/{trained}/rank/implied.parquet",
     "rank_agreement": "{model}/{trained}/rank/agreement.parquet",
     "pairs": "{model}/{trained}/pairs.parquet",
+    "unpaired": "{model}/{trained}/unpaired.parquet",
     "dropped": "{model}/{trained}/dropped.parquet",
     "pairs_ledger": "{model}/{trained}/ledger.parquet",
     "train_log": "{model}/{trained}/train.parquet",
@@ -137,8 +139,8 @@ PATTERNS = {
 }
 # Data that come after the start lie beside those of the start, by the same names.
 LATER = (
-    *("turns", "labels", "dsat", "sat", "corrections", "quarantine", "contamination", "stage_ledger", "class_probabilities"),
-    "simulated_logs",
+    *("turns", "labels", "dsat", "sat", "corrections", "wordless", "quarantine", "contamination", "stage_ledger"),
+    *("class_probabilities", "simulated_logs"),
 )
 LATER_FOLDERS = ("simulation", "labeling")
 PATTERNS |= {f"later_{_name}": f"{{later}}/{PATTERNS[_name].removeprefix('data/')}" for _name in LATER}
@@ -184,10 +186,15 @@ _MADE_FOLDER = re.compile(
 )
 
 
+def made_by(method: str) -> str:
+    """A constraint of {trained}: any seed and iteration of a method that the regular expression
+    `method` matches."""
+    return _MADE.format(method=f"(?:{method})", seed=_NUMBER, iteration=_NUMBER)
+
+
 def trained_by(method: str = "[^/]+") -> str:
-    """A constraint of {trained}: the warm-up, or any seed and iteration of a method that the
-    regular expression `method` matches."""
-    return f"(?:{WARMUP}|{_MADE.format(method=f'(?:{method})', seed=_NUMBER, iteration=_NUMBER)})"
+    """The same, or the warm-up."""
+    return f"(?:{WARMUP}|{made_by(method)})"
 
 
 @dataclass(frozen=True)

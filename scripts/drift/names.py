@@ -12,6 +12,11 @@ BASELINE = "baseline"
 # What keeping a check does to the length of a reply (drift.checks).
 DIRECTIONS = ("shorter", "longer", "neutral")
 
+# The prompts of a recipe that trains on replies one by one, and the pools that it takes them from:
+# what disappointed, with and without a word of the user, and what satisfied.
+UNPAIRED = "unpaired"
+UNPAIRED_POOLS = ("dsat", "sat", "wordless")
+
 # The policy that requests are put to, by what it is to an iteration: the one that the iteration
 # starts from; the one that its method started from; one that is trained from the previous one on
 # the pairs of all other candidates first, and then asked for more; or another model.

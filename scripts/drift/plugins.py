@@ -5,6 +5,7 @@ used, so that adding one makes nothing run again that does not use it, and that 
 without the libraries of the stages, can read these tables.
 """
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -65,6 +66,14 @@ LOSSES = {
     "conservative": "drift.losses.conservative",
 }
 
+# What trains on the rows of a recipe: on pairs, or on replies one by one (prompts: unpaired) where
+# training.losses has the name of one of the others
+TRAINERS = {
+    "pairs": "drift.training.pairs",
+    "kto": "drift.training.kto",
+    "sdpo": "drift.training.sdpo",
+}
+
 # Evaluation sets, with their metrics: evaluation.benchmarks.NAME.kind
 BENCHMARKS = {
     "heldout": "drift.benchmarks.heldout",
@@ -95,6 +104,11 @@ CHECKS = {
     "no_digits": "drift.checks.no_digits",
     "no_list": "drift.checks.no_list",
 }
+
+
+def trainer_of(losses: Iterable[str]) -> str:
+    """The name in TRAINERS of what trains with these losses."""
+    return next((loss for loss in losses if loss in TRAINERS), "pairs")
 
 
 def load(registry: dict[str, str], name: str) -> ModuleType:

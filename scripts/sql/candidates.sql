@@ -10,7 +10,9 @@ CREATE TEMP VIEW choices AS
     UNION ALL BY NAME
     SELECT * FROM sat_choices
     UNION ALL BY NAME
-    SELECT * FROM corrections_choices;
+    SELECT * FROM corrections_choices
+    UNION ALL BY NAME
+    SELECT * FROM wordless_choices;
 
 -- Nearly all replies end here, for one reason or another: they are counted, not kept.
 CREATE TEMP TABLE dropped AS

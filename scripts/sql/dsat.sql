@@ -10,7 +10,7 @@ SELECT
     CASE
         WHEN label <> 'DSAT' AND NOT may_be_false(label, 'DSAT', getvariable('noise_dsat'))
             THEN 'not labelled DSAT'
-        -- A thumb alone: there is nothing to show to the policy that is to do better.
+        -- A thumb alone: sql/wordless.sql.
         WHEN NOT answered
             THEN 'the user said nothing of it'
         WHEN unfit IS NOT NULL

@@ -28,7 +28,7 @@ as_many_as_asked_for AS (
                 THEN reason
             WHEN conversation_id IN (FROM held_out)
                 THEN 'held out with the data of the start'
-            WHEN pool <> 'sat' AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
+            WHEN pool IN ('dsat', 'corrections') AND split = 'test' AND (pool, group_key) NOT IN (SELECT (pool, group_key) FROM test_groups)
                 THEN 'held out for another pool'
             WHEN pool = 'corrections'
                 AND prompt_id IN (SELECT prompt_id FROM allusions WHERE CASE split WHEN 'test' THEN test ELSE train END)
@@ -44,7 +44,7 @@ apart_from_tests AS (
                 THEN reason
             WHEN split = 'train'
                 AND message_key IN (
-                    SELECT message_key FROM as_many_as_asked_for WHERE reason IS NULL AND split = 'test' AND NOT flipped AND pool <> 'sat'
+                    SELECT message_key FROM as_many_as_asked_for WHERE reason IS NULL AND split = 'test' AND NOT flipped AND pool IN ('dsat', 'corrections')
                     UNION ALL
                     FROM held_out_messages
                 )
@@ -56,7 +56,8 @@ limits (pool, max_training_rows, noise) AS (
     VALUES
     ('dsat', getvariable('max_dsat'), getvariable('noise_dsat')),
     ('sat', getvariable('max_sat'), getvariable('noise_sat')),
-    ('corrections', getvariable('max_corrections'), getvariable('noise_corrections'))
+    ('corrections', getvariable('max_corrections'), getvariable('noise_corrections')),
+    ('wordless', NULL, 0)
 ),
 under_the_maximum AS (
     SELECT

@@ -98,6 +98,26 @@ def build_trained(folder: Path, rows: list[dict], method: str, iteration: int, r
     build_manifest(folder, f"{method}-{iteration}", 0.93, 4)
 
 
+def build_unpaired(folder: Path, rows: list[dict]) -> None:
+    """The single replies that a policy is trained on, all desirable."""
+    made = [
+        {
+            "prompt_id": row["prompt_id"],
+            "pool": "sat",
+            "prompt": row["prompt"],
+            "prompt_token_ids": [1, 2, 3],
+            "reply": row["chosen"],
+            "desirable": True,
+            "cut": False,
+            "reply_token_ids": [4] * 40,
+            "reply_tokens": 40,
+        }
+        for row in rows
+        if row["split"] == "train"
+    ]
+    write(made, tables.Unpaired, folder / "unpaired.parquet")
+
+
 def pair(row: dict, method: str, reply: str) -> dict:
     """The pair of a row: drift rejects the logged reply, spin the sampled one; the warm-up has both
     sides from the log."""

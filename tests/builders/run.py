@@ -17,7 +17,7 @@ from drift import tables
 from drift.config import Config, Evaluation
 from drift.layout import PolicyName
 from drift.ledger import LedgerBook
-from tests.builders.policies import build_evaluation, build_manifest, build_prompts, build_trained
+from tests.builders.policies import build_evaluation, build_manifest, build_prompts, build_trained, build_unpaired
 from tests.builders.scores import HELDOUT, score_arguments
 from tests.builders.texts import HOSTILE, chat, some_text, write
 from tests.conftest import REPOSITORY
@@ -103,6 +103,11 @@ def build_data(root: Path, random: np.random.Generator) -> dict[str, list[dict]]
         for kind, share in (("angry", 0.75), ("pleased", 0.25))
     ]
     write(said, tables.ClassProbabilities, root / "data/labelers/classifier/classes/1-of-1.parquet")
+    write(
+        [{name: first[name] for name in (*row, "prompt_id", "turn", "prompt", "rejected")} | label],
+        tables.Wordless,
+        root / "data/wordless.parquet",
+    )
     for name, schema in (("dsat", tables.Dsat), ("sat", tables.Sat), ("corrections", tables.Corrections)):
         write(pools[name], schema, root / f"data/{name}.parquet")
     tasks = [
@@ -205,6 +210,8 @@ def build_results(home: Path, seeds: Sequence[int] = CONFIG.seeds) -> Path:
         else:
             build_trained(folder, pools[POOLS[name.method]], name.method, name.iteration, random)
         build_evaluation(folder, pools, GAINS[name.method](name.iteration), random)
+    # Of a method that the configuration no longer has.
+    build_unpaired(root / "qwen-0.5b/kto/seed42/iter1", pools["sat"])
     build_validation(root)
     build_timings(root)
     (root / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json") | {"seeds": list(seeds)}))

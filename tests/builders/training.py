@@ -1,9 +1,15 @@
 """Settings of small training runs, and models of a size that a test can compute by hand."""
 
+import json
+import os
+import subprocess
+import sys
+
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from drift.settings.training import TrainingRun, TrainSettings
+from tests.conftest import REPOSITORY
 
 TRAINING = {
     "beta": 0.1,
@@ -41,6 +47,14 @@ def training_run(**changed) -> TrainingRun:
         "min_carried": 0.5,
     }
     return TrainingRun.model_validate(values | changed, strict=False)
+
+
+def launched(command: list[str], launcher: str) -> subprocess.CompletedProcess:
+    """The program on two processes; without GPUs they talk by gloo."""
+    at = command.index("--run") + 1
+    run = json.loads(command[at]) | {"launcher": launcher, "processes": 2}
+    command = [sys.executable, str(REPOSITORY / "scripts/train.py"), *command[1:at], json.dumps(run), *command[at + 1 :]]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 SIZES = {

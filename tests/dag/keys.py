@@ -276,6 +276,8 @@ RANKING_RECIPES = {
     "mixed": _GUIDED | {"mix": {"side": "plain@initial", "shares": [0.5]}},
     "written": _GUIDED | {"chosen": "written", "writer": "tiny"},
     "checked": _RANKED | {"rejected": "logged", "rank": "wishes", "min_score": 1.0},
+    "kto": {"prompts": "unpaired", "training": {"losses": {"kto": 1.0}}},
+    "sdpo": {"prompts": "unpaired", "training": {"losses": {"sdpo": 1.0}}},
 }
 # The same as KEYS of a run with these methods, whose users are simulated, and whose replies a
 # classifier labels.
@@ -288,7 +290,7 @@ RANKING_KEYS = {
     "data.labelers.*.classes": ({"good": "SAT", "bad": "NEUTRAL"}, {"labels"}),
     "recipes.*.candidates": (["plain", "guided", "guided"], {"requests"}),
     "recipes.*.rank": ("judge", {"register_judge", "rank_requests", "rank"}),
-    "sampling.cut": ("drop", {"pairs", "candidates", "rewards", "likelihoods", "pair_scores"}),
+    "sampling.cut": ("drop", {"pairs", "unpaired", "candidates", "rewards", "likelihoods", "pair_scores"}),
     "recipes.*.mix.side": ("plain", {"requests", "pairs"}),
     "recipes.*.mix.shares": ([0.2], {"pairs"}),
     "recipes.*.self_ranking.votes": (2, {"rank_requests", "rank_judgments"}),
@@ -303,6 +305,10 @@ RANKING_KEYS = {
     "rankers.*.weights": ({"bad": 0.0, "good": 1.0}, {"rewards", "pair_scores"}),
     "rankers.*.wrong": (0.1, {"rewards", "pair_scores"}),
     "recipes.*.min_score": (0.5, {"pairs"}),
+    # A row of kto sets them, with all that is its own.
+    "training.label_weights.desirable": (None, {"train"}),
+    "training.label_weights.undesirable": (None, {"train"}),
+    "training.pairs": (3, {"pairs", "unpaired"}),
     "training.diagnostics.answers": (3, {"improvement"}),
     "training.diagnostics.pairs": (3, {"diagnostics", "improvement"}),
     "recipes.*.writer": ("judge", {"register_judge", "requests_of", "sample_of"}),

@@ -40,7 +40,7 @@ def imported_by(program: Path) -> frozenset[str]:
 def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
     """What the rules of a run load by name: rule, registry, and names in it."""
     recipes = [config["recipes"][method] for method in config["methods"]]
-    sides = {recipe[side] for recipe in recipes for side in ("chosen", "rejected")}
+    sides = {recipe[side] for recipe in recipes for side in ("chosen", "rejected") if recipe[side]}
     sides |= {recipe["mix"]["side"] for recipe in recipes if recipe["mix"]}
     candidates = {name for recipe in recipes for name in recipe["candidates"]}
     kinds = {row["kind"] for row in config["evaluation"]["benchmarks"].values()}
@@ -63,6 +63,8 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         # Pairs of the warm-up are logged on both sides.
         ("pairs", plugins.SIDES, sides | {"logged"}),
         ("train", plugins.LOSSES, losses & plugins.LOSSES.keys()),
+        # The warm-up's are pairs.
+        ("train", plugins.TRAINERS, {"pairs", *losses & plugins.TRAINERS.keys()}),
         ("judgments", plugins.VERDICTS, verdicts - {None}),
         ("rank_judgments", plugins.VERDICTS, {"score"}),
         # The run's judge compares both sides of pairs, by its own verdict if it is about two.

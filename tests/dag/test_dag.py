@@ -82,6 +82,11 @@ def test_every_method_of_the_example_is_planned_in_one_run(example):
     assert jobs["requests_of"] == 3 * config["iterations"] + 1
     assert jobs["sample_of"] == (3 * config["iterations"] + 1) * shards
     assert jobs["likelihoods"] == jobs["implied_rewards"] == config["iterations"]
+    # Logged replies one by one make no pairs, which would be measured and rated.
+    assert jobs["unpaired"] == 2 * config["iterations"]
+    assert jobs["pairs"] == jobs["train"] - jobs["unpaired"]
+    assert jobs["diagnostics"] == jobs["pair_quality"] == jobs["pairs"] - config["iterations"], "not of the future's"
+    assert jobs["behaviour"] == jobs["train"] - config["iterations"]
 
 
 def test_local_models_and_logs_need_no_fetching_and_a_model_that_judges_is_registered_once(plan):

@@ -303,10 +303,14 @@ def test_every_method_trains_from_the_warm_up(methods):
         "temporal.future",
         "cream",
         "iterdpo",
+        "kto",
+        "sdpo",
     }
     for name in trained:
-        pairs, manifest = iteration(methods, name)
-        assert pairs.height > 1, name
+        made = methods / name / "seed42/iter1"
+        rows = pl.read_parquet(made / ("unpaired.parquet" if name in ("kto", "sdpo") else "pairs.parquet"))
+        manifest = json.loads((made / "policy.json").read_text())
+        assert rows.height > 1, name
         assert manifest["steps_done"] == manifest["steps_planned"] > 0, name
         assert manifest["parent_sha256"] == warmup, name
 
@@ -353,6 +357,16 @@ def test_the_consistency_of_cream_is_that_of_its_two_rankings(methods):
     assert pairs["consistency"].n_unique() == 1
     assert pairs["consistency"][0] == pytest.approx((agreement["tau"].mean() + 1) / 2)
     assert 0 < pairs["consistency"][0] < 1
+
+
+def test_kto_trains_on_every_logged_reply_that_has_a_label(methods):
+    rows = pl.read_parquet(methods / "kto/seed42/iter1/unpaired.parquet")
+    dropped = pl.read_parquet(methods / "kto/seed42/iter1/dropped.parquet")
+    pools = {pool: pl.read_parquet(methods / f"prompts/{pool}.parquet").filter(split="train") for pool in ("dsat", "sat")}
+    assert set(rows["prompt_id"]) | set(dropped["prompt_id"]) == {name for pool in pools.values() for name in pool["prompt_id"]}
+    assert dict(rows.select("pool", "desirable").unique().iter_rows()) == {"dsat": False, "sat": True}
+    ledger = pl.read_parquet(methods / "kto/seed42/iter1/ledger.parquet").sort("step")
+    assert (ledger["rows_out"][-1], ledger["unit_out"][-1]) == (rows.height, "replies")
 
 
 def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run, tmp_path):

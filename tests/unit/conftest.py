@@ -64,7 +64,7 @@ def run_train(train_inputs, tiny_model, tmp_path, monkeypatch):
         options = {
             "settings": settings.canonical(),
             "run": training_run(**run or {}).canonical(),
-            "pairs": train_inputs / "pairs.parquet",
+            "rows": train_inputs / "pairs.parquet",
             "prompts": train_inputs / "prompts.parquet",
             "start": start,
             "start-manifest": train_inputs / "base.json",

@@ -144,7 +144,7 @@ print(json.dumps(faults))
     assert json.loads(done.stdout) == {}
 
 
-@pytest.mark.parametrize("kind", ["SOURCES", "LABELERS", "SIDES", "RANKERS", "LOSSES", "BENCHMARKS", "VERDICTS"])
+@pytest.mark.parametrize("kind", ["SOURCES", "LABELERS", "SIDES", "RANKERS", "LOSSES", "TRAINERS", "BENCHMARKS", "VERDICTS"])
 def test_every_plugin_has_a_module_of_its_own(kind):
     registry = getattr(plugins, kind)
     assert [name for name in registry if not plugins.source_of(registry, name).is_file()] == []

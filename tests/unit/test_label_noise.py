@@ -26,6 +26,7 @@ def choose(corpus: Corpus, dsat: float, sat: float, corrections: float, drawn_fr
     noise = {"dsat": dsat, "sat": sat, "corrections": corrections, "drawn_from": drawn_from}
     held_out = {"test_conversations": 20, "test_correction_conversations": 10, "max_sat": 30}
     chosen, ledger = corpus.choose(label_noise=noise, **held_out | changed)
+    assert chosen.pop("wordless").is_empty()
     tests = []
     for pool, rows in chosen.items():
         path = corpus.folder / f"{pool}-test.parquet"

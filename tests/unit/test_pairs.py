@@ -10,6 +10,7 @@ import pairs
 from drift import tables
 from drift.chat import guided, render
 from drift.cli import StageError
+from drift.data.contamination import check_decontaminated
 from drift.settings.training import PairsSettings
 from tests.builders.pairs import INSTRUCTION, answered, completions, fitted_prompts, pairs_settings, requests
 
@@ -377,5 +378,5 @@ def test_a_benchmark_prompt_among_the_training_prompts_stops_the_run(tokenizer):
         [{"prompt_id": "t9", "prompt": [{"role": "user", "content": "QUESTION 1"}]}], schema=tables.Tasks.create_empty().schema
     )
     with pytest.raises(StageError, match="s:1/0 has task t9 of arena"):
-        pairs.check_decontaminated(made, {"arena": tasks})
-    pairs.check_decontaminated(made.filter(pl.col("pair_id") != "s:1/0"), {"arena": tasks})
+        check_decontaminated(made, "pair_id", {"arena": tasks})
+    check_decontaminated(made.filter(pl.col("pair_id") != "s:1/0"), "pair_id", {"arena": tasks})

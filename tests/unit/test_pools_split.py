@@ -70,8 +70,8 @@ def test_rows_of_one_user_and_of_conversations_that_open_alike_are_one_cluster(c
         opening = f"Question {min(number, 2)}?"
         corpus.add(f"c{number}", opening, (f"r{number}", "no", "DSAT"), (f"s{number}", "thanks", "SAT"), user_id=user)
     chosen, _ = corpus.choose()
-    for rows in chosen.values():
-        clusters = dict(rows.select("conversation_id", "cluster").unique().iter_rows())
+    for pool in ("dsat", "sat", "corrections"):
+        clusters = dict(chosen[pool].select("conversation_id", "cluster").unique().iter_rows())
         assert clusters["s:c0"] == clusters["s:c1"], "one user"
         assert clusters["s:c2"] == clusters["s:c3"], "one opening"
         assert clusters["s:c0"] != clusters["s:c2"]
@@ -90,7 +90,7 @@ def test_maxima_cut_training_rows_only_and_a_smaller_one_is_a_part_of_a_larger(c
     add_many(corpus)
     held_out = {"test_conversations": 5, "test_correction_conversations": 3}
     whole, few, fewer = (corpus.choose(**held_out, max_dsat=n, max_sat=n, max_corrections=n)[0] for n in (None, 8, 3))
-    for pool in pools.SCHEMAS:
+    for pool in ("dsat", "sat", "corrections"):
         assert ids(whole[pool], "test") == ids(few[pool], "test") == ids(fewer[pool], "test")
         assert len(ids(few[pool], "train")) == 8
         assert len(ids(fewer[pool], "train")) == 3
@@ -144,7 +144,7 @@ def test_any_number_of_threads_gives_the_same_bytes_from_turns_to_pools(corpus, 
     tasks = [{"prompt_id": "t", "cluster": "t", "prompt": [{"role": "user", "content": corpus.turns[3]["user"]}]}]
     tables.write_table(pl.DataFrame(tasks, schema=tables.Tasks.create_empty().schema), tables.Tasks, tmp_path / "tasks.parquet")
     settings = pools_settings(test_conversations=20).canonical()
-    tables_written = ("labels", "dsat", "sat", "corrections", "quarantine", "ledger")
+    tables_written = ("labels", *pools.SCHEMAS, "quarantine", "ledger")
     seen = []
     for threads in ("1", "4"):
         file = {name: tmp_path / f"{name}-{threads}.out" for name in tables_written}

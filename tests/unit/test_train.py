@@ -2,10 +2,7 @@
 bad input."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -22,8 +19,7 @@ from drift.training.logps import token_rows
 from tests.builders.pairs import small_pairs, with_prefixes
 from tests.builders.policies import behaviour
 from tests.builders.texts import write
-from tests.builders.training import train_settings, training_run
-from tests.conftest import REPOSITORY
+from tests.builders.training import launched, train_settings, training_run
 
 pytestmark = pytest.mark.slow
 
@@ -102,14 +98,6 @@ def test_a_chain_of_policies_that_would_lose_most_of_each_update_is_refused(run_
     ):
         run_train(tmp_path, training=carried)
     assert not (tmp_path / "policy").exists()
-
-
-def launched(command: list[str], launcher: str) -> subprocess.CompletedProcess:
-    """The program on two processes; without GPUs they talk by gloo."""
-    at = command.index("--run") + 1
-    run = json.loads(command[at]) | {"launcher": launcher, "processes": 2}
-    command = [sys.executable, str(REPOSITORY / "scripts/train.py"), *command[1:at], json.dumps(run), *command[at + 1 :]]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
@@ -226,12 +214,12 @@ def test_a_planted_fault_is_stopped_before_the_first_step(run_train, train_input
         row["prompt"] += [{"role": "assistant", "content": row["rejected"]}, {"role": "user", "content": "No, canary."}]
         row["prompt_token_ids"] = render(tokenizer, row["prompt"])
         tables.write_table(pl.DataFrame(rows, schema=pairs.schema), tables.Pairs, tmp_path / "pairs.parquet")
-        changed = {"pairs": tmp_path / "pairs.parquet"}
+        changed = {"rows": tmp_path / "pairs.parquet"}
     elif fault == "a reply of other tokens":
         rejected = pl.col("rejected_token_ids")
         other = pl.when(pair_id="s:3/0").then(rejected.list.reverse()).otherwise(rejected)
         tables.write_table(pairs.with_columns(other.alias("rejected_token_ids")), tables.Pairs, tmp_path / "pairs.parquet")
-        changed = {"pairs": tmp_path / "pairs.parquet"}
+        changed = {"rows": tmp_path / "pairs.parquet"}
     elif fault == "another template":
         shutil.copytree(tiny_model, tmp_path / "start")
         template = tmp_path / "start/chat_template.jinja"
@@ -269,12 +257,12 @@ def test_prefixes_pass_every_gate_and_one_that_the_trainer_would_close_does_not(
 ):
     pairs = with_prefixes(tables.read_table(tables.Pairs, train_inputs / "pairs.parquet"), tokenizer)
     tables.write_table(pairs, tables.Pairs, tmp_path / "pairs.parquet")
-    assert run_train(tmp_path / "run", pairs=tmp_path / "pairs.parquet")["steps_done"] == 4
+    assert run_train(tmp_path / "run", rows=tmp_path / "pairs.parquet")["steps_done"] == 4
     log = tables.read_table(tables.TrainLog, tmp_path / "run/train.parquet").filter(metric="rewards/margins", step=1)
     assert abs(log["value"][0]) < 1e-3, "the reference has scored the same tokens"
     monkeypatch.delattr(trainer.Trainer, "_prepare_dataset")
     with pytest.raises(cli.StageError, match=r"'scored reply = trained reply' failed: 2 of 16.*'end of turn' failed: 2 of 16"):
-        run_train(tmp_path / "closed", pairs=tmp_path / "pairs.parquet")
+        run_train(tmp_path / "closed", rows=tmp_path / "pairs.parquet")
 
 
 def test_a_cut_reply_and_an_identical_pair_are_refused_with_the_rule_they_break(run_train, train_inputs, tmp_path):
@@ -285,7 +273,7 @@ def test_a_cut_reply_and_an_identical_pair_are_refused_with_the_rule_they_break(
     }.items():
         pairs.with_columns(**fault).write_parquet(tmp_path / "pairs.parquet")
         with pytest.raises(tables.TableError, match=rf"(?s)pairs\.parquet: rows that are not Pairs.*{name}"):
-            run_train(tmp_path / "run", pairs=tmp_path / "pairs.parquet")
+            run_train(tmp_path / "run", rows=tmp_path / "pairs.parquet")
 
 
 def test_a_pair_table_that_is_empty_or_lacks_a_column_is_refused_by_name(run_train, train_inputs, tmp_path):
@@ -293,10 +281,10 @@ def test_a_pair_table_that_is_empty_or_lacks_a_column_is_refused_by_name(run_tra
     path = tmp_path / "pairs.parquet"
     pairs.head(0).write_parquet(path)
     with pytest.raises(cli.StageError, match=r"pairs\.parquet has no pairs"):
-        run_train(tmp_path / "run", pairs=path)
+        run_train(tmp_path / "run", rows=path)
     pairs.drop("rejected").write_parquet(path)
     with pytest.raises(tables.TableError, match=r"pairs\.parquet: not a readable Pairs table.*rejected"):
-        run_train(tmp_path / "run", pairs=path)
+        run_train(tmp_path / "run", rows=path)
 
 
 def test_a_start_without_a_chat_template_is_refused_with_the_cure(run_train, tiny_model, tmp_path):

@@ -19,7 +19,7 @@ from drift.config.data import (
 from drift.config.endpoint import Endpoint
 from drift.config.evaluation import Benchmark, Evaluation, Judge
 from drift.config.overrides import effective
-from drift.config.recipes import LIKELIHOOD, SELF, Ranker, Recipe, warms_up
+from drift.config.recipes import LIKELIHOOD, SELF, Ranker, Recipe, is_unpaired, pools_of, warms_up
 from drift.config.run import Config, Engine, load
 from drift.config.training import Behaviour, Decoding, Diagnostics, Lora, PairQuality, Prompting, Sampling, Training
 
@@ -56,8 +56,10 @@ __all__ = [
     "Source",
     "Training",
     "effective",
+    "is_unpaired",
     "kind_of",
     "load",
+    "pools_of",
     "unknown",
     "warms_up",
 ]

@@ -9,7 +9,7 @@ from drift.config.base import Section, kind_of
 from drift.config.evaluation import Verdict, votes_can_differ
 from drift.config.overrides import REFUSED, SamplingOverrides, TrainingOverrides
 from drift.layout import WARMUP
-from drift.names import FUTURE, WRITER
+from drift.names import FUTURE, UNPAIRED, UNPAIRED_POOLS, WRITER
 
 # What the rows of a pool have besides the prompt.
 POOLS = {
@@ -55,6 +55,10 @@ class Mix(Section):
     )
 
 
+# Keys that say where the sides of pairs come from.
+_OF_PAIRS = ("chosen", "rejected", "mix", "candidates", "rank", "self_ranking", "min_score", "writer")
+
+
 def _alone(section: str) -> str:
     """Description of a method's own keys of a section."""
     return f"keys of {section} that this method has of its own, by the same names; not {', '.join(REFUSED[section])}"
@@ -63,15 +67,20 @@ def _alone(section: str) -> str:
 class Recipe(Section):
     """A method: where each side of its pairs comes from."""
 
-    prompts: Literal["dsat", "sat", "corrections"] = Field(description="whose prompts: dsat or sat")
-    chosen: kind_of(plugins.SIDES) = Field(
+    prompts: Literal["dsat", "sat", "corrections", "unpaired"] = Field(
+        description="whose prompts: dsat or sat; unpaired: all logged replies that satisfied or disappointed, one by one, thumbs "
+        "without a word included, for training.losses: {kto: 1.0}; {sdpo: 1.0} takes those with a word alone"
+    )
+    chosen: kind_of(plugins.SIDES) | None = Field(
+        None,
         description="logged: the reply that the deployment gave; plain: sampled from the prompt; guided: "
         "sampled with y- and feedback shown; written: the same by another model; best: the candidate that ranks "
         "highest; others are modules "
-        "in scripts/drift/sides/"
+        "in scripts/drift/sides/. Pairs alone have it",
     )
-    rejected: kind_of(plugins.SIDES) = Field(
-        description="as chosen; worst: the candidate that ranks lowest; plain@initial: as plain, by the policy of start"
+    rejected: kind_of(plugins.SIDES) | None = Field(
+        None,
+        description="as chosen; worst: the candidate that ranks lowest; plain@initial: as plain, by the policy of start",
     )
     mix: Mix | None = Field(
         None,
@@ -108,7 +117,32 @@ class Recipe(Section):
     sampling: SamplingOverrides = Field(SamplingOverrides(), description=_alone("sampling"))
 
     @model_validator(mode="after")
+    def _pairs_have_sides(self) -> "Recipe":
+        if self.prompts == UNPAIRED:
+            if given := [key for key in _OF_PAIRS if getattr(self, key)]:
+                raise ValueError(
+                    f"prompts: unpaired trains on logged replies one by one, which have no {', '.join(given)}; leave that out, or "
+                    "make pairs, with prompts: dsat"
+                )
+            if self.replay:
+                raise ValueError(
+                    "replay: the replies of prompts: unpaired are the same in every iteration; set training.epochs"
+                )
+            if self.fresh:
+                raise ValueError(
+                    "fresh: prompts: unpaired takes every reply that counts by an iteration; leave it out, or 0 for those of the start"
+                )
+        elif missing := [key for key in ("chosen", "rejected") if getattr(self, key) is None]:
+            raise ValueError(
+                f"{' and '.join(missing)}: where does this side of a pair come from? e.g. chosen: guided, rejected: logged; "
+                "prompts: unpaired alone has no sides"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sides_have_what_they_need(self) -> "Recipe":
+        if self.prompts == UNPAIRED:
+            return self
         pool = POOLS[self.prompts]
         sides = [("chosen", self.chosen), ("rejected", self.rejected)]
         if self.mix is not None:
@@ -139,6 +173,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _rankings_have_candidates(self) -> "Recipe":
+        if self.prompts == UNPAIRED:
+            return self
         sides = [_side(self.chosen), _side(self.rejected)]
         if not any(side.NEEDS.ranking for side in sides):
             if self.candidates or self.rank or self.min_score is not None:
@@ -170,7 +206,7 @@ class Recipe(Section):
         writes = any(
             _side(kind).NEEDS.asked == WRITER
             for kind in (self.chosen, self.rejected, *self.candidates)
-            if _is_sampled(_side(kind))
+            if kind and _is_sampled(_side(kind))
         )
         if writes != (self.writer is not None):
             raise ValueError("writer: a recipe with a side or a candidate that is written, and no other, names who writes")
@@ -231,6 +267,16 @@ def _side(name: str):
 
 def _is_sampled(side) -> bool:
     return hasattr(side, "request")
+
+
+def is_unpaired(recipe: dict[str, Any]) -> bool:
+    """Whether a row of recipes trains on logged replies one by one, and makes no pairs."""
+    return recipe["prompts"] == UNPAIRED
+
+
+def pools_of(recipe: dict[str, Any]) -> tuple[str, ...]:
+    """The pools whose prompts a row of recipes trains on."""
+    return UNPAIRED_POOLS if is_unpaired(recipe) else (recipe["prompts"],)
 
 
 def warms_up(config: dict[str, Any]) -> bool:

@@ -12,8 +12,8 @@ from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, liste
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation, in_words
 from drift.config.overrides import REFUSED, effective
-from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe
-from drift.config.training import Prompting, Sampling, Training
+from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe, is_unpaired
+from drift.config.training import SINGLE_LOSSES, Prompting, Sampling, Training
 
 # Keys and values that had another name, with the name that they have now; * is any name of a row.
 RENAMED_KEYS = {
@@ -175,7 +175,7 @@ class Config(Section):
     def _pools_give_enough_pairs(self) -> "Config":
         for method in self.methods:
             pool = self.recipes[method].prompts
-            rows = getattr(self.data, f"max_{pool}")
+            rows = getattr(self.data, f"max_{pool}", None)
             if self.training.pairs and rows and rows < self.training.pairs:
                 raise ValueError(
                     f"training.pairs {self.training.pairs}, but method {method} has no more than data.max_{pool} {rows} prompts; "
@@ -193,6 +193,28 @@ class Config(Section):
                 except ValidationError as error:
                     faults = "; ".join(_fault(fault) for fault in error.errors())
                     raise ValueError(f"recipes.{name}.{key}, with the run's {key}: {faults}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _losses_fit_their_rows(self) -> "Config":
+        values = self.model_dump()
+        run = {"training": {}, "prompts": "corrections"}  # the warm-up's pairs
+        for key, recipe in {"training": run, **values["recipes"]}.items():
+            where, training = key if key == "training" else f"recipes.{key}.training", effective(values, "training", recipe)
+            single = [loss for loss in training["losses"] if loss in SINGLE_LOSSES]
+            if single and not is_unpaired(recipe):
+                raise ValueError(
+                    f"{where}.losses: {single[0]} trains on replies one by one, which prompts: unpaired gives; set both in the "
+                    "row of a method"
+                )
+            if is_unpaired(recipe) and not single:
+                raise ValueError(
+                    f"{where}.losses: {', '.join(training['losses'])} compares the two replies of a pair, and prompts: unpaired "
+                    f"has single ones; set training: {{losses: {{{SINGLE_LOSSES[0]}: 1.0}}}} in the row, or make pairs, with "
+                    "prompts: dsat"
+                )
+            if single and training["pacing"]:
+                raise ValueError(f"{where}.pacing: it orders pairs; set training: {{pacing: null}} in the row")
         return self
 
     @model_validator(mode="after")

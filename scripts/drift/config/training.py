@@ -24,8 +24,10 @@ TRL_LOSSES = (
     "sigmoid", "sft", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
     "apo_zero", "apo_down", "discopop", "sigmoid_norm",
 )  # fmt: skip
+# Losses of single replies: each has a trainer of its own.
+SINGLE_LOSSES = tuple(name for name in plugins.TRAINERS if name != plugins.trainer_of(()))
 # One of these, or a module of drift.losses.
-Loss = kind_of(dict.fromkeys(TRL_LOSSES, "trl") | plugins.LOSSES)
+Loss = kind_of(dict.fromkeys((*TRL_LOSSES, *SINGLE_LOSSES), "trl") | plugins.LOSSES)
 
 # Those that need label_smoothing above 0, and all that read it.
 _NEED_SMOOTHING = ("robust", "exo_pair", *(name for name in plugins.LOSSES if plugins.load(plugins.LOSSES, name).SMOOTHED))
@@ -207,11 +209,25 @@ class Pacing(Section):
     )
 
 
+class LabelWeights(Section):
+    """How much replies of either label weigh in KTO's loss."""
+
+    desirable: float | None = Field(
+        None,
+        gt=0,
+        description="of replies that satisfied; null: 1, or as much more as makes up for fewer of them. KTO's authors want the "
+        "desirable ones, number times weight, to be 1 to 4/3 times the undesirable ones (gate 'label weights')",
+    )
+    undesirable: float | None = Field(None, gt=0, description="of replies that disappointed, likewise")
+
+
 class Training(Section):
     beta: float = Field(0.1, gt=0, description="DPO's inverse temperature")
     losses: dict[Loss, float] = Field(
-        {"sigmoid": 1.0, "sft": 0.001}, description="loss types, TRL's and those of scripts/drift/losses/, and their weights"
+        {"sigmoid": 1.0, "sft": 0.001},
+        description="loss types, TRL's and those of scripts/drift/losses/, and their weights; kto, sdpo for prompts: unpaired alone",
     )
+    label_weights: LabelWeights = LabelWeights()
     label_smoothing: float = Field(
         0.0, ge=0, lt=0.5, description="share of pairs that are assumed to be flipped; for robust, conservative, exo_pair, aot"
     )
@@ -269,6 +285,16 @@ class Training(Section):
     def _losses_have_what_they_need(self) -> "Training":
         if not set(self.losses) - {"sft"}:
             raise ValueError("losses: sft alone has no use for rejected replies; add a loss that compares, e.g. sigmoid: 1.0")
+        for loss in set(self.losses) & set(SINGLE_LOSSES):
+            if len(self.losses) > 1:
+                raise ValueError(f"losses: {loss} is of single replies and has a trainer of its own; leave the others out")
+            if loss == "kto" and self.device_batch < 2:
+                raise ValueError(f"losses: {loss} compares replies of a device's batch; device_batch must be at least 2")
+        if any(self.label_weights.model_dump().values()) and "kto" not in self.losses:
+            raise ValueError(
+                f"label_weights has no effect on {', '.join(self.losses)}; it belongs to kto, in the row of a method with "
+                "prompts: unpaired"
+            )
         for loss in _NEED_SMOOTHING:
             if loss in self.losses and not self.label_smoothing:
                 raise ValueError(f"losses: {loss} needs label_smoothing above 0, e.g. 0.1")

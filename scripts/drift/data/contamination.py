@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
+from drift.cli import StageError
 from drift.data.similarity import SHINGLE, Words, gram_hashes, ranges
 
 # Prompts of fewer words are looked for as wholes: half of the words of "What is the capital of
@@ -182,3 +183,18 @@ def _hits(rows: np.ndarray, owners: pl.DataFrame, how: str, evidence: list[str])
 def user_messages(rows: pl.DataFrame) -> pl.DataFrame:
     """The users' messages in the prompts of `rows`, a row each: the other columns, and content."""
     return rows.explode("prompt", empty_as_null=False).unnest("prompt").filter(role="user").drop("role")
+
+
+def check_decontaminated(rows: pl.DataFrame, key: str, benchmarks: dict[str, pl.DataFrame]) -> None:
+    """Raise StageError where a user's message in a training prompt is, word for word, a message of
+    one of the Tasks tables. `rows` have a `prompt`, and an id in the column `key`."""
+    messages = user_messages(rows.select(key, "prompt"))
+    matches = BenchmarkTexts(benchmarks.items(), ngram=None, coverage=None).found_in(messages["content"])
+    if not matches.is_empty():
+        first = matches.row(0, named=True)
+        count = messages[key].gather(matches["row"]).n_unique()
+        raise StageError(
+            f"{count} training prompts contain a prompt of a benchmark: {messages[key][first['row']]} has task "
+            f"{first['task']} of {first['benchmark']}. Scores on it would mean nothing. Rerun the pools, which leave such "
+            "prompts out."
+        )

@@ -1,10 +1,17 @@
-"""Replies under one limit of tokens, as a pair is trained on them: whole, or cut short on both
-sides alike."""
+"""Replies under one limit of tokens, as they are trained on: whole, or cut short, on both sides of
+a pair alike. And what makes a prompt with such replies unfit for training."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from drift.chat import without_end
+from drift.chat import render, without_end
+from drift.cli import StageError
+
+# Why replies, or their prompt, are not trained on.
+SHARED = "the template does not put the reply after the prompt as it is"
+OVER = "reply longer than max_tokens"
+LEAKED = "improve instruction in the prompt"
+LONG = "longer than max_length"
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ def trained_replies(
     end: int,
     max_tokens: int,
 ) -> dict[str, TrainedReply | None]:
-    """Both replies of a pair, by side, None where one does not join its prompt.
+    """The replies to a prompt, both of a pair or a single one, by side; None where one does not
+    join its prompt.
 
     A sampled reply ends within the limit where the engine says so (its `finish`, as in
     Completions), a logged one (None) where its tokens and its end of turn are at most `max_tokens`.
@@ -62,3 +70,36 @@ def trained_replies(
         if all(prefixes.values()):
             return whole | prefixes
     return whole | dict.fromkeys(cut, TrainedReply("", [], cut=True))
+
+
+def reply_fault(
+    texts: Mapping[str, str], trained: Mapping[str, TrainedReply | None], *, drop_cut: bool
+) -> tuple[str, str] | None:
+    """Why `trained_replies` of `texts` are unfit, SHARED or OVER, with what shows it; None where
+    they are not."""
+    for side, reply in trained.items():
+        if reply is None:
+            return SHARED, texts[side][:20]
+    for side, reply in trained.items():
+        if not reply.token_ids or (reply.cut and drop_cut):
+            return OVER, f"{side}, {len(texts[side])} characters"
+    return None
+
+
+def prompt_fault(
+    prompt: Mapping, trained: Mapping[str, TrainedReply], instruction: str, max_length: int
+) -> tuple[str, str] | None:
+    """Why a row of Prompts is unfit with these replies, LEAKED or LONG, with what shows it."""
+    if any(instruction in message["content"] for message in prompt["prompt"]):
+        return LEAKED, instruction
+    longest = len(prompt["prompt_token_ids"]) + max(len(reply.token_ids) for reply in trained.values())
+    return (LONG, f"{longest} tokens") if longest > max_length else None
+
+
+def check_rendering(prompt: Mapping, tokenizer) -> None:
+    """Raise StageError where a row of Prompts renders to other tokens than it was fitted with."""
+    if render(tokenizer, prompt["prompt"]) != prompt["prompt_token_ids"]:
+        raise StageError(
+            f"prompt {prompt['prompt_id']} renders to other tokens than it was fitted with: the chat template "
+            "or the tokenizer changed since; rerun the rule prompts"
+        )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 # A row's way through the programs, for the order of the lineages.
-STAGES = ("turns", "labels", "pools", "prompts", "pairs")
+STAGES = ("turns", "labels", "pools", "prompts", "pairs", "unpaired")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Lineage:
-    """A source, a pool or a policy's pairs, from its first step to its last."""
+    """A source, a pool or a policy's pairs or replies, from its first step to its last."""
 
     name: str
     rows_in: int

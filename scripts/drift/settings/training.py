@@ -8,6 +8,7 @@ from drift.config.training import (
     Carry,
     Cut,
     Diagnostics,
+    LabelWeights,
     Launcher,
     Lora,
     Loss,
@@ -84,6 +85,19 @@ class PairsSettings(Settings):
     allusions: Allusions = like(Prompting, "allusions")
 
 
+class UnpairedSettings(Settings):
+    """Of unpaired.py: which logged replies are trained on one by one."""
+
+    lineage: str = Field(description=LINEAGE)
+    max_tokens: int = like(Sampling, "max_tokens")
+    cut: Cut = like(Sampling, "cut")
+    replies: int | None = Field(description="twice training.pairs, as a pair has two; null: all that pass every check")
+    seed: int = Field(description="of the hash that picks them")
+    max_length: int = like(Training, "max_length")
+    instruction: str = like(Prompting, "instruction")
+    hindsight: bool = Field(description="whether the loss compares with the same policy that knows the user's answer")
+
+
 class LoraSettings(Settings):
     """Low-rank adapters."""
 
@@ -124,13 +138,21 @@ class PaceSettings(Settings):
     seed: int = Field(description="of the hash that picks them, where their order is random")
 
 
+class LabelWeightSettings(Settings):
+    """How much replies of either label weigh."""
+
+    desirable: float | None = like(LabelWeights, "desirable")
+    undesirable: float | None = like(LabelWeights, "undesirable")
+
+
 class TrainSettings(Settings):
     """Of train.py: what shapes the policy."""
 
     name: str = Field(description="of the policy, MODEL/warmup or MODEL/METHOD/seedS/iterK")
-    seed: int = Field(description="of the order of the pairs and of the adapters")
-    epochs: int = Field(description="passes over the pairs")
+    seed: int = Field(description="of the order of the rows and of the adapters")
+    epochs: int = Field(description="passes over the rows")
     pace: PaceSettings | None = Field(None, description="null: all pairs are trained on")
+    label_weights: LabelWeightSettings | None = Field(None, description="of single replies; null: pairs are trained on")
     instruction: str = like(Prompting, "instruction")
     training: PolicyTraining = Field(description="loss, optimizer, batches and adapters")
 

@@ -57,9 +57,10 @@ class Needs:
 
 
 def of(recipe: Mapping) -> list[str]:
-    """The sides of a recipe's pairs: chosen, rejected, and what that is mixed with."""
+    """The sides of a recipe's pairs: chosen, rejected, and what that is mixed with; none where it
+    trains on single replies."""
     mix = recipe.get("mix")
-    return [recipe["chosen"], recipe["rejected"], *([mix["side"]] if mix else [])]
+    return [side for side in (recipe["chosen"], recipe["rejected"], mix and mix["side"]) if side]
 
 
 def samples(recipe: Mapping, n: int) -> dict[Asked, dict[str, int]]:

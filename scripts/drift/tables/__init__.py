@@ -5,7 +5,7 @@ that the same rows always give the same bytes; the descriptions become the colum
 catalog.
 """
 
-from drift.tables.columns import LABELS, ROLES, SPLITS
+from drift.tables.columns import LABELS, POOLS, ROLES, SPLITS
 from drift.tables.data import (
     Agreement,
     ClassProbabilities,
@@ -18,6 +18,7 @@ from drift.tables.data import (
     Sat,
     Tasks,
     Turns,
+    Wordless,
 )
 from drift.tables.evaluation import Behaviour, Checks, Comparisons, Judgments, Logps, Published, Responses, Scores, Validation
 from drift.tables.io import ROW_GROUP, TableError, read_table, write_batches, write_table
@@ -36,10 +37,12 @@ from drift.tables.training import (
     Ranks,
     Requests,
     TrainLog,
+    Unpaired,
 )
 
 __all__ = [
     "LABELS",
+    "POOLS",
     "ROLES",
     "ROW_GROUP",
     "SPLITS",
@@ -77,7 +80,9 @@ __all__ = [
     "Tasks",
     "TrainLog",
     "Turns",
+    "Unpaired",
     "Validation",
+    "Wordless",
     "read_table",
     "write_batches",
     "write_table",

@@ -7,6 +7,7 @@ import dataframely as dy
 ROLES = ("system", "user", "assistant")
 LABELS = ("DSAT", "SAT", "NEUTRAL")
 SPLITS = ("train", "test")
+POOLS = ("dsat", "sat", "corrections", "wordless")
 
 
 def messages(description: str, *, nullable: bool = False) -> dy.List:

@@ -3,7 +3,7 @@
 import dataframely as dy
 import polars as pl
 
-from drift.tables.columns import LABELS, SPLITS, messages, one_of
+from drift.tables.columns import LABELS, POOLS, SPLITS, messages, one_of
 
 
 class Turns(dy.Schema):
@@ -132,10 +132,19 @@ class Corrections(_Pool):
     )
 
 
+class Wordless(_Pool):
+    """Real replies that users were unhappy with and said nothing of: a thumb down alone."""
+
+    rejected = dy.String(description="the reply that the user was unhappy with")
+    labeler = dy.String(description="labels.labeler")
+    evidence = dy.List(dy.String(), description="labels.evidence")
+    score = dy.Float64(description="labels.score")
+
+
 class Quarantine(dy.Schema):
     """Candidates for a pool that hold a benchmark's prompt: they are trained on by nobody."""
 
-    pool = one_of(("dsat", "sat", "corrections"), "the pool it would have been in", primary_key=True)
+    pool = one_of(POOLS, "the pool it would have been in", primary_key=True)
     prompt_id = dy.String(primary_key=True, description="CONVERSATION_ID/TURN of the reply in question")
     benchmark = dy.String(description="name of the benchmark in the configuration")
     task = dy.String(description="tasks.prompt_id")
@@ -148,7 +157,7 @@ class Quarantine(dy.Schema):
 class Contamination(Quarantine):
     """Training rows that hold the prompt of a benchmark that was not kept out (keep_out: false)."""
 
-    pool = one_of(("dsat", "sat", "corrections"), "the pool it is in", primary_key=True)
+    pool = one_of(POOLS, "the pool it is in", primary_key=True)
 
 
 class Tasks(dy.Schema):

@@ -3,6 +3,7 @@
 import dataframely as dy
 import polars as pl
 
+from drift.names import UNPAIRED_POOLS
 from drift.tables.columns import SPLITS, choice_logprobs, messages, one_of
 
 
@@ -10,7 +11,7 @@ class Prompts(dy.Schema):
     """A pool or a benchmark, fitted to a model's context: the prompt x exactly as it is sampled
     from and trained on."""
 
-    prompt_id = dy.String(primary_key=True, description="dsat, sat, corrections or task prompt_id")
+    prompt_id = dy.String(primary_key=True, description="dsat, sat, corrections, wordless or task prompt_id")
     split = one_of(SPLITS, "the pool's split; test for benchmarks")
     cluster = dy.String(description="the pool's or the task's cluster: rows that statistics draw together")
     prompt = messages("x, less the oldest turns where the conversation was too long")
@@ -115,7 +116,7 @@ class PairQuality(dy.Schema):
 
 
 class Dropped(dy.Schema):
-    """Prompts that gave no pair, and why."""
+    """Prompts that gave no pair, or whose reply is not trained on by itself, and why."""
 
     prompt_id = dy.String(primary_key=True, description="prompts.prompt_id")
     reason = dy.String(description="the first check that the candidate failed")
@@ -166,6 +167,29 @@ class Pairs(dy.Schema):
             finish.is_null() | (finish == pl.when(cut).then(pl.lit("length")).otherwise(pl.lit("stop")))
             for finish, cut in sides
         )
+
+
+class Unpaired(dy.Schema):
+    """Logged replies that a method trains on one by one, each desirable or not. The prompt is
+    always the plain x."""
+
+    prompt_id = dy.String(primary_key=True, description="prompts.prompt_id")
+    pool = one_of(UNPAIRED_POOLS, "the pool it is from; wordless: disappointed without a word")
+    prompt = messages("x")
+    prompt_token_ids = dy.List(dy.Int32(), description="x as rendered for sampling; training must render the same")
+    reply = dy.String(description="the logged reply as far as it is trained on")
+    desirable = dy.Bool(description="whether it satisfied; false: it disappointed")
+    cut = dy.Bool(description="the reply is a prefix: it did not end within sampling.max_tokens and has no end of turn")
+    reply_token_ids = dy.List(
+        dy.Int32(),
+        description="the reply as rendered and checked, end of turn included unless cut; training must render the same",
+    )
+    reply_tokens = dy.Int32(description="its length in tokens, end of turn included unless cut")
+    hindsight_token_ids = dy.List(
+        dy.Int32(),
+        nullable=True,
+        description="of self-distillation: x with the user's answer to the reply at its end, as the teacher reads it; else null",
+    )
 
 
 class TrainLog(dy.Schema):

@@ -22,10 +22,10 @@ _SPECIAL = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_h
 CHUNK = 256
 
 
-def score_replies_only(model) -> None:
+def score_replies_only(model, *, pairs: bool = True) -> None:
     """Replace the head that the trainer gave `model`, which is called as
-    `model(..., labels=..., fused_lm_head=True)` on batches of pairs. Models that bias, scale or cap
-    their logits keep it.
+    `model(..., labels=..., fused_lm_head=True)` on batches of pairs, or without `pairs` on any
+    others. Models that bias, scale or cap their logits keep it.
     """
     # Imported here as it takes a second, and single pairs are scored without it.
     from trl.trainer.utils import FusedCausalLMOutput
@@ -34,7 +34,7 @@ def score_replies_only(model) -> None:
     if model.get_output_embeddings().bias is not None or any(getattr(config, name, None) is not None for name in _SPECIAL):
         return
     with_full_head = model.forward
-    packs = cpu_packing.prepare(model)
+    packs = pairs and cpu_packing.prepare(model)
 
     @functools.wraps(type(model).forward)
     def forward(self, *args, fused_lm_head: bool = False, labels: torch.Tensor | None = None, **options):

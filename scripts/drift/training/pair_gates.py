@@ -5,11 +5,9 @@ loss curve, so each of them fails the training before its first step.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from datasets import Dataset
 
 from drift.chat import end_of_turn
 from drift.tables import Prompts, read_table
@@ -59,16 +57,19 @@ class PairGates:
     """Gates on the rows of the trainer's data set: pair_id, prompt, prompt_token_ids, chosen_cut,
     rejected_cut (as stored) and prompt_ids, chosen_ids, rejected_ids (as the trainer has them)."""
 
-    def __init__(self, gates: Gates, trained: Dataset):
+    UNIT = "pairs"
+
+    def __init__(self, gates: Gates, trained: Iterable[dict]):
         self.gates, self.rows = gates, list(trained)
 
     def check_all(self, stored: list[PairTokens], prompts: FittedPrompts, tokenizer, instruction: str, max_length: int) -> None:
         """Check every gate; raise StageError with those that failed. `stored` are the pairs as they
         were checked and as the reference has scored them, `max_length` is in tokens."""
         lost = len(stored) - len(self.rows)
-        self.gates.check("no pair lost", lost == 0, f"{lost} of {len(stored)} pairs were left out by the trainer")
+        self.gates.check("no pair lost", lost == 0, f"{lost} of {len(stored)} {self.UNIT} were left out by the trainer")
         self.check_prompts(prompts, tokenizer.bos_token_id, instruction)
         self.check_replies({row["pair_id"]: row for row in stored}, tokenizer, max_length)
+        self.check_sides()
         self.gates.close()
 
     def check_prompts(self, prompts: FittedPrompts, start: int | None, instruction: str) -> None:
@@ -118,6 +119,9 @@ class PairGates:
             lambda row: len(row["prompt_ids"]) + max(len(row[side]) for side in SIDES) > max_length,
             "raise training.max_length or lower data.filters.max_chars",
         )
+
+    def check_sides(self) -> None:
+        """The gate on both replies of a pair."""
         self._check(
             "chosen differs from rejected",
             lambda row: row["chosen_ids"] == row["rejected_ids"],
@@ -128,5 +132,5 @@ class PairGates:
         """Record `gate`: failed where a row is `broken`, with the count, the first one and the
         `cure`."""
         ids = [row["pair_id"] for row in self.rows if broken(row)]
-        found = f"{len(ids)} of {len(self.rows)} pairs, the first is {ids[0]}" if ids else f"{len(self.rows)} pairs"
+        found = f"{len(ids)} of {len(self.rows)} {self.UNIT}, the first is {ids[0]}" if ids else f"{len(self.rows)} {self.UNIT}"
         self.gates.check(gate, not ids, found, cure)

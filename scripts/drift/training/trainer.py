@@ -1,5 +1,5 @@
-"""TRL's DPO trainer as it is used here: its arguments, its data, how it resumes, and when it
-stops."""
+"""TRL's DPO trainer as it is used here: its arguments and its data. And what all trainers here have
+in common: how they resume, and when they stop."""
 
 import importlib.util
 import json
@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import safetensors
@@ -85,7 +86,9 @@ class Watch(TrainerCallback):
                     f"gate 'finite loss' failed: {metric} is {value} at step {state.global_step}; lower learning_rate"
                 )
         if "loss" in logs:
-            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
+            # A step of single replies may have one label alone.
+            margin = {"margin": f"{logs['rewards/margins']:.3f}"} if "rewards/margins" in logs else {}
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", **margin, refresh=False)
 
 
 class RestoreShards(TrainerCallback):
@@ -164,10 +167,7 @@ class Trainer(DPOTrainer):
         # TRL would hash every weight to look up log-probabilities that it computed in an earlier
         # run.
         trl.trainer.dpo_trainer.hash_module = lambda module: ""
-        # Under FSDP it would load a second model; a small one takes its place until it is dropped
-        # below.
-        placeholder = LlamaForCausalLM(_SMALL) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None
-        super().__init__(model, ref_model=placeholder, args=args, **options)
+        super().__init__(model, ref_model=placeholder(), args=args, **options)
         self.ref_model = None
         # TRL's collator leaves out columns that it does not know.
         self.columns = sorted({column for loss in self.own_losses for column in loss.COLUMNS})
@@ -210,7 +210,7 @@ class Trainer(DPOTrainer):
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         # TRL's constructor has set its own head by now, and nothing has used it yet.
         if not torch.cuda.is_available():
-            score_replies_only(self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model)
+            score_replies_only(bare(self.model))
         logps = [self.reference[pair_id] for pair_id in dataset["pair_id"]]
         dataset = dataset.add_column("ref_chosen_logps", [chosen for chosen, _ in logps])
         return dataset.add_column("ref_rejected_logps", [rejected for _, rejected in logps])
@@ -225,6 +225,18 @@ class Trainer(DPOTrainer):
 _SMALL = LlamaConfig(
     vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1
 )
+
+
+def bare(model):
+    """The model below adapters, where it has any."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def placeholder() -> LlamaForCausalLM | None:
+    """The reference model that TRL is given until its constructor is through: under FSDP it would
+    load a second model where it has none. The trainers here know the reference's
+    log-probabilities."""
+    return LlamaForCausalLM(_SMALL) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else None
 
 
 def as_dataset(pairs: pl.DataFrame) -> Dataset:
@@ -248,50 +260,58 @@ def as_dataset(pairs: pl.DataFrame) -> Dataset:
 
 
 def trainer_config(settings: TrainSettings, run: TrainingRun, state: Path) -> Arguments:
-    """The trainer's arguments: `settings` shape the policy, `run` (how it trains here) does not,
-    and checkpoints go to `state`. Raises StageError where the tracker's package is missing, and
-    ValueError where the devices cannot share a step's pairs."""
+    """The trainer's arguments, as `shared_arguments` has them and of the losses."""
     training = settings.training
-    cuda = torch.cuda.is_available()
-    steps = accumulation_steps(training.global_batch, training.device_batch, launch.processes(run))
     own = {name: weight for name, weight in training.losses.items() if name in plugins.LOSSES}
     # TRL wants one of its own, be it for nothing.
     losses = {name: weight for name, weight in training.losses.items() if name not in own} or {"sigmoid": 0.0}
     return Arguments(
-        output_dir=str(state),
-        seed=settings.seed,
-        beta=training.beta,
+        **shared_arguments(settings, run, state),
         loss_type=list(losses),
         loss_weights=list(losses.values()),
         own_losses=own,
         label_smoothing=training.label_smoothing,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type=training.schedule,
-        warmup_steps=training.schedule_warmup,
-        optim=training.optimizer,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=training.device_batch,
-        gradient_accumulation_steps=steps,
-        max_length=training.max_length,
-        bf16=training.precision == "bf16",
-        use_cpu=not cuda,
-        gradient_checkpointing=run.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} | ({} if cuda else {"context_fn": _keep_products}),
-        disable_dropout=not (training.lora and training.lora.dropout),
-        precompute_ref_log_probs=True,
-        # Otherwise the column of lengths, which the sampler reads, would be removed.
-        remove_unused_columns=False,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_steps=run.checkpoint_steps,
-        save_total_limit=2,  # in case the newest is broken
-        report_to=tracker(run.tracker),
-        run_name=settings.name,
-        project="drift",
-        ddp_find_unused_parameters=False,
-        disable_tqdm=True,
-        dataloader_pin_memory=cuda,
     )
+
+
+def shared_arguments(settings: TrainSettings, run: TrainingRun, state: Path) -> dict[str, Any]:
+    """Arguments that all of TRL's trainers have: `settings` shape the policy, `run` (how it trains
+    here) does not, and checkpoints go to `state`. Raises StageError where the tracker's package is
+    missing, and ValueError where the devices cannot share a step's rows."""
+    training = settings.training
+    cuda = torch.cuda.is_available()
+    steps = accumulation_steps(training.global_batch, training.device_batch, launch.processes(run))
+    return {
+        "output_dir": str(state),
+        "seed": settings.seed,
+        "beta": training.beta,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": training.schedule,
+        "warmup_steps": training.schedule_warmup,
+        "optim": training.optimizer,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": training.device_batch,
+        "gradient_accumulation_steps": steps,
+        "max_length": training.max_length,
+        "bf16": training.precision == "bf16",
+        "use_cpu": not cuda,
+        "gradient_checkpointing": run.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} | ({} if cuda else {"context_fn": _keep_products}),
+        "disable_dropout": not (training.lora and training.lora.dropout),
+        "precompute_ref_log_probs": True,
+        # Otherwise the column of lengths, which the sampler reads, would be removed.
+        "remove_unused_columns": False,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_steps": run.checkpoint_steps,
+        "save_total_limit": 2,  # in case the newest is broken
+        "report_to": tracker(run.tracker),
+        "run_name": settings.name,
+        "project": "drift",
+        "ddp_find_unused_parameters": False,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": cuda,
+    }
 
 
 def _keep_products():

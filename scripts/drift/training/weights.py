@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
 
 from drift.settings.training import LoraSettings
 from drift.training import launch, remainder
-from drift.training.trainer import Trainer, lora_config
+from drift.training.trainer import lora_config
 
 # Weights that are compared at once; the differences of a large embedding would take gigabytes.
 _AT_ONCE = 2**24

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins
+from drift.config import pools_of
 from drift.layout import FUTURE_SUFFIX, WARMUP, LaterData, PolicyName
 from drift.settings.data import FreshSettings
 
@@ -66,8 +67,9 @@ class Arrivals:
         whose prompts they are."""
         config, numbers = self._config, range(1, self._config["iterations"] + 1)
         found = [
-            (self.of(model, str(PolicyName(method, k, seed))), config["recipes"][method]["prompts"])
+            (self.of(model, str(PolicyName(method, k, seed))), table)
             for method in config["methods"]
+            for table in pools_of(config["recipes"][method])
             for seed in config["seeds"]
             for k in numbers
         ]

@@ -20,6 +20,7 @@ from drift.settings.data import (
     SourceSettings,
     TurnsSettings,
 )
+from drift.settings.training import PromptsSettings
 from drift.workflow.arrivals import Arrival, Arrivals, later_of
 from drift.workflow.inputs import contents_of
 
@@ -94,10 +95,11 @@ class Sources:
 
 
 class Pools:
-    """Settings of the rules that make the pools and look for benchmarks in them."""
+    """Settings of the rules that make the pools, look for benchmarks in them, and fit them to a
+    model."""
 
     def __init__(self, config: dict, paths: SimpleNamespace):
-        self._data, self._arrivals = config["data"], Arrivals(config, paths)
+        self._config, self._data, self._arrivals = config, config["data"], Arrivals(config, paths)
 
     def settings(self, wildcards: Any) -> str:
         """Settings of pools.py."""
@@ -113,6 +115,15 @@ class Pools:
     def contamination_settings(self) -> str:
         """Settings of contamination.py."""
         return ContaminationSettings.of(self._data["decontamination"]).canonical()
+
+    def prompts_settings(self, wildcards: Any) -> str:
+        """Settings of prompts.py, for a pool."""
+        return PromptsSettings.of(
+            self._config["sampling"],
+            self._config["prompting"],
+            lineage="/".join(filter(None, (later_of(wildcards), wildcards.model, "prompts", wildcards.table))),
+            max_length=self._config["training"]["max_length"],
+        ).canonical()
 
 
 class Labelers:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins, sides
-from drift.config import LIKELIHOOD, Recipe, effective, warms_up
+from drift.config import LIKELIHOOD, Recipe, effective, is_unpaired, pools_of, warms_up
 from drift.config.training import accumulation_steps
 from drift.layout import BASE, FUTURE_SUFFIX, WARMUP, PolicyName, shards
 from drift.names import FUTURE, INITIAL, PREVIOUS, WRITER, Asked
@@ -25,13 +25,12 @@ from drift.settings.training import (
     PaceSettings,
     PairsSettings,
     PolicyTraining,
-    PromptsSettings,
     Sides,
     Subset,
     TrainingRun,
     TrainSettings,
 )
-from drift.workflow.arrivals import Arrivals, later_of
+from drift.workflow.arrivals import Arrivals
 from drift.workflow.resources import gpus
 
 # The warm-up's pairs are logged on both sides.
@@ -255,9 +254,17 @@ class Iterations:
     # Training
 
     def losses(self, wildcards) -> tuple[Path, ...]:
-        """The plug-ins among a policy's losses, for the fingerprint of rule train."""
-        own = sorted(plugins.LOSSES.keys() & self.training(wildcards.trained)["losses"])
-        return tuple(plugins.source_of(plugins.LOSSES, loss) for loss in own)
+        """The plug-ins among a policy's losses and its trainer, for the fingerprint of rule
+        train."""
+        losses = self.training(wildcards.trained)["losses"]
+        own = sorted(plugins.LOSSES.keys() & losses)
+        trainer = plugins.source_of(plugins.TRAINERS, plugins.trainer_of(losses))
+        return *(plugins.source_of(plugins.LOSSES, loss) for loss in own), trainer
+
+    def rows(self, wildcards) -> str:
+        """What an iteration is trained on: pairs, or single replies."""
+        pattern = self.paths.unpaired if is_unpaired(self.recipe(wildcards.trained)) else self.paths.pairs
+        return pattern.format(model=wildcards.model, trained=wildcards.trained)
 
     def replay(self, wildcards) -> list[str]:
         """Pairs of earlier iterations that are trained on again, the nearest iteration first."""
@@ -271,9 +278,10 @@ class Iterations:
     def gate_prompts(self, wildcards) -> list[str]:
         """The fitted prompts that the gates of a training compare its pairs with: its own, and all
         that have a test split, which are those of the start."""
-        tables = sorted({"dsat", "corrections", self.recipe(wildcards.trained)["prompts"]})
-        held_out = [self.paths.prompts.format(model=wildcards.model, table=table) for table in tables]
-        return list(dict.fromkeys([*held_out, self.prompts(wildcards)]))
+        pools, model = pools_of(self.recipe(wildcards.trained)), wildcards.model
+        held_out = [self.paths.prompts.format(model=model, table=table) for table in sorted({"dsat", "corrections", *pools})]
+        own = [self.arrivals.prompts(model, wildcards.trained, pool) for pool in pools]
+        return list(dict.fromkeys([*held_out, *own]))
 
     def start_policy(self, wildcards) -> str:
         """The folder of the policy that an iteration is sampled from and trained from."""
@@ -326,15 +334,6 @@ class Iterations:
 
     # Settings of the stages, as the rules pass them on
 
-    def prompts_settings(self, wildcards) -> str:
-        """Of rule prompts."""
-        return PromptsSettings.of(
-            self.config["sampling"],
-            self.config["prompting"],
-            lineage="/".join(filter(None, (later_of(wildcards), wildcards.model, "prompts", wildcards.table))),
-            max_length=self.config["training"]["max_length"],
-        ).canonical()
-
     def requests_settings(self, wildcards) -> str:
         """Of rule requests."""
         name = PolicyName.parse(wildcards.trained)
@@ -374,6 +373,7 @@ class Iterations:
             seed=self.seed(wildcards.trained),
             epochs=training["warmup_epochs" if wildcards.trained == WARMUP else "epochs"],
             pace=pacing and PaceSettings.of(pacing, self.config["data"], share=_of_iteration(pacing["shares"], name.iteration)),
+            label_weights=training["label_weights"] if plugins.trainer_of(training["losses"]) == "kto" else None,
             training=PolicyTraining.of(training),
         ).canonical()
 

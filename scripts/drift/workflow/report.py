@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from drift import plugins
-from drift.config import warms_up
+from drift.config import is_unpaired, pools_of, warms_up
 from drift.judging import protocols
-from drift.layout import BASE, LaterData
+from drift.layout import BASE, LaterData, PolicyName
 from drift.workflow.arrivals import Arrivals
 from drift.workflow.improvement import checked_benchmark
 
@@ -35,7 +35,7 @@ class ReportInputs:
     def ledgers(self, wildcards: Any) -> list[str]:
         """The ledgers of all stages."""
         paths, config = self._paths, self._config
-        pools = {config["recipes"][method]["prompts"] for method in config["methods"]}
+        pools = {pool for method in config["methods"] for pool in pools_of(config["recipes"][method])}
         # Diagnostics and gates look at held-out prompts of dsat whatever the methods train on.
         pools |= {"dsat"} | ({"corrections"} if warms_up(config) or config["data"]["test_correction_conversations"] else set())
         parts = [paths.stage_ledger.format(stage=stage) for stage in ("turns", "labels", "pools")]
@@ -73,27 +73,22 @@ class ReportInputs:
         return [self._paths.contamination.format(benchmark=name) for name in kept_in] + later
 
     def diagnostics(self, wildcards: Any) -> list[str]:
-        """The diagnostics of every trained policy."""
-        return self._of_trained(self._paths.diagnostics)
+        """The diagnostics of every policy that is trained on pairs."""
+        return self._of_paired(self._paths.diagnostics)
 
     def improvement(self, wildcards: Any) -> list[str]:
-        """Whether the pairs of every trained policy teach what users want, where code can check
-        it."""
-        return self._of_trained(self._paths.improvement) if checked_benchmark(self._config) else []
+        """Whether the pairs of every policy teach what users want, where code can check it."""
+        return self._of_paired(self._paths.improvement) if checked_benchmark(self._config) else []
 
     def behaviour(self, wildcards: Any) -> list[str]:
         """How every trained policy writes."""
         return self._of_trained(self._paths.behaviour)
 
     def pair_quality(self, wildcards: Any) -> list[str]:
-        """How good the pairs of every trained policy are, by every rater."""
+        """How good the pairs of every policy are, by every rater."""
         raters = protocols.raters_of(self._config)
-        return [
-            self._paths.pair_quality.format(model=model, trained=policy, rater=rater)
-            for model, policy in self._policies
-            if policy != BASE
-            for rater in raters
-        ]
+        of_policies = self._of_paired(self._paths.pair_quality, rater="{rater}")
+        return [pattern.format(rater=rater) for pattern in of_policies for rater in raters]
 
     def validation(self, wildcards: Any) -> list[str]:
         """The validation of the judges, where published verdicts are configured."""
@@ -114,6 +109,15 @@ class ReportInputs:
 
     def _of_trained(self, pattern: str) -> list[str]:
         return [pattern.format(model=model, trained=policy) for model, policy in self._policies if policy != BASE]
+
+    def _of_paired(self, pattern: str, **named: str) -> list[str]:
+        recipes = self._config["recipes"]
+        without = {BASE, *(method for method in self._config["methods"] if is_unpaired(recipes[method]))}
+        return [
+            pattern.format(model=model, trained=policy, **named)
+            for model, policy in self._policies
+            if PolicyName.parse(policy).method not in without
+        ]
 
 
 def table_comments(scripts: Path) -> str:

@@ -30,6 +30,7 @@ def test_lineage_without_rows_has_bars_of_no_width():
 def test_lineages_are_listed_in_the_order_of_a_rows_way():
     books = [
         LedgerBook("m/drift/seed42/iter1", "pairs", "prompts", 3),
+        LedgerBook("m/kto/seed42/iter1", "unpaired", "prompts", 3),
         LedgerBook("m/warmup", "pairs", "prompts", 3),
         LedgerBook("m/prompts/dsat", "prompts", "prompts", 3),
         LedgerBook("corrections", "pools", "replies", 3),
@@ -39,4 +40,5 @@ def test_lineages_are_listed_in_the_order_of_a_rows_way():
         book.drop("a check", 1)
     rows = pl.concat([book.table() for book in books]).to_dicts()
     names = [lineage.name for lineage in ledger_lineages(rows)]
-    assert names == ["source:chats", "corrections", "m/prompts/dsat", "m/warmup", "m/drift/seed42/iter1"]
+    policies = ["m/warmup", "m/drift/seed42/iter1", "m/kto/seed42/iter1"]
+    assert names == ["source:chats", "corrections", "m/prompts/dsat", *policies]

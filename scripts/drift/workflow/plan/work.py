@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drift import benchmarks, plugins, sides, verdicts
-from drift.config import LIKELIHOOD, SELF, effective, warms_up
+from drift.config import LIKELIHOOD, SELF, effective, is_unpaired, pools_of, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
     judges_of,
@@ -47,7 +47,7 @@ class Training:
     method: str | None  # None: the warm-up
     pairs: float
     epochs: int
-    measured: bool = True  # its diagnostics; not those of a policy of the future
+    measured: bool = True  # its diagnostics; not of a policy of the future, nor of single replies
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,13 @@ def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
         # A policy of the future is trained on as many pairs before.
         future = any(sides.asked_of(kind) == FUTURE for kind in recipe["candidates"])
         for k in range(1, config["iterations"] + 1):
+            # A single reply is read with its prompt and with another, as both of a pair are. Thumbs
+            # without a word are not counted.
+            most = (2 if is_unpaired(recipe) else 1) * limit
             # Earlier iterations' pairs are trained on again.
-            pairs = (1 + min(recipe["replay"], k - 1)) * min(limit, rows[recipe["prompts"]])
-            own = [Training(k, method, pairs, epochs)] + [Training(k, method, pairs, epochs, measured=False)] * future
+            pairs = (1 + min(recipe["replay"], k - 1)) * min(most, sum(rows.get(pool, 0) for pool in pools_of(recipe)))
+            own = [Training(k, method, pairs, epochs, measured=not is_unpaired(recipe))]
+            own += [Training(k, method, pairs, epochs, measured=False)] * future
             found += own * len(config["seeds"])
     return found
 
@@ -113,7 +117,8 @@ def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[
         work += _deployed(config, method, lengths)
         work += _sampled(config, method, rows, lengths)
         work += _ranked(config, method, rows, lengths)
-        work += _compared(config, _iterations(config), rows[config["recipes"][method]["prompts"]], lengths)
+        if not is_unpaired(recipe := config["recipes"][method]):
+            work += _compared(config, _iterations(config), rows[recipe["prompts"]], lengths)
     for benchmark in config["evaluation"]["benchmarks"]:
         work += _evaluated(config, benchmark, lengths)
     return work
@@ -126,6 +131,8 @@ def readings(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Rea
     work = []
     for iterations, method in [(warms_up(config), None), *((_iterations(config), name) for name in config["methods"])]:
         recipe = config["recipes"][method] if method else None
+        if recipe and is_unpaired(recipe):
+            continue
         pairs = rows[recipe["prompts"] if recipe else "corrections"]
         if recipe and (ranker := _reward_model(config, recipe["rank"])):
             work.append(Reading("rewards", iterations, len(recipe["candidates"]) * pairs, length, ranker))

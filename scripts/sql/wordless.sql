@@ -1,0 +1,24 @@
+-- Replies that disappointed without a word: a thumb down alone. They are no anchored negatives, as there
+-- is nothing to show to the policy that is to do better, and teach by themselves. The first reason that
+-- applies is the one recorded.
+
+CREATE TYPE wordless_reason AS ENUM ('not labelled DSAT', 'the user said something of it');
+
+CREATE TEMP VIEW wordless_choices AS
+SELECT
+    'wordless' AS pool,
+    replied.* EXCLUDE (label, score, unfit, answered),
+    FALSE AS flipped,
+    CASE
+        WHEN label <> 'DSAT'
+            THEN 'not labelled DSAT'
+        WHEN answered
+            THEN 'the user said something of it'
+        WHEN unfit IS NOT NULL
+            THEN unfit
+        WHEN score < getvariable('min_score')
+            THEN 'label under min_score'
+        WHEN prompt_chars + reply_chars > getvariable('max_chars')
+            THEN 'prompt and reply over max_chars'
+    END AS reason
+FROM replies AS replied;
