@@ -7,6 +7,7 @@ iteration k: sample y+ from policy k-1, pair it with the
              (methods that rank what they sample: best, worst  rules/rank.smk)
              how often y+ is the better one                    rules/quality.smk
 every policy: held-out prompts -> answers -> judge -> scores   rules/evaluate.smk
+their answers on maps: what each policy covers of good ones    rules/exploration.smk
 ledger, catalog, report                                        rules/report.smk
 """
 
@@ -46,6 +47,7 @@ include: "rules/simulate.smk"
 include: "rules/evaluate.smk"
 include: "rules/rank.smk"
 include: "rules/quality.smk"
+include: "rules/exploration.smk"
 include: "rules/report.smk"
 include: "rules/preflight.smk"
 
@@ -63,6 +65,7 @@ wildcard_constraints:
     benchmark=layout.one_of(config["evaluation"]["benchmarks"]),
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
     trained=layout.trained_by(layout.one_of([*config["methods"], *iterations.future_methods])),
+    explored="[1-9][0-9]*",
     i="[1-9][0-9]*",
     n="[1-9][0-9]*",
 

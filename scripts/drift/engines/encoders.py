@@ -5,6 +5,7 @@ sentence-transformers' models are pooled, of length 1. A text of more tokens tha
 its beginning. Nothing is padded.
 """
 
+import json
 from collections.abc import Sequence
 from itertools import groupby, islice
 from pathlib import Path
@@ -20,32 +21,30 @@ if TYPE_CHECKING:
 AT_ONCE, TOKENS = 64, 16_384
 
 
-def config_of(folder: Path, key: str):
-    """The config.json of an encoder. Raises StageError, which names the `key` of the configuration
-    to fix, where there is none, and where the model writes texts."""
-    from transformers import AutoConfig
-
+def check(folder: Path, key: str) -> None:
+    """Raise StageError, which names the `key` of the configuration to fix, where there is no model
+    in the folder, and where it writes texts."""
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unloadable(folder, key, error) from error
-    if config.is_encoder_decoder or any(name.endswith("ForCausalLM") for name in config.architectures or []):
+    names = config.get("architectures") or []
+    if config.get("is_encoder_decoder") or any(name.endswith("ForCausalLM") for name in names):
         raise StageError(
-            f"{folder}: {' '.join(config.architectures or [config.model_type])} writes texts, and is no encoder; fix {key}, "
-            "e.g. to a model of sentence-transformers"
+            f"{folder}: {' '.join(names) or config.get('model_type')} writes texts, and is no encoder; fix {key}, e.g. to a "
+            "model of sentence-transformers"
         )
-    return config
 
 
 def load(folder: Path, key: str):
     """The encoder in a folder, on the GPU where there is one, and its tokenizer. Raises StageError
-    as `config_of`."""
+    as `check`."""
     import torch
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    config_of(folder, key)
+    check(folder, key)
     try:
         model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -20,6 +20,7 @@ from drift.tables.data import (
     Turns,
 )
 from drift.tables.evaluation import Behaviour, Checks, Comparisons, Judgments, Logps, Published, Responses, Scores, Validation
+from drift.tables.exploration import AnswerRewards, Embeddings, Exploration, Landscape, Maps
 from drift.tables.io import ROW_GROUP, TableError, read_table, write_batches, write_table
 from drift.tables.training import (
     Completions,
@@ -44,6 +45,7 @@ __all__ = [
     "ROW_GROUP",
     "SPLITS",
     "Agreement",
+    "AnswerRewards",
     "Behaviour",
     "Checks",
     "ClassProbabilities",
@@ -54,13 +56,17 @@ __all__ = [
     "Diagnostics",
     "Dropped",
     "Dsat",
+    "Embeddings",
+    "Exploration",
     "Gradients",
     "Improvement",
     "Judgments",
     "Labels",
+    "Landscape",
     "Ledger",
     "Likelihoods",
     "Logps",
+    "Maps",
     "Margins",
     "PairQuality",
     "Pairs",
