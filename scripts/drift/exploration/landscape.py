@@ -184,7 +184,8 @@ class Landscape:
 
 def region(mass: np.ndarray, rewards: np.ndarray, quantile: float) -> Region:
     """The high-reward region of answers with a density, (grid points, r), and the same weighted by
-    reward: `quantile` of the mass where they write is below it."""
+    reward: `quantile` of the mass where they write is below it, as nearly as equal rewards let
+    it."""
     order = np.argsort(-mass, axis=0, kind="stable")
     ranked = np.take_along_axis(mass, order, axis=0)
     before = np.cumsum(ranked, axis=0) - ranked
@@ -192,9 +193,11 @@ def region(mass: np.ndarray, rewards: np.ndarray, quantile: float) -> Region:
     inside = mass >= border
     mean = np.where(inside, np.round(rewards / np.where(inside, mass, 1.0) / _SAME) * _SAME, -np.inf)
     order = np.argsort(mean, axis=0, kind="stable")
-    weights = np.take_along_axis(mass * inside, order, axis=0)
-    below = np.cumsum(weights, axis=0) <= quantile * weights.sum(axis=0)
-    threshold = np.take_along_axis(
-        np.take_along_axis(mean, order, axis=0), below.sum(axis=0, keepdims=True).clip(max=len(mean) - 1), axis=0
-    )
-    return Region(mass, inside & (mean >= threshold), border)
+    held = mass * inside
+    below = np.cumsum(np.take_along_axis(held, order, axis=0), axis=0) <= quantile * held.sum(axis=0)
+    place = below.sum(axis=0, keepdims=True).clip(max=len(mean) - 1)
+    bar = np.take_along_axis(np.take_along_axis(mean, order, axis=0), place, axis=0)
+    # Where many points have the very reward of the bar, all of them are above it or none.
+    wide, narrow = inside & (mean >= bar), inside & (mean > bar)
+    off = [np.abs((held * points).sum(axis=0) - (1 - quantile) * held.sum(axis=0)) for points in (wide, narrow)]
+    return Region(mass, np.where((off[1] < off[0]) & narrow.any(axis=0), narrow, wide), border)

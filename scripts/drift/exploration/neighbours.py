@@ -1,8 +1,9 @@
 """How much of the others' high-reward answers a policy covers, among the vectors themselves.
 
 An answer is covered by a policy that has an answer among its k nearest ones, by cosine distance:
-the coverage of Naeem et al. 2020 (arXiv 2002.09797). k is the least for which a policy that writes
-as the others do covers 99%, however many policies and answers there are.
+the coverage of Naeem et al. 2020 (arXiv 2002.09797), whose answers of high reward are the others'.
+k follows from how many policies and answers there are: the least for which a policy that writes
+half as often as the others, wherever they write, covers 99%.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from scipy import sparse
 from drift.exploration import chance
 from drift.exploration.answers import Answers
 
-# What a policy covers that writes as the others do.
+# What a policy covers that writes half as often as the others, wherever they write.
 _EXPECTED = 0.99
 # Distances this close are equal but for rounding of fp32.
 _SAME = 1e-5
@@ -22,11 +23,11 @@ _BLOCK = 16_000_000
 
 
 def neighbours(points: int, own: int) -> int:
-    """The least k for which _EXPECTED of `points` have one of `own` of them among their k nearest,
-    if these are any of the points."""
+    """The least k for which _EXPECTED of `points` have one of `own` / 2 of them among their k
+    nearest, if these are any of the points."""
     others, k, none = points - 1, 0, 1.0
     while none > 1 - _EXPECTED and k < others:
-        none *= max(others - own - k, 0) / (others - k)
+        none *= max(others - own / 2 - k, 0) / (others - k)
         k += 1
     return k
 
