@@ -75,7 +75,7 @@ class Region:
 
     mass: np.ndarray  # the others' density
     high: np.ndarray  # whether a grid point is of the region
-    border: np.ndarray  # the density at the border of where the others write, (r,)
+    border: np.ndarray  # the density at the border of where the others write, (1, r)
 
 
 class Landscape:
@@ -186,18 +186,22 @@ def region(mass: np.ndarray, rewards: np.ndarray, quantile: float) -> Region:
     """The high-reward region of answers with a density, (grid points, r), and the same weighted by
     reward: `quantile` of the mass where they write is below it, as nearly as equal rewards let
     it."""
-    order = np.argsort(-mass, axis=0, kind="stable")
-    ranked = np.take_along_axis(mass, order, axis=0)
-    before = np.cumsum(ranked, axis=0) - ranked
-    border = np.where(before < _MASS * ranked.sum(axis=0), ranked, np.inf).min(axis=0)
+    # Rows are sorted faster than columns.
+    mass, rewards = np.ascontiguousarray(mass.T), rewards.T
+    ranked = np.sort(mass, axis=1)[:, ::-1]
+    before = np.cumsum(ranked, axis=1) - ranked
+    border = np.where(before < _MASS * ranked.sum(axis=1, keepdims=True), ranked, np.inf).min(axis=1, keepdims=True)
     inside = mass >= border
     mean = np.where(inside, np.round(rewards / np.where(inside, mass, 1.0) / _SAME) * _SAME, -np.inf)
-    order = np.argsort(mean, axis=0, kind="stable")
     held = mass * inside
-    below = np.cumsum(np.take_along_axis(held, order, axis=0), axis=0) <= quantile * held.sum(axis=0)
-    place = below.sum(axis=0, keepdims=True).clip(max=len(mean) - 1)
-    bar = np.take_along_axis(np.take_along_axis(mean, order, axis=0), place, axis=0)
+    # Grid points outside are first in the order, and hold nothing.
+    order = np.argsort(mean, axis=1)
+    below = np.cumsum(np.take_along_axis(held, order, axis=1), axis=1) <= quantile * held.sum(axis=1, keepdims=True)
+    place = below.sum(axis=1, keepdims=True).clip(max=mean.shape[1] - 1)
+    bar = np.take_along_axis(mean, np.take_along_axis(order, place, axis=1), axis=1)
     # Where many points have the very reward of the bar, all of them are above it or none.
     wide, narrow = inside & (mean >= bar), inside & (mean > bar)
-    off = [np.abs((held * points).sum(axis=0) - (1 - quantile) * held.sum(axis=0)) for points in (wide, narrow)]
-    return Region(mass, np.where((off[1] < off[0]) & narrow.any(axis=0), narrow, wide), border)
+    wanted = (1 - quantile) * held.sum(axis=1)
+    off = [np.abs((held * points).sum(axis=1) - wanted) for points in (wide, narrow)]
+    closer = (off[1] < off[0]) & narrow.any(axis=1)
+    return Region(mass.T, np.where(closer[:, None], narrow, wide).T, border.T)

@@ -94,6 +94,8 @@ def coverage(
 ) -> Sequence[dict]:
     """For each policy its value, low, high and p, the test of whether it differs from the base
     model's; NaN where no answer is of high reward. Without `resamples` no interval and no test."""
+    if not any(answers.high(policy, quantile).any() for policy in range(len(answers.policies))):
+        return [{"value": np.nan, "low": None, "high": None} for _ in answers.policies]
     near = Neighbourhoods(answers, directions, quantile)
     once = np.ones((1, len(answers.prompts)))
     found = [{"value": float(near.covered(policy, once)[0])} for policy in range(len(answers.policies))]
