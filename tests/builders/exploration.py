@@ -1,12 +1,16 @@
-"""Made-up clouds of answers: which policy writes where is known."""
+"""Made-up clouds of answers, in which it is known which policy writes where; and the tables of a
+run that explores."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from drift import tables
 from drift.exploration.answers import Answers
+from drift.exploration.landscape import GRID
 from drift.layout import PolicyName
 from drift.metrics.resampling import Clusters
 from tests.builders.texts import chat, write
@@ -83,3 +87,47 @@ def write_tables(answers: Answers, folder: Path) -> list[str]:
         made = [str(folder / policy.method / f"{name}.parquet") for name in ("embeddings", "rewards")]
         options += ["--policy", policy.method, str(policy.iteration), str(policy.seed), *made]
     return options
+
+
+def build_exploration(root: Path, policies: Sequence[tuple[PolicyName, Path]], iteration: int) -> None:
+    """What the stages of the exploration leave of the benchmark `late`: every policy with its
+    folder, of which those of `iteration` and the base model are compared."""
+    rows, points, grids = [], [], []
+    for name, folder in policies:
+        keys = {"prompt_id": "t0", "sample": 0}
+        vector = keys | {"part": "whole", "vector": [1.0, 0.0], "truncated": False}
+        write([vector], tables.Embeddings, folder / "eval/late/embeddings.parquet")
+        write([keys | {"reward": 0.5}], tables.AnswerRewards, folder / "eval/late/rewards.parquet")
+        if name.iteration in (-1, iteration):
+            rows += [vars(name) | row for row in covered(0.5 + 0.1 * len(grids))]
+            points += [vars(name) | keys | {"effects": "removed", "umap_seed": 1, "x": 0.5, "y": -0.5}]
+            grids.append(island(name, 3 + len(grids)))
+    maps = root / f"qwen-0.5b/exploration/iter{iteration}"
+    for space, file in (("embedding", "coverage"), ("map", "map_coverage")):
+        write([row for row in rows if row["space"] == space], tables.Exploration, maps / f"{file}.parquet")
+    write(points, tables.Maps, maps / "maps.parquet")
+    tables.write_table(pl.concat(grids), tables.Landscape, maps / "landscape.parquet")
+
+
+def covered(value: float) -> Iterator[dict]:
+    """A policy's rows of Exploration."""
+    common = {"part": "whole", "quantile": 0.8, "bandwidth": 0.0, "umap_seed": 0, "n": 4, "total": 5}
+    beside = {"low": value - 0.1, "high": value + 0.1, "p": 0.25}
+    for space, bandwidth in (("embedding", 0.0), ("map", 0.5)):
+        for effects in ("removed", "raw"):
+            row = common | {"space": space, "bandwidth": bandwidth, "effects": effects, "metric": "coverage", "value": value}
+            yield row | beside | {"spread": 0.03 if space == "map" else None}
+    within = common | beside | {"space": "embedding", "effects": "within", "value": value}
+    yield within | {"metric": "recall"}
+    for metric in ("vendi", "distance", "best_of_n"):
+        yield within | {"metric": metric, "quantile": 0.0}
+
+
+def island(policy: PolicyName, width: float) -> pl.DataFrame:
+    """A policy's Landscape: it writes around the middle; the region is to the right of it."""
+    column, row = np.divmod(np.arange(GRID**2), GRID)
+    density = np.exp(-(((column - 50) ** 2 + (row - 50) ** 2) / (2 * (3 * width) ** 2)))
+    region = (column - 60) ** 2 + (row - 50) ** 2 < 15**2
+    table = pl.DataFrame({"column": column, "row": row, "density": density, "region": region, "covered": density > 0.1})
+    keys = {name: pl.lit(value) for name, value in vars(policy).items()}
+    return table.with_columns(**keys).cast(dict.fromkeys(("column", "row", "iteration", "seed"), pl.Int32))

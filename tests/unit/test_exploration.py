@@ -205,5 +205,7 @@ def test_fewer_prompts_than_neighbours_are_refused_before_a_map_is_made(made, tm
     named = [part for name in ("coverage", "maps", "landscape") for part in (f"--{name}", tmp_path / f"{name}.parquet")]
     done = stage("landscape.py", *options, "--settings", '{"neighbours": 41, "maps": 1, "seed": 1}', *named, cwd=tmp_path)
     assert done.returncode == 1
-    assert "40 of 40 prompts have an answer of every policy with its reward, fewer than exploration.neighbours 41" in done.stderr
+    assert (
+        "40 of 40 prompts have an answer of every policy with its reward, fewer than exploration.neighbours 41" in done.stderr
+    )
     assert not (tmp_path / "maps.parquet").exists()
