@@ -71,7 +71,7 @@ class Cell:
     """A measure of a policy; None: there is none. `beside`: interval, spread over maps and test."""
 
     value: str | None
-    beside: str
+    beside: list[str]
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def _explored(model: str, iteration: int, rows: list[dict], drawn: list[Picture]
 
 def _cell(row: dict | None, text: Callable[[float], str]) -> Cell:
     if row is None or row["value"] is None:
-        return Cell(None, "")
+        return Cell(None, [])
     parts = [interval(row, text)]
     parts.append(row["spread"] and f"\N{PLUS-MINUS SIGN}{text(row['spread'])} of maps")
     parts.append(None if row["p"] is None else f"p {probability(row['p'])}")
-    return Cell(text(row["value"]), "; ".join(part for part in parts if part))
+    return Cell(text(row["value"]), [part for part in parts if part])

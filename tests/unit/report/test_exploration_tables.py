@@ -17,8 +17,8 @@ def test_each_policy_of_the_iteration_and_the_base_model_has_a_row(catalog):
     assert [(policy.method, policy.iteration) for policy, _ in group.rows] == POLICIES
     cells = dict(zip([column.label for column in COLUMNS], group.rows[1][1], strict=True))
     assert cells["Coverage, vectors"].value == "60.0%"
-    assert cells["Coverage, vectors"].beside == "50.0 to 70.0; p 0.250"
-    assert cells["Coverage, maps"].beside == "50.0 to 70.0; ±3.0% of maps; p 0.250"
+    assert cells["Coverage, vectors"].beside == ["50.0 to 70.0", "p 0.250"]
+    assert cells["Coverage, maps"].beside == ["50.0 to 70.0", "±3.0% of maps", "p 0.250"]
     assert cells["Vendi score"].value == "0.60"
     assert cells["Coverage, beginnings"].value is None, "the tables do not have it"
 
