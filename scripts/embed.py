@@ -20,12 +20,19 @@ BEGINNING = 128
 
 
 def embedded(responses: pl.DataFrame, model, tokenizer, max_length: int | None) -> pl.DataFrame:
-    """Embeddings of every answer. Equal answers are read once."""
-    texts = responses["response"].unique().sort()
+    """Embeddings of every answer. Equal texts are read once, and the beginning of a short answer
+    is the whole."""
+    texts = responses["response"].unique().sort().to_list()
+    beginnings, cut = encoders.embed(model, tokenizer, texts, min(max_length or BEGINNING, BEGINNING))
+    wholes, too_long = beginnings.copy(), list(cut)
+    longer = [place for place, short in enumerate(cut) if short]
+    if longer and (max_length is None or max_length > BEGINNING):
+        wholes[longer], again = encoders.embed(model, tokenizer, [texts[place] for place in longer], max_length)
+        for place, still in zip(longer, again, strict=True):
+            too_long[place] = still
     parts = []
-    for part, room in (("whole", max_length), ("beginning", min(max_length or BEGINNING, BEGINNING))):
-        vectors, cut = encoders.embed(model, tokenizer, texts.to_list(), room)
-        found = pl.DataFrame({"response": texts, "vector": list(vectors), "truncated": cut})
+    for part, vectors, truncated in (("whole", wholes, too_long), ("beginning", beginnings, cut)):
+        found = pl.DataFrame({"response": texts, "vector": list(vectors), "truncated": truncated})
         parts.append(responses.join(found, on="response", validate="m:1").with_columns(part=pl.lit(part)))
     return pl.concat(parts).cast({"vector": pl.List(pl.Float32)})
 
