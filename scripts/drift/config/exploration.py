@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from drift import benchmarks
+from drift import plugins
 from drift.config.base import Name, Section, unknown
 from drift.config.evaluation import Benchmark, in_words
 from drift.config.recipes import Ranker
@@ -64,7 +64,7 @@ def exploration_fault(
 
 def _reward_fault(section: Exploration, row: Benchmark, rankers: Mapping[str, Ranker]) -> str | None:
     if section.reward is None:
-        if benchmarks.checked(row.kind):
+        if hasattr(plugins.load(plugins.BENCHMARKS, row.kind), "check"):
             return None
         return (
             f"reward: no code checks answers to benchmarks of kind {row.kind}, so that they have no rewards; name a row of "
