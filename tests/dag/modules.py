@@ -21,6 +21,9 @@ READ_BY = {f"drift/engines/{name}.py" for name in ("__init__", "answers", "thoug
 # These run a classifier, by another module of theirs, and no engine.
 CLASSIFYING = {"classify", "rewards", "pair_scores", "answer_rewards"}
 CLASSIFIED_BY = {f"drift/engines/{name}.py" for name in ("__init__", "classifiers")}
+# These run an encoder, likewise.
+EMBEDDING = {"embed", "embedder"}
+EMBEDDED_BY = CLASSIFIED_BY | {"drift/engines/encoders.py"}
 # checks.py loads kinds of benchmarks for their checks, and none of the metrics of judged ones.
 # Files of tasks with checks are read as published ones are; those of gsm8k are not.
 JUDGED_METRICS = {f"drift/metrics/{name}.py" for name in ("judge_metrics", "length_control", "logistic_regression")}
@@ -99,6 +102,8 @@ def users_of_modules(config: dict) -> dict[str, set[str]]:
             rules -= READING
         if module.startswith("drift/engines/") and module not in CLASSIFIED_BY:
             rules -= CLASSIFYING
+        if module.startswith("drift/engines/") and module not in EMBEDDED_BY:
+            rules -= EMBEDDING
         if module in JUDGED_METRICS or (module == PUBLISHED_FILES and "checks" not in kinds):
             rules.discard("checks")
     return {module: rules for module, rules in users.items() if module not in NO_RESULT}
