@@ -61,7 +61,8 @@ def embed(model, tokenizer, texts: Sequence[str], max_length: int | None) -> "tu
     """The embeddings of `texts`, (texts, width) in fp32, and which of the texts were cut.
 
     At most `max_length` tokens are read, special ones included, and no more than the encoder reads.
-    Texts of equal length are read together: padding would change what is made of them.
+    Texts of equal length are read together: padding would change what is made of them. One without
+    tokens, as an empty one may be, stays 0.
     """
     import numpy as np
     import torch
@@ -77,9 +78,10 @@ def embed(model, tokenizer, texts: Sequence[str], max_length: int | None) -> "tu
     def length(place: int) -> int:
         return len(encoded[place])
 
+    some = sorted((place for place in range(len(texts)) if encoded[place]), key=length)
     with Progress(total=len(texts), desc="texts") as progress:
-        for tokens, same in groupby(sorted(range(len(texts)), key=length), length):
-            while places := list(islice(same, max(1, min(AT_ONCE, TOKENS // max(1, tokens))))):
+        for tokens, same in groupby(some, length):
+            while places := list(islice(same, max(1, min(AT_ONCE, TOKENS // tokens)))):
                 ids = torch.tensor([encoded[place] for place in places], device=model.device)
                 with torch.no_grad():
                     means = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float().mean(1)

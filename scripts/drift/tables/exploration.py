@@ -22,7 +22,10 @@ class Embeddings(dy.Schema):
         "included, so that answers of different length are compared by equally much",
         primary_key=True,
     )
-    vector = dy.List(dy.Float32(), description="mean of the encoder's last hidden states over the tokens, of length 1")
+    vector = dy.List(
+        dy.Float32(),
+        description="mean of the encoder's last hidden states over the tokens, of length 1; 0 of a text without any",
+    )
     truncated = dy.Bool(description="whether the answer has more tokens than were read")
 
 
