@@ -34,6 +34,7 @@
 # make bench-contamination   how many of the PROMPTS of a benchmark decontamination finds in disguise
 # make bench-scores     the scores of 10 policies on WildBench and AlpacaEval at full size
 # make bench-checks     2,000 answers with three checks each, and those of IFEval (TASKS=its task file)
+# make bench-exploration MODEL=FOLDER   8,000 answers embedded by an encoder, such as all-MiniLM-L6-v2, and mapped
 # make bench-endpoint   2,000 requests, 64 in flight, to a server that takes 200 ms for each
 # make bench-slurm      what Slurm jobs cost
 
@@ -57,7 +58,7 @@ PLAN_OPTIONS ?= --gpus 8
 GPU_PYTHON ?= .venv/gpu/bin/python
 
 .PHONY: help taste check-logs status demo study test test-slurm test-gpu slurm-packages lint schema docs why prune plan bench-data bench-pairs \
-	bench-contamination bench-scores bench-checks bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
+	bench-contamination bench-scores bench-checks bench-exploration bench-endpoint bench-generate bench-train bench-carry bench-slurm envs envs-gpu \
 	prepare image-cpu image-gpu locks hashes
 
 # What stands at the top of this file.
@@ -110,6 +111,9 @@ bench-scores: .venv/cpu/installed
 
 bench-checks: .venv/cpu/installed
 	$(STAGE_PYTHON) perf/check_rates.py $(TASKS)
+
+bench-exploration: .venv/cpu/installed
+	$(STAGE_PYTHON) perf/exploration_rates.py $(or $(MODEL),$(error say which encoder: make bench-exploration MODEL=/data/models/all-MiniLM-L6-v2))
 
 bench-endpoint: .venv/cpu/installed
 	$(STAGE_PYTHON) perf/endpoint_rates.py

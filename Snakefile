@@ -9,6 +9,7 @@ iteration k: sample y+ from policy k-1, pair it with the
 logs that come later, or what users say to policies: the same
                         tables beside the first               rules/later.smk
 every policy: held-out prompts -> answers -> judge -> scores   rules/evaluate.smk
+their answers on maps: what each policy covers of good ones    rules/exploration.smk
 ledger, catalog, report                                        rules/report.smk
 """
 
@@ -49,6 +50,7 @@ include: "rules/evaluate.smk"
 include: "rules/rank.smk"
 include: "rules/quality.smk"
 include: "rules/later.smk"
+include: "rules/exploration.smk"
 include: "rules/report.smk"
 include: "rules/preflight.smk"
 
@@ -67,6 +69,7 @@ wildcard_constraints:
     policy=f"{layout.BASE}|{layout.trained_by(layout.one_of(config['methods']))}",
     trained=layout.trained_by(layout.one_of([*config["methods"], *iterations.future_methods])),
     later=layout.later(layout.one_of(config["models"]), layout.one_of(config["methods"])),
+    explored="[1-9][0-9]*",
     i="[1-9][0-9]*",
     n="[1-9][0-9]*",
 

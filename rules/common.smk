@@ -16,6 +16,7 @@ from drift.workflow.clocks import ClockError, refuse_times_ahead
 from drift.workflow.config_files import named, refuse_repeated_keys
 from drift.workflow.environments import with_tools
 from drift.workflow.evaluation import Evaluation
+from drift.workflow.exploration import Exploration
 from drift.workflow.fingerprint import Code
 from drift.workflow.generation import Generation
 from drift.workflow.improvement import Improvement
@@ -35,6 +36,7 @@ try:
     paths = layout.paths(RESULTS)
     judges = Judges(config, paths, templates=SCRIPTS / "templates")
     evaluation = Evaluation(config, paths)
+    exploration = Exploration(config, paths, pinned=ancient)
     if workflow.is_main_process:
         refuse_times_ahead(local_addresses(config), RESULTS)
 except (ConfigError, ClockError) as error:

@@ -57,6 +57,7 @@ rule catalog:
         behaviour=report_inputs.behaviour,
         pair_quality=report_inputs.pair_quality,
         validation=report_inputs.validation,
+        exploration=exploration.tables,
         comparisons=paths.comparisons,
     output:
         catalog=paths.catalog,

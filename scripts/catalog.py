@@ -39,6 +39,7 @@ KEYS = {
     "judge": ("VARCHAR", "name of the judge; null: the policy's own answers"),
     "rater": ("VARCHAR", "the judge or the ranker that rated pairs, by its name in the configuration"),
     "labeler": ("VARCHAR", "name of the labeler that has a model; null: not about labels"),
+    "explored": ("INTEGER", "the iteration whose policies, and the base model, are compared"),
     "kind": ("VARCHAR", "what was published: pairwise (preferences) or score"),
 }
 
@@ -75,7 +76,14 @@ def duckdb_type(dtype: pl.DataType) -> str:
         return "STRUCT(" + ", ".join(f"{quoted(field.name)} {duckdb_type(field.dtype)}" for field in dtype.fields) + ")"
     if isinstance(dtype, pl.Datetime):
         return "TIMESTAMP"
-    simple = {pl.String: "VARCHAR", pl.Int32: "INTEGER", pl.Int64: "BIGINT", pl.Float64: "DOUBLE", pl.Boolean: "BOOLEAN"}
+    simple = {
+        pl.String: "VARCHAR",
+        pl.Int32: "INTEGER",
+        pl.Int64: "BIGINT",
+        pl.Float32: "FLOAT",
+        pl.Float64: "DOUBLE",
+        pl.Boolean: "BOOLEAN",
+    }
     return simple[dtype.base_type()]
 
 
@@ -158,6 +166,8 @@ def json_reader(columns: dict[str, tuple[str, str]]) -> str:
 
 # What the description of a table of later data begins with.
 LATER = "Of data that come after the start, by the iteration that learns from them, and with those of the start in them."
+# Where something is asked of a model, by the names of layout.FOLDERS.
+_ASKED = ("sampling", "sampling_of", "answers", "verdicts", "judge_validation", "labeling", "later_labeling")
 VIEWS = {
     "turns": table_view(tables.Turns, "turns"),
     "labels": table_view(tables.Labels, "labels"),
@@ -182,16 +192,7 @@ VIEWS = {
         "later_labeling_requests",
         shown_as={"seed": "completion_seed"},
     ),
-    "completions": table_view(
-        tables.Completions,
-        "sampling_completions",
-        "sampling_of_completions",
-        "answers_completions",
-        "verdicts_completions",
-        "judge_validation_completions",
-        "labeling_completions",
-        "later_labeling_completions",
-    ),
+    "completions": table_view(tables.Completions, *(f"{asked}_completions" for asked in _ASKED)),
     "ranks": table_view(tables.Ranks, "judge_scores", "rewards", "implied_rewards"),
     "likelihoods": table_view(tables.Likelihoods, "likelihoods"),
     "rank_agreement": table_view(tables.RankAgreement, "rank_agreement"),
@@ -210,6 +211,11 @@ VIEWS = {
     "reference_logps": table_view(tables.Logps, "reference_logps"),
     "responses": table_view(tables.Responses, "responses"),
     "checks": table_view(tables.Checks, "checks"),
+    "embeddings": table_view(tables.Embeddings, "embeddings"),
+    "answer_rewards": table_view(tables.AnswerRewards, "answer_rewards", "checked_rewards"),
+    "exploration": table_view(tables.Exploration, "embedding_coverage", "map_coverage"),
+    "maps": table_view(tables.Maps, "maps"),
+    "landscapes": table_view(tables.Landscape, "landscape"),
     "judgments": table_view(tables.Judgments, "judgments", "published_judgments"),
     "published": table_view(tables.Published, "published"),
     "validation": table_view(tables.Validation, "validation"),
@@ -220,16 +226,7 @@ VIEWS = {
     "generations": View(
         "One row per shard of completions: what it took, what it cost, how replies ended, and what made it.",
         json_files.USAGE,
-        (
-            "sampling_usage",
-            "sampling_of_usage",
-            "comparing_usage",
-            "answers_usage",
-            "verdicts_usage",
-            "judge_validation_usage",
-            "labeling_usage",
-            "later_labeling_usage",
-        ),
+        ("comparing_usage", *(f"{asked}_usage" for asked in _ASKED)),
         json_reader(json_files.USAGE),
         renamed={"rater": "judge"},
     ),

@@ -13,6 +13,7 @@ in braces are Snakemake's wildcards:
     {later}      the folder of data that come after the start: data/iterK, or
                  MODEL/METHOD/seedS/iterK/data where users talk to the policies of a method and seed
     {turn}       first or again: which of its users' questions
+    {explored}   the iteration whose policies' answers are compared on maps
     {asked}      the policy that an iteration's requests are put to, where it is not the one before:
                  initial, the one that its method starts from; future, METHOD.future/seedS/iterK; or
                  writer, another model
@@ -117,6 +118,9 @@ PATTERNS = {
     # what a policy is worth
     "responses": "{model}/{policy}/eval/{benchmark}/responses.parquet",
     "checks": "{model}/{policy}/eval/{benchmark}/checks.parquet",
+    "embeddings": "{model}/{policy}/eval/{benchmark}/embeddings.parquet",
+    "answer_rewards": "{model}/{policy}/eval/{benchmark}/rewards.parquet",
+    "checked_rewards": "{model}/{policy}/eval/{benchmark}/checked_rewards.parquet",
     "judgments": "{model}/{policy}/eval/{benchmark}/judge/{judge}/judgments.parquet",
     "logps": f"{{model}}/{{policy}}/eval/{HELDOUT_PAIRS}/logps.parquet",
     "scores": "eval/scores.parquet",
@@ -126,6 +130,12 @@ PATTERNS = {
     "published": "eval/validation/{kind}/published.parquet",
     "published_judgments": "judges/{judge}/validation/{benchmark}/judgments.parquet",
     "validation": "eval/validation.parquet",
+    # what the policies of an iteration write of what is worth writing
+    "embedder": "eval/embedder.json",
+    "embedding_coverage": "{model}/exploration/iter{explored}/coverage.parquet",
+    "map_coverage": "{model}/exploration/iter{explored}/map_coverage.parquet",
+    "maps": "{model}/exploration/iter{explored}/maps.parquet",
+    "landscape": "{model}/exploration/iter{explored}/landscape.parquet",
     # what a reader opens
     "config": "config.resolved.yaml",
     "catalog": "catalog.duckdb",

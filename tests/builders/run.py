@@ -17,12 +17,14 @@ from drift import tables
 from drift.config import Config, Evaluation
 from drift.layout import PolicyName
 from drift.ledger import LedgerBook
+from tests.builders.exploration import build_exploration
 from tests.builders.policies import build_evaluation, build_manifest, build_prompts, build_trained, build_unpaired
 from tests.builders.scores import HELDOUT, score_arguments
 from tests.builders.texts import HOSTILE, chat, some_text, write
 from tests.conftest import REPOSITORY
 
 METHODS = ("drift", "spin")
+SAMPLED = {"samples": 2, "decoding": {"temperature": 0.7}}
 # The pool that each policy trains on, and how far it is better than the base model by iteration.
 POOLS = {"warmup": "corrections", "drift": "dsat", "spin": "sat"}
 GAINS = {
@@ -40,7 +42,7 @@ def evaluation(*, benchmarks: dict | None = None, judges: dict | None = None, **
         {
             "benchmarks": {
                 "heldout": {"kind": "heldout"},
-                "late": {"kind": "prompts", "path": "late.jsonl", "keep_out": False},
+                "late": {"kind": "prompts", "path": "late.jsonl", "keep_out": False, **SAMPLED},
                 **(benchmarks or {}),
             },
             "judge": "tiny",
@@ -64,6 +66,8 @@ CONFIG = Config.model_validate(
             "labelers": {"rules": {"kind": "lexical"}},
             "labeler": "rules",
         },
+        "rankers": {"rewards": {"path": "hf:x/reward@z"}},
+        "exploration": {"benchmark": "late", "embedder": {"path": "hf:x/encoder@z"}, "reward": "rewards"},
         "evaluation": evaluation(trusted=False).model_dump(mode="json"),
     }
 )
@@ -213,6 +217,7 @@ def build_results(home: Path, seeds: Sequence[int] = CONFIG.seeds) -> Path:
     # Of a method that the configuration no longer has.
     build_unpaired(root / "qwen-0.5b/kto/seed42/iter1", pools["sat"])
     build_validation(root)
+    build_exploration(root, policies(root, seeds), CONFIG.iterations)
     build_timings(root)
     (root / "config.resolved.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json") | {"seeds": list(seeds)}))
     scored = [str(folder.relative_to(root)) for _, folder in policies(root, seeds)]

@@ -300,9 +300,9 @@ RANKING_KEYS = {
     "recipes.*.self_ranking.decoding.repetition_penalty": (1.2, {"rank"}),
     "recipes.*.self_ranking.decoding.max_tokens": (40, {"rank_requests", "rank"}),
     "rankers.*.kind": (None, {"rewards", "pair_scores"}),  # there is one kind
-    "rankers.*.path": ("model", {"rewards", "pair_scores"}),
-    "rankers.*.max_length": (99, {"rewards", "pair_scores"}),
-    "rankers.*.weights": ({"bad": 0.0, "good": 1.0}, {"rewards", "pair_scores"}),
+    "rankers.*.path": ("model", {"rewards", "pair_scores", "answer_rewards"}),
+    "rankers.*.max_length": (99, {"rewards", "pair_scores", "answer_rewards"}),
+    "rankers.*.weights": ({"bad": 0.0, "good": 1.0}, {"rewards", "pair_scores", "answer_rewards"}),
     "rankers.*.wrong": (0.1, {"rewards", "pair_scores"}),
     "recipes.*.min_score": (0.5, {"pairs"}),
     # A row of kto sets them, with all that is its own.
@@ -310,6 +310,13 @@ RANKING_KEYS = {
     "training.label_weights.undesirable": (None, {"train"}),
     "training.pairs": (3, {"pairs", "unpaired"}),
     "training.diagnostics.answers": (3, {"improvement"}),
+    "exploration.benchmark": ("heldout", {"embedder", "embed", "answer_rewards", "embedding_coverage", "landscape"}),
+    "exploration.iterations": (None, NOTHING),  # there is one
+    "exploration.embedder.path": ("model", {"embedder", "embed"}),
+    "exploration.embedder.max_length": (99, {"embed"}),
+    "exploration.reward": ("wishes", {"answer_rewards"}),
+    "exploration.neighbours": (10, {"embedder", "landscape"}),
+    "exploration.maps": (2, {"landscape"}),
     "training.diagnostics.pairs": (3, {"diagnostics", "improvement"}),
     "recipes.*.writer": ("judge", {"register_judge", "requests_of", "sample_of"}),
     "data.sources.*.simulation.path": (

@@ -19,8 +19,11 @@ THEIR_ENGINE = {"drift/engines/__init__.py", "drift/engines/transformers.py"}
 READING = {"judgments", "compare_judgments", "rank_judgments", "labels", "report"}
 READ_BY = {f"drift/engines/{name}.py" for name in ("__init__", "answers", "thoughts")}
 # These run a classifier, by another module of theirs, and no engine.
-CLASSIFYING = {"classify", "rewards", "pair_scores"}
+CLASSIFYING = {"classify", "rewards", "pair_scores", "answer_rewards"}
 CLASSIFIED_BY = {f"drift/engines/{name}.py" for name in ("__init__", "classifiers")}
+# These run an encoder, likewise.
+EMBEDDING = {"embed", "embedder"}
+EMBEDDED_BY = CLASSIFIED_BY | {"drift/engines/encoders.py"}
 # checks.py loads kinds of benchmarks for their checks, and none of the metrics of judged ones.
 # Files of tasks with checks are read as published ones are; those of gsm8k are not.
 JUDGED_METRICS = {f"drift/metrics/{name}.py" for name in ("judge_metrics", "length_control", "logistic_regression")}
@@ -71,7 +74,13 @@ def plugins_of(config: dict) -> list[tuple[str, dict[str, str], set[str]]]:
         ("compare_judgments", plugins.VERDICTS, {judge["verdict"] or "letter"}),
         ("rewards", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
         ("pair_scores", plugins.RANKERS, {row["kind"] for row in config["rankers"].values()}),
+        ("answer_rewards", plugins.RANKERS, {config["rankers"][reward]["kind"]} if (reward := _rewarding(config)) else set()),
     ]
+
+
+def _rewarding(config: dict) -> str | None:
+    """The ranker that says how good answers are that are explored."""
+    return config["exploration"] and config["exploration"]["reward"]
 
 
 def users_of_modules(config: dict) -> dict[str, set[str]]:
@@ -95,6 +104,8 @@ def users_of_modules(config: dict) -> dict[str, set[str]]:
             rules -= READING
         if module.startswith("drift/engines/") and module not in CLASSIFIED_BY:
             rules -= CLASSIFYING
+        if module.startswith("drift/engines/") and module not in EMBEDDED_BY:
+            rules -= EMBEDDING
         if module in JUDGED_METRICS or (module == PUBLISHED_FILES and "checks" not in kinds):
             rules.discard("checks")
     return {module: rules for module, rules in users.items() if module not in NO_RESULT}

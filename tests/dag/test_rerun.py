@@ -72,7 +72,7 @@ def ranking_run(tmp_path_factory):
     """A finished run of methods that rank: by themselves, with one vote and with several, and by
     rankers. Some of its users are simulated, code checks answers, and a classifier labels."""
     folder = tmp_path_factory.mktemp("ranking")
-    for name in ("model", "rewards", "judge", "classifier"):
+    for name in ("model", "rewards", "judge", "classifier", "encoder"):
         (folder / name).mkdir()
     for name in ("logs.jsonl", "wishes.jsonl"):
         (folder / name).touch()
@@ -87,7 +87,10 @@ def ranking_run(tmp_path_factory):
     endpoint = {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}
     for name, model in (("users", {"path": str(folder / "model")}), ("far", {"endpoint": endpoint})):
         config["data"]["sources"][name] = wishes | {"kind": "simulated", "simulation": users | model}
-    config["evaluation"]["benchmarks"]["wishes"] = wishes | {"decoding": {"max_tokens": 48}}
+    sampled = {"samples": 2, "decoding": {"temperature": 1.0, "max_tokens": 48}}
+    config["evaluation"]["benchmarks"]["wishes"] = wishes | sampled
+    config["evaluation"]["benchmarks"]["heldout"] |= sampled
+    config["exploration"] = {"benchmark": "wishes", "embedder": {"path": str(folder / "encoder")}, "reward": "rewards"}
     config["evaluation"]["judges"]["judge"] = {"path": str(folder / "judge")}
     config["training"]["pair_quality"] = {"rater": ["rewards", "wishes"]}
     return FinishedRun(folder, config).play()
@@ -217,8 +220,9 @@ def test_files_that_only_look_newer_rerun_nothing(cloned):
     [
         ("logs.jsonl", {"turns"}),
         ("model/weights", {"register"}),
-        ("rewards/weights", {"rewards", "pair_scores"}),
+        ("rewards/weights", {"rewards", "pair_scores", "answer_rewards"}),
         ("classifier/weights", {"classify"}),
+        ("encoder/weights", {"embedder"}),
         ("wishes.jsonl", SIMULATED | {"tasks", "rewards", "pair_scores"}),
     ],
 )

@@ -27,7 +27,7 @@ LAYERS = (
     | {"names"},
     {"config"},
     {"settings"},
-    {"data", "metrics", "engines", "checks"},
+    {"data", "metrics", "engines", "checks", "exploration"},
     {"sources", "labelers", "sides", "verdicts", "training", "losses"},
     {"judging", "benchmarks"},
     {"rankers"},

@@ -5,6 +5,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from drift.cli import StageError
+from drift.engines import encoders
 from drift.rankers import medoid
 from drift.settings.sampling import RewardSettings
 
@@ -31,7 +32,7 @@ def scored(encoder, *texts: str, question: str = "Why?", settings: RewardSetting
 
 def test_the_score_is_the_mean_cosine_with_the_other_candidates(encoder):
     texts = ("Because they are old.", "Rivers run to the sea.", "Nobody knows.")
-    model, tokenizer = medoid.load(encoder)
+    model, tokenizer = encoders.load(encoder, "rankers.NAME.path")
     with torch.no_grad():
         states = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0) for text in texts]
     alike = [[float(torch.cosine_similarity(one, other, dim=0)) for other in states] for one in states]
@@ -63,6 +64,6 @@ def test_a_reply_longer_than_the_encoder_reads_counts_by_its_beginning(encoder):
 
 def test_what_is_no_encoder_is_refused_with_the_key_to_fix(tmp_path, tiny_model):
     with pytest.raises(StageError, match=r"LlamaForCausalLM writes texts, and is no encoder; fix rankers\.NAME\.path"):
-        medoid.load(tiny_model)
+        encoders.load(tiny_model, "rankers.NAME.path")
     with pytest.raises(StageError, match=r"no encoder can be loaded .*fix rankers\.NAME\.path"):
-        medoid.load(tmp_path)
+        encoders.load(tmp_path, "rankers.NAME.path")

@@ -79,6 +79,18 @@ def test_a_reward_model_reads_every_candidate_and_both_sides_of_compared_pairs()
     assert stages["pair_scores", "reward"].requests == 3 * 2 * 64, "the warm-up and two iterations"
 
 
+def test_a_reward_model_reads_the_answers_of_the_policies_that_are_explored():
+    run = config()
+    run["rankers"]["reward"] = {"kind": "classifier", "path": "hf:some/qwen2.5-0.5b", "max_length": 2048}
+    run["evaluation"]["benchmarks"]["heldout"]["samples"] = 8
+    explored = {"benchmark": "heldout", "embedder": {"path": "hf:some/encoder"}, "reward": "reward", "iterations": [1, 2]}
+    assert ("answer_rewards", "reward") not in planned(run).stages
+    run["exploration"] = explored
+    policies = 1 + 2 * len(run["methods"])
+    stage = planned(run).stages["answer_rewards", "reward"]
+    assert stage.requests == policies * 8 * run["data"]["test_conversations"]
+
+
 def test_judges_are_validated_on_published_answers():
     assert not [stage for stage in planned(config()).stages.values() if stage.rule == "judge_published"]
     run = config(evaluation__validation="published.jsonl")

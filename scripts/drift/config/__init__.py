@@ -18,6 +18,7 @@ from drift.config.data import (
 )
 from drift.config.endpoint import Endpoint
 from drift.config.evaluation import Benchmark, Evaluation, Judge
+from drift.config.exploration import Embedder, Exploration
 from drift.config.overrides import effective
 from drift.config.recipes import LIKELIHOOD, SELF, Ranker, Recipe, is_unpaired, pools_of, warms_up
 from drift.config.run import Config, Engine, load
@@ -36,9 +37,11 @@ __all__ = [
     "Decoding",
     "Decontamination",
     "Diagnostics",
+    "Embedder",
     "Endpoint",
     "Engine",
     "Evaluation",
+    "Exploration",
     "Filters",
     "Judge",
     "LabelFile",

@@ -11,6 +11,7 @@ from drift import layout, plugins
 from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, listed, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation, in_words
+from drift.config.exploration import Exploration, exploration_fault
 from drift.config.overrides import REFUSED, effective
 from drift.config.recipes import LIKELIHOOD, RECIPES, SELF, Ranker, Recipe, is_unpaired
 from drift.config.training import SINGLE_LOSSES, Prompting, Sampling, Training
@@ -84,6 +85,9 @@ class Config(Section):
     sampling: Sampling = Sampling()
     training: Training = Training()
     evaluation: Evaluation
+    exploration: Exploration | None = Field(
+        None, description="how much of what is worth writing each policy writes; null: nothing is measured"
+    )
     report: Report = Report()
     engine: Engine = Engine()
     environments: Environments = Environments()
@@ -248,6 +252,13 @@ class Config(Section):
             raise ValueError(
                 "training.behaviour compares answers in words: name a benchmark that is answered in words, or set outcome: off"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _exploration_fits(self) -> "Config":
+        section = self.exploration
+        if section and (found := exploration_fault(section, self.evaluation.benchmarks, self.rankers, self.iterations)):
+            raise ValueError(f"exploration.{found}")
         return self
 
     @model_validator(mode="after")

@@ -201,8 +201,13 @@ def svg(chart: alt.LayerChart) -> str:
     )
     text = io.StringIO()
     themed.save(text, format="svg")
-    # The chart is one picture, which the page describes: its marks are no elements of their own.
-    return _ROLES.sub("", text.getvalue())
+    return unmarked(text.getvalue())
+
+
+def unmarked(svg: str) -> str:
+    """An SVG element as one picture, which the page describes: its marks are no elements of their
+    own."""
+    return _ROLES.sub("", svg)
 
 
 def _ends(points: pl.DataFrame) -> list[float]:

@@ -15,6 +15,7 @@ from drift.report.cost_tables import cost_table, policy_costs
 from drift.report.curves import curve_charts, legend
 from drift.report.data_tables import agreement_table, contamination
 from drift.report.excerpts import safe
+from drift.report.exploration_tables import COLUMNS, VARIANTS, explored
 from drift.report.filters import filters
 from drift.report.gate_tables import gate_summary
 from drift.report.judge_behaviour import behaviours
@@ -78,6 +79,9 @@ def contents(config: Config, catalog: Catalog, timings: Path) -> dict[str, Any]:
         **_of_texts(catalog, config),
         **_of_data(catalog, config),
         **_of_training(found, catalog, config),
+        "explored": explored(catalog, config),
+        "exploration_columns": COLUMNS,
+        "exploration_variants": VARIANTS,
         "cost": cost_table(read_timings(timings)),
     }
 

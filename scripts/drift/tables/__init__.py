@@ -21,6 +21,7 @@ from drift.tables.data import (
     Wordless,
 )
 from drift.tables.evaluation import Behaviour, Checks, Comparisons, Judgments, Logps, Published, Responses, Scores, Validation
+from drift.tables.exploration import AnswerRewards, Embeddings, Exploration, Landscape, Maps
 from drift.tables.io import ROW_GROUP, TableError, read_table, write_batches, write_table
 from drift.tables.training import (
     Completions,
@@ -47,6 +48,7 @@ __all__ = [
     "ROW_GROUP",
     "SPLITS",
     "Agreement",
+    "AnswerRewards",
     "Behaviour",
     "Checks",
     "ClassProbabilities",
@@ -57,13 +59,17 @@ __all__ = [
     "Diagnostics",
     "Dropped",
     "Dsat",
+    "Embeddings",
+    "Exploration",
     "Gradients",
     "Improvement",
     "Judgments",
     "Labels",
+    "Landscape",
     "Ledger",
     "Likelihoods",
     "Logps",
+    "Maps",
     "Margins",
     "PairQuality",
     "Pairs",

@@ -51,7 +51,7 @@ def test_page_needs_no_network(page):
 def test_ids_are_those_of_sections_and_the_menu_leads_to_each(page):
     ids = re.findall(r'\sid="([^"]*)"', page)
     sections = [
-        *("verdict", "trust", "answers", "scores", "judges", "primary", "comparisons", "curves", "behaviour"),
+        *("verdict", "trust", "answers", "scores", "judges", "primary", "comparisons", "curves", "behaviour", "exploration"),
         *("pairs", "quality", "lengths", "sampled", "dropped", "diagnostics", "ledger", "labels", "gates", "cost", "settings"),
     ]
     boxes = ["show-m0", "show-m1", "show-i1", "show-i2", "show-b0", "show-b1", "pick-1", "pick-2"]

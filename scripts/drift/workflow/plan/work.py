@@ -142,7 +142,20 @@ def readings(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Rea
                 work.append(Reading("pair_scores", int(iterations), texts, length, ranker))
     if heldout := config["data"]["test_correction_conversations"]:
         work.append(Reading("logps", _policies(config), 2 * heldout, length))
-    return work
+    return work + _explored(config, lengths)
+
+
+def _explored(config: dict, lengths: Lengths) -> list[Reading]:
+    """Answers of the base model and of the explored iterations' policies that are scored by a
+    reward model. What an encoder takes is seconds."""
+    section = config["exploration"]
+    if section is None or (ranker := _reward_model(config, section["reward"])) is None:
+        return []
+    row = config["evaluation"]["benchmarks"][section["benchmark"]]
+    iterations = len(set(section["iterations"] or [config["iterations"]]))
+    policies = 1 + len(config["methods"]) * len(config["seeds"]) * iterations
+    length = _prompt_and_reply(config, lengths)[0] + min(lengths.reply, row["decoding"]["max_tokens"])
+    return [Reading("answer_rewards", policies, _tasks(config, row) * row["samples"], length, ranker)]
 
 
 def _reward_model(config: dict, name: str | None) -> Answerer | None:
