@@ -133,7 +133,7 @@ def test_a_recipe_named_like_a_policy_or_folder_is_refused(name):
 
 
 def test_of_the_names_of_rows_only_those_of_folders_next_to_theirs_are_reserved():
-    assert reserved("policy") == {"prompts", "eval", "base"}
+    assert reserved("policy") == {"prompts", "eval", "exploration", "base"}
     assert reserved("benchmark") == {"heldout-pairs"}
     assert reserved("judge") == reserved("labeler") == set()
 
