@@ -58,6 +58,7 @@ def test_both_replies_are_to_the_bare_question_in_every_pool_and_stay_together(t
     settings = pools_settings(labeler="r", **held_out)
     pools.choose(tmp_path / "turns.out", tmp_path / "labels.out", {}, settings, paths)
     chosen = {pool: tables.read_table(schema, paths[pool]) for pool, schema in pools.SCHEMAS.items()}
+    assert chosen.pop("wordless").is_empty(), "every rejected reply has its critique"
     sides = set()
     for pool, rows in chosen.items():
         assert rows.height == 12
