@@ -4,8 +4,8 @@ from, which checks it passed and how it scored.
     .venv/cpu/bin/python tools/export.py results/mine/my-3b/drift/seed42/iter2 shared/my-3b \
         --license apache-2.0
 
-Reads:  the policy's folder, policy.json, gates.json and pairs.parquet, and of its run the resolved
-        configuration, the scores and the ledger.
+Reads:  the policy's folder, policy.json, gates.json and the pairs or single replies it was trained
+        on, and of its run the resolved configuration, the scores and the ledger.
 Writes: the folder, every file readable by all, with README.md in the hub's format and policy.json.
 
 --push ORG/NAME uploads the folder to the hub at HF_ENDPOINT with the token in HF_TOKEN, to a
@@ -25,7 +25,7 @@ import yaml
 
 from _runs import PolicyFolder, interval, read_config, read_scores
 from drift import cli, downloads, files, layout, policies
-from drift.tables import Dsat, Pairs, read_table
+from drift.tables import Dsat, Pairs, Unpaired, read_table
 
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md.j2"
 
@@ -51,10 +51,12 @@ def copy_policy(policy: PolicyFolder, manifest: dict, target: Path) -> None:
 
 
 def provenance(policy: PolicyFolder, config: dict) -> dict[str, Any]:
-    """What a policy was trained from: model, sources, and how many rows and pairs."""
+    """What a policy was trained from: model, sources, and how many rows, pairs or single
+    replies."""
     paths = policy.paths
     dsat = read_table(Dsat, paths.dsat)
     pairs = read_table(Pairs, paths.pairs).height if Path(paths.pairs).is_file() else 0
+    replies = read_table(Unpaired, paths.unpaired).height if Path(paths.unpaired).is_file() else 0
     sources = [
         {"name": name, "kind": row["kind"], "path": row["path"], "conversations": row["conversations"]}
         for name, row in config["data"]["sources"].items()
@@ -65,6 +67,7 @@ def provenance(policy: PolicyFolder, config: dict) -> dict[str, Any]:
         "labeler": config["data"]["labeler"],
         "dsat": {split: dsat.filter(split=split).height for split in ("train", "test")},
         "pairs": pairs,
+        "replies": replies,
         "recipe": config["recipes"].get(policy.name.method),
     }
 

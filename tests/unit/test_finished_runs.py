@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -112,6 +114,20 @@ def test_an_exported_policy_can_be_read_by_all_and_says_where_it_comes_from(run,
     assert len(scores) == 1
     assert scores[0].count("[") == 2, "with the interval of the base model and of the policy"
     assert "| yes |" in text.partition("## Checks")[2]
+
+
+def test_the_card_of_a_policy_trained_on_single_replies_counts_these(run, tmp_path, monkeypatch):
+    copy = shutil.copytree(run, tmp_path / "results/demo")
+    (copy / POLICY / "pairs.parquet").unlink()
+    (replies,) = copy.glob("*/kto/seed42/iter1/unpaired.parquet")
+    shutil.copy(replies, copy / POLICY)
+    manifest = copy / POLICY / "policy.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"parent_sha256": "0" * 64}))
+    called(monkeypatch, export, copy / POLICY, tmp_path / "mine")
+    _, text = card_of(tmp_path / "mine")
+    assert f"- Single replies of its last iteration: {pl.read_parquet(replies).height}" in text
+    assert "logged replies that satisfied or disappointed their users, one by one" in text
+    assert not re.search(r"preference pairs|Pairs of its", text)
 
 
 def test_a_licence_is_not_made_up(run, tmp_path, monkeypatch):
