@@ -304,14 +304,7 @@ def main() -> None:
     command.add_argument("--completions", nargs="*", default=[], help="shards of the answers")
     command.add_argument("--ranks", nargs="*", default=[], help="table with the scores of the sampled replies")
     command.add_argument("--agreement", nargs="*", default=[], help="table with the agreement of two rankings of them")
-    command.add_argument(
-        "--benchmark",
-        nargs="*",
-        default=[],
-        type=cli.named_path,
-        metavar="NAME=PATH",
-        help="Tasks tables that no pair may share a prompt with",
-    )
+    cli.add_benchmarks(command, "pair")
     command.add_argument("--pairs", required=True, help="table to write")
     command.add_argument("--dropped", required=True, help="table to write")
     command.add_argument("--ledger", required=True, help="table to write")

@@ -371,9 +371,7 @@ def main() -> None:
     command = cli.parser(__doc__, PoolsSettings)
     command.add_argument("--turns", required=True, type=Path, help="Turns table")
     command.add_argument("--labels", required=True, type=Path, help="Labels table")
-    command.add_argument(
-        "--benchmark", nargs="*", default=[], metavar="NAME=PATH", type=cli.named_path, help="Tasks tables to keep out"
-    )
+    cli.add_benchmarks(command, "training row")
     command.add_argument("--first", nargs="*", default=[], type=Path, help="the pools of the start")
     for pool in SCHEMAS:
         command.add_argument(f"--{pool}", required=True, type=Path, help=f"where to write the {pool.capitalize()} table")

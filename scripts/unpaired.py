@@ -148,14 +148,7 @@ def main() -> None:
     for pool in UNPAIRED_POOLS:
         command.add_argument(f"--{pool}", required=True, help=f"Prompts table of pool {pool}")
     command.add_argument("--policy", required=True, type=Path, help="folder with the model's tokenizer")
-    command.add_argument(
-        "--benchmark",
-        nargs="*",
-        default=[],
-        type=cli.named_path,
-        metavar="NAME=PATH",
-        help="Tasks tables that no row may share a prompt with",
-    )
+    cli.add_benchmarks(command, "row")
     command.add_argument("--unpaired", required=True, help="table to write")
     command.add_argument("--dropped", required=True, help="table to write")
     command.add_argument("--ledger", required=True, help="table to write")

@@ -59,6 +59,18 @@ def named_path(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def add_benchmarks(command: argparse.ArgumentParser, rows: str) -> None:
+    """Give a program the option --benchmark: Tasks tables of which no `rows` may hold a prompt."""
+    command.add_argument(
+        "--benchmark",
+        nargs="*",
+        default=[],
+        type=named_path,
+        metavar="NAME=PATH",
+        help=f"Tasks tables of which no {rows} may hold a prompt",
+    )
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Call `main()` and end the program; errors that a user can fix are printed as one line, others
     with a traceback."""

@@ -24,12 +24,11 @@ SELECT
             THEN 'the next reply is not labelled SAT'
         WHEN first_reply.reply_md5 = next_reply.reply_md5
             THEN 'the next reply is the same text'
-        WHEN coalesce(first_reply.unfit, next_reply.unfit) IS NOT NULL
-            THEN coalesce(first_reply.unfit, next_reply.unfit)
-        WHEN least(first_reply.score, next_reply.score) < getvariable('min_score')
-            THEN 'label under min_score'
-        WHEN first_reply.prompt_chars + greatest(first_reply.reply_chars, next_reply.reply_chars) > getvariable('max_chars')
-            THEN 'prompt and reply over max_chars'
+        ELSE unfit_row(
+            coalesce(first_reply.unfit, next_reply.unfit),
+            least(first_reply.score, next_reply.score),
+            first_reply.prompt_chars + greatest(first_reply.reply_chars, next_reply.reply_chars)
+        )
     END AS reason
 FROM replies AS first_reply
 LEFT JOIN replies AS next_reply

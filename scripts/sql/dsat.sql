@@ -13,11 +13,6 @@ SELECT
         -- A thumb alone: sql/wordless.sql.
         WHEN NOT answered
             THEN 'the user said nothing of it'
-        WHEN unfit IS NOT NULL
-            THEN unfit
-        WHEN score < getvariable('min_score')
-            THEN 'label under min_score'
-        WHEN prompt_chars + reply_chars > getvariable('max_chars')
-            THEN 'prompt and reply over max_chars'
+        ELSE unfit_row(unfit, score, prompt_chars + reply_chars)
     END AS reason
 FROM replies AS replied;

@@ -74,3 +74,15 @@ CREATE TEMP MACRO unfit(exchange) AS
         WHEN getvariable('drop_refusals') AND refuses(exchange.response)
             THEN 'reply refuses'
     END;
+
+-- What makes a row of a pool unfit, of exchanges with that `unfit`, a label's `score`, and so many
+-- `characters` of prompt and reply.
+CREATE TEMP MACRO unfit_row(unfit, score, characters) AS
+    CASE
+        WHEN unfit IS NOT NULL
+            THEN unfit
+        WHEN score < getvariable('min_score')
+            THEN 'label under min_score'
+        WHEN characters > getvariable('max_chars')
+            THEN 'prompt and reply over max_chars'
+    END;

@@ -10,11 +10,6 @@ SELECT
     CASE
         WHEN label <> 'SAT' AND NOT may_be_false(label, 'SAT', getvariable('noise_sat'))
             THEN 'not labelled SAT'
-        WHEN unfit IS NOT NULL
-            THEN unfit
-        WHEN score < getvariable('min_score')
-            THEN 'label under min_score'
-        WHEN prompt_chars + reply_chars > getvariable('max_chars')
-            THEN 'prompt and reply over max_chars'
+        ELSE unfit_row(unfit, score, prompt_chars + reply_chars)
     END AS reason
 FROM replies AS replied;
