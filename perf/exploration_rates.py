@@ -20,6 +20,7 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from drift import tables
+from drift.workflow.environments import ON_CPUS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 POLICIES, PROMPTS, SAMPLES = 8, 125, 8
@@ -44,10 +45,8 @@ def write(rows: list[dict], schema: type, path: Path) -> Path:
 def measured(program: str, *options: object) -> tuple[float, float]:
     """Seconds and CPU seconds of a stage."""
     before, started = os.times(), time.monotonic()
-    # As in a run: threads that wait for each other sleep.
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     words = [sys.executable, str(SCRIPTS / program), *map(str, options)]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=ON_CPUS | os.environ)  # as in a run
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     return time.monotonic() - started, spent

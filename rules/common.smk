@@ -14,7 +14,7 @@ from drift.workflow import ConfigError, layout, load
 from drift.workflow.behaviour import Behaviour
 from drift.workflow.clocks import ClockError, refuse_times_ahead
 from drift.workflow.config_files import named, refuse_repeated_keys
-from drift.workflow.environments import with_tools
+from drift.workflow.environments import ON_CPUS, with_tools
 from drift.workflow.evaluation import Evaluation
 from drift.workflow.exploration import Exploration
 from drift.workflow.fingerprint import Code
@@ -46,10 +46,7 @@ except (ConfigError, ClockError) as error:
 CPU = Path(workflow.basedir) / config["environments"]["cpu"]
 GPU = Path(workflow.basedir) / config["environments"]["gpu"]
 
-# Threads of a stage that wait for each other sleep. Where other programs want the same cores, spinning
-# ones slow each other down many times.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.update(with_tools(GPU, os.environ))
+os.environ.update(ON_CPUS | os.environ | with_tools(GPU, os.environ))
 
 code = Code(SCRIPTS)
 inputs = Inputs(config, paths, pinned=ancient)

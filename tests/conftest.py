@@ -10,11 +10,11 @@ import hypothesis
 import pytest
 import yaml
 
+from drift.workflow.environments import ON_CPUS
 from tests.warm import warm_python
 
-# Tests run side by side: threads that wait for each other sleep, as those of the stages do
-# (rules/common.smk). Before torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# As stages of a run have it; tests run side by side. Before torch is imported.
+os.environ.update(ON_CPUS | os.environ)
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)

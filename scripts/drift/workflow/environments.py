@@ -4,6 +4,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+# Of every stage, unless it has been set otherwise; no result changes. Threads that wait for each
+# other sleep: where other programs want the same cores, spinning ones slow each other down many
+# times. And what glibc has taken for large tensors it keeps: given back after each of them, it is
+# taken again page by page, which was an eighth of a CPU training's time.
+ON_CPUS = {"OMP_WAIT_POLICY": "PASSIVE", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+
 
 def with_tools(python: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables PATH and CUDA_HOME with which stages of the interpreter `python` find what was
