@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from drift.sources import details
-from drift.sources.shapes.opinions import thumbs
+from drift.sources.shapes.opinions import beyond_thumbs, is_number, thumbs
 
 NAME = "a message a row"
 NO_NAME = "a row without its conversation"
@@ -28,6 +28,8 @@ class Rows:
         self._rows: dict[str, list[dict[str, Any]]] = {}
         # Votes of -1, 0 and 1: 0 is none. Votes of 0 and 1: 0 is down.
         self._none_is_zero = False
+        # Stars: 1 is no thumb up, and how many there are is not said.
+        self._without_scale = False
 
     def missing(self, record: dict[str, Any]) -> list[str]:
         """The columns that a row ought to have and lacks."""
@@ -39,6 +41,7 @@ class Rows:
         if (name := details.name(row["conversation"])) is None:
             return NO_NAME
         self._none_is_zero |= details.name(row.get("feedback")) == "-1"
+        self._without_scale |= beyond_thumbs(row.get("feedback"))
         self._rows.setdefault(name, []).append(row)
         return None
 
@@ -66,7 +69,7 @@ class Rows:
         said: dict[str, Any] = {}
         given = row.get("feedback")
         if not details.is_absent(given) and not (self._none_is_zero and details.name(given) == "0"):
-            if (thumb := thumbs(given)) is None:
+            if (thumb := thumbs(given)) is None or (self._without_scale and is_number(given)):
                 return None
             said["thumbs"] = thumb
         if not details.is_absent(row.get("comment")):
