@@ -124,15 +124,18 @@ class Reading:
             yield from self._of_file(file)
         for record, branches in self._calls.conversations():
             self._counts.update({"conversations": 1 + branches, BRANCH: branches})
+            if branches:
+                self.bad.setdefault(BRANCH, (f"of conversation {record['id']}", record["messages"]))
             conversation = parse(record)
             if isinstance(conversation, str):  # each of the calls was read when it was taken
                 raise AssertionError(f"conversation {record['id']}: {conversation}")
             yield conversation
-        for record in self._rows.conversations() if self._rows else ():
+        for name, record, rows in self._rows.conversations() if self._rows else ():
             self._counts["conversations"] += 1
-            conversation = record if isinstance(record, str) else parse(record)
+            conversation = parse(record) if record else BAD_ROW
             if isinstance(conversation, str):
                 self._counts[BAD_ROW] += 1
+                self.bad.setdefault(BAD_ROW, (f"conversation {name}", rows))
             else:
                 yield conversation
 
