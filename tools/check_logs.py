@@ -18,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 import yaml
+from pydantic import ValidationError
 
 from drift import cli, sources
 from drift.config import Source
@@ -25,8 +26,15 @@ from drift.labelers import answered, lexical
 from drift.sources import exchanges as cut
 from drift.sources import logs
 from drift.sources.conversations import frames
+from drift.sources.shapes import known
 
 EXAMPLES, WIDTH, LISTED = 5, 160, 20
+# What filters leave out of the pools by the flags of an exchange, in the order of filters.sql.
+FILTERS = {
+    "drop_tool_calls": ["tool_call"],
+    "drop_missing_parts": ["missing_part"],
+    "drop_merged": ["merged_user", "merged_response"],
+}
 
 
 class Findings:
@@ -42,8 +50,9 @@ class Findings:
         self.languages: Counter[str] = Counter()
         self.left: Counter[str] = Counter()
         self.judged: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self.exchanges, self.comments = 0, 0
-        self.examples: list[dict[str, str]] = []
+        self.examples: dict[str, list[dict[str, str]]] = {"source": [], "lexical": []}
         for frame in frames(self.reading.conversations(sources.source_files(path, logs))):
             self._take(frame)
         self.bad |= self.reading.bad
@@ -59,10 +68,23 @@ class Findings:
         self.comments += frame["messages"].explode().struct.field("comment").count()
         self.exchanges += rows["response"].count()
         self.left.update(rows["source_label"].drop_nulls())
+        out = pl.coalesce(
+            pl.when(pl.col("flags").list.set_intersection(flags).list.len() > 0).then(pl.lit(name))
+            for name, flags in FILTERS.items()
+        )
+        rows = rows.with_columns(left_out=out)
+        self.left_out.update(rows.drop_nulls("response")["left_out"].drop_nulls())
         labels = lexical.labels(answered(rows))
         self.judged.update(labels["label"])
-        found = labels.filter(label="DSAT").head(EXAMPLES - len(self.examples))
-        self.examples += found.select("id", "user", "response", "feedback").to_dicts()
+        for kind, labelled in (("source", answered(rows).rename({"source_label": "label"})), ("lexical", labels)):
+            found = labelled.filter(pl.col("left_out").is_null(), label="DSAT").head(EXAMPLES - len(self.examples[kind]))
+            self.examples[kind] += found.select("id", "user", "response", "feedback").to_dicts()
+
+    @property
+    def labeler(self) -> str:
+        """The kind of labeler for these logs: where thumbs or ratings say that replies
+        disappointed, what reads them."""
+        return "source" if self.left["DSAT"] else "lexical"
 
     @property
     def kept(self) -> int:
@@ -91,6 +113,11 @@ def report(found: Findings) -> str:
         f"users          {len(found.users):,}" if found.users else "users          not named: max_per_user counts nobody",
         f"languages      {languages}" if languages else "languages      not named: filters.languages: null keeps them",
         f"feedback       {left} by thumbs and ratings; {found.comments:,} comments",
+        *(
+            f"left out       {found.left_out[name]:,} of these replies, by data.filters.{name}"
+            for name in FILTERS
+            if found.left_out[name]
+        ),
         f"next messages  {found.judged['DSAT']:,} DSAT, {found.judged['SAT']:,} SAT, by the rules of labeler lexical",
     ]
     reasons = [reason for reason in (*logs.DROPS, *logs.CONVERSATION_DROPS, *cut.DROPS) if found.counts[reason]]
@@ -99,24 +126,19 @@ def report(found: Findings) -> str:
         place, record = found.bad.get(reason, ("", ""))
         shown = "no JSON" if record is None else json.dumps(record, ensure_ascii=False, default=str)
         lines.append(f"  {found.counts[reason]:,}  {reason}" + (f"; {place}: {short(shown)}" if place else ""))
-    lines += [
-        "",
-        "replies that disappointed, by the rules of labeler lexical:"
-        if found.examples
-        else "no reply disappointed, by the rules",
-    ]
-    for example in found.examples:
+    by = {"source": "thumbs and ratings", "lexical": "the rules of labeler lexical"}[found.labeler]
+    examples = found.examples[found.labeler]
+    lines += ["", f"replies that disappointed, by {by}:" if examples else f"no reply that could be used disappointed, by {by}"]
+    for example in examples:
         lines += [f"  {example['id']}", *(f"    {name:9} {short(example[name])}" for name in ("user", "response", "feedback"))]
     return "\n".join([*lines, "", "to paste into the configuration:", "", pasted(found)])
 
 
 def pasted(found: Findings) -> str:
-    """The section `data` of a configuration for what was found: with thumbs or ratings the labeler
-    that reads them."""
+    """The section `data` of a configuration for what was found."""
     name = re.sub(r"[^A-Za-z0-9._-]+|^[^A-Za-z0-9]+", "", Path(found.source.path).name.split(".")[0]) or "chats"
-    kind = "source" if found.left else "lexical"
     row = found.source.model_dump(include={"kind", "path", "columns"}, exclude_none=True)
-    data = {"sources": {name: row}, "labelers": {kind: {"kind": kind}}, "labeler": kind}
+    data = {"sources": {name: row}, "labelers": {found.labeler: {"kind": found.labeler}}, "labeler": found.labeler}
     return yaml.safe_dump({"data": data}, sort_keys=False, allow_unicode=True)
 
 
@@ -140,8 +162,14 @@ def main() -> None:
     arguments = command.parse_args()
     try:
         found = Findings(arguments.path, dict(part.partition("=")[::2] for part in arguments.columns) or None)
-    except ValueError as error:
-        raise cli.StageError(f"--columns: {error}") from error
+    except ValidationError as error:
+        (fault, *_) = error.errors()
+        keys = "".join(f" {key}" for key in fault["loc"] if key not in ("columns", "[key]"))
+        raise cli.StageError(f"--columns{keys}: {fault['msg'].removeprefix('Value error, columns: ')}") from error
+    if not found.counts[logs.UNIT]:
+        raise cli.StageError(f"{arguments.path}: no record in it, an empty file")
+    if not found.reading.shapes:
+        raise cli.StageError(f"{arguments.path}: no JSON object in {found.counts[logs.UNIT]:,} lines. Known are: {known()}.")
     print(report(found))
     if not found.exchanges:
         raise cli.StageError(f"{arguments.path}: no reply in {found.counts[logs.UNIT]} {logs.UNIT}; the reasons are above.")

@@ -46,9 +46,9 @@ def main() -> None:
     command.add_argument("--delete", action="store_true", help="delete what is listed")
     command.add_argument("--directory", type=Path, default=Path(), help="as snakemake's: where results/ is")
     arguments, passed = command.parse_known_args()
-    passed += ["--directory", str(arguments.directory)]
+    passed = ["--directory", str(arguments.directory), *passed]
     try:
-        jobs, waiting = parse(dry_run(*passed, "--forceall")), parse(dry_run(*passed))
+        jobs, waiting = parse(dry_run("--forceall", *passed)), parse(dry_run(*passed))
     except DryRunError as error:
         sys.exit(str(error))
     folders = [folder for path in prunable(jobs, waiting) if (folder := arguments.directory / path).is_dir()]

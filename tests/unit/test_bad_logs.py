@@ -125,6 +125,13 @@ def test_a_file_of_another_shape_is_refused_with_its_keys(tmp_path, name, conten
         list(logs.Reading(Counter()).conversations([tmp_path / name]))
 
 
+def test_an_array_with_a_broken_record_is_refused_with_its_number_and_the_cure(tmp_path):
+    """Nothing says where the next one begins."""
+    (tmp_path / "x.json").write_text(f"[{GOOD[0]}, {GOOD[1][:-9]}, {GOOD[0]}]")
+    with pytest.raises(StageError, match=r"x.json: .*record 2 is broken, .* at character \d+\. .*in JSON Lines"):
+        list(logs.Reading(Counter()).conversations([tmp_path / "x.json"]))
+
+
 def test_a_line_that_is_too_long_is_dropped_without_being_held(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LONGEST_LINE", 300)
     long = {"id": "long", "messages": [*EXCHANGE, {"role": "user", "content": "x" * 5000}]}

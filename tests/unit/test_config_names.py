@@ -43,6 +43,22 @@ def test_a_judge_or_labeler_without_a_row_is_refused():
     assert "did you mean 'lexical'" in refusal(minimal(data=data))
 
 
+def test_what_cannot_be_a_folder_is_refused_as_a_name_in_words():
+    row = minimal()["data"]["labelers"]["lexical"]
+    for changes, key in (
+        ({"run": "a/b"}, "run"),
+        ({"data": minimal()["data"] | {"labelers": {"a/b": row}}}, "data.labelers.a/b"),
+    ):
+        assert f"{key}: 'a/b' cannot be a name, which becomes a folder: take letters," in refusal(minimal(**changes))
+
+
+@pytest.mark.parametrize("written", ["1.0e-5", "0.00001", "1"])
+def test_a_number_that_is_text_but_written_well_is_told_where_it_came_from(written):
+    answer = refusal(minimal(training={"learning_rate": written}))
+    assert f"training.learning_rate: '{written}' is text, not a number" in answer
+    assert "`--config`" in answer
+
+
 @pytest.mark.parametrize(
     ("primary", "why"),
     [

@@ -1,7 +1,10 @@
 """The locked environments: what pip may install, what the GPU one must have, and what its programs
 find in it."""
 
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -58,3 +61,27 @@ def test_stages_find_the_compilers_of_their_environment_before_those_of_modules(
     found = with_tools(python, {"PATH": "/opt/cuda-12.4/bin"})
     assert found["CUDA_HOME"] == str(nvcc.parents[1])
     assert found["PATH"].split(":") == [str(nvcc.parent), str(python.parent), "/opt/cuda-12.4/bin"]
+
+
+def test_an_environment_is_built_again_where_its_lock_changed_and_not_where_it_only_looks_newer(tmp_path):
+    """Jobs may be running in it."""
+    python, lock = tmp_path / "python", tmp_path / "envs/snakemake.lock"
+    made = 'mkdir -p .venv/snakemake/bin && cp -f "$0" .venv/snakemake/bin/python'
+    python.write_text(f'#!/bin/sh\necho "$@" >> calls\n[ "$2" != venv ] || {{ {made}; }}\n')
+    python.chmod(0o755)
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    lock.parent.mkdir()
+    lock.write_text("a==1\n")
+
+    def builds() -> int:
+        command = ["make", f"PYTHON={python}", ".venv/snakemake/installed"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return (tmp_path / "calls").read_text().count("-m venv --clear")
+
+    assert (builds(), builds()) == (1, 1)
+    later = (tmp_path / ".venv/snakemake/installed").stat().st_mtime + 60
+    os.utime(lock, (later, later))
+    assert builds() == 1
+    lock.write_text("a==2\n")
+    os.utime(lock, (later, later))
+    assert builds() == 2

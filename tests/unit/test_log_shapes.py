@@ -174,6 +174,14 @@ def test_langfuse_scores_of_users_alone_are_feedback(tmp_path, score, label):
     assert labels(row) == [label]
 
 
+def test_where_scores_have_a_longer_scale_a_one_of_the_same_name_is_no_thumb_up(tmp_path):
+    stars = [trace(n, f"q{n}", "r", sessionId=str(n), scores=scored(value=n, comment=f"{n} stars")) for n in (1, 4)]
+    thumb = trace(3, "q3", "r", sessionId="3", scores=[*scored(name="thumbs", value=1), *scored(name=["no", "name"])])
+    one, four, up = read(tmp_path, *stars, thumb)[0]
+    assert [labels(row) for row in (one, four, up)] == [[None], [None], ["SAT"]]
+    assert [row["messages"][1]["comment"] for row in (one, four)] == ["1 stars", "4 stars"]
+
+
 def test_langfuse_observations_that_are_no_generations_are_steps(tmp_path):
     span = {"id": "o", "traceId": "t", "type": "SPAN", "startTime": "2026-01-01T00:00:00Z", "input": "q", "output": "r"}
     rows, counts = read(tmp_path, span, span | {"type": "GENERATION", "model": "gpt"})
@@ -322,6 +330,14 @@ def test_rows_that_cannot_be_read_cost_their_conversation_and_are_counted(tmp_pa
     rows, counts = read(tmp_path, columns=COLUMNS, name="x.csv")
     assert [row["id"] for row in rows] == ["1", "2"]
     assert counts == {"records": 8, "conversations": 4, NO_NAME: 1, BAD_ROW: 2}
+
+
+def test_in_a_column_of_stars_no_number_is_a_thumb(tmp_path):
+    stars = [(name, "assistant", "r", "2026-01-02", vote, "") for name, vote in (("s1", "1"), ("s2", "4"), ("s3", "up"))]
+    write_csv(tmp_path / "x.csv", [(name, "user", "q", "2026-01-01", "", "") for name in ("s1", "s2", "s3")] + stars)
+    rows, counts = read(tmp_path, columns=COLUMNS, name="x.csv")
+    assert [(row["id"], labels(row)) for row in rows] == [("s3", ["SAT"])]
+    assert counts[BAD_ROW] == 2
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):

@@ -60,7 +60,9 @@ def with_feedback(said: object) -> bytes:
         (b'{"id": 1.5, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": [{"role": "user", "content": "a", "feedback": {"thumbs": "up"}}]}', logs.BAD_FEEDBACK),
         (with_feedback({"thumbs": "sideways"}), logs.BAD_FEEDBACK),
-        (with_feedback({"thumbs": True}), logs.BAD_FEEDBACK),
+        (with_feedback({"thumbs": "up", "id": 5}), logs.BAD_FEEDBACK),
+        (with_feedback({"score": 4, "reason": "meh"}), logs.NO_SCALE),
+        (with_feedback(5), logs.NO_SCALE),
         (with_feedback({"rating": 4}), logs.BAD_FEEDBACK),
         (with_feedback({"rating": 7, "scale": [1, 5]}), logs.BAD_FEEDBACK),
         (with_feedback({"rating": "4", "scale": [1, 5]}), logs.BAD_FEEDBACK),
@@ -73,7 +75,7 @@ def with_feedback(said: object) -> bytes:
         (with_feedback({"stars": 4}), logs.BAD_FEEDBACK),
         (with_feedback({"comment": 4}), logs.BAD_FEEDBACK),
         (with_feedback(["down"]), logs.BAD_FEEDBACK),
-        (with_feedback("down"), logs.BAD_FEEDBACK),
+        (with_feedback("so so"), logs.BAD_FEEDBACK),
     ],
 )
 def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
@@ -93,6 +95,13 @@ def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
         ({"thumbs": "up", "rating": 1, "scale": [1, 5]}, "DSAT", ["thumbs up", "rating 1 on 1 to 5"]),
         ({"thumbs": "up", "rating": float("nan"), "comment": float("nan")}, "SAT", ["thumbs up"]),
         ({"rating": Decimal("1.0"), "scale": [Decimal(1), 5]}, "DSAT", ["rating 1 on 1 to 5"]),
+        ({"thumbs": True}, "SAT", ["thumbs up"]),
+        ("thumbs_down", "DSAT", ["thumbs down"]),
+        (-1, "DSAT", ["thumbs down"]),
+        ("👎", "DSAT", ["thumbs down"]),
+        ({"score": 0}, "DSAT", ["thumbs down"]),
+        ({"score": 0.9}, "SAT", ["rating 0.9 on 0 to 1"]),
+        ({"value": "like"}, "SAT", ["thumbs up"]),
         ({}, None, None),
         (None, None, None),
         (float("nan"), None, None),
@@ -166,6 +175,51 @@ def test_a_reply_without_content_is_no_reply_and_costs_no_other():
 def test_a_refusal_is_a_reply(refused):
     rows = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], {"role": "assistant"} | refused]}))
     assert texts(rows) == [("q", "I cannot.", None)]
+
+
+@pytest.mark.parametrize("name", ["comment", "reason", "text"])
+def test_the_words_of_a_feedback_go_by_several_names(name):
+    said = {"score": -1, name: "Too long."}
+    (row,) = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], EXCHANGE[1] | {"feedback": said}]}))
+    assert (row["source_label"], row["feedback"]) == ("DSAT", "Too long.")
+
+
+def test_feedback_is_on_a_reply_whatever_its_role_is_called():
+    reply = {"role": "ChatGPT", "content": "r", "feedback": "thumbs_up"}
+    assert exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], reply]}))[0]["source_label"] == "SAT"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"content": "<think>Hm.\n</think>\n\n5", "reasoning_content": None},
+        {"content": '<details type="reasoning" done="true" duration="2">\n<summary>Thought</summary>\n> Hm.\n</details>\n5'},
+        {"content": "5", "reasoning_content": "Hm."},
+        {"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "5"}]},
+        {"content": [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "5"}]},
+    ],
+    ids=["tags", "Open WebUI", "a field", "a part", "a part with text"],
+)
+def test_a_thought_is_left_out_of_the_reply_and_flagged(reply):
+    rows = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], {"role": "assistant"} | reply, *EXCHANGE]}))
+    assert [(row["response"], row["flags"]) for row in rows] == [("5", ["thought"]), ("r", [])]
+
+
+def test_a_thought_that_was_cut_leaves_no_reply_and_a_user_may_speak_of_its_tags():
+    asked = {"role": "user", "content": "<think> is a tag?"}
+    rows = exchanged(logs.parse({"id": 1, "messages": [asked, {"role": "assistant", "content": "<think>Hm"}]}))
+    assert rows == "no user message with a reply"
+    answered = {"role": "assistant", "content": "The tag <think> opens a thought."}
+    rows = exchanged(logs.parse({"id": 1, "messages": [asked, answered]}))
+    assert texts(rows) == [(asked["content"], answered["content"], None)]
+
+
+def test_tools_of_anthropics_api_are_tools_and_no_files():
+    call = {"role": "assistant", "content": [{"type": "text", "text": "One moment."}, {"type": "tool_use", "name": "t"}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "content": "9 min"}]}
+    rows = exchanged(logs.parse({"id": 1, "messages": [ASKED, call, result, ANSWERED, *EXCHANGE]}))
+    assert texts(rows) == [(ASKED["content"], "One moment.\n\nNine minutes.", "q"), ("q", "r", None)]
+    assert [row["flags"] for row in rows] == [["empty_message", "merged_response", "tool_call"], []]
 
 
 def test_a_comment_on_a_reply_is_its_feedback_in_place_of_the_next_message():

@@ -97,6 +97,8 @@ def test_a_failure_without_a_sentence_shows_the_end_of_its_log(tmp_path):
     (tmp_path / "a.log").write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert job_logs.failure(tmp_path / "a.log").splitlines() == [f"line {number}" for number in range(9_960, 10_000)]
     assert job_logs.failure(tmp_path / "missing.log") == ""
+    (tmp_path / "b.log").write_text("WARNING much\n[rank0]: error: no module x: start y\n")
+    assert job_logs.failure(tmp_path / "b.log") == "error: no module x: start y"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ MAX_SEED = 2**31 - 1
 # What becomes of a reply that opens with words on feedback which its training prompt does not show.
 Allusions = Literal["keep", "drop", "strip"]
 # A name becomes a folder and a wildcard.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class ConfigError(Exception):

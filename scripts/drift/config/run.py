@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drift import layout, plugins
-from drift.config.base import MAX_SEED, ConfigError, Model, Name, Section, listed, unknown
+from drift.config.base import MAX_SEED, NAME, ConfigError, Model, Name, Section, listed, unknown
 from drift.config.data import Data
 from drift.config.evaluation import Evaluation, in_words
 from drift.config.exploration import Exploration, exploration_fault
@@ -314,11 +314,28 @@ def _fault(fault: dict) -> str:
         key = key.removesuffix(".[key]")
         message = f"YAML reads {_written(fault['input'])} as {kind}, not as text; put it in quotes"
     elif fault["type"] in ("float_type", "int_type") and (number := _NUMBER.fullmatch(str(fault["input"]))):
-        # YAML 1.1, which Snakemake reads, takes 5e-7 for text: a number needs a dot and a signed
-        # exponent.
-        mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
-        message = f"{fault['input']} is text in YAML, not a number; write {mantissa}e{number['sign'] or '+'}{number['digits']}"
+        message = _number_as_text(fault["input"], number)
+    elif fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME:
+        key = key.removesuffix(".[key]")
+        message = (
+            f"'{fault['input']}' cannot be a name, which becomes a folder: take letters, digits, '.', '_' and '-', "
+            "with a letter or digit at the beginning"
+        )
     return f"{key}: {message}" if key else message
+
+
+def _number_as_text(written: str, number: re.Match) -> str:
+    """What to do where a number was read as text. YAML 1.1, which Snakemake reads, takes 5e-7 for
+    text: a number needs a dot and a signed exponent. What `snakemake --config` has within braces is
+    always text."""
+    mantissa = number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + ".0"
+    cure = mantissa + (f"e{number['sign'] or '+'}{number['digits']}" if number["digits"] else "")
+    if number["digits"] and cure != written:
+        return f"{written} is text in YAML, not a number; write {cure}"
+    return (
+        f"'{written}' is text, not a number: write it without quotes; within braces after `--config` "
+        "Snakemake makes text of all numbers, so put it into a file"
+    )
 
 
 # What YAML makes of words without quotes, by Python's type.
@@ -347,7 +364,7 @@ def _renamed_value(key: str, value: object) -> str | None:
     return None
 
 
-_NUMBER = re.compile(r"(?P<mantissa>[+-]?(?:\d+\.?\d*|\.\d+))[eE](?P<sign>[+-]?)(?P<digits>\d+)")
+_NUMBER = re.compile(r"(?P<mantissa>[+-]?(?:\d+\.?\d*|\.\d+))(?:[eE](?P<sign>[+-]?)(?P<digits>\d+))?")
 
 
 def section_of(*keys: str) -> type[Section]:

@@ -85,7 +85,7 @@ ANSWERS = (
         whole,
         "~s",
         "mean tokens of an answer",
-        "Rising together with the scores: part of the gain may be that the judge likes longer answers.",
+        "Rising together with the scores: part of the gain may be that longer answers are scored higher.",
         unit="tokens",
     ),
     Metric(
@@ -94,7 +94,7 @@ ANSWERS = (
         percent,
         "%",
         "share of answers that the token limit cut",
-        "Rising: more answers do not come to an end before the token limit; they are judged as they are.",
+        "Rising: more answers do not come to an end before the token limit; they are scored as they are.",
         better="lower",
     ),
 )

@@ -90,7 +90,8 @@ def placed(points: pl.DataFrame, methods: list[str]) -> pl.DataFrame:
 @dataclass(frozen=True)
 class Axis:
     """The y axis of a chart: the d3 format of its numbers, their unit where the format does not say
-    it, and the ends that charts of one scale share; None: those of the chart's own points."""
+    it, and the ends that charts of one scale share; None: those of the chart's own points. A format
+    without a number of digits gets as many as tell the marks apart."""
 
     number: str
     unit: str = ""

@@ -174,7 +174,7 @@ def loss_charts(losses: list[dict], config: Config) -> list[Chart]:
     points = points.filter(pl.len().over("method", "iteration", "seed") > 1)  # a line takes two steps
     if points.is_empty():
         return []
-    svg = charts.steps(points, config.methods, charts.Axis(".2f", "loss"))
+    svg = charts.steps(points, config.methods, charts.Axis("f", "loss"))
     sentence = (
         "A line an iteration, one after the other. Each begins near log 2 = 0.69 where the training starts from its reference; a "
         "line that does not fall learnt nothing, one that jumps up diverged. The fewer pairs a step has, the noisier."

@@ -109,7 +109,7 @@ VARIETY = Metric(
     "distinct_2",
     "Variety of words",
     hundredths,
-    ".2f",
+    "f",
     unit="share of the base model's",
     curve="Different word pairs in the answers (distinct-2), as a share of the base model's (dashed), of as many word pairs. Falling: "
     "the answers become like each other.",
@@ -138,7 +138,7 @@ TRAINING_CURVES = (
         "sigma_minus_s",
         "Weight left: sigma(-s)",
         percent,
-        axis=".2f",
+        axis="f",
         unit="weight",
         curve="The weight of a pair's gradient after the iteration (mean; whiskers: the middle half). It starts at 0.5 (dashed); "
         "falling: the pairs are fitted and their signal is used up; at 0.5: the iteration hardly moved the policy.",

@@ -171,7 +171,7 @@ def score_cell(score: dict | None, metric: Metric, by_seed: list[dict], directio
         n=score["n"],
         total=score["total"],
         interval=interval(score, metric.text),
-        spread=None if spread is None else f"± {metric.text(spread)} in {score['samples']} samples",
+        spread=None if spread is None else f"± {metric.text(spread).removeprefix('+')} in {score['samples']} samples",
         seeds=f"seeds: {', '.join(metric.text(one['value']) for one in by_seed)}" if len(by_seed) > 1 else None,
         direction=direction,
     )

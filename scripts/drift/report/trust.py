@@ -80,7 +80,8 @@ def cut_notices(scores: list[dict], config: Config) -> list[Notice]:
         base = next((row["value"] for row in rows if row["iteration"] == -1), None)
         said += "" if base is None or most["iteration"] == -1 else f", and {percent(base)} of the base model's"
         kind = "fine" if most["value"] <= USUAL_CUT else "failure" if most["value"] > MOST else "warning"
-        text = f"{said}." if kind == "fine" else f"{said}; what comes after it counts for nothing. Raise sampling.max_tokens."
+        cure = f"Raise evaluation.benchmarks.{benchmark}.decoding.max_tokens"
+        text = f"{said}." if kind == "fine" else f"{said}; what comes after it counts for nothing. {cure}."
         shown.append(Notice("Cut answers", text, kind))
     return shown
 

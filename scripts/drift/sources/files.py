@@ -36,7 +36,8 @@ _OTHER = {
 }
 # A text in a cell may be as long as a text.
 csv.field_size_limit(2**31 - 1)
-_ARRAY = re.compile(rb"\s*\[\s*\{")
+# One of nothing, too, if that is all of the file.
+_ARRAY = re.compile(rb"\s*\[\s*(\{|\]\s*\Z)")
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 

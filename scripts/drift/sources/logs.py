@@ -14,6 +14,8 @@ decide (data.filters.drop_tool_calls, drop_missing_parts):
 
     tool_call      on a reply before which a tool was called: it rests on results that are not kept
     missing_part   on every message from the first with an image, audio or file on
+    thought        on a reply of which a thought was left out: a field or part of its own, or the
+                   beginning of the text (<think>, Open WebUI's <details>); no filter asks for it
 
 Optional fields of a conversation:
 
@@ -26,15 +28,19 @@ One of these that cannot be read is left out, and the conversation is flagged `u
 
 and of a reply (role assistant) "feedback", what the user thought of it, with any of
 
-    thumbs     "up" or "down"
+    thumbs     "up" or "down", or another word for it (thumbs_down, like, true, 1, -1; 0 is down);
+               "score" and "value" are other names for it, and may be a number between 0 and 1
     rating     a number, with scale, its [worst, best] values: the lowest quarter is DSAT, the
                highest SAT, the rest NEUTRAL
     comment    what the user wrote about the reply outside of the chat; it is the feedback in place
-               of the user's next message
+               of the user's next message. "reason" and "text" are other names for it
+
+A thumb may also stand alone in the place of such an object.
 
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -44,12 +50,14 @@ import polars as pl
 from drift.cli import StageError
 from drift.sources import details, sharegpt
 from drift.sources.conversations import UNREADABLE_DETAIL, frames
+from drift.sources.exchanges import ROLES
 from drift.sources.files import LONGEST_LINE, UNREADABLE, csv_rows, is_array, is_lines, json_document, json_lines, suffix
 from drift.sources.parquet import parquet_rows
 from drift.sources.shapes import REASONS, known, shape_of
 from drift.sources.shapes.base import Call
 from drift.sources.shapes.bodies import decoded
 from drift.sources.shapes.calls import BRANCH, Calls
+from drift.sources.shapes.opinions import beyond_thumbs, in_our_words
 from drift.sources.shapes.rows import BAD_ROW, NO_NAME, Rows
 from drift.sources.shapes.rows import NAME as ROWS
 
@@ -61,17 +69,28 @@ NO_ID = "no id (text or whole number)"
 NO_MESSAGES = "no list of messages, each with role and text"
 TOO_DEEP = "nested too deep"
 NO_TEXT = "begins with a message that has no text (image, audio, file)"
-BAD_FEEDBACK = "feedback that cannot be read"
-DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOO_DEEP, NO_TEXT, BAD_FEEDBACK)
+BAD_FEEDBACK = "feedback that cannot be read: thumbs, or a rating with its scale, and a comment"
+NO_SCALE = "a score over 1 or under -1, on a scale that nobody names"
+DROPS = (NOT_JSON, sharegpt.CUT_OFF, NO_SHAPE, NO_NAME, *REASONS, NO_ID, NO_MESSAGES, TOO_DEEP, NO_TEXT, BAD_FEEDBACK, NO_SCALE)
 CONVERSATION_DROPS = (BAD_ROW, BRANCH)
 
 # Flags of messages, of which the filters know (sql/filters.sql).
-TOOL_CALL, MISSING_PART = "tool_call", "missing_part"
+TOOL_CALL, MISSING_PART, THOUGHT = "tool_call", "missing_part", "thought"
 # The optional fields of a conversation, and how each is read.
 _DETAILS = {"model": details.name, "language": details.name, "user": details.name, "timestamp": details.time}
 # A message's fields that call a tool.
 _CALLS = ("tool_calls", "function_call")
 _SAYS = {"content", "refusal", *_CALLS}
+# Its fields that hold a thought, as APIs of reasoning models name them.
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+# Where servers that do not part them leave thoughts; one without an end leaves no reply.
+_THOUGHT = re.compile(r"\A\s*(<think>.*?(</think>|\Z)|<details type=.reasoning.[^>]*>.*?(</details>|\Z))\s*", re.DOTALL)
+# What parts of a content are that are no text of the chat, by their type; others are images, audio
+# and files.
+_PARTS = {
+    **dict.fromkeys(("thinking", "redacted_thinking", "reasoning"), THOUGHT),
+    **dict.fromkeys(("tool_use", "tool_call", "tool_result"), TOOL_CALL),
+}
 _THUMBS = {"up": "SAT", "down": "DSAT"}
 # Keys of a record that a message shows.
 _KEYS = 20
@@ -105,15 +124,18 @@ class Reading:
             yield from self._of_file(file)
         for record, branches in self._calls.conversations():
             self._counts.update({"conversations": 1 + branches, BRANCH: branches})
+            if branches:
+                self.bad.setdefault(BRANCH, (f"of conversation {record['id']}", record["messages"]))
             conversation = parse(record)
             if isinstance(conversation, str):  # each of the calls was read when it was taken
                 raise AssertionError(f"conversation {record['id']}: {conversation}")
             yield conversation
-        for record in self._rows.conversations() if self._rows else ():
+        for name, record, rows in self._rows.conversations() if self._rows else ():
             self._counts["conversations"] += 1
-            conversation = record if isinstance(record, str) else parse(record)
+            conversation = parse(record) if record else BAD_ROW
             if isinstance(conversation, str):
                 self._counts[BAD_ROW] += 1
+                self.bad.setdefault(BAD_ROW, (f"conversation {name}", rows))
             else:
                 yield conversation
 
@@ -211,11 +233,11 @@ def parse(record: object) -> dict | str:
     spoken = next((message for message in messages if message["role"] not in ("system", "developer")), messages[0])
     if not spoken["content"] and MISSING_PART in spoken["flags"]:
         return NO_TEXT
+    said = [message.get("feedback") for message in record["messages"]]
     try:
-        said = (message.get("feedback") for message in record["messages"])
         judged = [message | feedback(message, given) for message, given in zip(messages, said, strict=True)]
     except (ValueError, TypeError, OverflowError):
-        return BAD_FEEDBACK
+        return NO_SCALE if any(_is_beyond(given) for given in said) else BAD_FEEDBACK
     known = {field: read(record.get(field)) for field, read in _DETAILS.items()}
     if any(known[field] is None and not details.is_absent(record.get(field)) for field in known):
         judged[0]["flags"].append(UNREADABLE_DETAIL)
@@ -227,13 +249,13 @@ def feedback(message: dict, given: object) -> dict:
 
     Raises ValueError or TypeError where it is malformed.
     """
-    given = {} if details.is_absent(given) else given
+    given = {} if details.is_absent(given) else in_our_words(given)
     if not isinstance(given, dict):
         raise ValueError("feedback is an object")
     given = {name: value for name, value in given.items() if not details.is_absent(value)}
     if not given:
         return {}
-    if message["role"] != "assistant" or not given.keys() <= {"thumbs", "rating", "scale", "comment"}:
+    if _role(message) != "assistant" or not given.keys() <= {"thumbs", "rating", "scale", "comment"}:
         raise ValueError("feedback belongs to replies, and has other fields")
     if given.get("thumbs", "up") not in _THUMBS or ("rating" in given) != ("scale" in given):
         raise ValueError("thumbs are up or down, and a rating has a scale")
@@ -249,6 +271,11 @@ def feedback(message: dict, given: object) -> dict:
         raise ValueError("comment")
     worse = next((label for label in ("DSAT", "NEUTRAL", "SAT") if label in labels), None)
     return {"label": worse, "evidence": evidence, "comment": given.get("comment", "").strip() or None}
+
+
+def _is_beyond(given: object) -> bool:
+    given = in_our_words(given)
+    return beyond_thumbs(given.get("thumbs") if isinstance(given, dict) else given)
 
 
 def _rated(rating: float | None, worst: float | None, best: float | None) -> str:
@@ -267,25 +294,45 @@ def _messages(value: object) -> list[dict]:
     for message in value if isinstance(value, list) else ():
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or not message.keys() & _SAYS:
             return []
-        result = message["role"] in ("tool", "function")
         content = message.get("content") if message.get("content") is not None else message.get("refusal")
-        text, whole = ("", True) if result or content is None else _text(content)
+        result = message["role"] in ("tool", "function") or _is_result(content)
+        text, left_out = ("", set()) if result or content is None else _text(content)
         if text is None:
             return []
-        missing = missing or not whole
-        flags = [TOOL_CALL] if result or any(message.get(name) for name in _CALLS) else []
-        flags += [MISSING_PART] if missing else []
-        messages.append({"role": "assistant" if result else message["role"], "content": text, "flags": flags})
+        if _role(message) == "assistant":
+            text, thoughts = _THOUGHT.subn("", text)
+            left_out |= {THOUGHT} if thoughts or any(message.get(name) for name in _THOUGHTS) else set()
+        left_out |= {TOOL_CALL} if result or any(message.get(name) for name in _CALLS) else set()
+        missing = missing or MISSING_PART in left_out
+        left_out |= {MISSING_PART} if missing else set()
+        messages.append({"role": "assistant" if result else message["role"], "content": text, "flags": sorted(left_out)})
     return messages
 
 
-def _text(content: object) -> tuple[str | None, bool]:
-    """A message's text, of a list of parts that of those that are text or refusals, and whether
-    that is all of it; None where the content is malformed."""
+def _role(message: dict) -> str | None:
+    return ROLES.get(message["role"].strip().lower())
+
+
+def _is_result(content: object) -> bool:
+    """Whether a content is the result of a tool alone, which Anthropic's API has in the user's
+    name."""
+    parts = content if isinstance(content, list) else [None]
+    return bool(parts) and all(isinstance(part, dict) and part.get("type") == "tool_result" for part in parts)
+
+
+def _text(content: object) -> tuple[str | None, set[str]]:
+    """A message's text, of a list of parts that of those that are text or refusals, and the flags
+    of the others; None where the content is malformed."""
     if not isinstance(content, list):
-        return (content if isinstance(content, str) else None), True
+        return (content if isinstance(content, str) else None), set()
     if not all(isinstance(part, dict) and isinstance(part.get("type", ""), str) for part in content):
-        return None, True
-    parts = [part.get("text") if part.get("text") is not None else part.get("refusal") for part in content]
-    texts = [part for part in parts if isinstance(part, str)]
-    return "".join(texts), len(texts) == len(parts)
+        return None, set()
+    texts, left_out = [], set()
+    for part in content:
+        said = part.get("text") if part.get("text") is not None else part.get("refusal")
+        kind = part.get("type", "").replace("-", "_")
+        if kind in _PARTS or not isinstance(said, str):
+            left_out.add(_PARTS.get(kind, MISSING_PART))
+        else:
+            texts.append(said)
+    return "".join(texts), left_out

@@ -83,19 +83,19 @@ def decode_records(file: Path, counts: Counter) -> Iterator[object]:
     decoder = json.JSONDecoder()
     place = _SEPARATOR.match(text).end()
     _expect(text, place, "[", file)
-    place = _SEPARATOR.match(text, place + 1).end()
+    place, met = _SEPARATOR.match(text, place + 1).end(), 0
     while place < len(text) and text[place] != "]":
         try:
             record, place = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             if not _is_cut_off(error, text):
-                raise _broken(file, error.pos, error.msg) from error
-            counts[UNIT] += 1
-            counts[CUT_OFF] += 1
+                raise _broken(file, error.pos, f"record {met + 1} is broken, {error.msg},") from error
+            counts.update({UNIT: 1, CUT_OFF: 1})
             return
         except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
             record, place = UNREADABLE, end_of_record(text, place)
         counts[UNIT] += 1
+        met += 1
         yield record
         place = _SEPARATOR.match(text, place).end()
         if place < len(text) and text[place] != "]":
@@ -192,5 +192,5 @@ def _expect(text: str, place: int, character: str, file: Path) -> None:
 def _broken(file: Path, place: int, problem: str) -> StageError:
     return StageError(
         f"{file}: not a JSON array of records: {problem} at character {place}. "
-        "Download the file again, or set the source's kind to what it is."
+        "Fetch or repair it; in JSON Lines, which kind logs reads, a broken record costs itself alone."
     )

@@ -59,8 +59,10 @@ def parse(dry_run: str) -> list[Job]:
 def dry_run(*arguments: str) -> str:
     """What `snakemake ARGUMENTS --dry-run` prints, however quiet a profile asks it to be. Raises
     DryRunError where it fails."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--dry-run", "--quiet", "host"]
+    # Ours come first: what follows a target is one.
+    command = [sys.executable, "-m", "snakemake", "--quiet", "host", "--dry-run", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise DryRunError(done.stderr or done.stdout)
+        # A dry run prints errors to stdout, and what it says of its profile to stderr.
+        raise DryRunError((done.stdout + done.stderr).strip())
     return done.stdout

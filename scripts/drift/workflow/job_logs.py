@@ -8,6 +8,8 @@ from pathlib import Path
 _TAIL = 16_384
 # A line of tqdm: what, per cent, bar, done/total, [elapsed<left.
 _BAR = re.compile(r"(?P<what>[^:|\r\n]*):\s+\d+%\|[^|\r\n]*\|\s*(?P<done>\d+)/(?P<total>\d+) \[[\d:]+<(?P<left>[\d:]+|\?)")
+# A sentence of ours. What no stage has caught, torch prints with the rank of its process.
+_ERROR = re.compile(r"^(?:\[rank\d+\]: )?(?P<said>error: )", re.MULTILINE)
 # Lines of a log without a sentence of ours that are shown: the end of a traceback, or a preflight.
 _SHOWN = 40
 
@@ -56,5 +58,5 @@ def failure(log: str | Path) -> str:
     """Why the job with this log failed: what it says from its last `error:` on, else its last
     lines; empty where it says nothing."""
     text = end_of(log).rstrip()
-    at = max(text.rfind("\nerror: "), 0 if text.startswith("error: ") else -1)
-    return text[at:].strip() if at >= 0 else "\n".join(text.splitlines()[-_SHOWN:])
+    found = list(_ERROR.finditer(text))
+    return text[found[-1].start("said") :] if found else "\n".join(text.splitlines()[-_SHOWN:])

@@ -1,8 +1,10 @@
 """Curves over the iterations."""
 
+import re
+
 import polars as pl
 
-from drift.report import charts
+from drift.report import charts, metric_labels
 from drift.report.curves import curve_charts, legend, margin_points
 from drift.report.reading import Catalog
 from tests.builders.run import CONFIG, build_results, render_page
@@ -79,6 +81,14 @@ def test_charts_of_all_numbers_have_one_size():
         drawn = charts.curve(charts.with_repeats(pl.DataFrame(points, schema=charts.POINTS)), ["drift"], charts.Axis(",~r"))
         sizes.add(drawn[drawn.index("viewBox") : drawn.index("><g")])
     assert len(sizes) == 1, "charts in a row would not align"
+
+
+def test_marks_of_a_narrow_axis_have_the_digits_that_tell_them_apart():
+    points = [{"method": "drift", "iteration": k, "seed": 42, "value": 1 + k / 99, "low": None, "high": None} for k in (1, 2)]
+    drawn = charts.curve(charts.with_repeats(pl.DataFrame(points, schema=charts.POINTS)), ["drift"], charts.Axis("f"))
+    marks = re.findall(r">(\d\.\d+)</text>", drawn)
+    assert len(marks) == len(set(marks)) > 2
+    assert not re.search(r"\.\d+f", "".join(metric.axis for metric in (metric_labels.VARIETY, *metric_labels.TRAINING_CURVES)))
 
 
 def test_title_names_the_benchmark_only_where_there_are_several(catalog):

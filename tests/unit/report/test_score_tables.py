@@ -4,7 +4,7 @@ from drift import tables
 from drift.metrics import display
 from drift.report import metric_labels
 from drift.report.comparison_tables import comparison_tables, primary_table
-from drift.report.score_tables import score_tables
+from drift.report.score_tables import score_cell, score_tables
 from tests.builders.run import CONFIG, evaluation
 from tests.unit.report.rows import compared, score
 
@@ -23,6 +23,8 @@ def test_every_judge_has_columns_of_its_own():
 def test_spread_of_several_samples_is_shown():
     (table,) = score_tables([score("tiny", samples=3, spread=0.02)], CONFIG, {})
     assert table.rows[0].cells[0].spread == "± 2.0% in 3 samples"
+    margin = metric_labels.metric_named("margin")
+    assert score_cell(score("tiny", "margin", samples=3, spread=0.02), margin, []).spread == "± 0.020 in 3 samples"
 
 
 def test_score_that_is_not_defined_is_not_shown():

@@ -44,6 +44,7 @@ def test_cut_answers_are_told_of_the_worst_policy_and_the_base_model():
     ((kind, text),) = said(trust.cut_notices(rows, UNJUDGED))
     assert kind == "warning"
     assert text.startswith("The token limit cut 32.0% of the answers of drift iteration 2 to wishes, and 17.0% of the base")
+    assert "Raise evaluation.benchmarks.wishes.decoding.max_tokens" in text
     assert [notice.kind for notice in trust.cut_notices([rate("cut_by_limit", value=0.05)], UNJUDGED)] == ["fine"]
     assert [notice.kind for notice in trust.cut_notices([rate("cut_by_limit", value=0.6)], UNJUDGED)] == ["failure"]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from drift.sources import details
 from drift.sources.shapes.base import Call
+from drift.sources.shapes.opinions import Score, beyond_thumbs
 
 BRANCH = "another branch of a conversation whose longest is kept"
 
@@ -33,10 +34,13 @@ class Calls:
 
     def __init__(self) -> None:
         self._groups: dict[tuple, list[_Chain]] = {}
+        self._without_scale: set[object] = set()
 
     def add(self, call: Call) -> None:
         """Take one more call, in any order."""
         call.messages = [dict(message) for message in call.messages]
+        said = call.messages[-1].get(Score, ())
+        self._without_scale.update(one.name for one in said if isinstance(one.name, str) and beyond_thumbs(one.value))
         chains = self._groups.setdefault(_group(call), [])
         time = details.time(call.timestamp)
         for chain in chains:
@@ -59,16 +63,15 @@ class Calls:
         for (named, *_), chains in self._groups.items():
             ordered = sorted(chains, key=lambda chain: (chain.time is None, chain.time or datetime.min))
             if not named:
-                yield from ((_record(chain.longest, chain.time), 0) for chain in ordered)
+                yield from ((self._record(chain.longest, chain.time), 0) for chain in ordered)
             elif all(_exchanges(chain.longest) == 1 for chain in ordered):
-                yield _record(_in_turn(ordered), ordered[0].time), 0
+                yield self._record(_in_turn(ordered), ordered[0].time), 0
             else:
                 best = max(ordered, key=lambda chain: len(chain.longest.messages))
-                yield _record(best.longest, best.time), len(ordered) - 1
+                yield self._record(best.longest, best.time), len(ordered) - 1
 
-
-def _record(call: Call, time: datetime | None) -> dict[str, Any]:
-    return call.record() | ({"timestamp": time} if time else {})
+    def _record(self, call: Call, time: datetime | None) -> dict[str, Any]:
+        return call.record(self._without_scale) | ({"timestamp": time} if time else {})
 
 
 def _in_turn(chains: list[_Chain]) -> Call:
@@ -106,5 +109,6 @@ def _is_start(short: list[dict[str, Any]], long: list[dict[str, Any]]) -> bool:
 def _carry(short: Call, long: Call) -> None:
     """Put the feedback on the replies of `short` onto the same replies of `long`."""
     for said, message in zip(_spoken(short), _spoken(long), strict=False):
-        if said.get("feedback"):
-            message.setdefault("feedback", said["feedback"])
+        for name in ("feedback", Score):
+            if said.get(name):
+                message.setdefault(name, said[name])

@@ -13,7 +13,7 @@ an evaluator, source EVAL) are the feedback.
 
 from drift.sources.shapes.base import NO_REPLY, STEP, Call, first
 from drift.sources.shapes.bodies import decoded, messages_of, reply_of
-from drift.sources.shapes.opinions import score, together
+from drift.sources.shapes.opinions import Score
 
 NAME = "Langfuse"
 KEYS = "input, output and one of sessionId, traceId, observations, scores"
@@ -35,10 +35,9 @@ def read(record: dict) -> Call | str:
     reply = reply_of(record["output"]) or reply_of(generation.get("output"))
     if not messages or not reply:
         return NO_REPLY
-    said = together(_scores(record))
     return Call(
         id=record.get("id"),
-        messages=[*messages, reply | ({"feedback": said} if said else {})],
+        messages=[*messages, reply | {Score: _scores(record)}],
         conversation=first(record, "sessionId", "session_id", "traceId", "trace_id"),
         model=first(record, "model", "providedModelName") or first(generation, "model"),
         user=first(record, "userId", "user_id"),
@@ -57,9 +56,9 @@ def _last_generation(record: dict) -> dict:
     return max(found, key=lambda part: str(part.get("startTime")), default={})
 
 
-def _scores(record: dict) -> list[dict]:
+def _scores(record: dict) -> list[Score]:
     return [
-        score(one.get("name"), first(one, "stringValue") or one.get("value"), one.get("comment"))
+        Score(one.get("name"), first(one, "stringValue") or one.get("value"), one.get("comment"))
         for one in _objects(record, "scores")
         if one.get("source") != "EVAL"
     ]

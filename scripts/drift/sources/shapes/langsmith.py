@@ -11,7 +11,7 @@ feedback_stats has the average and the comments by the key of a feedback
 
 from drift.sources.shapes.base import NO_REPLY, STEP, Call, first
 from drift.sources.shapes.bodies import decoded, messages_of, reply_of
-from drift.sources.shapes.opinions import score, together
+from drift.sources.shapes.opinions import Score
 
 NAME = "LangSmith"
 KEYS = "run_type, inputs, outputs"
@@ -30,10 +30,9 @@ def read(record: dict) -> Call | str:
     if not messages or not reply:
         return NO_REPLY
     metadata = first(decoded(record.get("extra")), "metadata")
-    said = together(_stats(record))
     return Call(
         id=record.get("id"),
-        messages=[*messages, reply | ({"feedback": said} if said else {})],
+        messages=[*messages, reply | {Score: _stats(record)}],
         conversation=first(metadata, "session_id", "thread_id", "conversation_id"),
         model=first(metadata, "ls_model_name"),
         user=first(metadata, "user_id", "user"),
@@ -41,12 +40,12 @@ def read(record: dict) -> Call | str:
     )
 
 
-def _stats(record: dict) -> list[dict]:
+def _stats(record: dict) -> list[Score]:
     stats = decoded(record.get("feedback_stats"))
     made = []
     for key, one in stats.items() if isinstance(stats, dict) else ():
         if isinstance(one, dict):
             comments = one["comments"] if isinstance(one.get("comments"), list) else []
             words = [text for text in comments if isinstance(text, str) and text.strip()]
-            made.append(score(key, one.get("avg"), "\n\n".join(words)))
+            made.append(Score(key, one.get("avg"), "\n\n".join(words)))
     return made

@@ -2,8 +2,8 @@
 drift.sources.logs reads."""
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Container, Iterable
+from typing import Any, NamedTuple
 
 from drift.sources import details
 
@@ -11,6 +11,8 @@ _UP = {"up", "thumbs up", "thumbsup", "thumb up", "like", "liked", "good", "posi
 _UP |= {"+1", "1", "👍"}
 _DOWN = {"down", "thumbs down", "thumbsdown", "thumb down", "dislike", "disliked", "bad", "negative", "dissatisfied"}
 _DOWN |= {"false", "no", "-1", "0", "👎"}
+# Names that applications keep the opinion, and the words about it, under.
+_OPINIONS, _WORDS = ("thumbs", "score", "value"), ("comment", "reason", "text")
 # Tools keep the scores of evaluators beside those of users; these names are of users.
 _OF_USERS = re.compile(r"feedback|thumb|rating|vote|satisf|csat|user.?score|(?<![a-z])likes?(?![a-z])", re.IGNORECASE)
 
@@ -23,6 +25,42 @@ def thumbs(value: object) -> str | None:
     word = f"{number:g}" if number is not None else str(value).strip().lower()
     spellings = {word, re.sub("[_-]", " ", word)}
     return "up" if spellings & _UP else "down" if spellings & _DOWN else None
+
+
+def beyond_thumbs(value: object) -> bool:
+    """Whether `value` is a number, or text of one, that is on a longer scale than that of thumbs,
+    -1 to 1."""
+    number = _number(value)
+    return number is not None and abs(number) > 1
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a number, or text of one, as CSV files have it."""
+    return _number(value) is not None
+
+
+def in_our_words(given: object) -> object:
+    """The feedback of a reply as drift.sources.logs has it, of what an application wrote in its
+    place: a thumb alone, or an object that calls it a score or value and the comment a reason or
+    text. What is none of these stays as it is."""
+    if not isinstance(given, dict):
+        return {"thumbs": thumb} if (thumb := thumbs(given)) else given
+    said = {name: value for name, value in given.items() if name not in (*_OPINIONS, *_WORDS)}
+    opinion, words = (next((given[name] for name in names if name in given), None) for names in (_OPINIONS, _WORDS))
+    if (number := details.number(opinion)) is not None and 0 < number < 1:
+        said |= {"rating": number, "scale": [0, 1]}
+    elif opinion is not None:
+        said["thumbs"] = thumbs(opinion) or opinion
+    return said | ({} if words is None else {"comment": words})
+
+
+class Score(NamedTuple):
+    """A score as a tool of observation keeps it. Its thumb is known when all scores are: see
+    `together`."""
+
+    name: object
+    value: object
+    comment: object
 
 
 def score(name: object, value: object, comment: object) -> dict[str, Any]:
@@ -39,11 +77,14 @@ def score(name: object, value: object, comment: object) -> dict[str, Any]:
     return said | ({"comment": comment} if isinstance(comment, str) and comment.strip() else {})
 
 
-def together(given: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One feedback of several about a reply: the worse thumb and rating, and all comments."""
+def together(scores: Iterable[Score], without_scale: Container[object] = ()) -> dict[str, Any]:
+    """One feedback of several scores of a reply: the worse thumb and rating, and all comments. Of
+    names `without_scale`, some of whose scores are beyond those of thumbs, the comments alone
+    count: where there are five stars, 1 is no thumb up."""
     said: dict[str, Any] = {}
     comments: list[str] = []
-    for one in given:
+    for name, value, comment in scores:
+        one = score(name, None if isinstance(name, str) and name in without_scale else value, comment)
         if "thumbs" in one:
             said["thumbs"] = min(one["thumbs"], said.get("thumbs", "up"))  # down is before up
         if "rating" in one and ("rating" not in said or one["rating"] < said["rating"]):
@@ -51,3 +92,12 @@ def together(given: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if one.get("comment"):
             comments.append(one["comment"])
     return said | ({"comment": "\n\n".join(dict.fromkeys(comments))} if comments else {})
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, str):
+        return details.number(value)
+    try:
+        return details.number(float(value))
+    except ValueError:
+        return None

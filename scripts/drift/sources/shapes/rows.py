@@ -3,7 +3,8 @@
 
     columns: {conversation: chat_id, role: sender, content: body, time: sent_at, feedback: vote}
 
-conversation, role and content are needed; time puts the messages of a conversation into order (else
+conversation, role and content are needed, and a content may be empty, as that of a call of a tool
+is; time puts the messages of a conversation into order (else
 they stand as in the file), feedback is on the replies (up, down, like, 1, -1, true, ...), comment
 what the user wrote about a reply, user whose conversation it is, model who answered.
 """
@@ -13,11 +14,11 @@ from datetime import datetime
 from typing import Any
 
 from drift.sources import details
-from drift.sources.shapes.opinions import thumbs
+from drift.sources.shapes.opinions import beyond_thumbs, is_number, thumbs
 
 NAME = "a message a row"
 NO_NAME = "a row without its conversation"
-BAD_ROW = "a row without role or text, or with a time or feedback that cannot be read"
+BAD_ROW = "a row without role, or with a text, time or feedback that cannot be read"
 
 
 class Rows:
@@ -28,6 +29,8 @@ class Rows:
         self._rows: dict[str, list[dict[str, Any]]] = {}
         # Votes of -1, 0 and 1: 0 is none. Votes of 0 and 1: 0 is down.
         self._none_is_zero = False
+        # Stars: 1 is no thumb up, and how many there are is not said.
+        self._without_scale = False
 
     def missing(self, record: dict[str, Any]) -> list[str]:
         """The columns that a row ought to have and lacks."""
@@ -39,16 +42,20 @@ class Rows:
         if (name := details.name(row["conversation"])) is None:
             return NO_NAME
         self._none_is_zero |= details.name(row.get("feedback")) == "-1"
+        self._without_scale |= beyond_thumbs(row.get("feedback"))
         self._rows.setdefault(name, []).append(row)
         return None
 
-    def conversations(self) -> Iterator[dict[str, Any] | str]:
-        """Each conversation as drift.sources.logs takes it, or BAD_ROW."""
+    def conversations(self) -> Iterator[tuple[str, dict[str, Any] | None, list[dict[str, Any]]]]:
+        """Each conversation by its name: as drift.sources.logs takes it, None where a row cannot be
+        read; and its rows, of those that cannot be read the first alone."""
         for name, rows in self._rows.items():
             times = [details.time(row.get("time")) for row in rows]
             messages = [self._message(row) for row in rows]
-            if None in messages or ("time" in self._columns and None in times):
-                yield BAD_ROW
+            timeless = [time is None and "time" in self._columns for time in times]
+            bad = [row for row, message, odd in zip(rows, messages, timeless, strict=True) if message is None or odd]
+            if bad:
+                yield name, None, bad[:1]
                 continue
             if "time" in self._columns:
                 order = sorted(range(len(rows)), key=lambda place: times[place] or datetime.min)
@@ -57,16 +64,17 @@ class Rows:
                 detail: next((row[detail] for row in rows if not details.is_absent(row.get(detail))), None)
                 for detail in ("user", "model")
             }
-            yield {"id": name, "messages": messages, "timestamp": min(filter(None, times), default=None)} | found
+            known = {"id": name, "messages": messages, "timestamp": min(filter(None, times), default=None)}
+            yield name, known | found, rows
 
     def _message(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        role, content = row["role"], row["content"]
+        role, content = row["role"], "" if details.is_absent(row["content"]) else row["content"]
         if not isinstance(role, str) or not isinstance(content, str):
             return None
         said: dict[str, Any] = {}
         given = row.get("feedback")
         if not details.is_absent(given) and not (self._none_is_zero and details.name(given) == "0"):
-            if (thumb := thumbs(given)) is None:
+            if (thumb := thumbs(given)) is None or (self._without_scale and is_number(given)):
                 return None
             said["thumbs"] = thumb
         if not details.is_absent(row.get("comment")):
