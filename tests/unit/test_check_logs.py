@@ -20,7 +20,7 @@ def test_what_is_found_is_told_with_the_first_bad_record_of_each_reason(tmp_path
     records = [
         {"id": 1, "user": "anna", "language": "English", "messages": COMPLAINT},
         {"id": 2, "user": "anna", "messages": liked},
-        {"messages": EXCHANGE},
+        {"messages": EXCHANGE, "id": None},
         {"id": 4, "messages": EXCHANGE[1:]},
     ]
     write_logs(tmp_path / "my chats.jsonl", *records)
@@ -28,7 +28,7 @@ def test_what_is_found_is_told_with_the_first_bad_record_of_each_reason(tmp_path
     said = check_logs.report(found)
     for line in (
         "shape          OpenAI messages (4 records)",
-        "keys           messages, id, user, language",
+        "keys           id, messages, user, language",
         "conversations  2 kept, with 2 replies",
         "users          1",
         "languages      English 1",

@@ -51,7 +51,8 @@ def with_feedback(said: object) -> bytes:
         (b"[" * 100_000, logs.NOT_JSON),
         (b'"\xff"', logs.NOT_JSON),
         (b"[1]", logs.NOT_JSON),
-        (b'{"messages": []}', logs.NO_ID),
+        (b'{"messages": []}', logs.NO_MESSAGES),
+        (b'{"id": null, "messages": []}', logs.NO_ID),
         (b'{"id": true, "messages": []}', logs.NO_ID),
         (b'{"id": 1, "messages": []}', logs.NO_MESSAGES),
         (b'{"id": 1, "messages": [{"role": "user"}]}', logs.NO_MESSAGES),
@@ -288,6 +289,19 @@ def test_whole_numbers_that_pandas_has_made_doubles_are_whole_numbers(tmp_path):
     rows, counts = read_all(logs, tmp_path / "x.parquet")
     assert [(row["id"], row.get("user")) for row in rows] == [("0", "7"), ("1", None)]
     assert counts[logs.NO_ID] == 1
+
+
+def test_records_without_an_id_are_named_by_their_contents(tmp_path):
+    """Files for fine-tuning have none."""
+    other = [EXCHANGE[0], EXCHANGE[1] | {"feedback": "down"}]
+    write_logs(tmp_path / "x.jsonl", {"messages": EXCHANGE}, {"messages": other}, {"messages": EXCHANGE})
+    rows, counts = read_all(logs, tmp_path / "x.jsonl")
+    names = [row["id"] for row in rows]
+    assert names[0] == names[2] != names[1]
+    assert counts == {"records": 3, "conversations": 3}
+    write_logs(tmp_path / "y.jsonl", {"messages": other})
+    again, _ = read_all(logs, tmp_path / "y.jsonl")
+    assert again[0]["id"] == names[1]
 
 
 def test_parts_of_text_are_joined():

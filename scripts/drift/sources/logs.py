@@ -19,6 +19,8 @@ decide (data.filters.drop_tool_calls, drop_missing_parts):
 
 Optional fields of a conversation:
 
+    id                 text or whole number; a record without this key is named by its contents, so
+                       that equal ones count once
     model, language    text
     timestamp          seconds or milliseconds since 1970, or ISO 8601; UTC where it names no zone
     user               text or whole number that is the same in all conversations of a user; the
@@ -40,6 +42,8 @@ A thumb may also stand alone in the place of such an object.
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """
 
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -65,7 +69,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 UNIT = "records"
 NOT_JSON = f"not a JSON object of at most {LONGEST_LINE >> 20} MiB"
 NO_SHAPE = "keys of no known shape"
-NO_ID = "no id (text or whole number)"
+NO_ID = "an id that is empty, or neither text nor a whole number"
 NO_MESSAGES = "no list of messages, each with role and text"
 TOO_DEEP = "nested too deep"
 NO_TEXT = "begins with a message that has no text (image, audio, file)"
@@ -225,7 +229,7 @@ def parse(record: object) -> dict | str:
     """The conversation that a record holds, or the reason (of DROPS) why it holds none."""
     if not isinstance(record, dict):
         return NOT_JSON
-    if (name := details.name(record.get("id"))) is None:
+    if (name := _by_contents(record) if "id" not in record else details.name(record["id"])) is None:
         return NO_ID
     messages = _messages(record.get("messages"))
     if not messages:
@@ -242,6 +246,12 @@ def parse(record: object) -> dict | str:
     if any(known[field] is None and not details.is_absent(record.get(field)) for field in known):
         judged[0]["flags"].append(UNREADABLE_DETAIL)
     return {"id": name, "messages": judged} | known
+
+
+def _by_contents(record: dict) -> str:
+    """The name of a conversation that has none: the same one each time that the file is read, and
+    for each record that is equal."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def feedback(message: dict, given: object) -> dict:

@@ -2,7 +2,7 @@
 as it is."""
 
 NAME = "OpenAI messages"
-KEYS = "messages (and id)"
+KEYS = "messages"
 
 
 def fits(record: dict) -> bool:
