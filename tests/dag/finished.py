@@ -9,16 +9,16 @@ import copy
 import json
 import os
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import yaml
 
-from tests.conftest import REPOSITORY, SNAKEMAKE
+from tests.conftest import REPOSITORY
+from tests.dag.planning import Planner, warm_planner
 
-PLANNER = Path(__file__).parent / "planner.py"
+PLAN = ("--list-changes", "params")
 TRIGGERS = ("--rerun-triggers", "mtime", "params", "input")
 
 
@@ -77,15 +77,20 @@ class FinishedRun:
 
     def play(self) -> "FinishedRun":
         """Have every output, and every record of how it was made."""
-        for job in self.plan().jobs:
+        (planned,) = warm_planner().call({"arguments": [*self.arguments(self.config), *PLAN]}, rehearse=True)
+        for job in printed_json(planned):
             for path in map(self.folder.joinpath, job["outputs"]):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # The outputs that are folders are policies and downloads.
                 path.touch() if path.suffix else path.mkdir(exist_ok=True)
-        command = [str(SNAKEMAKE), *self.arguments(self.config), "--touch", "--forceall"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = self.snakemake("--touch", "--forceall")
         assert done.returncode == 0, done.stderr
         return self
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Call snakemake for the run."""
+        (done,) = self._called([{"arguments": [*self.arguments(self.config), *arguments]}])
+        return done
 
     def arguments(self, config: dict, name: str = "config") -> list[str]:
         """Command line for `config`, which is written to the run's folder."""
@@ -101,38 +106,48 @@ class FinishedRun:
 
     def plan(self, config: dict | None = None, edit: tuple[Path, str] | None = None) -> Plan:
         """What would run with `config` (the run's own by default), with a file edited."""
-        (plan,) = self.plans([(config or self.config, edit)])
+        if edit is None:
+            (plan,) = self.plans([config or self.config])
+        else:
+            path, text = edit
+            before = path.read_text(encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
+            try:
+                plan = self.plan(config)
+            finally:
+                path.write_text(before, encoding="utf-8")
         assert isinstance(plan, Plan), plan
         return plan
 
-    def plans(self, cases: list[tuple[dict, tuple[Path, str] | None]]) -> list[Plan | str]:
-        """What would run in each case, or what snakemake printed where it refused. Cases that edit
-        a file wait for each other."""
-        asked = [
-            {"arguments": self.arguments(config, f"case{number}"), "edit": edit and [str(edit[0]), edit[1]]}
-            for number, (config, edit) in enumerate(cases)
+    def plans(self, configs: list[dict]) -> list[Plan | str]:
+        """What would run with each configuration, or what snakemake printed where it refused."""
+        cases = [{"arguments": [*self.arguments(config, f"case{number}"), *PLAN]} for number, config in enumerate(configs)]
+        return [
+            done.stdout + done.stderr if (jobs := printed_json(done)) is None else Plan(jobs) for done in self._called(cases)
         ]
-        workers = 1 if any(edit for _, edit in cases) else os.cpu_count()
-        answers = [None] * len(asked)
-        with ThreadPoolExecutor(workers) as pool:
-            for worker, part in enumerate(pool.map(self._planned, [asked[worker::workers] for worker in range(workers)])):
-                answers[worker::workers] = part
-        return [Plan(answer) if isinstance(answer, list) else answer for answer in answers]
 
     def changed_code(self) -> dict[str, set[str]]:
         """The rules whose code is another one after a module of scripts/ did something more, by
         module (relative to scripts/)."""
         scripts = self.workflow / "scripts"
         modules = [str(path) for path in sorted(scripts.rglob("*.py"))]
-        (changes,) = self._planned([{"arguments": self.arguments(self.config, "modules"), "modules": modules}])
-        assert isinstance(changes, list), changes
+        (done,) = self._called([{"arguments": [*self.arguments(self.config, "modules"), *PLAN], "modules": modules}])
+        changes = printed_json(done)
+        assert changes is not None, done.stdout + done.stderr
         return {os.path.relpath(change["module"], scripts): set(change["rules"]) for change in changes}
 
-    def _planned(self, cases: list[dict]) -> list:
-        planner = [str(SNAKEMAKE.parent / "python"), str(PLANNER), str(self.workflow / "scripts")]
-        done = subprocess.run(planner, input=json.dumps(cases), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+    def _called(self, cases: list[dict]) -> list[subprocess.CompletedProcess]:
+        if self.workflow == REPOSITORY:
+            return warm_planner().call(*cases)
+        # What is edited has to be read again.
+        with Planner(self.workflow) as planner:
+            return planner.call(*cases)
+
+
+def printed_json(done: subprocess.CompletedProcess) -> list[dict] | None:
+    """The answer of planner.py; None where snakemake did not come to it."""
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[{")]
+    return json.loads(lines[0]) if lines else None
 
 
 def depth(row: dict, keys: list[str]) -> int:

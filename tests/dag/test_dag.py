@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, SNAKEMAKE, snakemake, tiny_config
+from tests.conftest import REPOSITORY, SNAKEMAKE, tiny_config
 from tests.dag import rules
+from tests.dag.planning import snakemake
 
 
 def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
@@ -49,7 +50,7 @@ def difference(more: dict[str, int], fewer: dict[str, int]) -> dict[str, int]:
 
 def test_the_papers_run_is_planned_whole_with_nothing_downloaded(tmp_path):
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    done = snakemake(tmp_path, config, "-n")
+    done = snakemake(tmp_path, config, "-n", rehearse=True)
     assert "note: judge qwen2.5-32b is of the family of qwen2.5-7b, which it judges (Qwen)." in done.stdout + done.stderr
     jobs = planned(done)
     policies = 2 + 2 * 2  # base and warm-up; two methods, two iterations each

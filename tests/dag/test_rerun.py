@@ -100,7 +100,7 @@ def ranking_run(tmp_path_factory):
 def ranking_plans(ranking_run):
     """What would run after each of its keys' changes."""
     cases = {key: changed(ranking_run, key, value) for key, (value, _) in RANKING_KEYS.items() if value is not None}
-    return dict(zip(cases, ranking_run.plans([(config, None) for config in cases.values()]), strict=True))
+    return dict(zip(cases, ranking_run.plans(list(cases.values())), strict=True))
 
 
 @pytest.mark.parametrize("key", [key for key, (value, _) in RANKING_KEYS.items() if value is not None])
@@ -119,7 +119,7 @@ def test_a_judge_that_ranks_neither_samples_nor_trains_the_other_method_again(ra
 def plans(run):
     """What would run after each key's change."""
     cases = {key: changed(run, key, value) for key, (value, _) in KEYS.items() if value is not None}
-    return dict(zip(cases, run.plans([(config, None) for config in cases.values()]), strict=True))
+    return dict(zip(cases, run.plans(list(cases.values())), strict=True))
 
 
 def test_a_finished_run_has_nothing_to_do(run):
@@ -334,9 +334,7 @@ def test_a_shard_that_is_deleted_is_missed_only_by_what_needs_it(own_run):
     ids=["GPUs", "threads", "memory and time"],
 )
 def test_more_or_fewer_resources_rerun_nothing(run, arguments):
-    done = subprocess.run(
-        [str(SNAKEMAKE), *run.arguments(run.config), *arguments, "-n"], capture_output=True, text=True, check=False
-    )
+    done = run.snakemake(*arguments, "-n")
     assert "Nothing to be done" in done.stdout, done.stdout + done.stderr
 
 

@@ -130,7 +130,7 @@ def test_a_finished_loop_has_nothing_to_do(loop):
 def plans(loop):
     """What would run after each of its keys' changes."""
     cases = {key: changed(loop, key, value) for key, (value, _) in LATER_KEYS.items()}
-    return dict(zip(cases, loop.plans([(config, None) for config in cases.values()]), strict=True))
+    return dict(zip(cases, loop.plans(list(cases.values())), strict=True))
 
 
 @pytest.mark.parametrize("key", LATER_KEYS)
