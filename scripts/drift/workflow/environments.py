@@ -7,7 +7,7 @@ from pathlib import Path
 # Of every stage, unless it has been set otherwise; no result changes. Threads that wait for each
 # other sleep: where other programs want the same cores, spinning ones slow each other down many
 # times. And what glibc has taken for large tensors it keeps: given back after each of them, it is
-# taken again page by page, which was an eighth of a CPU training's time.
+# taken again page by page, a twentieth of a small training's time, more on a busy machine.
 ON_CPUS = {"OMP_WAIT_POLICY": "PASSIVE", "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
 

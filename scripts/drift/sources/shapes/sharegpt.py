@@ -18,8 +18,8 @@ def read(record: dict) -> dict:
     """The conversation, its messages in OpenAI's words."""
     said = record["conversations"]
     messages = [_message(part) for part in said] if isinstance(said, list) else None
-    named = {"id": record[key] for key in ("conversation_id", "id") if key in record}
-    return record | named | {"messages": messages}
+    named = {"id": record["conversation_id"]} if "conversation_id" in record else {}
+    return named | record | {"messages": messages}
 
 
 def _message(part: object) -> object:
