@@ -31,8 +31,8 @@ from drift.sources.shapes import known
 EXAMPLES, WIDTH, LISTED = 5, 160, 20
 # What filters leave out of the pools by the flags of an exchange, in the order of filters.sql.
 FILTERS = {
-    "drop_tool_calls": ["tool_call"],
-    "drop_missing_parts": ["missing_part"],
+    "drop_tool_calls": [logs.TOOL_CALL],
+    "drop_missing_parts": [logs.MISSING_PART],
     "drop_merged": ["merged_user", "merged_response"],
 }
 

@@ -4,9 +4,9 @@
     columns: {conversation: chat_id, role: sender, content: body, time: sent_at, feedback: vote}
 
 conversation, role and content are needed, and a content may be empty, as that of a call of a tool
-is; time puts the messages of a conversation into order (else
-they stand as in the file), feedback is on the replies (up, down, like, 1, -1, true, ...), comment
-what the user wrote about a reply, user whose conversation it is, model who answered.
+is; time puts the messages of a conversation into order (else they stand as in the file), feedback
+is on the replies (up, down, like, 1, -1, true, ...), comment what the user wrote about a reply,
+user whose conversation it is, model who answered.
 """
 
 from collections.abc import Iterator
