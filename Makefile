@@ -179,10 +179,11 @@ envs-gpu: .venv/gpu/installed
 # that was interrupted starts again. One whose lock only looks newer, as after a visit to another
 # branch, does not: jobs may be running in it.
 define BUILD
-	@cmp -s $< $@ || command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not there: install Python 3.11, or name yours: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@cmp -s $< $@ || { mkdir -p .venv && echo "building .venv/$(1) ($(2); log: .venv/$(1).log)"; }
-	@cmp -s $< $@ || { $(PYTHON) -m venv --clear .venv/$(1) && $(3); } > .venv/$(1).log 2>&1 \
-		|| { tail -n 20 .venv/$(1).log; echo "error: .venv/$(1) could not be built; the whole log: .venv/$(1).log" >&2; exit 1; }
+	@cmp -s $< $@ || { \
+		command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not there: install Python 3.11, or name yours: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+		mkdir -p .venv && echo "building .venv/$(1) ($(2); log: .venv/$(1).log)"; \
+		{ $(PYTHON) -m venv --clear .venv/$(1) && $(3); } > .venv/$(1).log 2>&1 \
+			|| { tail -n 20 .venv/$(1).log; echo "error: .venv/$(1) could not be built; the whole log: .venv/$(1).log" >&2; exit 1; }; }
 	@cp $< $@
 endef
 
