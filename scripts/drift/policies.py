@@ -66,6 +66,22 @@ def device() -> str:
     return f"CPU {names[0] if names else platform.machine()}"
 
 
+def runs_bf16() -> bool:
+    """Whether a model runs in bf16 in this process: on a GPU, and on a CPU that oneDNN has bf16
+    kernels for (AVX-512, AMX, or ARM's BF16).
+
+    Other CPUs multiply bf16 matrices number by number, many times slower than fp32 ones. There a
+    model runs in fp32, which holds every number of bf16: its weights are the same, and its
+    activations are rounded less.
+    """
+    import torch
+
+    if torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return True
+    print("this CPU has no instructions for bf16: models run in fp32")
+    return False
+
+
 def origin(devices: int) -> dict[str, str | int | None]:
     """When, where and by which code a model did its work, for the report. `devices`: how many GPUs,
     or 1 processor."""

@@ -45,6 +45,13 @@ def requests(tokenizer, *questions: str) -> list[dict]:
     ]
 
 
+@pytest.mark.parametrize(("able", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_without_bf16_runs_a_model_in_fp32(tiny_model, monkeypatch, able, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    assert engine(tiny_model).model.dtype == precision
+
+
 def test_answers_carry_their_requests_id_whatever_the_batch(greedy, tokenizer):
     asked = requests(tokenizer, "Tell me about rivers and about the bridges over them.", "Tell me about salt.", "Rivers?")
     together = {row["request_id"]: row["text"] for row in greedy.generate(asked)}
@@ -167,8 +174,9 @@ def test_samples_are_distributed_as_temperature_and_top_k_say(tiny_model, tokeni
 
 def test_a_verdict_is_the_models_own_log_probability_of_each_letter(tiny_model, tokenizer):
     (asked,) = requests(tokenizer, "A or B?")
-    (row,) = engine(tiny_model, choices=["A", "B"]).generate([asked])
-    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    judge = engine(tiny_model, choices=["A", "B"])
+    (row,) = judge.generate([asked])
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=judge.model.dtype)
     logprobs = model(torch.tensor([asked["prompt_token_ids"]])).logits[0, -1].float().log_softmax(-1)
     for verdict in row["choice_logprobs"]:
         (token,) = tokenizer.encode(verdict["choice"], add_special_tokens=False)

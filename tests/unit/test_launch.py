@@ -1,6 +1,7 @@
 """How training is spread over devices: what accelerate is told, and what cannot be."""
 
 import pytest
+import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
@@ -8,11 +9,13 @@ from accelerate.commands.launch import launch_command_parser
 from drift.cli import StageError
 from drift.config.training import accumulation_steps
 from drift.training import launch
-from tests.builders.training import training_run
+from drift.training.reference_logps import base_dtype
+from tests.builders.training import train_settings, training_run
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2", "zero3"])
-def test_accelerate_reads_what_is_written_for_it(tmp_path, launcher):
+def test_accelerate_reads_what_is_written_for_it(tmp_path, monkeypatch, launcher):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     path = tmp_path / "accelerate.yaml"
     path.write_text(yaml.safe_dump(launch.accelerate_config(launcher, 4, "bf16")))
     read = load_config_from_file(str(path))
@@ -28,6 +31,16 @@ def test_accelerate_reads_what_is_written_for_it(tmp_path, launcher):
         assert read.fsdp_config["fsdp_version"] == 2
     if launcher == "zero3":
         assert read.deepspeed_config["zero_stage"] == 3
+
+
+@pytest.mark.parametrize(("able", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_without_bf16_trains_in_fp32(monkeypatch, able, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    lora = {"rank": 2, "alpha": 4, "dropout": 0.0, "targets": "all-linear"}
+    assert base_dtype(train_settings({"lora": lora}).training) == precision
+    assert launch.accelerate_config("ddp", 2, "bf16")["mixed_precision"] == ("bf16" if able else "no")
+    assert launch.accelerate_config("ddp", 2, "fp32")["mixed_precision"] == "no"
 
 
 def test_the_global_batch_is_divided_evenly_or_not_at_all():

@@ -251,7 +251,9 @@ class Training(Section):
     global_batch: int = Field(32, ge=1, description="pairs per optimizer step over all devices")
     device_batch: int = Field(4, ge=1, description="pairs at once on one device; accumulation follows")
     max_length: int = Field(2048, ge=32, description="prompt and reply together, tokens")
-    precision: Precision = Field("bf16", description="of activations; the weights that are trained are fp32 always")
+    precision: Precision = Field(
+        "bf16", description="of activations; a CPU without bf16 takes fp32. The weights that are trained are fp32 always"
+    )
     carry: Carry = Field(
         "fp32",
         description="the weights that the next iteration starts from. fp32: as they were trained, so that small steps add up; "

@@ -2,8 +2,8 @@
 
 The embedding of a text is the mean of the encoder's last hidden states over the text's tokens, as
 sentence-transformers' models are pooled, of length 1. A text of more tokens than are read counts by
-its beginning. Nothing is padded. Matrices are multiplied in bf16: on a CPU that takes two thirds of
-fp32's time, and moves a cosine by some thousandths.
+its beginning. Nothing is padded. Matrices are multiplied in bf16 where the machine can: on a CPU
+that takes two thirds of fp32's time, and moves a cosine by some thousandths.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from drift.cli import StageError
 from drift.engines import classifiers
+from drift.policies import runs_bf16
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,11 +81,12 @@ def embed(model, tokenizer, texts: Sequence[str], max_length: int | None) -> "tu
         return len(encoded[place])
 
     some = sorted((place for place in range(len(texts)) if encoded[place]), key=length)
+    mixed = runs_bf16()
     with Progress(total=len(texts), desc="texts") as progress:
         for tokens, same in groupby(some, length):
             while places := list(islice(same, max(1, min(AT_ONCE, TOKENS // tokens)))):
                 ids = torch.tensor([encoded[place] for place in places], device=model.device)
-                with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16):
+                with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=mixed):
                     means = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float().mean(1)
                 vectors[places] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
                 progress.update(len(places))

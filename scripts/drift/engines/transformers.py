@@ -4,6 +4,7 @@ from pathlib import Path
 
 from drift.chat import load_tokenizer, stop_tokens
 from drift.engines import check_lengths, choice_tokens
+from drift.policies import runs_bf16
 from drift.progress import Progress
 from drift.settings.sampling import DecodingSettings, GenerationSettings
 
@@ -25,9 +26,8 @@ class TransformersEngine:
         self.tokenizer = load_tokenizer(policy)
         self.stops = stop_tokens(self.tokenizer, policy)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = (
-            AutoModelForCausalLM.from_pretrained(policy, dtype=torch.bfloat16, local_files_only=True).to(self.device).eval()
-        )
+        dtype = torch.bfloat16 if runs_bf16() else torch.float32
+        self.model = AutoModelForCausalLM.from_pretrained(policy, dtype=dtype, local_files_only=True).to(self.device).eval()
         self.choices = choice_tokens(self.tokenizer, settings.choices)
 
     def generate(self, requests: list[dict]) -> list[dict]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from drift.chat import load_tokenizer, stop_tokens
 from drift.cli import StageError
 from drift.engines import check_lengths, choice_tokens
+from drift.policies import runs_bf16
 from drift.progress import Progress
 from drift.settings.sampling import EngineRuntime, GenerationSettings
 
@@ -33,7 +34,7 @@ class VllmEngine:
             options["structured_outputs_config"] = {"backend": "xgrammar", "disable_any_whitespace": True}
         self.llm = LLM(
             str(policy),
-            dtype="bfloat16",
+            dtype="bfloat16" if runs_bf16() else "float32",
             seed=0,
             max_model_len=settings.context,
             generation_config="vllm",
@@ -52,6 +53,9 @@ class VllmEngine:
             "enforce_eager": True,
             # Seeded requests crash when a prompt is read in chunks: a batch has room for all of it.
             "enable_chunked_prefill": False,
+            # The least that vLLM has on a CPU: prompts have a short beginning in common, or two
+            # samples of one prompt most of it, and it is read once where it fills a block.
+            "block_size": 32,
             "max_num_batched_tokens": max(self.settings.context, 2048),
         }
         decoding = self.decoding

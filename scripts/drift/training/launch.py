@@ -19,6 +19,7 @@ import yaml
 
 from drift.cli import StageError
 from drift.files import write_text
+from drift.policies import runs_bf16
 from drift.settings.training import TrainingRun
 
 _TYPES = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
@@ -47,6 +48,11 @@ def processes(run: TrainingRun) -> int:
     return count
 
 
+def mixed_precision(precision: str) -> bool:
+    """Whether activations are in bf16: where `training.precision` says so and this machine can."""
+    return precision == "bf16" and runs_bf16()
+
+
 def accelerate_config(launcher: str, count: int, precision: str) -> dict:
     """What `accelerate launch --config_file` reads, for `count` devices of one machine."""
     config = {
@@ -54,7 +60,7 @@ def accelerate_config(launcher: str, count: int, precision: str) -> dict:
         "distributed_type": _TYPES[launcher],
         "machine_rank": 0,
         "main_process_port": 0,  # any free one: two training runs may share a machine
-        "mixed_precision": "bf16" if precision == "bf16" else "no",
+        "mixed_precision": "bf16" if mixed_precision(precision) else "no",
         "num_machines": 1,
         "num_processes": count,
         "rdzv_backend": "static",

@@ -23,7 +23,7 @@ def base_dtype(training: ScoringSettings) -> torch.dtype:
     Below adapters they are frozen: bf16 loses nothing that is trained, as the adapters are merged
     into the fp32 weights.
     """
-    return torch.bfloat16 if training.lora and training.precision == "bf16" else torch.float32
+    return torch.bfloat16 if training.lora and launch.mixed_precision(training.precision) else torch.float32
 
 
 @torch.no_grad()
@@ -39,6 +39,7 @@ def score_pairs(
     differ only by what differs between the policies. `what` names the job in the log.
     """
     process = PartialState()
+    mixed = launch.mixed_precision(training.precision)
     # Under FSDP only the first process would get the weights, to be spread later; here each needs
     # them.
     with patch_environment(FSDP_CPU_RAM_EFFICIENT_LOADING="false"):
@@ -60,7 +61,7 @@ def score_pairs(
         # 2 pairs x length: the chosen sequences, then the rejected ones, padded on the right.
         inputs = {name: tensor.to(process.device) for name, tensor in collate(batch).items()}
         labels = inputs["input_ids"].masked_fill(inputs.pop("completion_mask") == 0, -100)
-        with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
+        with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=mixed):
             log_probs = model(**inputs, labels=labels, fused_lm_head=True, use_cache=False).log_probs
         # Positions without a label, the prompt's and padding, are 0 in log_probs.
         sums = log_probs.double().sum(1).tolist()

@@ -293,7 +293,7 @@ def shared_arguments(settings: TrainSettings, run: TrainingRun, state: Path) -> 
         "per_device_train_batch_size": training.device_batch,
         "gradient_accumulation_steps": steps,
         "max_length": training.max_length,
-        "bf16": training.precision == "bf16",
+        "bf16": launch.mixed_precision(training.precision),
         "use_cpu": not cuda,
         "gradient_checkpointing": run.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} | ({} if cuda else {"context_fn": _keep_products}),
