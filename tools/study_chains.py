@@ -53,8 +53,9 @@ def save(study: "Study", folder: Path) -> list[str]:
         _write(users, known)
     elif different := [kind for kind in users.columns if not users[kind].equals(pl.read_parquet(known)[kind])]:
         raise cli.StageError(
-            f"{study.paths.tasks.split('/data/')[0]} and {known} differ in {', '.join(different)}: they are of other users, or of "
-            f"another base model. Use the configuration and the locked environment that {folder} was made with, or give other --tables"
+            f"{study.paths.tasks.split('/data/')[0]} and {known} differ in {', '.join(different)}: they are of other users, of "
+            f"another base model, or of a CPU that rounds otherwise (without bf16). Use the configuration, the locked environment and "
+            f"a CPU like those that {folder} was made with, or give other --tables"
         )
     told = []
     for (method, seed), names in groupby(

@@ -52,16 +52,17 @@ def claims(methods: Sequence[str], last: int) -> Iterator[Claim]:
 
 def _planned(methods: Sequence[str], last: int) -> Iterator[Claim]:
     for drift, primary in (("drift-checked", True), ("drift-unguided", False)):
-        for other in ("spin", "iterdpo"):
+        for other in ("spin", "iterdpo-six"):
             terms = gain(drift, last) + gain(other, last, -1)
             contrast = f"gain of {drift} less that of {other}"
             yield Claim("keeps improving longer", contrast, J, terms, primary=primary)
-    for method in ("spin", "iterdpo"):
+    for method in ("spin", "iterdpo-six"):
         yield Claim("peaks and falls", f"gain of {method}", J, gain(method, last), above=False)
     drifts = ("drift-checked", "drift-unguided")
+    variants = ("drift-coin", "drift-initial", "drift-slow")  # of drift-checked, with claims of their own
     for number, drift in enumerate(drifts):
         for other in methods:
-            if other not in drifts[: number + 1] and other != "drift-coin":
+            if other not in drifts[: number + 1] + variants:
                 contrast = f"{drift} less {other}"
                 yield Claim("is better in the end", contrast, J, ((1, drift, last), (-1, other, last)))
     checked = (1, "drift-checked", last)
@@ -69,6 +70,9 @@ def _planned(methods: Sequence[str], last: int) -> Iterator[Claim]:
     yield Claim("the gate does it", contrast, J, (checked, (-1, "drift-coin", last)))
     contrast = "drift-checked less drift-epochs"
     yield Claim("fresh positives do it", contrast, J, (checked, (-1, "drift-epochs", 1)))
+    for held in ("drift-initial", "drift-slow"):
+        yield Claim("keeps improving when held", f"gain of {held}", J, gain(held, last))
+        yield Claim("is held", f"{held} less drift-checked", J, ((1, held, last), (-1, "drift-checked", last)))
     for method in methods:
         yield Claim("it is not length", f"{method}, beyond length", BEYOND_LENGTH, ((1, method, last),))
     for method in methods:
