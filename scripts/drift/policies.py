@@ -53,7 +53,8 @@ def commit() -> str | None:
 
 
 def device() -> str:
-    """What a model runs on in this process: the name of the GPU, or of the processor."""
+    """What a model runs on in this process: the name of the GPU, or of the processor, and whether
+    that one has no bf16."""
     import torch  # only stages that run a model ask
 
     if torch.cuda.is_available():
@@ -63,7 +64,7 @@ def device() -> str:
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"CPU {names[0] if names else platform.machine()}"
+    return f"CPU {names[0] if names else platform.machine()}{'' if runs_bf16() else ' without bf16'}"
 
 
 def runs_bf16() -> bool:
@@ -76,10 +77,7 @@ def runs_bf16() -> bool:
     """
     import torch
 
-    if torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return True
-    print("this CPU has no instructions for bf16: models run in fp32")
-    return False
+    return torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def origin(devices: int) -> dict[str, str | int | None]:

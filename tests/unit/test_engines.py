@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from drift import policies
 from drift.chat import load_tokenizer, render
 from drift.cli import StageError
 from drift.config import Engine
@@ -50,6 +51,7 @@ def test_a_cpu_without_bf16_runs_a_model_in_fp32(tiny_model, monkeypatch, able, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
     assert engine(tiny_model).model.dtype == precision
+    assert policies.device().endswith(" without bf16") == (not able)
 
 
 def test_answers_carry_their_requests_id_whatever_the_batch(greedy, tokenizer):
