@@ -254,6 +254,10 @@ class Supervisor:
             install = ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder}/db", "--user=root"]
             subprocess.run([*install, "--auth-root-authentication-method=normal"], check=True, stdout=subprocess.DEVNULL)
             self.start("mariadbd")
+            # slurmdbd would create it after a connection without it has failed, and with MariaDB's
+            # client library 3.4.10 that connection then refuses the result of every query.
+            database = ["mariadb", "--no-defaults", f"--socket={self.folder}/db.socket", "--user=root"]
+            subprocess.run([*database, "--execute=CREATE DATABASE slurm_acct"], check=True, stdin=subprocess.DEVNULL)
             self.start("slurmdbd")
             # The cluster must be known before its controller comes up.
             self.client("sacctmgr", "-i", "add", "cluster", "drift")
