@@ -38,21 +38,18 @@ def picked(turns: pl.LazyFrame, settings: LabelRequestsSettings) -> pl.DataFrame
 
 def with_history(turns: pl.LazyFrame, keys: pl.DataFrame) -> Iterator[tuple[chat.Messages, dict]]:
     """For every key the conversation before the reply, and the row of Turns with its seed."""
-    columns = ["conversation_id", "turn", "system", "starts_over", "user", "response", "feedback"]
+    columns = ["conversation_id", "turn", "system", "unseen", "user", "response", "feedback"]
     wanted = turns.select(columns).join(keys.lazy().select("conversation_id").unique(), on="conversation_id", how="semi")
     rows = wanted.join(keys.lazy(), on=["conversation_id", "turn"], how="left").sort("conversation_id", "turn").collect()
-    system: chat.Messages = []
     history: chat.Messages = []
     for row in rows.iter_rows(named=True):
         if row["turn"] == 0:
-            system = [{"role": "system", "content": row["system"]}] if row["system"] else []
-        if row["turn"] == 0 or row["starts_over"]:
-            history = system
-        history = [*history, {"role": "user", "content": row["user"]}]
+            history = [{"role": "system", "content": row["system"]}] if row["system"] else []
+        asked = [*history, {"role": "user", "content": row["user"]}]
         if row["seed"] is not None:
-            yield history, row
-        if row["response"] is not None:
-            history = [*history, {"role": "assistant", "content": row["response"]}]
+            yield asked, row
+        if row["response"] is not None and not row["unseen"]:
+            history = [*asked, {"role": "assistant", "content": row["response"]}]
 
 
 def build(turns: pl.LazyFrame, template: str, tokenizer, settings: LabelRequestsSettings) -> tuple[pl.DataFrame, int]:

@@ -40,6 +40,6 @@ CREATE TEMP VIEW start_candidates AS
 
 -- What comes after reads these conversations alone, and more than once.
 CREATE TEMP TABLE candidate_turns AS
-    SELECT conversation_id, turn, source, system, "user", response, feedback
+    SELECT conversation_id, turn, source, unseen, system, "user", response, feedback
     FROM turns
     WHERE conversation_id IN (SELECT conversation_id FROM candidates);

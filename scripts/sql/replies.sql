@@ -29,7 +29,7 @@ measured AS (
         user_id,
         timestamp,
         CASE WHEN judged.label <> 'NEUTRAL' OR getvariable('neutral_counts') THEN unfit(turns) END AS unfit,
-        starts_over,
+        unseen,
         -- Long messages that begin alike, numbers apart, are one template filled in again and again.
         CASE
             WHEN length("user") >= 200
@@ -45,43 +45,44 @@ measured AS (
         length(response) AS reply_chars,
         coalesce(length(system), 0) AS system_chars,
         md5_number(system) AS system_md5,
-        md5_number(turn || '/' || md5("user")) AS message_md5,
-        md5_number(turn || '/' || md5("user") || '/' || md5(response)) AS exchange_md5,
+        md5_number("user") AS message_md5,
         md5_number(response) AS reply_md5
     FROM turns
     LEFT JOIN judged USING (conversation_id, turn)
     WHERE getvariable('neutral_counts') OR conversation_id IN (SELECT conversation_id FROM judged WHERE label <> 'NEUTRAL')
 ),
 -- A window keeps and sorts what it passes on: here texts are numbers already.
-started AS (
-    SELECT
-        *,
-        max(CASE WHEN starts_over THEN turn ELSE 0 END) OVER (PARTITION BY conversation_id ORDER BY turn) AS first_turn
+placed AS (
+    SELECT *, count(*) FILTER (NOT unseen) OVER before AS place
     FROM measured
+    WINDOW before AS (PARTITION BY conversation_id ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ),
 -- A prompt is the system message, which comes before the first exchange, all exchanges before the
--- reply since the conversation last started over, and the user's message. Its hash combines those of
--- its parts, each with its turn.
+-- reply that whoever answered has seen, and the user's message. Its hash combines those of its parts,
+-- each with its place.
 prompts AS (
     SELECT
         *,
-        coalesce(sum(message_chars + reply_chars) OVER before, 0) + sum(system_chars) OVER conversation + message_chars
-            AS prompt_chars,
+        coalesce(sum(message_chars + reply_chars) FILTER (NOT unseen) OVER before, 0)
+            + sum(system_chars) OVER conversation + message_chars AS prompt_chars,
         xor(
-            xor(message_md5, coalesce(bit_xor(exchange_md5) OVER before, 0)),
+            xor(
+                md5_number(place || '/' || message_md5),
+                coalesce(bit_xor(md5_number(place || '/' || message_md5 || '/' || reply_md5)) FILTER (NOT unseen) OVER before, 0)
+            ),
             coalesce(first_value(system_md5) OVER conversation, 0)
         ) AS prompt_md5,
         first_value(message_key) OVER conversation AS opening_key
-    FROM started
+    FROM placed
     WINDOW
         conversation AS (PARTITION BY conversation_id ORDER BY turn),
-        before AS (PARTITION BY conversation_id, first_turn ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+        before AS (PARTITION BY conversation_id ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT
     conversation_id || '/' || turn AS prompt_id,
     conversation_id,
     turn,
-    prompts.* EXCLUDE (conversation_id, turn, system_chars, system_md5, message_md5, exchange_md5),
+    prompts.* EXCLUDE (conversation_id, turn, place, system_chars, system_md5, message_md5),
     judged.label,
     judged.score
 FROM judged

@@ -2,18 +2,18 @@
 
 WITH
 taken AS (
-    SELECT prompt_id, conversation_id, turn, first_turn, split, group_key AS cluster, flipped
+    SELECT prompt_id, conversation_id, turn, split, group_key AS cluster, flipped
     FROM split_candidates
     WHERE reason IS NULL AND pool = getvariable('pool')
     ORDER BY prompt_id
     LIMIT getvariable('rows_at_a_time') OFFSET getvariable('first_row')
 ),
 messages AS (
-    SELECT conversation_id, turn, 0 AS place, 'system' AS role, system AS content FROM candidate_turns
+    SELECT conversation_id, turn, FALSE AS unseen, 0 AS place, 'system' AS role, system AS content FROM candidate_turns
     UNION ALL
-    SELECT conversation_id, turn, 1 AS place, 'user' AS role, "user" AS content FROM candidate_turns
+    SELECT conversation_id, turn, unseen, 1 AS place, 'user' AS role, "user" AS content FROM candidate_turns
     UNION ALL
-    SELECT conversation_id, turn, 2 AS place, 'assistant' AS role, response AS content FROM candidate_turns
+    SELECT conversation_id, turn, unseen, 2 AS place, 'assistant' AS role, response AS content FROM candidate_turns
 ),
 prompts AS (
     SELECT
@@ -23,8 +23,7 @@ prompts AS (
     FROM taken AS wanted
     JOIN messages
         ON messages.conversation_id = wanted.conversation_id
-        AND (messages.turn < wanted.turn OR (messages.turn = wanted.turn AND messages.role <> 'assistant'))
-        AND (messages.turn >= wanted.first_turn OR messages.role = 'system')
+        AND ((messages.turn < wanted.turn AND NOT messages.unseen) OR (messages.turn = wanted.turn AND messages.role <> 'assistant'))
     WHERE messages.content IS NOT NULL
     GROUP BY wanted.conversation_id, wanted.turn
 )

@@ -51,9 +51,7 @@ class Corpus:
         for turn, (response, feedback, label) in enumerate(replies):
             key = {"conversation_id": f"{source}:{name}", "turn": turn}
             said = {"user": user, "response": response, "feedback": feedback, "system": system if turn == 0 else None}
-            self.turns.append(
-                key | said | {"source": source, "language": language, "starts_over": False, "flags": []} | columns
-            )
+            self.turns.append(key | said | {"source": source, "language": language, "unseen": False, "flags": []} | columns)
             self.labels.append(key | {"labeler": "words", "label": label, "evidence": ["strict/no"], "score": 0.8})
             user = feedback
         self.turns.append(
@@ -62,7 +60,7 @@ class Corpus:
                 "turn": len(replies),
                 "source": source,
                 "user": user,
-                "starts_over": False,
+                "unseen": False,
                 "flags": [],
             }
         )

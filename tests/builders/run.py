@@ -135,7 +135,7 @@ def exchange(conversation: str, turn: int, texts: list[str]) -> dict:
         "user": user,
         "response": response,
         "feedback": after[0] if after else None,
-        "starts_over": False,
+        "unseen": False,
         "flags": [],
     }
 

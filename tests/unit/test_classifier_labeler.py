@@ -59,7 +59,7 @@ def settings_of(folder: Path, **changes) -> ClassifySettings:
 
 
 def exchange(number: int, feedback: str | None) -> dict:
-    row = {"source": "s", "starts_over": False, "flags": [], "user": "What?", "response": "That."}
+    row = {"source": "s", "unseen": False, "flags": [], "user": "What?", "response": "That."}
     return row | {"conversation_id": f"s:{number:02d}", "turn": 0, "feedback": feedback}
 
 

@@ -22,6 +22,14 @@ def test_feedback_is_the_next_message_and_the_system_prompt_is_on_the_first_turn
     assert [row["turn"] for row in rows] == [0, 1]
 
 
+def test_the_next_message_says_nothing_of_a_reply_that_its_writer_had_not_seen():
+    shown = chat(("user", "a"), ("assistant", "b"), ("user", "a"), ("assistant", "c"))
+    shown["messages"][1]["unseen"] = True
+    rows = exchanged(shown)
+    assert texts(rows) == [("a", "b", None), ("a", "c", None)]
+    assert [row["unseen"] for row in rows] == [True, False]
+
+
 def test_neighbours_of_one_role_are_merged_and_flagged():
     rows = exchanged(chat(("user", "a"), ("human", "b"), ("gpt", "c"), ("bing", "d")))
     assert texts(rows) == [("a\n\nb", "c\n\nd", None)]

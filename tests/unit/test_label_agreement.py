@@ -86,7 +86,7 @@ TURNS = pl.LazyFrame(
             "user": "q",
             "response": "r",
             "feedback": "no",
-            "starts_over": False,
+            "unseen": False,
             "flags": [],
         }
         for name in "ab"

@@ -13,7 +13,7 @@ from drift.chat import markers
 from drift.labelers import NO_FOLLOW_UP, rubric, source
 from drift.settings.data import LabelRequestsSettings, LabelsSettings
 
-ROW = {"source": "s", "language": "English", "starts_over": False, "flags": []}
+ROW = {"source": "s", "language": "English", "unseen": False, "flags": []}
 
 
 def turns(*rows: dict) -> pl.LazyFrame:
@@ -168,8 +168,8 @@ def test_one_question_about_every_answered_reply_with_what_came_before(tokenizer
     assert "ASSISTANT: one\n\nUSER: That is wrong\n</conversation>" in second
 
 
-def test_a_model_is_shown_nothing_from_before_a_conversation_started_over():
-    frame = CONVERSATION.with_columns(starts_over=pl.col("turn") == 1)
+def test_a_model_is_not_shown_what_whoever_answered_had_not_seen():
+    frame = CONVERSATION.with_columns(unseen=pl.col("turn") == 0)
     first, second = (messages[0]["content"] for messages in asked(frame)[0]["messages"])
     assert "USER: Q" in first
     assert "SYSTEM: Be brief.\n\nUSER: That is wrong\n</conversation>" in second

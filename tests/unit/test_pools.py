@@ -34,13 +34,31 @@ def test_the_prompt_is_all_that_was_said_before_the_reply(corpus):
     assert (row["rejected"], row["feedback"], row["chosen"]) == ("four", "no", "five")
 
 
-def test_a_prompt_begins_where_the_conversation_last_started_over(corpus):
-    corpus.add("a", "one", ("two", "one", "DSAT"), ("three", "who?", "SAT"), ("four", "no", "DSAT"), system="be brief")
-    corpus.turns[1]["starts_over"] = True
-    chosen, _ = corpus.choose(max_chars=len("be brief" + "one" + "three" + "who?" + "four"))
+def test_an_exchange_that_nobody_saw_is_in_no_later_prompt(corpus):
+    corpus.add(
+        "a",
+        "Hi",
+        ("Hello!", "one", "NEUTRAL"),
+        ("two", "one", "DSAT"),
+        ("three", "who?", "SAT"),
+        ("four", "no", "DSAT"),
+        system="be brief",
+    )
+    corpus.turns[1]["unseen"] = True
+    chosen, _ = corpus.choose(max_chars=len("be brief" + "Hi" + "Hello!" + "one" + "three" + "who?" + "four"))
     told = {row["turn"]: [m["content"] for m in row["prompt"]] for pool in ("dsat", "sat") for row in chosen[pool].to_dicts()}
-    assert told == {0: ["be brief", "one"], 1: ["be brief", "one"], 2: ["be brief", "one", "three", "who?"]}
+    before = ["be brief", "Hi", "Hello!", "one"]
+    assert told == {1: before, 2: before, 3: [*before, "three", "who?"]}
     assert chosen["corrections"].select("rejected", "chosen").rows() == [("two", "three")]
+
+
+def test_a_prompt_is_the_same_whether_or_not_an_exchange_before_it_went_unseen(corpus):
+    corpus.add("a", "Hi", ("Hello!", "one", "NEUTRAL"), ("two", "one", "DSAT"), ("three", "thanks", "SAT"))
+    corpus.turns[1]["unseen"] = True
+    corpus.add("b", "Hi", ("Hello!", "one", "NEUTRAL"), ("three", "thanks", "SAT"))
+    chosen, ledger = corpus.choose(near_duplicates=None)
+    assert chosen["sat"]["prompt_id"].to_list() == ["s:a/2"]
+    assert drops(ledger, "sat")["same prompt and reply as another"] == 1
 
 
 def test_every_reason_is_recorded_and_the_ledger_adds_up(corpus):

@@ -42,7 +42,7 @@ def test_the_lowest_rated_reply_disappoints_with_its_critique_and_the_highest_sa
     assert (first["source_label"], first["source_evidence"], first["model"]) == ("DSAT", ["overall score 2"], "alpaca")
     assert (second["user"], second["response"], second["feedback"]) == ("Where?", "fine", "good work")
     assert (second["source_label"], second["source_evidence"]) == ("SAT", ["overall score 7.5"])
-    assert (first["starts_over"], second["starts_over"]) == (False, True)
+    assert (first["unseen"], second["unseen"]) == (True, False)
 
 
 def test_both_replies_are_to_the_bare_question_in_every_pool_and_stay_together(tmp_path):

@@ -30,7 +30,7 @@ MESSAGE = {
     "label": pl.String,  # of a reply: DSAT, SAT or NEUTRAL, where the source itself says so
     "evidence": pl.List(pl.String),  # what the label rests on
     "comment": pl.String,  # what the user wrote about this reply, outside of the chat
-    "starts_over": pl.Boolean,  # of a user: whoever answered saw nothing of what was said before, save the system prompt
+    "unseen": pl.Boolean,  # of a reply: whoever answered later saw neither it nor the message before it
     "flags": pl.List(pl.String),  # oddities that the reader has seen or fixed
 }
 CONVERSATION = {

@@ -32,7 +32,7 @@ ROLES = {
 }
 
 # What is kept of messages when neighbours become one.
-_KEPT = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comment", "starts_over")
+_KEPT = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comment", "unseen")
 _NO_TEXTS = pl.lit([], pl.List(pl.String))
 
 
@@ -65,6 +65,7 @@ def exchanges(conversations: pl.DataFrame, mask: bool = False) -> tuple[pl.DataF
         counts[reason] += kept.height - left.height
         kept = left
     kept = kept.rename({"user": "user_key"} | {name: f"conversation_{name}" for name in ("timestamp", "toxic", "redacted")})
+    unseen = pl.col("reply_unseen").fill_null(False)
     turns = _turns(runs).join(kept, on="number", how="inner", maintain_order="left")
     return turns.join(_system_prompts(messages), on="number", how="left", maintain_order="left").select(
         "number",
@@ -75,10 +76,11 @@ def exchanges(conversations: pl.DataFrame, mask: bool = False) -> tuple[pl.DataF
         "model",
         timestamp=pl.coalesce("reply_timestamp", "timestamp", "conversation_timestamp"),
         system=pl.when(pl.col("turn") == 0).then("system"),
-        starts_over=pl.col("starts_over").fill_null(False),
+        unseen=unseen,
         user="content",
         response="reply_content",
-        feedback=pl.coalesce("reply_comment", "next_content"),
+        # Where nobody saw the reply, the next message is not about it.
+        feedback=pl.coalesce("reply_comment", pl.when(~unseen).then("next_content")),
         source_label="reply_label",
         source_evidence=pl.when(pl.col("reply_label").is_not_null()).then("reply_evidence"),
         toxic=pl.coalesce(pl.max_horizontal("toxic", "reply_toxic"), "conversation_toxic"),
@@ -168,7 +170,7 @@ def _merged(messages: pl.DataFrame) -> pl.DataFrame:
             pl.col("role").drop_nulls().first(),
             pl.col("content", "comment").drop_nulls().str.join("\n\n"),
             pl.col("timestamp", "label").drop_nulls().last(),
-            pl.col("toxic", "redacted", "starts_over").max(),
+            pl.col("toxic", "redacted", "unseen").max(),
             pl.col("evidence", "flags").drop_nulls().explode(empty_as_null=False),
             texts=pl.col("content").count(),
             blanks=pl.col("blank").sum(),

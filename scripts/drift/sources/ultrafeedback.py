@@ -5,7 +5,7 @@ known; this is ours:
 
     user       the prompt
     assistant  the completion with the lowest overall score          DSAT; feedback: its critique
-    user       the prompt again, and the conversation starts over
+    user       the prompt again: whoever answers has not seen the completion
     assistant  the completion with the highest overall score         SAT; feedback: its critique
 
 Both completions were written for the bare prompt, so that is the prompt of both. Of completions
@@ -106,8 +106,8 @@ def converse(key: str | None, prompt: str | None, completions: list[dict]) -> di
         "language": "English",
         "messages": [
             {"role": "user", "content": prompt},
-            _reply(lowest, "DSAT"),
-            {"role": "user", "content": prompt, "starts_over": True},
+            _reply(lowest, "DSAT") | {"unseen": True},
+            {"role": "user", "content": prompt},
             _reply(highest, "SAT"),
         ],
     }

@@ -17,9 +17,7 @@ class Turns(dy.Schema):
     model = dy.String(nullable=True, description="the model that answered; null where the source does not say")
     timestamp = dy.Datetime(time_unit="us", nullable=True, description="UTC; null where the source does not say")
     system = dy.String(nullable=True, description="the system prompt, on turn 0 only")
-    starts_over = dy.Bool(
-        description="whoever answered saw nothing of the exchanges before: they are no part of this one's prompt"
-    )
+    unseen = dy.Bool(description="whoever answered later saw nothing of this exchange: it is no part of the prompts after it")
     user = dy.String(description="the user's message")
     response = dy.String(nullable=True, description="the deployment's reply; null where the log ends without one")
     feedback = dy.String(
