@@ -28,7 +28,7 @@ def contamination(rows: pl.DataFrame, pool: str, known: BenchmarkTexts) -> pl.Da
         messages = user_messages(some.select("prompt_id", "prompt"))
         if pool == "corrections":
             # What a correction's chosen reply answers.
-            messages = pl.concat([messages, some.select("prompt_id", content="feedback")])
+            messages = pl.concat([messages, some.select("prompt_id", content="feedback").drop_nulls()])
         hits = known.found_in(messages["content"])
         parts.append(hits.with_columns(prompt_id=messages["prompt_id"].gather(hits["row"])).select(list(names)))
     return pl.concat(parts).unique("prompt_id", keep="first", maintain_order=True).with_columns(pool=pl.lit(pool))

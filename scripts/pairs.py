@@ -32,6 +32,7 @@ from drift.data.trained_replies import (
     LONG,
     OVER,
     SHARED,
+    UNSAID,
     TrainedReply,
     check_rendering,
     prompt_fault,
@@ -43,7 +44,7 @@ from drift.ledger import LedgerBook
 from drift.seeds import chance, picked
 from drift.settings.data import FreshSettings
 from drift.settings.training import PairsSettings, Sides, Subset
-from drift.sides import candidates
+from drift.sides import can_ask, candidates
 from drift.tables import (
     Completions,
     Dropped,
@@ -67,7 +68,7 @@ EQUAL = "chosen equals rejected"
 TIED = "no candidate ranks above another"
 LOW = "no candidate reaches min_score"
 # In the order in which a candidate is checked; the first that applies is its reason.
-REASONS = (UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LOW, LEAKED, LONG)
+REASONS = (UNSAID, UNRANKED, CUT, EMPTY, MARKER, ALLUSION, SHARED, OVER, EQUAL, TIED, LOW, LEAKED, LONG)
 # What helps where a ranking leaves too few pairs, by the commonest reason.
 RANKING = {
     UNRANKED: "most have too few candidates with a score. Has the ranker a limit on length (rankers.NAME.max_length), or does it "
@@ -154,8 +155,8 @@ def hides_feedback(prompt: dict, side: dict) -> bool:
     its prompt does not show."""
     if side["reply"]:
         return shows_feedback(side["reply"]["kind"]) and alludes(side["reply"]["text"])
-    # Of two logged replies the chosen one came after the feedback on the other.
-    return prompt["rejected"] is not None and alludes(side["text"])
+    # Of two logged replies the chosen one came after the feedback on the other, where there is any.
+    return prompt["rejected"] is not None and prompt["feedback"] is not None and alludes(side["text"])
 
 
 def make_pairs(
@@ -177,8 +178,8 @@ def make_pairs(
         check_rendering(prompt, tokenizer)
         # A reply is in several candidates where both sides are sampled.
         rendered = cache(partial(render_reply, tokenizer, prompt["prompt"], prompt=prompt["prompt_token_ids"]))
-        reasons = []
-        for drawn in candidates(prompt, replies, sides_of(prompt["prompt_id"], settings.recipe), scores or {}):
+        reasons, recipe = [], sides_of(prompt["prompt_id"], settings.recipe)
+        for drawn in candidates(prompt, replies, recipe, scores or {}):
             sides = {side: stripped(reply, settings) for side, reply in drawn.items()}
             texts = {side: sides[side]["text"] for side in sides}
             trained = trained_replies(texts, finish_reasons(sides), rendered, tokenizer, end, settings.max_tokens)
@@ -188,7 +189,8 @@ def make_pairs(
                 break
             reasons.append(reason)
         else:
-            reason, detail = reasons[0] if reasons else (UNRANKED, "")
+            nothing = UNRANKED if all(can_ask(side, prompt) for side in recipe.values()) else UNSAID
+            reason, detail = reasons[0] if reasons else (nothing, "")
             dropped.append({"prompt_id": prompt["prompt_id"], "reason": reason, "detail": detail})
         failed.update(reason for reason, _ in reasons)
     return (

@@ -17,15 +17,19 @@ from drift.chat import load_tokenizer
 from drift.data.fresh import drawn_prompts
 from drift.seeds import completion_seed
 from drift.settings.sampling import RequestsSettings
+from drift.sides import can_ask
 from drift.tables import Prompts, Requests, read_table, write_table
 
 
 def build(prompts: pl.DataFrame, tokenizer, settings: RequestsSettings) -> pl.DataFrame:
-    """Requests about every prompt of the split: of each kind as many as `samples` has."""
+    """Requests about every prompt of the split: of each kind as many as `samples` has, none where
+    the prompt lacks what they show."""
     kinds = {kind: plugins.load(plugins.SIDES, kind) for kind in settings.samples}
     requests = []
     for prompt in prompts.filter(split=settings.split).iter_rows(named=True):
         for kind, side in kinds.items():
+            if not can_ask(kind, prompt):
+                continue
             messages, ids = side.request(tokenizer, prompt, settings)
             for sample in range(settings.samples[kind]):
                 seed = completion_seed(settings.seed, settings.unit, prompt["prompt_id"], kind, sample)
@@ -54,7 +58,7 @@ def main() -> None:
     requests = build(prompts, tokenizer, arguments.settings)
     if requests.is_empty():
         raise cli.StageError(
-            f"{arguments.prompts} has no {arguments.settings.split} prompts; the ledger shows where they were left out"
+            f"{arguments.prompts} has no {arguments.settings.split} prompts with what is shown; the ledger shows where they were left out"
         )
     write_table(requests, Requests, arguments.requests)
 

@@ -271,7 +271,7 @@ def _allusions(connection: duckdb.DuckDBPyConnection, settings: AllusionsSetting
         JOIN candidate_turns AS replied USING (conversation_id, turn)
         JOIN candidate_turns AS followed
             ON followed.conversation_id = candidates.conversation_id AND followed.turn = candidates.turn + 1
-        WHERE pool = 'corrections' AND reason IS NULL
+        WHERE pool = 'corrections' AND reason IS NULL AND replied.feedback IS NOT NULL
     """
     modes, found = settings.model_dump(), []
     for batch in _batches(connection, replies):
@@ -338,12 +338,14 @@ def _rows(connection: duckdb.DuckDBPyConnection, pool: str, allusions: Allusions
 
 def _stripped(rows: pl.DataFrame, settings: AllusionsSettings) -> pl.DataFrame:
     """Corrections with `alludes`, and without words on the feedback on the sides that are stripped
-    of them."""
-    said = rows.select("split", "chosen").rows()
-    left = [without_allusion(chosen) if getattr(settings, split) == "strip" else chosen for split, chosen in said]
-    return rows.with_columns(
-        alludes=pl.Series([alludes(chosen) for _, chosen in said], dtype=pl.Boolean), chosen=pl.Series(left, dtype=pl.String)
-    )
+    of them. Without feedback there are no words on it."""
+    said = rows.select("split", "chosen", "feedback").rows()
+    found = [feedback is not None and alludes(chosen) for _, chosen, feedback in said]
+    left = [
+        without_allusion(chosen) if feedback is not None and getattr(settings, split) == "strip" else chosen
+        for split, chosen, feedback in said
+    ]
+    return rows.with_columns(alludes=pl.Series(found, dtype=pl.Boolean), chosen=pl.Series(left, dtype=pl.String))
 
 
 def _ledger(connection: duckdb.DuckDBPyConnection, pool: str, first: list[Path]) -> LedgerBook:

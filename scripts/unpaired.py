@@ -20,7 +20,17 @@ import polars as pl
 from drift import cli
 from drift.chat import end_of_turn, in_hindsight, load_tokenizer, render, render_reply
 from drift.data.contamination import check_decontaminated
-from drift.data.trained_replies import LEAKED, LONG, OVER, SHARED, check_rendering, prompt_fault, reply_fault, trained_replies
+from drift.data.trained_replies import (
+    LEAKED,
+    LONG,
+    OVER,
+    SHARED,
+    UNSAID,
+    check_rendering,
+    prompt_fault,
+    reply_fault,
+    trained_replies,
+)
 from drift.ledger import LedgerBook
 from drift.names import UNPAIRED_POOLS
 from drift.seeds import picked
@@ -29,9 +39,8 @@ from drift.tables import Dropped, Ledger, Prompts, Tasks, Unpaired, read_table, 
 
 TEST = "test split"
 BOTH = "in two pools, desirable and undesirable (label noise)"
-# A pool has no copies, but dsat and wordless may have the same exchange.
-UNSAID = "the user said nothing of it"
 FAR = "longer than max_length with the user's answer"
+# A pool has no copies, but dsat and wordless may have the same exchange.
 COPY = "same prompt, reply and label as another"
 SPARE = "more than twice training.pairs"
 REASONS = (TEST, BOTH, SHARED, OVER, LEAKED, LONG, UNSAID, FAR, COPY, SPARE)

@@ -1,5 +1,5 @@
--- Corrections in the wild: a reply that disappointed, followed by one that satisfied. The first reason that applies is the
--- one recorded.
+-- Corrections: a reply that disappointed, followed by one that satisfied, or published with a better one. The first reason
+-- that applies is the one recorded.
 
 CREATE TYPE corrections_reason AS ENUM (
     'not labelled DSAT',
@@ -13,12 +13,13 @@ CREATE TYPE corrections_reason AS ENUM (
 CREATE TEMP VIEW corrections_choices AS
 SELECT
     'corrections' AS pool,
-    first_reply.* EXCLUDE (label, score, unfit, answered),
+    first_reply.* EXCLUDE (label, score, unfit, unseen, answered),
     first_reply.label <> 'DSAT' AS flipped,
     CASE
         WHEN first_reply.label <> 'DSAT' AND NOT may_be_false(first_reply.label, 'DSAT', getvariable('noise_corrections'))
             THEN 'not labelled DSAT'
-        WHEN NOT first_reply.answered
+        -- A published pair: the next reply answers the same prompt, and nobody said a word between them.
+        WHEN NOT first_reply.answered AND NOT first_reply.unseen
             THEN 'the user said nothing of it'
         WHEN coalesce(next_reply.label, '') <> 'SAT'
             THEN 'the next reply is not labelled SAT'

@@ -5,12 +5,12 @@ CREATE TYPE dsat_reason AS ENUM ('not labelled DSAT', 'the user said nothing of 
 CREATE TEMP VIEW dsat_choices AS
 SELECT
     'dsat' AS pool,
-    replied.* EXCLUDE (label, score, unfit, answered),
+    replied.* EXCLUDE (label, score, unfit, unseen, answered),
     label <> 'DSAT' AS flipped,
     CASE
         WHEN label <> 'DSAT' AND NOT may_be_false(label, 'DSAT', getvariable('noise_dsat'))
             THEN 'not labelled DSAT'
-        -- A thumb alone: sql/wordless.sql.
+        -- A thumb alone, or a published pair: sql/wordless.sql.
         WHEN NOT answered
             THEN 'the user said nothing of it'
         ELSE unfit_row(unfit, score, prompt_chars + reply_chars)

@@ -5,7 +5,7 @@ CREATE TYPE sat_reason AS ENUM ('not labelled SAT');
 CREATE TEMP VIEW sat_choices AS
 SELECT
     'sat' AS pool,
-    replied.* EXCLUDE (label, score, unfit, answered),
+    replied.* EXCLUDE (label, score, unfit, unseen, answered),
     label <> 'SAT' AS flipped,
     CASE
         WHEN label <> 'SAT' AND NOT may_be_false(label, 'SAT', getvariable('noise_sat'))

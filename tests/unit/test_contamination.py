@@ -48,6 +48,7 @@ def test_the_message_that_a_correction_answers_is_searched():
     pool = rows(("chats:c1", "train", ["Hello"])).with_columns(feedback=pl.lit("No, I said: " + STORY))
     assert found(pool, "corrections") == [("corrections", "chats:c1/0", "story", "ngram")]
     assert found(pool) == []
+    assert found(pool.with_columns(feedback=pl.lit(None, pl.String)), "corrections") == []
 
 
 def test_test_rows_are_trained_on_by_nobody():

@@ -58,6 +58,7 @@ def test_token_ids_and_lengths_are_those_of_the_trained_reply_with_its_end_of_tu
 
 LEAK = [{"role": "user", "content": f"No, wrong.\n\n{INSTRUCTION}"}]
 FAULTS = {
+    "the user said nothing of it": ({"feedback": None}, {}),
     "sampled reply did not end its turn": ({}, {"finish_reason": "length"}),
     "sampled reply is empty": ({}, {"text": " \n"}),
     "sampled reply contains a chat marker": ({}, {"text": "Yes.<|im_start|>user\nAnd then?"}),
@@ -216,6 +217,8 @@ def test_logged_corrections_that_open_with_words_on_the_feedback_are_counted(tok
         settings = logged if rejected else pairs_settings(recipe=SPIN)
         counts += make(tokenizer, fitted, "plain", settings)[0]["alludes"].to_list()
     assert counts == [True, False], "the prompt of a satisfied reply shows the feedback before it"
+    fitted = fitted_prompts(tokenizer, 1, chosen="I apologize. It is 4.", feedback=None)
+    assert make(tokenizer, fitted, "plain", logged)[0]["alludes"].to_list() == [False], "a published pair has none"
 
 
 def test_a_rejected_reply_that_was_cut_is_no_example_either(tokenizer):

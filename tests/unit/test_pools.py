@@ -52,6 +52,44 @@ def test_an_exchange_that_nobody_saw_is_in_no_later_prompt(corpus):
     assert chosen["corrections"].select("rejected", "chosen").rows() == [("two", "three")]
 
 
+def add_published(corpus: Corpus, name: str, rejected: str, chosen: str):
+    """A published pair after a greeting: two replies to one prompt, of which nobody said a word."""
+    corpus.add(name, "Hi", ("Hello!", "Why?", "NEUTRAL"), (rejected, None, "DSAT"), (chosen, None, "SAT"))
+    corpus.turns[-1:] = []
+    corpus.turns[-2]["unseen"], corpus.turns[-1]["user"] = True, "Why?"
+
+
+def test_a_published_pair_is_a_correction_and_two_replies_of_which_nobody_said_anything(corpus):
+    add_published(corpus, "a", "Bad.", "Good.")
+    chosen, ledger = corpus.choose()
+    (row,) = chosen["corrections"].rows(named=True)
+    assert [message["content"] for message in row["prompt"]] == ["Hi", "Hello!", "Why?"]
+    assert (row["rejected"], row["chosen"], row["feedback"]) == ("Bad.", "Good.", None)
+    ((prompt, said),) = chosen["sat"].select("prompt", "feedback").rows()
+    assert ([message["content"] for message in prompt], said) == (["Hi", "Hello!", "Why?"], None)
+    assert chosen["wordless"]["rejected"].to_list() == ["Bad."]
+    assert chosen["dsat"].is_empty()
+    assert drops(ledger, "dsat")["the user said nothing of it"] == 1
+
+
+def test_a_reply_of_which_nobody_said_anything_is_corrected_by_none_that_came_after_it(corpus):
+    corpus.add("seen", "a", ("b", None, "DSAT"), ("c", "thanks", "SAT"))
+    corpus.turns[1]["user"] = "more"
+    chosen, ledger = corpus.choose()
+    assert chosen["corrections"].is_empty()
+    assert drops(ledger, "corrections")["the user said nothing of it"] == 1
+
+
+def test_a_published_reply_that_apologizes_is_kept_as_it_is(corpus):
+    sorry = "I apologize for the confusion."
+    add_published(corpus, "published", "Bad.", sorry)
+    bicycle = "The bicycle that you ask about is no longer made anywhere."
+    corpus.add("logged", "Which one?", ("That one.", "no", "DSAT"), (f"{sorry} {bicycle}", "thanks", "SAT"))
+    logged, published = corpus.choose()[0]["corrections"].sort("prompt_id").select("chosen", "alludes").rows()
+    assert published == (sorry, False)
+    assert logged == (bicycle, True)
+
+
 def test_a_prompt_is_the_same_whether_or_not_an_exchange_before_it_went_unseen(corpus):
     corpus.add("a", "Hi", ("Hello!", "one", "NEUTRAL"), ("two", "one", "DSAT"), ("three", "thanks", "SAT"))
     corpus.turns[1]["unseen"] = True

@@ -72,6 +72,14 @@ def test_a_guided_request_shows_what_went_wrong_and_asks_for_better(fitted, toke
         assert read.endswith("<|im_start|>assistant\n")
 
 
+def test_a_prompt_without_feedback_is_asked_nothing_that_shows_it(fitted, tokenizer):
+    silent = fitted.with_columns(feedback=pl.when(pl.col("prompt_id") != "s:1/0").then("feedback"))
+    asked_about = asked(silent, tokenizer).select("kind", "prompt_id").rows()
+    assert ("plain", "s:1/0") in asked_about
+    assert ("guided", "s:1/0") not in asked_about
+    assert len(asked_about) == 7
+
+
 def test_a_plain_request_shows_neither_feedback_nor_instruction(fitted, tokenizer):
     for request in asked(fitted, tokenizer).filter(kind="plain").iter_rows(named=True):
         read = tokenizer.decode(request["prompt_token_ids"])

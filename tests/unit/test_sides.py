@@ -129,6 +129,11 @@ def test_a_prompt_without_the_requests_of_its_side_is_refused():
         taken("guided", "logged", completion("plain"))
 
 
+def test_a_prompt_without_what_a_side_shows_has_none_of_its_replies():
+    silent = {"prompt_id": "p", "rejected": "no", "feedback": None}
+    assert sides.replies_of_kind("guided", silent, {}, {}) == []
+
+
 @pytest.fixture
 def terse(monkeypatch):
     """A side of its own, plugged in: a reply that is sampled with the system's wish for brevity."""

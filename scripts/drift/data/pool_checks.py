@@ -25,16 +25,20 @@ def check_false_rows(connection: duckdb.DuckDBPyConnection, noise: LabelNoiseSet
 
 
 def check_training_rows(connection: duckdb.DuckDBPyConnection, ledger: pl.DataFrame, settings: PoolsSettings) -> None:
-    """Raise StageError where no DSAT reply is left to train on."""
-    taken = "SELECT split, count(*) FROM split_candidates WHERE reason IS NULL AND pool = 'dsat' GROUP BY split"
-    rows = dict(connection.sql(taken).fetchall())
-    if "train" in rows:
+    """Raise StageError where no DSAT reply is left to train on. One that nobody said a word of
+    counts where there is no other, as in a run on published pairs.
+    """
+    taken = "SELECT pool, split, count(*) FROM split_candidates WHERE reason IS NULL AND pool <> 'sat' GROUP BY pool, split"
+    rows = {(pool, split): count for pool, split, count in connection.sql(taken).fetchall()}
+    if ("dsat", "train") in rows:
         return
-    if rows:
+    if tested := rows.get(("dsat", "test")):
         raise cli.StageError(
-            f"all {rows['test']} DSAT replies went to the test side: there are fewer conversations with one than "
+            f"all {tested} DSAT replies went to the test side: there are fewer conversations with one than "
             f"test_conversations ({settings.test_conversations}) asks for. Lower it, or add conversations."
         )
+    if any(split == "train" for _, split in rows):
+        return
     drops = ledger.filter((pl.col("lineage") == "dsat") & (pl.col("dropped") > 0)).select("reason", "dropped").rows()
     dropped = ", ".join(f"{reason}: {count}" for reason, count in drops) or "nothing was labelled"
     raise cli.StageError(f"no DSAT reply of labeler {settings.labeler} is left ({dropped}). Relax the settings that drop most.")

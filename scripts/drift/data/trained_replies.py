@@ -12,6 +12,7 @@ SHARED = "the template does not put the reply after the prompt as it is"
 OVER = "reply longer than max_tokens"
 LEAKED = "improve instruction in the prompt"
 LONG = "longer than max_length"
+UNSAID = "the user said nothing of it"
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,11 @@ def asked_of(kind: str) -> Asked:
     return plugins.load(plugins.SIDES, kind).NEEDS.asked
 
 
+def can_ask(side: str, prompt: Mapping) -> bool:
+    """Whether a prompt has what requests of a side show: a published pair has no feedback."""
+    return all(prompt[column] is not None for column in plugins.load(plugins.SIDES, side).NEEDS.shown)
+
+
 def stops(kinds: Iterable[str], style: str) -> list[str]:
     """Texts at which sampled replies of these kinds end."""
     sampled = [plugins.load(plugins.SIDES, kind) for kind in kinds]
@@ -118,7 +123,10 @@ def candidates(
 def replies_of_kind(
     kind: str, prompt: Mapping, sampled: Mapping[str, list[Completion]], scores: Mapping[str, float]
 ) -> list[Reply]:
-    """For sides that are sampled: every reply of a kind, in the order of sample numbers."""
+    """For sides that are sampled: every reply of a kind, in the order of sample numbers; none where
+    the prompt lacks what is shown."""
+    if not can_ask(kind, prompt):
+        return []
     if kind not in sampled:
         raise StageError(f"prompt {prompt['prompt_id']} has no {kind} request; rebuild the requests from these prompts")
     return [_reply(completion, scores) for completion in sampled[kind]]

@@ -119,10 +119,12 @@ class Sat(_Pool):
 
 class Corrections(_Pool):
     """Corrections in the wild: a reply that disappointed, and the revised reply that then satisfied
-    (the warm-up's pairs)."""
+    (the warm-up's pairs); published pairs are among them."""
 
     rejected = dy.String(description="the reply that the user was unhappy with")
-    feedback = dy.String(description="the user's next message, which shows the dissatisfaction")
+    feedback = dy.String(
+        nullable=True, description="the user's next message, which shows the dissatisfaction; null in a published pair"
+    )
     chosen = dy.String(description="the revised reply, which the user was satisfied with; see data.allusions")
     alludes = dy.Bool(
         description="the revised reply, as logged, opens with words on the feedback, which the prompt does not show; a rough "
@@ -131,7 +133,8 @@ class Corrections(_Pool):
 
 
 class Wordless(_Pool):
-    """Real replies that users were unhappy with and said nothing of: a thumb down alone."""
+    """Real replies that users were unhappy with and said nothing of: a thumb down alone, or the
+    rejected reply of a published pair."""
 
     rejected = dy.String(description="the reply that the user was unhappy with")
     labeler = dy.String(description="labels.labeler")
