@@ -1,5 +1,7 @@
 """Details of a conversation as logs have them: a value, None where it cannot be read."""
 
+import hashlib
+import json
 import math
 import re
 import uuid
@@ -28,6 +30,12 @@ def name(value: object) -> str | None:
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         value = int(value)
     return str(value) if isinstance(value, str | int | uuid.UUID) and not isinstance(value, bool) and value != "" else None
+
+
+def by_contents(record: object) -> str:
+    """The name of a conversation that has none: the same one each time that the file is read, and
+    for each record that is equal."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def flag(value: object) -> bool | None:
@@ -61,6 +69,14 @@ def time(value: object) -> datetime | None:
         return moment if moment and moment.year in YEARS else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def of_conversation(record: dict) -> tuple[dict, bool]:
+    """The model, language, user and timestamp of a record that may have them, and whether one of
+    them cannot be read."""
+    readers = {"model": name, "language": name, "user": name, "timestamp": time}
+    known = {field: read(record.get(field)) for field, read in readers.items()}
+    return known, any(known[field] is None and not is_absent(record.get(field)) for field in known)
 
 
 def _moment(value: object) -> datetime | None:

@@ -42,8 +42,6 @@ A thumb may also stand alone in the place of such an object.
 The labeler `source` reads thumbs and ratings; where they differ, the worse one counts.
 """
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -80,8 +78,6 @@ CONVERSATION_DROPS = (BAD_ROW, BRANCH)
 
 # Flags of messages, of which the filters know (sql/filters.sql).
 TOOL_CALL, MISSING_PART, THOUGHT = "tool_call", "missing_part", "thought"
-# The optional fields of a conversation, and how each is read.
-_DETAILS = {"model": details.name, "language": details.name, "user": details.name, "timestamp": details.time}
 # A message's fields that call a tool.
 _CALLS = ("tool_calls", "function_call")
 _SAYS = {"content", "refusal", *_CALLS}
@@ -229,7 +225,7 @@ def parse(record: object) -> dict | str:
     """The conversation that a record holds, or the reason (of DROPS) why it holds none."""
     if not isinstance(record, dict):
         return NOT_JSON
-    if (name := _by_contents(record) if "id" not in record else details.name(record["id"])) is None:
+    if (name := details.by_contents(record) if "id" not in record else details.name(record["id"])) is None:
         return NO_ID
     messages = _messages(record.get("messages"))
     if not messages:
@@ -242,16 +238,10 @@ def parse(record: object) -> dict | str:
         judged = [message | feedback(message, given) for message, given in zip(messages, said, strict=True)]
     except (ValueError, TypeError, OverflowError):
         return NO_SCALE if any(_is_beyond(given) for given in said) else BAD_FEEDBACK
-    known = {field: read(record.get(field)) for field, read in _DETAILS.items()}
-    if any(known[field] is None and not details.is_absent(record.get(field)) for field in known):
+    known, unreadable = details.of_conversation(record)
+    if unreadable:
         judged[0]["flags"].append(UNREADABLE_DETAIL)
     return {"id": name, "messages": judged} | known
-
-
-def _by_contents(record: dict) -> str:
-    """The name of a conversation that has none: the same one each time that the file is read, and
-    for each record that is equal."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def feedback(message: dict, given: object) -> dict:

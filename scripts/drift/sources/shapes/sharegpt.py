@@ -17,12 +17,14 @@ def fits(record: dict) -> bool:
 def read(record: dict) -> dict:
     """The conversation, its messages in OpenAI's words."""
     said = record["conversations"]
-    messages = [_message(part) for part in said] if isinstance(said, list) else None
+    messages = [in_openai_words(part) for part in said] if isinstance(said, list) else None
     named = {"id": record["conversation_id"]} if "conversation_id" in record else {}
     return named | record | {"messages": messages}
 
 
-def _message(part: object) -> object:
+def in_openai_words(part: object) -> object:
+    """A message with `role` and `content`, None where it has neither these nor `from` and `value`;
+    what is no message as it is."""
     if not isinstance(part, dict):
         return part
     content = part.get("value", part.get("content"))
