@@ -20,6 +20,7 @@ SOURCES = {
     "lmsys": "drift.sources.lmsys",
     "sharegpt": "drift.sources.sharegpt",
     "logs": "drift.sources.logs",
+    "pairs": "drift.sources.pairs",
     "simulated": "drift.sources.simulated",
 }
 # The one of them whose conversations the run makes: its rows say with which model.

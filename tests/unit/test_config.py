@@ -123,6 +123,7 @@ def test_the_schema_for_editors_is_up_to_date():
         "examples/logs.yaml",
         "examples/study.yaml",
         "examples/loop.yaml",
+        "examples/pairs.yaml",
     ],
 )
 def test_the_shipped_configurations_can_be_used(file):

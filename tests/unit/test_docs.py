@@ -37,6 +37,7 @@ RUN_BY = {
     r"snakemake --profile local --configfile examples/logs\.yaml .* pairs_all": "test_the_own_data_command_runs",
     r"snakemake --profile demo --configfile examples/sharegpt\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo --configfile examples/methods\.yaml -n": "tests/dag/test_dag.py",
+    r"snakemake --profile demo --configfile examples/pairs\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo --configfile=examples/loop\.yaml": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile slurm( -n)?": "tests/slurm/test_pipeline.py, with another configuration",
@@ -168,7 +169,10 @@ def test_what_make_calls_runs(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("options", ["", "--configfile examples/sharegpt.yaml", "--configfile=examples/loop.yaml"])
+@pytest.mark.parametrize(
+    "options",
+    ["", "--configfile examples/sharegpt.yaml", "--configfile examples/pairs.yaml", "--configfile=examples/loop.yaml"],
+)
 def test_a_dry_run_of_the_demo_plans_it(options):
     command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -52,11 +52,11 @@ def test_an_exchange_that_nobody_saw_is_in_no_later_prompt(corpus):
     assert chosen["corrections"].select("rejected", "chosen").rows() == [("two", "three")]
 
 
-def add_published(corpus: Corpus, name: str, rejected: str, chosen: str):
+def add_published(corpus: Corpus, name: str, rejected: str, chosen: str, asked: str = "Why?"):
     """A published pair after a greeting: two replies to one prompt, of which nobody said a word."""
-    corpus.add(name, "Hi", ("Hello!", "Why?", "NEUTRAL"), (rejected, None, "DSAT"), (chosen, None, "SAT"))
+    corpus.add(name, "Hi", ("Hello!", asked, "NEUTRAL"), (rejected, None, "DSAT"), (chosen, None, "SAT"))
     corpus.turns[-1:] = []
-    corpus.turns[-2]["unseen"], corpus.turns[-1]["user"] = True, "Why?"
+    corpus.turns[-2]["unseen"], corpus.turns[-1]["user"] = True, asked
 
 
 def test_a_published_pair_is_a_correction_and_two_replies_of_which_nobody_said_anything(corpus):
@@ -252,6 +252,23 @@ def test_a_conversation_that_holds_a_benchmark_prompt_is_quarantined_with_the_ev
         "s:later/1": ("exact", "t1"),
     }
     assert "seven rivers" in held["s:inside/0"]["evidence"]
+
+
+def test_published_pairs_that_hold_a_benchmark_prompt_or_are_nearly_the_same_are_left_out(corpus, tmp_path):
+    path = tmp_path / "bench.parquet"
+    task = {"prompt_id": "t1", "cluster": "t1", "prompt": [{"role": "user", "content": "Why?"}]}
+    tables.write_table(pl.DataFrame([task], schema=tables.Tasks.create_empty().schema), tables.Tasks, path)
+    add_published(corpus, "held", "Bad.", "Good.")
+    told = "It goes up the hill, past the old mill, over the bridge and then along the river to the harbour"
+    for name, rejected in (("a", told), ("b", f"{told}.")):
+        add_published(corpus, name, rejected, f"Good {name}.", asked="Which way does the bus to the harbour go?")
+    corpus.benchmarks = {"bench": path}
+    chosen, ledger = corpus.choose()
+    assert ids(chosen["corrections"]) == ids(chosen["wordless"]) == {"s:a/1"}
+    for pool in ("corrections", "wordless"):
+        assert drops(ledger, pool)["holds a benchmark prompt"] == 1
+        assert drops(ledger, pool)["nearly the same message and reply as another"] == 1
+    assert ids(chosen["sat"]) == {"s:a/2", "s:b/2"}
 
 
 def test_a_correction_that_answers_a_benchmark_prompt_is_quarantined(corpus, tmp_path):
