@@ -380,9 +380,10 @@ def test_a_run_killed_while_training_resumes_and_ends_with_the_same_weights(run,
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     state = tmp_path / "results/tiny/state"
     deadline = time.monotonic() + 240
-    while not list(state.glob("train-*/checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+    # Written last, and at once: one that ends is whole, and so is its checkpoint.
+    while not any(path.read_text().endswith("}\n") for path in state.glob("train-*/checkpoint-*/trainer_state.json")):
+        assert time.monotonic() < deadline, "the warm-up never wrote a checkpoint"
         time.sleep(0.05)
-    assert list(state.glob("train-*/checkpoint-*/trainer_state.json")), "the warm-up never wrote a checkpoint"
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     assert not (tmp_path / "results/tiny/tiny/warmup/policy.json").exists(), "killed too late to test anything"
