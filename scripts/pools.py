@@ -342,8 +342,8 @@ def _stripped(rows: pl.DataFrame, settings: AllusionsSettings) -> pl.DataFrame:
     said = rows.select("split", "chosen", "feedback").rows()
     found = [feedback is not None and alludes(chosen) for _, chosen, feedback in said]
     left = [
-        without_allusion(chosen) if feedback is not None and getattr(settings, split) == "strip" else chosen
-        for split, chosen, feedback in said
+        without_allusion(chosen) if alluding and getattr(settings, split) == "strip" else chosen
+        for (split, chosen, _), alluding in zip(said, found, strict=True)
     ]
     return rows.with_columns(alludes=pl.Series(found, dtype=pl.Boolean), chosen=pl.Series(left, dtype=pl.String))
 
