@@ -124,6 +124,7 @@ def test_the_schema_for_editors_is_up_to_date():
         "examples/study.yaml",
         "examples/loop.yaml",
         "examples/pairs.yaml",
+        "examples/noise.yaml",
     ],
 )
 def test_the_shipped_configurations_can_be_used(file):

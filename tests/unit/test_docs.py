@@ -39,7 +39,7 @@ RUN_BY = {
     r"snakemake --profile demo --configfile examples/methods\.yaml -n": "tests/dag/test_dag.py",
     r"snakemake --profile demo --configfile examples/pairs\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
-    r"snakemake --profile demo --configfile=examples/loop\.yaml": "test_a_dry_run_of_the_demo_plans_it",
+    r"snakemake --profile demo --configfile=examples/(loop|noise)\.yaml": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile slurm( -n)?": "tests/slurm/test_pipeline.py, with another configuration",
     r"\.venv/(cpu|snakemake)/bin/python \S+\.py --help": "test_every_program_that_a_page_names_has_help",
     r"\.venv/cpu/bin/python tools/check_labels\.py .* --half held_out": "tests/unit/test_published_labels.py",
@@ -171,7 +171,13 @@ def test_what_make_calls_runs(arguments):
 
 @pytest.mark.parametrize(
     "options",
-    ["", "--configfile examples/sharegpt.yaml", "--configfile examples/pairs.yaml", "--configfile=examples/loop.yaml"],
+    [
+        "",
+        "--configfile examples/sharegpt.yaml",
+        "--configfile examples/pairs.yaml",
+        "--configfile=examples/loop.yaml",
+        "--configfile=examples/noise.yaml",
+    ],
 )
 def test_a_dry_run_of_the_demo_plans_it(options):
     command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
