@@ -153,14 +153,14 @@ def by_sample(
     }
 
 
-def summarise(each: Sequence[Measured], total: int, clusters: float, seed: int) -> dict:
+def summarise(each: Sequence[Measured], total: int, clusters: float) -> dict:
     """The columns of a score that is the mean over seeds, or of one seed; `total`: items that there
-    are, `clusters`: the effective number behind it, `seed`: of the resampling."""
+    are, `clusters`: the effective number behind it."""
     values = [one.value for one in each]
     defined = not np.isnan(values).any()
     ends = None
     if defined and all(one.replicates is not None for one in each):
-        ends = resampling.interval_over_seeds(values, [one.replicates for one in each], clusters, seed)
+        ends = resampling.interval_over_seeds(values, [one.replicates for one in each], clusters)
     low, high = ends or (None, None)
     spreads = [np.std(one.samples, ddof=1) for one in each if len(one.samples) > 1]
     return {
@@ -209,7 +209,7 @@ def score_row(run: Run, policy: Policy, measure: Measure, measured: Mapping[int,
     """A row of Scores."""
     benchmark, judge, metric = measure
     each, total = list(measured.values()), len(run.clusters[benchmark].keys)
-    row = summarise(each, total, min(run.effective_clusters(benchmark, one) for one in each), run.settings.seed)
+    row = summarise(each, total, min(run.effective_clusters(benchmark, one) for one in each))
     if policy.iteration == -1 and benchmark == HELDOUT_PAIRS and metric not in pair_metrics.ABSOLUTE:
         # Measured from the base model itself: nothing, by definition.
         row |= dict.fromkeys(("value", "low", "high"))

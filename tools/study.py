@@ -165,19 +165,20 @@ def contrast_rows(study: Study, run: "scores.Run", measured: Measurements) -> pl
     numbers: dict[str, dict] = {}
     for (method, iteration), measures in measured.items():
         for (_, _, metric), by_seed in measures.items():
-            known = {(method, iteration, seed): (one.value, one.replicates) for seed, one in by_seed.items()}
+            known = {
+                (method, iteration, seed): (one.value, one.replicates, run.effective_clusters(BENCHMARK, one))
+                for seed, one in by_seed.items()
+            }
             numbers.setdefault(metric, {}).update(known)
-    numbers[BETTER], pools = better_pairs(study, run.settings)
-    rows = []
-    for claim in claims(study.config["methods"], study.config["iterations"]):
-        clusters = pools if claim.metric == BETTER else run.clusters[BENCHMARK]
-        rows.append(judged(claim, numbers.get(claim.metric, {}), clusters.count, run.settings.seed))
+    numbers[BETTER] = better_pairs(study, run.settings)
+    planned = claims(study.config["methods"], study.config["iterations"])
+    rows = [judged(claim, numbers.get(claim.metric, {})) for claim in planned]
     return pl.DataFrame([row for row in rows if row], schema=CONTRASTS)
 
 
-def better_pairs(study: Study, settings: ScoresSettings) -> tuple[Numbers, resampling.Clusters]:
+def better_pairs(study: Study, settings: ScoresSettings) -> Numbers:
     """Of every finished policy the share of its pairs whose y+ keeps more of the wish, with
-    replicates over the prompts of both pools, and these."""
+    replicates over the prompts of both pools."""
     paths = (study.paths.dsat, study.paths.sat)
     prompts = pl.concat([pl.read_parquet(path, columns=["prompt_id", "cluster", "split"]) for path in paths]).filter(
         split="train"
@@ -188,8 +189,8 @@ def better_pairs(study: Study, settings: ScoresSettings) -> tuple[Numbers, resam
         pairs = study.pairs(name)
         share = resampling.mean(pairs["pair_id"], pairs["better"] == 1)
         drawn = resampling.bootstrap(share, settings.bootstrap, settings.seed, clusters)
-        found[name.method, name.iteration, name.seed] = share.value(), drawn
-    return found, clusters
+        found[name.method, name.iteration, name.seed] = share.value(), drawn, clusters.effective(share.keys)
+    return found
 
 
 def cell_rows(study: Study) -> pl.DataFrame:

@@ -20,8 +20,9 @@ CONTRASTS = {
     "verdict": pl.String,
 }
 
-# By method, iteration and seed: a number with its replicates, on the same resamples for all.
-Numbers = Mapping[tuple[str, int, int], tuple[float, np.ndarray]]
+# By method, iteration and seed: a number with its replicates, on the same resamples for all, and the
+# effective number of clusters behind it.
+Numbers = Mapping[tuple[str, int, int], tuple[float, np.ndarray, float]]
 
 
 @dataclass(frozen=True)
@@ -80,20 +81,18 @@ def _planned(methods: Sequence[str], last: int) -> Iterator[Claim]:
         yield Claim("pairs stay informative", contrast, BETTER, gain(method, last))
 
 
-def judged(claim: Claim, numbers: Numbers, clusters: float, seed: int) -> dict | None:
+def judged(claim: Claim, numbers: Numbers) -> dict | None:
     """A row of the contrasts: the mean over the seeds that all its policies have, with its
-    interval; None where they have no seed in common.
-
-    `clusters`: the effective number behind the replicates; `seed`: of the resampling.
-    """
+    interval; None where they have no seed in common."""
     seeds_of = [{of for method, k, of in numbers if (method, k) == term[1:]} for term in claim.terms]
     seeds = sorted(set.intersection(*seeds_of))
     if not seeds:
         return None
     each = [[(sign, numbers[method, k, of]) for sign, method, k in claim.terms] for of in seeds]
-    values = [sum(sign * value for sign, (value, _) in terms) for terms in each]
-    replicates = [sum(sign * drawn for sign, (_, drawn) in terms) for terms in each]
-    low, high = resampling.interval_over_seeds(values, replicates, clusters, seed) or (None, None)
+    values = [sum(sign * value for sign, (value, _, _) in terms) for terms in each]
+    replicates = [sum(sign * drawn for sign, (_, drawn, _) in terms) for terms in each]
+    clusters = min(of_number for terms in each for _, (_, _, of_number) in terms)
+    low, high = resampling.interval_over_seeds(values, replicates, clusters) or (None, None)
     return {
         "claim": claim.text,
         "contrast": claim.contrast,

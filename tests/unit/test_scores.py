@@ -37,7 +37,7 @@ def test_spread_is_between_the_samples_own_values():
         for item, sample, p in (("a", 0, 1.0), ("a", 1, 0.5), ("b", 0, 0.5), ("b", 1, 0.0))
     ]
     statistic, samples = scores.by_sample(frame(rows), judge_metrics.verdict_statistics)["win_rate"]
-    row = scores.summarise([measured(statistic, samples)], 5, 2.0, 1)
+    row = scores.summarise([measured(statistic, samples)], 5, 2.0)
     assert (row["value"], row["n"], row["total"], row["samples"]) == (0.5, 2, 5, 2)
     assert row["spread"] == pytest.approx(np.std([0.75, 0.25], ddof=1))
 
@@ -51,7 +51,7 @@ def test_margin_is_measured_from_the_base_model():
 
 
 def test_no_items_give_no_value():
-    row = scores.summarise([measured(resampling.mean([], []), [np.nan])], 3, 0.0, 1)
+    row = scores.summarise([measured(resampling.mean([], []), [np.nan])], 3, 0.0)
     assert (row["value"], row["low"], row["high"], row["n"], row["total"]) == (None, None, None, 0, 3)
 
 

@@ -127,7 +127,7 @@ def contrast(compared: list[tuple[Replicated, Replicated]], clusters: resampling
         return nothing
     replicates = [one.replicates - other.replicates for one, other in compared]
     effective = min(clusters.effective(one.statistic.keys) for one, _ in compared)
-    low, high = resampling.interval_over_seeds(differences, replicates, effective, seed) or (None, None)
+    low, high = resampling.interval_over_seeds(differences, replicates, effective) or (None, None)
     p_seeds = significance.sign_flip_p(differences, seed)
     return known | {"difference": float(np.mean(differences)), "low": low, "high": high, "p_seeds": p_seeds}
 
