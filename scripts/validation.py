@@ -24,7 +24,8 @@ MIN_MODELS = 3
 
 def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
     """Per item with a verdict in every order it was asked in: the judge's figure, and whether the
-    preferred answer depends on the order of presentation (`flips`).
+    preferred answer is another one in the other order of presentation (`flips`). A draw is no flip,
+    as in the scores of a run (judge_metrics.comparisons).
 
     The figure is a score, or a preference (an outcome of -2 to 2 as 0 to 1), averaged over votes
     and then over orders.
@@ -34,7 +35,7 @@ def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
     preferred = (pl.col("figure") - 0.5).sign()
     return (
         by_order.group_by("prompt_id")
-        .agg(pl.col("figure").mean(), flips=preferred.n_unique() > 1, complete=pl.col("figure").is_not_null().all())
+        .agg(pl.col("figure").mean(), flips=(pl.len() == 2) & (preferred.product() < 0), complete=pl.col("figure").is_not_null().all())
         .filter("complete")
         .drop("complete")
         .sort("prompt_id")
@@ -65,8 +66,8 @@ def measures(items: pl.DataFrame) -> dict[str, Callable[[np.ndarray], float]]:
         "agreement": lambda rows: _share(agree[rows]),
     }
     if not scored and items["asked_twice"].any():
-        flips = items["flips"].to_numpy()
-        found["position_flip_rate"] = lambda rows: _share(flips[rows])
+        flips, twice = items["flips"].to_numpy(), items["asked_twice"].to_numpy()
+        found["position_flip_rate"] = lambda rows: _share(flips[rows][twice[rows]])
     return found
 
 

@@ -128,6 +128,23 @@ def test_a_policy_that_only_shortens_gains_in_one_direction_and_loses_in_the_oth
     assert after["all_passed"] == pytest.approx(0.9)
 
 
+def test_pass_rate_is_the_mean_of_its_directions_however_many_checks_a_task_has():
+    """Half of the tasks keep the one check that they have; the others keep two of three, not the one
+    for more words. Two samples each."""
+    rows = []
+    for sample in (0, 1):
+        rows += [(f"a{i}", sample, "words(at_least=60)", "longer", True) for i in range(50)]
+        rows += [(f"b{i}", sample, "words(at_least=60)", "longer", False) for i in range(50)]
+        rows += [(f"b{i}", sample, check, "neutral", True) for i in range(50) for check in ("no_list", "no_digits")]
+    table = pl.DataFrame(rows, schema=tables.Checks.create_empty().schema, orient="row")
+    found = {name: statistic.value() for name, statistic in check_statistics(table).items()}
+    assert (found["pass_rate:longer"], found["pass_rate:neutral"]) == (0.5, 1.0)
+    assert found["pass_rate"] == pytest.approx(0.75)
+    answers = table.with_columns(tokens=pl.lit(9))
+    base = answers.with_columns(passed=pl.lit(False))
+    assert beyond_length(answers, base).value() == pytest.approx(0.75), "all answers are as long"
+
+
 def of_lengths(*answers: tuple[int, bool], check: str = "words(at_most=9)", direction: str = "shorter") -> pl.DataFrame:
     """Checks of answers of these lengths, with whether they keep the check."""
     rows = [(str(number), 0, check, direction, passed, tokens) for number, (tokens, passed) in enumerate(answers)]

@@ -67,6 +67,11 @@ def test_a_perfect_judge_agrees_wholly_and_one_that_always_says_a_not_at_all():
     assert first["pearson"]["value"] is None, "a judge without any opinion correlates with nothing"
 
 
+def test_a_draw_in_one_order_is_no_flip_as_in_the_scores_of_a_run():
+    drawn = measured(*[pair(f"i{at}", 0.9, {"AB": 0.75, "BA": 0.5}) for at in range(6)])
+    assert drawn["position_flip_rate"]["value"] == 0.0
+
+
 def test_an_item_without_a_verdict_in_one_order_does_not_count_and_is_said():
     found = measured(
         pair("x", 0.9, {"AB": 1.0, "BA": None}), pair("y", 0.9, {"AB": 0.9, "BA": 0.7}), pair("z", 0.2, {"AB": 0.4, "BA": 0.4})

@@ -36,8 +36,11 @@ def discrete(won: np.ndarray) -> np.ndarray:
 
 
 def standard_error(keys: Sequence[str], values: np.ndarray) -> resampling.Sums:
-    """The standard error of the mean of `values`, (n,), with the sample variance."""
-    return resampling.by_item(keys, np.column_stack([values, values**2, np.ones(len(values))]), _standard_error)
+    """The standard error of the mean of `values`, (n,), with the sample variance; several of one
+    key (an instruction's samples) count as their mean."""
+    items = resampling.mean(keys, values)
+    means = items.parts[:, 0]
+    return resampling.Sums(items.keys, np.column_stack([means, means**2, np.ones(len(means))]), _standard_error)
 
 
 def _standard_error(sums: np.ndarray) -> np.ndarray:

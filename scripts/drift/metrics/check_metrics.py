@@ -27,11 +27,14 @@ def check_statistics(checks: pl.DataFrame) -> dict[str, resampling.Statistic]:
 
 def balanced(checks: pl.DataFrame, values: pl.Series) -> resampling.Sums:
     """The mean of `values`, one a row of `checks`, as the mean over the directions of length that
-    occur, each counting alike."""
+    occur, each counting alike; of a direction over its tasks, each counting alike, however many of
+    a task's checks are of it. Rows without a value (NaN) are left out."""
+    known = checks.select("prompt_id", "direction", value=values.fill_nan(None)).drop_nulls("value")
+    tasks = known.group_by("prompt_id", "direction", maintain_order=True).agg(pl.col("value").mean())
     # Two columns a direction: the sum of its values, and their number.
-    inside = np.column_stack([checks["direction"] == direction for direction in _directions(checks)]).astype(np.float64)
-    parts = np.stack([inside * values.to_numpy()[:, None], inside], axis=2).reshape(len(values), -1)
-    return resampling.by_item(checks["prompt_id"], parts, _mean_of_ratios)
+    inside = np.column_stack([tasks["direction"] == direction for direction in _directions(checks)]).astype(np.float64)
+    parts = np.stack([inside * tasks["value"].to_numpy()[:, None], inside], axis=2).reshape(tasks.height, -1)
+    return resampling.summed(tasks["prompt_id"], parts, _mean_of_ratios)
 
 
 def _directions(checks: pl.DataFrame) -> list[str]:
@@ -78,10 +81,13 @@ def beyond_length(checks: pl.DataFrame, base: pl.DataFrame) -> resampling.Statis
     direction_of = dict(base.select("check", "direction").iter_rows())
     edges = {name: np.quantile(base.filter(check=name)["tokens"].to_numpy(), np.arange(1, LENGTHS) / LENGTHS) for name in names}
     rows = pl.concat([checks.with_columns(of_base=False), base.with_columns(of_base=True)], how="vertical_relaxed")
+    # As in pass_rate a task counts once in a direction, whatever its checks and samples.
+    rows = rows.with_columns(weight=1 / pl.len().over("prompt_id", "direction", "of_base"))
     # Of every row which of the sums it adds to: by check, class of length, and whose answer it is.
     parts = np.zeros((rows.height, len(names), LENGTHS, 2, 2))
-    for place, (name, tokens, passed, of_base) in enumerate(rows.select("check", "tokens", "passed", "of_base").iter_rows()):
-        parts[place, names.index(name), np.searchsorted(edges[name], tokens), int(of_base)] = passed, 1
+    values = rows.select("check", "tokens", "passed", "of_base", "weight")
+    for place, (name, tokens, passed, of_base, weight) in enumerate(values.iter_rows()):
+        parts[place, names.index(name), np.searchsorted(edges[name], tokens), int(of_base)] = passed * weight, weight
     inside = np.array([[direction_of[name] == one for name in names] for one in DIRECTIONS if one in direction_of.values()])
 
     def follows(sums: np.ndarray) -> np.ndarray:
@@ -95,4 +101,4 @@ def beyond_length(checks: pl.DataFrame, base: pl.DataFrame) -> resampling.Statis
         per_direction = np.stack([beyond @ inside.T, answers.sum(-1) @ inside.T], axis=-1)
         return resampling.ratio(per_direction).mean(axis=-1)
 
-    return resampling.by_item(rows["prompt_id"], parts.reshape(rows.height, -1), follows)
+    return resampling.summed(rows["prompt_id"], parts.reshape(rows.height, -1), follows)
