@@ -195,14 +195,28 @@ def test_checks_score_a_reply_by_those_of_the_prompt_that_its_conversation_begin
         checks.scores(rows[3:], checking(wishes), wishes)
 
 
+def replies(words: str) -> list[dict]:
+    return [candidate(number, "Who?", f"They {words * number}." if number % 2 else f"No {words * number}") for number in range(400)]
+
+
 def test_a_checking_ranker_errs_at_the_rate_that_is_asked_for_and_always_on_the_same_replies(wishes):
-    rows = [candidate(number, "Who?", "They." if number % 2 else "No idea at all.") for number in range(400)]
+    rows = replies("did ")
     right = checks.scores(rows, checking(wishes), wishes)
     noisy = checks.scores(rows[::-1], checking(wishes, wrong=0.25), wishes)
     turned = [name for name in right if noisy[name] != right[name]]
     assert len(turned) == pytest.approx(100, abs=30)
     assert all(noisy[name] == 1 - right[name] for name in turned)
     assert checks.scores(rows, checking(wishes, wrong=0.25), wishes) == noisy
+
+
+def test_a_checking_ranker_errs_otherwise_where_other_replies_were_sampled(wishes):
+    """A coin that followed from the prompt and the sample's number alone would be the same in every
+    iteration and seed: a gate that some prompts never pass."""
+    errors = []
+    for words in ("did ", "do "):
+        right, noisy = (checks.scores(replies(words), checking(wishes, wrong=wrong), wishes) for wrong in (0.0, 0.5))
+        errors.append([noisy[name] != right[name] for name in right])
+    assert sum(one == other for one, other in zip(*errors, strict=True)) == pytest.approx(200, abs=40)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 A prompt is known by its text: a row is scored where its conversation begins with a prompt of the
 file. With `wrong`, a seeded coin turns the scores of that share of replies around, for a ranker
-that errs at a known rate.
+that errs at a known rate. It is a coin for each reply to a prompt, by the texts of both: another
+iteration or seed, which samples other replies, makes other errors.
 """
 
 import json
@@ -22,13 +23,14 @@ def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, 
     """The share of checks that each row's text keeps, 0 to 1, by request_id. StageError where no
     row's prompt is in the file."""
     known = {_key(task["prompt"]): task["checks"] for task in read_prompts(path).values()}
-    found = {row["request_id"]: (checks, row["text"]) for row in rows if (checks := _checks(row["prompt"], known))}
+    found = {row["request_id"]: (checks, row) for row in rows if (checks := _checks(row["prompt"], known))}
     if rows and not found:
         raise StageError(f"{path}: none of the {len(rows)} prompts to score is in this file; fix rankers.NAME.path")
     scored = {}
-    for request_id, (checks, text) in found.items():
-        share = sum(check.passes(text) for check in checks) / len(checks)
-        scored[request_id] = 1 - share if chance("wrong", settings.seed, request_id) < settings.wrong else share
+    for request_id, (checks, row) in found.items():
+        share = sum(check.passes(row["text"]) for check in checks) / len(checks)
+        coin = chance("wrong", settings.seed, _key(row["prompt"]), row["text"])
+        scored[request_id] = 1 - share if coin < settings.wrong else share
     return scored
 
 
