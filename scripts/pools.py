@@ -191,9 +191,9 @@ def _near_duplicates(connection: duckdb.DuckDBPyConnection, candidates: str, thr
     """pool, flipped and prompt_id of `candidates` (a table) that are nearly the same text as one
     that stays."""
     exchanges = f"""
-        SELECT pool, flipped, prompt_id, "user" || chr(10) || response AS text
+        SELECT pool, flipped, from_iteration, prompt_id, "user" || chr(10) || response AS text
         FROM (
-            SELECT pool, flipped, prompt_id, conversation_id, turn
+            SELECT pool, flipped, from_iteration, prompt_id, conversation_id, turn
             FROM {candidates}
             WHERE reason IS NULL AND (pool, prompt_id) NOT IN (SELECT (pool, prompt_id) FROM quarantine)
         )
@@ -217,7 +217,7 @@ def _groups(connection: duckdb.DuckDBPyConnection, candidates: str, threshold: f
         """
     ).pl()
     openings = f"""
-        SELECT 'openings' AS pool, FALSE AS flipped, conversation_id AS prompt_id, "user" AS text
+        SELECT 'openings' AS pool, FALSE AS flipped, 1 AS from_iteration, conversation_id AS prompt_id, "user" AS text
         FROM candidate_turns
         WHERE turn = 0 AND conversation_id IN (SELECT conversation_id FROM {candidates})
     """
@@ -227,13 +227,15 @@ def _groups(connection: duckdb.DuckDBPyConnection, candidates: str, threshold: f
 
 
 def _clustered(connection: duckdb.DuckDBPyConnection, sql: str, threshold: float | None) -> pl.DataFrame:
-    """pool, flipped, prompt_id and cluster of the query's rows (pool, flipped, prompt_id, text).
+    """pool, flipped, prompt_id and cluster of the query's rows (pool, flipped, from_iteration,
+    prompt_id, text).
 
     The cluster is the first prompt_id of those in the pool whose texts are nearly the same, a true
-    row's where there is one. No rows where there is no threshold.
+    row's where there is one, and of these one that came earliest. No rows where there is no
+    threshold.
     """
     signed = list(mapped(_signed, _batches(connection, sql))) if threshold else []
-    keys = {"pool": pl.String, "flipped": pl.Boolean, "prompt_id": pl.String}
+    keys = {"pool": pl.String, "flipped": pl.Boolean, "from_iteration": pl.Int32, "prompt_id": pl.String}
     names = pl.concat([pl.DataFrame(schema=keys), *(name for name, _ in signed)])
     matrix = np.concatenate([signatures(pl.Series(dtype=pl.String)), *(rows for _, rows in signed)])
     del signed  # Signatures are the largest thing that is held of the candidates: not twice.
@@ -299,7 +301,7 @@ def _hold_out(connection: duckdb.DuckDBPyConnection, first: list[Path], settings
     connection.register("start_groups", _groups(connection, "start_candidates", threshold))
     connection.execute(_sql("tested"))
     openings = """
-        SELECT 'openings' AS pool, FALSE AS flipped, conversation_id AS prompt_id, "user" AS text
+        SELECT 'openings' AS pool, FALSE AS flipped, 1 AS from_iteration, conversation_id AS prompt_id, "user" AS text
         FROM turns
         WHERE turn = 0 AND (conversation_id IN (FROM tested) OR conversation_id IN (SELECT conversation_id FROM candidates))
     """

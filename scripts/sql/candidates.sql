@@ -1,6 +1,7 @@
 -- What each pool makes of every reply; of rows with the same prompt and the same reply, one stays.
 -- Candidates for false rows (label noise; `flipped`) come after the true ones in every choice, so that
--- noise changes no true row.
+-- noise changes no true row. What came earlier stays before what came later (table arrivals: source,
+-- from_iteration): an export that repeats old replies is no new data.
 
 -- Why a reply that was not taken for a false row is not in the pool.
 CREATE TEMP MACRO other_label(pool) AS CASE pool WHEN 'sat' THEN 'not labelled SAT' ELSE 'not labelled DSAT' END;
@@ -23,12 +24,17 @@ CREATE TEMP TABLE dropped AS
 
 CREATE TEMP TABLE candidates AS
     SELECT
-        * EXCLUDE (reason),
+        choices.* EXCLUDE (reason),
+        coalesce(arrivals.from_iteration, 1) AS from_iteration,
         CASE
-            WHEN row_number() OVER (PARTITION BY pool, prompt_md5, reply_md5 ORDER BY flipped, prompt_id) > 1
+            WHEN row_number() OVER (
+                PARTITION BY pool, prompt_md5, reply_md5
+                ORDER BY flipped, coalesce(arrivals.from_iteration, 1), prompt_id
+            ) > 1
                 THEN 'same prompt and reply as another'
         END AS reason
     FROM choices
+    LEFT JOIN arrivals ON arrivals.source = split_part(conversation_id, ':', 1)
     WHERE reason IS NULL;
 
 CREATE TEMP VIEW true_candidates AS
@@ -36,7 +42,7 @@ CREATE TEMP VIEW true_candidates AS
 
 -- Those of the start, where data came later.
 CREATE TEMP VIEW start_candidates AS
-    SELECT * FROM true_candidates WHERE split_part(conversation_id, ':', 1) NOT IN (SELECT source FROM arrivals);
+    SELECT * FROM true_candidates WHERE from_iteration = 1;
 
 -- What comes after reads these conversations alone, and more than once.
 CREATE TEMP TABLE candidate_turns AS

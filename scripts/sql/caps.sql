@@ -3,7 +3,7 @@
 -- before it left: partitions hold rows with and without a reason apart. Texts are compared in pools.py;
 -- its tables quarantine, near_duplicates (pool, prompt_id), groups (conversation_id, group_key,
 -- wider_key) and allusions (prompt_id, train, test: of corrections, whether they are unfit for a side)
--- say which were found, and its table arrivals (source, from_iteration) which sources came after the start.
+-- say which were found.
 
 -- A place in the order in which rows are picked: by a seeded hash, which depends on neither the file
 -- nor the other rows, or the oldest first.
@@ -66,10 +66,9 @@ few_of_each_template AS (
         END AS reason
     FROM few_of_each_user
 )
-SELECT few_of_each_template.*, group_key, wider_key, coalesce(from_iteration, 1) AS from_iteration
+SELECT few_of_each_template.*, group_key, wider_key
 FROM few_of_each_template
-JOIN groups USING (conversation_id)
-LEFT JOIN arrivals ON arrivals.source = split_part(conversation_id, ':', 1);
+JOIN groups USING (conversation_id);
 
 -- Groups that may go to the test side, for the pools that have one: in which order, and with how many
 -- conversations. A group that is larger than the test side itself stays with the training rows.

@@ -61,6 +61,8 @@ def test_a_stratum_counts_as_much_as_it_has_in_the_population():
         ('{"id": "a", "turn_index": 2, "label": "angry"}', "line 1: the label 'angry'"),
         ('{"turn_index": 2, "label": "SAT"}', "no id or conversation_id"),
         ('{"id": "a"', "line 1: not JSON"),
+        ('{"id": "a", "turn_index": "3rd", "label": "SAT"}', "line 1: turn_index is '3rd', not a whole number"),
+        ('{"id": "a", "turn_index": 3.7, "label": "SAT"}', "line 1: turn_index is 3.7, not a whole number"),
         ("[1]", "a JSON object is needed"),
         ("", "no label in it"),
     ],
@@ -70,6 +72,14 @@ def test_a_label_file_that_cannot_be_read_is_refused_with_its_place(tmp_path, li
     path.write_text(line + "\n")
     with pytest.raises(StageError, match=fault):
         agreement.read_labels(path)
+
+
+def test_a_system_message_moves_no_label_to_another_reply(tmp_path):
+    """Messages of a conversation: user, reply, user, ..., or a system message before these."""
+    plain = [{"id": "a", "turn_index": index, "label": "SAT"} for index in (2, 4, 6)]
+    after_system = [{"id": "b", "turn_index": index, "label": "SAT"} for index in (3, 5, 7)]
+    found = agreement.read_labels(write(tmp_path / "labels.jsonl", *plain, *after_system))
+    assert found["turn"].to_list() == [0, 1, 2] * 2
 
 
 def write(path: Path, *rows: dict) -> Path:

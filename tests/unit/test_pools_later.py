@@ -133,3 +133,21 @@ def test_all_that_hangs_together_with_the_test_side_of_the_start_stays_out(tmp_p
     paths = [tmp_path / f"start/{pool}.parquet" for pool in pools.SCHEMAS]
     chosen, _ = later.choose(paths, seed=seed, arrivals=APRIL)
     assert not {"s:a/0", "s:b/0", "s:c/0"} & ids(chosen["dsat"])
+
+
+@pytest.mark.parametrize("change", ["", " today"])
+def test_what_a_later_export_repeats_is_no_new_data_whatever_its_source_is_called(tmp_path, change):
+    """The same exchange, or nearly: the row of the start stays, though 'april' comes before 's'."""
+    (tmp_path / "start").mkdir()
+    opening = "Please write a poem about the old wooden bridge over the river, its builders and the year they built it in"
+    reply = "A poem about a bridge. " + " ".join(f"It stands in the {word} light." for word in ("first", "second", "third", "last"))
+    corpus = Corpus(tmp_path / "start")
+    corpus.add("old", opening, (reply, "no", "DSAT"))
+    corpus.choose()
+    later = Corpus(tmp_path)
+    later.turns, later.labels = list(corpus.turns), list(corpus.labels)
+    later.add("again", opening + change, (reply, "no", "DSAT"), source="april")
+    complain(later, "new", "Something else?")
+    paths = [tmp_path / f"start/{pool}.parquet" for pool in pools.SCHEMAS]
+    chosen, _ = later.choose(paths, arrivals=APRIL, near_duplicates=0.8)
+    assert ids(chosen["dsat"]) == {"s:old/0", "april:new/0"}

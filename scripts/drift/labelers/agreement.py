@@ -42,8 +42,8 @@ def read_labels(path: str | Path, strata: str | Path | None = None, half: str | 
     """
     drawn = {}
     for place, row in _lines(strata) if strata else ():
-        key = (str(_value(row, place, "id", "conversation_id")), int(_value(row, place, "resp_index")))
-        drawn[key] = (str(_value(row, place, "stratum")), int(_value(row, place, "stratum_size")))
+        key = (str(_value(row, place, "id", "conversation_id")), _whole(row, place, "resp_index"))
+        drawn[key] = (str(_value(row, place, "stratum")), _whole(row, place, "stratum_size"))
     rows, halves = [], set()
     for place, row in _lines(path):
         if half is not None:
@@ -54,12 +54,13 @@ def read_labels(path: str | Path, strata: str | Path | None = None, half: str | 
         if name.upper() not in NAMES:
             raise StageError(f"{place}: the label {name!r} is none of {', '.join(NAMES)}")
         label = NAMES[name.upper()]
-        conversation, index = str(_value(row, place, "id", "conversation_id")), int(_value(row, place, "turn_index"))
+        conversation, index = str(_value(row, place, "id", "conversation_id")), _whole(row, place, "turn_index")
         if strata and (conversation, index - 1) not in drawn:
             raise StageError(f"{place}: {strata} has no stratum for it. Give the strata of this very file, or none.")
         stratum = drawn.get((conversation, index - 1), ("all", None))
         label = STRICT if label == "DSAT" and row.get("strict") is True else label
-        rows.append((conversation, (index - 1) // 2, label, row.get("followup_sha1"), *stratum))
+        # The message of the user on reply k is number 2k + 2, one further after a system message.
+        rows.append((conversation, index // 2 - 1, label, row.get("followup_sha1"), *stratum))
     if not rows:
         raise StageError(f"{path}: no line's half is {half!r}; there are {', '.join(sorted(halves))}")
     schema = {
@@ -100,6 +101,14 @@ def _value(row: dict, place: str, *names: str):
         if row.get(name) is not None:
             return row[name]
     raise StageError(f"{place}: no {' or '.join(names)}; found {', '.join(sorted(row))}")
+
+
+def _whole(row: dict, place: str, name: str) -> int:
+    value = _value(row, place, name)
+    try:
+        return int(str(value))
+    except ValueError:
+        raise StageError(f"{place}: {name} is {value!r}, not a whole number") from None
 
 
 def locate(gold: pl.DataFrame, source: str, turns: pl.LazyFrame) -> pl.DataFrame:
