@@ -35,7 +35,11 @@ def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
     preferred = (pl.col("figure") - 0.5).sign()
     return (
         by_order.group_by("prompt_id")
-        .agg(pl.col("figure").mean(), flips=(pl.len() == 2) & (preferred.product() < 0), complete=pl.col("figure").is_not_null().all())
+        .agg(
+            pl.col("figure").mean(),
+            flips=(pl.len() == 2) & (preferred.product() < 0),
+            complete=pl.col("figure").is_not_null().all(),
+        )
         .filter("complete")
         .drop("complete")
         .sort("prompt_id")

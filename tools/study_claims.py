@@ -20,8 +20,8 @@ CONTRASTS = {
     "verdict": pl.String,
 }
 
-# By method, iteration and seed: a number with its replicates, on the same resamples for all, and the
-# effective number of clusters behind it.
+# By method, iteration and seed: a number with its replicates, on the same resamples for all, and
+# the effective number of clusters behind it.
 Numbers = Mapping[tuple[str, int, int], tuple[float, np.ndarray, float]]
 
 

@@ -59,7 +59,9 @@ def test_win_rates_of_a_few_items():
 
 def test_samples_of_an_instruction_count_as_their_mean():
     shares = {"a": (1.0, 0.0), "b": (0.5, 0.5), "c": (0.0, 0.0), "d": (1.0, 0.5)}
-    rows = [judgment(name, sample=sample, preference=share) for name, both in shares.items() for sample, share in enumerate(both)]
+    rows = [
+        judgment(name, sample=sample, preference=share) for name, both in shares.items() for sample, share in enumerate(both)
+    ]
     found = values(alpacaeval.statistics(frame(rows), tasks(*shares), None))
     assert found["win_rate"] == pytest.approx(np.mean([0.5, 0.5, 0.0, 0.75]))
     assert found["standard_error"] == pytest.approx(np.std([0.5, 0.5, 0.0, 0.75], ddof=1) / 2)

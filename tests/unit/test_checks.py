@@ -129,8 +129,8 @@ def test_a_policy_that_only_shortens_gains_in_one_direction_and_loses_in_the_oth
 
 
 def test_pass_rate_is_the_mean_of_its_directions_however_many_checks_a_task_has():
-    """Half of the tasks keep the one check that they have; the others keep two of three, not the one
-    for more words. Two samples each."""
+    """Half of the tasks keep the one check that they have; the others keep two of three, not the
+    one for more words. Two samples each."""
     rows = []
     for sample in (0, 1):
         rows += [(f"a{i}", sample, "words(at_least=60)", "longer", True) for i in range(50)]

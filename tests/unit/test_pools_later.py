@@ -140,7 +140,9 @@ def test_what_a_later_export_repeats_is_no_new_data_whatever_its_source_is_calle
     """The same exchange, or nearly: the row of the start stays, though 'april' comes before 's'."""
     (tmp_path / "start").mkdir()
     opening = "Please write a poem about the old wooden bridge over the river, its builders and the year they built it in"
-    reply = "A poem about a bridge. " + " ".join(f"It stands in the {word} light." for word in ("first", "second", "third", "last"))
+    reply = "A poem about a bridge. " + " ".join(
+        f"It stands in the {word} light." for word in ("first", "second", "third", "last")
+    )
     corpus = Corpus(tmp_path / "start")
     corpus.add("old", opening, (reply, "no", "DSAT"))
     corpus.choose()

@@ -196,7 +196,9 @@ def test_checks_score_a_reply_by_those_of_the_prompt_that_its_conversation_begin
 
 
 def replies(words: str) -> list[dict]:
-    return [candidate(number, "Who?", f"They {words * number}." if number % 2 else f"No {words * number}") for number in range(400)]
+    return [
+        candidate(number, "Who?", f"They {words * number}." if number % 2 else f"No {words * number}") for number in range(400)
+    ]
 
 
 def test_a_checking_ranker_errs_at_the_rate_that_is_asked_for_and_always_on_the_same_replies(wishes):

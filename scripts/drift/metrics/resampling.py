@@ -242,11 +242,11 @@ def interval_over_seeds(
     same resamples of the clusters, which are common to all seeds. Of one seed that over its
     clusters.
 
-    It reaches as far as the interval over clusters and the one over seeds, by Student's t, together,
-    added as squares. Such an interval covers at least 95%, whichever of two variances is the larger
-    (Banerjee 1961, Sankhya 23); one by Satterthwaite's degrees of freedom, or by drawing seeds, does
-    not where there are two or three seeds and they differ by more than clusters explain. It may
-    reach beyond what a share can be.
+    It reaches as far as the interval over clusters and the one over seeds, by Student's t,
+    together, added as squares. Such an interval covers at least 95%, whichever of two variances is
+    the larger (Banerjee 1961, Sankhya 23); one by Satterthwaite's degrees of freedom, or by drawing
+    seeds, does not where there are two or three seeds and they differ by more than clusters
+    explain. It may reach beyond what a share can be.
     """
     if clusters <= 1 or any(not len(of_seed) for of_seed in replicates):
         return None
