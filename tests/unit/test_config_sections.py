@@ -21,6 +21,33 @@ def test_a_recipe_whose_sides_do_not_exist_or_differ_is_refused(prompts, chosen,
     assert why in message
 
 
+PLAIN = {"prompts": "dsat", "chosen": "best", "rejected": "logged", "rank": "rm", "candidates": ["plain", "plain"]}
+
+
+@pytest.mark.parametrize(
+    ("sections", "why"),
+    [
+        ({"rankers": {"rm": {"path": "m", "wrong": 0.3}}}, "rankers.rm: wrong: kind classifier does not read it; leave it out"),
+        ({"rankers": {"rm": {"kind": "checks", "path": "m", "max_length": 99}}}, "max_length: kind checks does not read it"),
+        (
+            {"data": minimal()["data"] | {"labelers": {"lexical": {"kind": "lexical", "max_replies": 5}}}},
+            "a lexical labeler asks no model: leave out max_replies",
+        ),
+        (
+            {
+                "rankers": {"rm": {"path": "m"}},
+                "recipes": {"mine": PLAIN},
+                "methods": ["mine"],
+                "sampling": {"temperature": 0.0},
+            },
+            "recipes.mine.candidates: several of one kind are the same reply at sampling.temperature 0",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_refused(sections, why):
+    assert why in refusal(minimal(**sections))
+
+
 def test_seed_corrections_may_be_logged_on_both_sides():
     row = {"prompts": "corrections", "chosen": "logged", "rejected": "logged"}
     assert load(minimal(methods=["mine"], recipes={"mine": row}))["recipes"]["mine"]["start"] == "warmup"

@@ -8,9 +8,10 @@ import subprocess
 
 import duckdb
 import pytest
+import yaml
 
 import catalog
-from drift.config import Config
+from drift.config import Config, load
 from drift.config.reference import page as configuration_page
 from tests.conftest import REPOSITORY, SNAKEMAKE
 from tests.documents import PAGES, anchors, blocks, prose
@@ -183,6 +184,17 @@ def test_a_dry_run_of_the_demo_plans_it(options):
     command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def whole_recipes() -> list[str]:
+    """Blocks of a configuration with methods and their rows."""
+    found = [block.text for page in PAGES for block in blocks(page) if block.language == "yaml" and not block.title]
+    return [text for text in found if {"methods", "recipes"} <= yaml.safe_load(text).keys()]
+
+
+@pytest.mark.parametrize("text", whole_recipes())
+def test_methods_of_a_page_can_be_pasted_into_a_configuration(text):
+    load(yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | yaml.safe_load(text))
 
 
 def helped() -> list[str]:

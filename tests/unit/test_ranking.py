@@ -225,7 +225,7 @@ def test_a_checking_ranker_errs_otherwise_where_other_replies_were_sampled(wishe
 def shortest(monkeypatch):
     """A ranker that needs no model, plugged in: the shorter a reply, the better."""
     ranker = ModuleType("shortest")
-    ranker.NEEDS_PATH = ""
+    ranker.NEEDS_PATH, ranker.READS = "", ()
     ranker.scores = lambda rows, settings, model: {row["request_id"]: -len(row["text"]) for row in rows if model is None}
     monkeypatch.setitem(sys.modules, "shortest", ranker)
     monkeypatch.setitem(plugins.RANKERS, "shortest", "shortest")

@@ -252,8 +252,14 @@ class Ranker(Section):
     )
 
     @model_validator(mode="after")
-    def _path_where_needed(self) -> "Ranker":
-        needs_path = plugins.load(plugins.RANKERS, self.kind).NEEDS_PATH
+    def _keys_of_the_kind(self) -> "Ranker":
+        ranker = plugins.load(plugins.RANKERS, self.kind)
+        changed = {
+            key for key in ("max_length", "weights", "wrong") if getattr(self, key) != type(self).model_fields[key].default
+        }
+        if unread := sorted(changed.difference(ranker.READS)):
+            raise ValueError(f"{', '.join(unread)}: kind {self.kind} does not read it; leave it out")
+        needs_path = ranker.NEEDS_PATH
         if needs_path and self.path is None:
             raise ValueError(f"path: kind {self.kind} needs {needs_path}; give its address or where it is")
         if self.path is not None and not needs_path:

@@ -200,6 +200,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _candidates_can_differ(self) -> "Config":
+        values = self.model_dump()
+        for name in self.methods:
+            kinds = self.recipes[name].candidates
+            if len(set(kinds)) < len(kinds) and not effective(values, "sampling", values["recipes"][name])["temperature"]:
+                raise ValueError(
+                    f"recipes.{name}.candidates: several of one kind are the same reply at sampling.temperature 0; raise it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _losses_fit_their_rows(self) -> "Config":
         values = self.model_dump()
         run = {"training": {}, "prompts": "corrections"}  # the warm-up's pairs

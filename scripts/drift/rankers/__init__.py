@@ -4,6 +4,7 @@ One module a kind.
 A ranker is a module with
 
     NEEDS_PATH                     what rankers.NAME.path must name, in words; empty: nothing
+    READS                          which further keys of rankers.NAME it reads: another is refused
     scores(rows, settings, path)   scores by request_id, higher for better replies
 
 `rows` are dicts of request_id, prompt (messages) and text (a reply, which the limit of tokens may

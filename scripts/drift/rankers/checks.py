@@ -17,6 +17,7 @@ from drift.seeds import chance
 from drift.settings.sampling import RewardSettings
 
 NEEDS_PATH = "a file of prompts with checks"
+READS = ("wrong",)
 
 
 def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:

@@ -16,6 +16,7 @@ from drift.engines import classifiers
 from drift.settings.sampling import RewardSettings
 
 NEEDS_PATH = "a model"
+READS = ("max_length", "weights")
 _KEY = "rankers.NAME.path"
 
 

@@ -14,6 +14,7 @@ from drift.engines import encoders
 from drift.settings.sampling import RewardSettings
 
 NEEDS_PATH = "an encoder"
+READS = ("max_length",)
 
 
 def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:
