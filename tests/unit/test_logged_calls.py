@@ -1,0 +1,53 @@
+"""Conversations of the calls that were logged of them."""
+
+from drift.sources.shapes.calls import BRANCH
+from tests.builders.logs import labels, logged, read, said, spoken
+
+FIRST = [said("user", "q1")]
+SECOND = [*FIRST, said("assistant", "r1"), said("user", "q2")]
+
+
+def test_the_longest_call_of_a_conversation_has_all_of_it_and_the_feedback_on_the_others(tmp_path):
+    down = {"thumbs": "down"}
+    calls = [
+        logged(SECOND, "r2", conversation_id="c"),
+        logged(FIRST, "r1", conversation_id="c", feedback=down),
+        logged(FIRST, "other", conversation_id="d"),
+    ]
+    rows, counts = read(tmp_path, *calls)
+    assert [(row["id"], spoken(row), labels(row)) for row in rows] == [
+        ("c", "q1 r1 q2 r2", ["DSAT", None]),
+        ("d", "q1 other", [None]),
+    ]
+    assert counts == {"records": 3, "conversations": 2}
+    assert (rows[0]["model"], rows[0]["user"], rows[0]["timestamp"].year) == ("m-1", "u1", 2023)
+
+
+def test_calls_that_name_no_conversation_are_put_together_by_what_they_share(tmp_path):
+    rows, counts = read(tmp_path, logged(FIRST, "r1"), logged(SECOND, "r2"), logged([said("user", "else")], "r"))
+    assert [(row["id"], spoken(row)) for row in rows] == [("chatcmpl-r1", "q1 r1 q2 r2"), ("chatcmpl-r", "else r")]
+    assert counts == {"records": 3, "conversations": 2}
+
+
+def test_a_system_prompt_that_changes_from_call_to_call_parts_no_conversation(tmp_path):
+    dated = [
+        logged([said("system", day), *sent], reply, session_id="s")
+        for day, sent, reply in (("Mo", FIRST, "r1"), ("Tu", SECOND, "r2"))
+    ]
+    ((row,), _) = read(tmp_path, *dated)
+    assert spoken(row) == "Tu q1 r1 q2 r2"
+
+
+def test_calls_with_the_new_message_alone_follow_each_other_by_time(tmp_path):
+    later = logged([said("user", "q2")], "r2", session_id="s", timestamp="2026-01-01T00:01:00Z")
+    sooner = logged([said("user", "q1")], "r1", session_id="s", timestamp="2026-01-01T00:00:00Z")
+    ((row,), _) = read(tmp_path, later, sooner)
+    assert spoken(row) == "q1 r1 q2 r2"
+
+
+def test_of_branches_the_longest_is_kept_and_the_others_are_counted(tmp_path):
+    edited = [*FIRST, said("assistant", "r1"), said("user", "edited")]
+    longest = [*SECOND, said("assistant", "r2"), said("user", "q3")]
+    rows, counts = read(tmp_path, *(logged(sent, "r", session_id="s") for sent in (edited, longest)))
+    assert [spoken(row) for row in rows] == ["q1 r1 q2 r2 q3 r"]
+    assert counts == {"records": 2, "conversations": 2, BRANCH: 1}
