@@ -30,7 +30,7 @@ def labels(conversation: dict) -> list[str | None]:
     return [message["label"] for message in conversation["messages"] if message["role"] == "assistant"]
 
 
-def logged(question: list[dict], reply: str, **fields) -> dict:
+def logged(question: list[dict], reply: object, **fields) -> dict:
     """A call of OpenAI's chat API."""
     response = {
         "id": f"chatcmpl-{reply}",

@@ -1,5 +1,7 @@
 """Conversations of the calls that were logged of them."""
 
+import pytest
+
 from drift.sources.shapes.calls import BRANCH
 from tests.builders.logs import labels, logged, read, said, spoken
 
@@ -50,4 +52,43 @@ def test_of_branches_the_longest_is_kept_and_the_others_are_counted(tmp_path):
     longest = [*SECOND, said("assistant", "r2"), said("user", "q3")]
     rows, counts = read(tmp_path, *(logged(sent, "r", session_id="s") for sent in (edited, longest)))
     assert [spoken(row) for row in rows] == ["q1 r1 q2 r2 q3 r"]
+    assert counts == {"records": 2, "conversations": 2, BRANCH: 1}
+
+
+def parts(text: str) -> list[dict]:
+    return [{"type": "text", "text": text}]
+
+
+@pytest.mark.parametrize(
+    ("answered", "repeated"),
+    [
+        ("<think>Hm.</think>\n\nr1", "r1"),
+        ("Hm.\n</think>\n\nr1", "r1"),
+        ([{"type": "thinking", "thinking": "Hm."}, *parts("r1")], "r1"),
+        ("r1", parts("r1")),
+        ("r1\n", "r1"),
+        ("r1", "r1 "),
+    ],
+    ids=["a thought", "one that the prompt opened", "a part", "in parts", "stripped", "padded"],
+)
+@pytest.mark.parametrize("named", [{"conversation_id": "c"}, {}], ids=["named", "without a name"])
+def test_a_reply_that_the_next_call_repeats_in_another_form_is_the_same(tmp_path, answered, repeated, named):
+    sent = [said("user", parts("q1")), said("assistant", repeated), said("user", "q2")]
+    further = [said("user", "q1"), said("assistant", "r1"), said("user", "q2"), said("assistant", "r2"), said("user", "q3")]
+    calls = [
+        logged(FIRST, answered, feedback={"thumbs": "down", "comment": "Not so."}),
+        logged(sent, "<think>Hm.</think>r2", feedback="down"),
+        logged(further, "r3"),
+    ]
+    for ordered in (calls, calls[::-1]):
+        ((row,), counts) = read(tmp_path, *(call | named for call in ordered))
+        assert labels(row) == ["DSAT", "DSAT", None]
+        assert (row["messages"][1]["comment"], counts) == ("Not so.", {"records": 3, "conversations": 1})
+
+
+def test_a_question_that_lost_its_image_is_another_one(tmp_path):
+    """Without it nobody would know that the reply rests on an image."""
+    seen = logged([said("user", [*parts("q1"), {"type": "image_url"}])], "r1", conversation_id="c")
+    rows, counts = read(tmp_path, seen, logged(SECOND, "r2", conversation_id="c"))
+    assert [spoken(row) for row in rows] == ["q1 r1 q2 r2"]
     assert counts == {"records": 2, "conversations": 2, BRANCH: 1}

@@ -59,7 +59,7 @@ from drift.sources.parquet import parquet_rows
 from drift.sources.shapes import REASONS, known, shape_of
 from drift.sources.shapes.base import Call
 from drift.sources.shapes.bodies import decoded
-from drift.sources.shapes.calls import BRANCH, Calls
+from drift.sources.shapes.calls import BRANCH, Calls, Said
 from drift.sources.shapes.opinions import beyond_thumbs, in_our_words
 from drift.sources.shapes.rows import BAD_ROW, NO_NAME, Rows
 from drift.sources.shapes.rows import NAME as ROWS
@@ -200,7 +200,7 @@ class Reading:
         alone = parse(found.record())
         if isinstance(alone, str):
             return alone
-        self._calls.add(found)
+        self._calls.add(found, [_known_by(message) for message in alone["messages"]])
         return None
 
     @staticmethod
@@ -325,6 +325,10 @@ def _without_thought(text: str) -> tuple[str, bool]:
 
 def _role(message: dict) -> str | None:
     return ROLES.get(message["role"].strip().lower())
+
+
+def _known_by(message: dict) -> Said:
+    return Said(_role(message) or message["role"], message["content"].strip(), MISSING_PART in message["flags"])
 
 
 def _is_result(content: object) -> bool:
