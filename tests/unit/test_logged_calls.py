@@ -92,3 +92,34 @@ def test_a_question_that_lost_its_image_is_another_one(tmp_path):
     rows, counts = read(tmp_path, seen, logged(SECOND, "r2", conversation_id="c"))
     assert [spoken(row) for row in rows] == ["q1 r1 q2 r2"]
     assert counts == {"records": 2, "conversations": 2, BRANCH: 1}
+
+
+def regenerated(**fields) -> list[dict]:
+    """Two replies to one question, to the first of which the user said no."""
+    sooner, later = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+    return [
+        logged(FIRST, "other", timestamp=later, feedback="up", **fields),
+        logged(FIRST, "r1", timestamp=sooner, feedback="down", **fields),
+    ]
+
+
+def test_where_calls_show_histories_a_regenerated_reply_is_a_branch(tmp_path):
+    """Put one after the other, they would be a history that no model saw."""
+    whole = [logged(FIRST, "r1", conversation_id="d"), logged(SECOND, "r2", conversation_id="d")]
+    calls = [*regenerated(conversation_id="c"), *whole]
+    for ordered in (calls, calls[::-1]):
+        rows, counts = read(tmp_path, *ordered)
+        assert {row["id"]: (spoken(row), labels(row)) for row in rows} == {
+            "c": ("q1 r1", ["DSAT"]),
+            "d": ("q1 r1 q2 r2", [None, None]),
+        }
+        assert counts == {"records": 4, "conversations": 3, BRANCH: 1}
+
+
+def test_the_steps_of_a_tool_are_no_history(tmp_path):
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "t"}]}
+    stepped = [said("user", "q2"), call, {"role": "tool", "content": "9 min", "tool_call_id": "t"}]
+    later = logged(stepped, "r2", session_id="s", timestamp="2026-01-01T00:01:00Z")
+    sooner = logged(FIRST, "r1", session_id="s", timestamp="2026-01-01T00:00:00Z")
+    ((row,), counts) = read(tmp_path, later, sooner)
+    assert (spoken(row).split(), counts) == (["q1", "r1", "q2", "r2"], {"records": 2, "conversations": 1})

@@ -1,8 +1,9 @@
 """Conversations of the calls that were logged of them.
 
 Applications send the whole conversation with every call, so that the calls of one share their first
-messages: the longest shows all of it. Others log the new message alone: these are put one after the
-other.
+messages: the longest shows all of it. Others log the new message alone, and then no call of theirs
+shows a history: these are put one after the other. A history in any call says that the application
+sends them, and that two replies to a first question are two branches.
 """
 
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Calls:
     def __init__(self) -> None:
         self._groups: dict[tuple, list[_Chain]] = {}
         self._without_scale: set[object] = set()
+        self._histories = False
 
     def add(self, call: Call, said: list[Said]) -> None:
         """Take one more call, in any order, with what each of its messages says."""
@@ -52,7 +54,9 @@ class Calls:
         self._without_scale.update(one.name for one in scores if isinstance(one.name, str) and beyond_thumbs(one.value))
         # System prompts hold dates and documents that differ from call to call.
         said = [message for message in said if message.role != "system"]
-        chains = self._groups.setdefault(_group(call, said), [])
+        group = _group(call, said)
+        self._histories |= group[0] and _shows_history(said)
+        chains = self._groups.setdefault(group, [])
         time = details.time(call.timestamp)
         for chain in chains:
             if said[: len(chain.said)] == chain.said:
@@ -75,7 +79,7 @@ class Calls:
             ordered = sorted(chains, key=lambda chain: (chain.time is None, chain.time or datetime.min))
             if not named:
                 yield from ((self._record(chain.longest, chain.time), 0) for chain in ordered)
-            elif all(_exchanges(chain.longest) == 1 for chain in ordered):
+            elif not self._histories:
                 yield self._record(_in_turn(ordered), ordered[0].time), 0
             else:
                 best = max(ordered, key=lambda chain: len(chain.longest.messages))
@@ -105,8 +109,11 @@ def _spoken(call: Call) -> list[dict[str, Any]]:
     return [message for message in call.messages if ROLES.get(message["role"].strip().lower()) != "system"]
 
 
-def _exchanges(call: Call) -> int:
-    return sum(message.get("role") == "assistant" for message in call.messages)
+def _shows_history(said: list[Said]) -> bool:
+    """Whether a reply is before the user's last message; the steps of a tool are after it."""
+    roles = [message.role for message in said]
+    last = max((place for place, role in enumerate(roles) if role == "user"), default=0)
+    return "assistant" in roles[:last]
 
 
 def _carry(short: Call, long: Call) -> None:
