@@ -123,3 +123,10 @@ def test_the_steps_of_a_tool_are_no_history(tmp_path):
     sooner = logged(FIRST, "r1", session_id="s", timestamp="2026-01-01T00:00:00Z")
     ((row,), counts) = read(tmp_path, later, sooner)
     assert (spoken(row).split(), counts) == (["q1", "r1", "q2", "r2"], {"records": 2, "conversations": 1})
+
+
+@pytest.mark.parametrize("said", [0, False, -1, {"score": 0, "thumbs": None}])
+def test_a_thumb_down_that_is_a_nought_is_no_missing_feedback(tmp_path, said):
+    for calls in ([logged(FIRST, "r1", feedback=said)], [logged(FIRST, "r1", feedback=said), logged(SECOND, "r2")]):
+        ((row,), _) = read(tmp_path, *calls)
+        assert labels(row)[0] == "DSAT"

@@ -103,6 +103,9 @@ def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
         ({"score": 0}, "DSAT", ["thumbs down"]),
         ({"score": 0.9}, "SAT", ["rating 0.9 on 0 to 1"]),
         ({"value": "like"}, "SAT", ["thumbs up"]),
+        ({"thumbs": None, "score": 0}, "DSAT", ["thumbs down"]),
+        ({"score": 0, "thumbs": None}, "DSAT", ["thumbs down"]),
+        ({"thumbs": "", "score": float("nan"), "value": True}, "SAT", ["thumbs up"]),
         ({}, None, None),
         (None, None, None),
         (float("nan"), None, None),
@@ -179,8 +182,11 @@ def test_a_refusal_is_a_reply(refused):
 
 
 @pytest.mark.parametrize("name", ["comment", "reason", "text"])
-def test_the_words_of_a_feedback_go_by_several_names(name):
-    said = {"score": -1, name: "Too long."}
+@pytest.mark.parametrize(
+    "others", [{}, {"comment": None, "reason": "", "text": " ", "thumbs": None}], ids=["alone", "with others"]
+)
+def test_the_words_of_a_feedback_go_by_several_names_of_which_one_says_something(name, others):
+    said = others | {"score": -1, name: "Too long."}
     (row,) = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], EXCHANGE[1] | {"feedback": said}]}))
     assert (row["source_label"], row["feedback"]) == ("DSAT", "Too long.")
 

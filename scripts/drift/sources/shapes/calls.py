@@ -120,5 +120,5 @@ def _carry(short: Call, long: Call) -> None:
     """Put the feedback on the replies of `short` onto the same replies of `long`."""
     for said, message in zip(_spoken(short), _spoken(long), strict=False):
         for name in ("feedback", Score):
-            if said.get(name):
+            if said.get(name) or said.get(name) == 0:  # 0 and false are thumbs down
                 message.setdefault(name, said[name])

@@ -46,12 +46,17 @@ def in_our_words(given: object) -> object:
     if not isinstance(given, dict):
         return {"thumbs": thumb} if (thumb := thumbs(given)) else given
     said = {name: value for name, value in given.items() if name not in (*_OPINIONS, *_WORDS)}
-    opinion, words = (next((given[name] for name in names if name in given), None) for names in (_OPINIONS, _WORDS))
+    opinion, words = (next((given[name] for name in names if _says(given.get(name))), None) for names in (_OPINIONS, _WORDS))
     if (number := details.number(opinion)) is not None and 0 < number < 1:
         said |= {"rating": number, "scale": [0, 1]}
     elif opinion is not None:
         said["thumbs"] = thumbs(opinion) or opinion
     return said | ({} if words is None else {"comment": words})
+
+
+def _says(value: object) -> bool:
+    # Exports have all of an application's fields, those too that the user left empty.
+    return not details.is_absent(value.strip() if isinstance(value, str) else value)
 
 
 class Score(NamedTuple):

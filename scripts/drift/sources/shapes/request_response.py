@@ -26,7 +26,8 @@ def read(record: dict) -> Call | str:
     messages, reply = messages_of(request), reply_of(response)
     if not messages or not reply:
         return NO_REPLY
-    said = {"feedback": record["feedback"]} if record.get("feedback") else {}
+    given = record.get("feedback")
+    said = {"feedback": given} if given or given == 0 else {}  # 0 and false are thumbs down
     return Call(
         id=first(record, "id", "request_id") or first(response, "id"),
         messages=[*messages, reply | said],
