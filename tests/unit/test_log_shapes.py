@@ -243,6 +243,23 @@ def test_a_message_a_row_is_put_together_by_conversation_and_time(tmp_path, name
     assert counts == {"records": 5, "conversations": 2}
 
 
+@pytest.mark.parametrize(("down", "none"), [(-1.0, 0.0), (0.0, None)], ids=["-1, 0 and 1", "0 and 1"])
+@pytest.mark.parametrize("written", [int, float, " {:.1f}".format, "parquet"], ids=["whole", "floats", "padded", "parquet"])
+def test_votes_are_the_same_numbers_however_they_are_written(tmp_path, written, down, none):
+    """A column of numbers, some of which are missing, is one of floats in pandas."""
+    votes = {"down": down, "up": 1.0, "none": none}
+    cells = {name: "" if vote is None or written == "parquet" else written(vote) for name, vote in votes.items()}
+    rows = [(name, who, "x", "", cell if who == "bot" else "", "") for name, cell in cells.items() for who in ("user", "bot")]
+    write_csv(tmp_path / "x.csv", rows)
+    if written == "parquet":
+        vote = pl.when(pl.col("who") == "bot").then(pl.col("chat").replace_strict(votes, return_dtype=pl.Float64))
+        pl.read_csv(tmp_path / "x.csv").with_columns(vote=vote).write_parquet(tmp_path / "x.parquet")
+    columns = {role: COLUMNS[role] for role in ("conversation", "role", "content", "feedback")}
+    found, _ = read(tmp_path, columns=columns, name="x.parquet" if written == "parquet" else "x.csv")
+    said = {row["id"]: [message["label"] for message in row["messages"]] for row in found}
+    assert said == {"down": [None, "DSAT"], "up": [None, "SAT"], "none": [None, None]}
+
+
 def test_rows_that_cannot_be_read_cost_their_conversation_and_are_counted(tmp_path):
     bad = [("3", "", "no role", "2026-01-01", "", ""), ("", "user", "no name", "2026-01-01", "", "")]
     write_csv(tmp_path / "x.csv", [*TABLE, *bad, ("4", "user", "no time", "soon", "", "")])
@@ -296,16 +313,16 @@ def test_an_array_that_is_cut_off_is_read_to_its_last_whole_record(tmp_path):
     assert counts == {"records": 2, "conversations": 1, sharegpt.CUT_OFF: 1}
 
 
-@pytest.mark.parametrize("value", ["up", "Thumbs Up", "thumbs_up", True, 1, 1.0, "1", "true", "👍", "+1"])
+@pytest.mark.parametrize("value", ["up", "Thumbs Up", "thumbs_up", True, 1, 1.0, "1", "1.0", "true", "👍", "+1"])
 def test_thumbs_up(value):
     assert opinions.thumbs(value) == "up"
 
 
-@pytest.mark.parametrize("value", ["down", "thumbs-down", False, 0, -1, "-1", "0", "Dislike", "👎"])
+@pytest.mark.parametrize("value", ["down", "thumbs-down", False, 0, -1, "-1", "-1.0", "0", "0.0", "Dislike", "👎"])
 def test_thumbs_down(value):
     assert opinions.thumbs(value) == "down"
 
 
-@pytest.mark.parametrize("value", ["", None, 3, 0.5, "maybe", [1]])
+@pytest.mark.parametrize("value", ["", None, 3, 0.5, "0.5", "nan", "maybe", [1]])
 def test_no_thumbs(value):
     assert opinions.thumbs(value) is None

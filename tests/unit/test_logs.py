@@ -102,6 +102,8 @@ def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
         ("👎", "DSAT", ["thumbs down"]),
         ({"score": 0}, "DSAT", ["thumbs down"]),
         ({"score": 0.9}, "SAT", ["rating 0.9 on 0 to 1"]),
+        ({"score": "-1.0"}, "DSAT", ["thumbs down"]),
+        ({"score": "0.9"}, "SAT", ["rating 0.9 on 0 to 1"]),
         ({"value": "like"}, "SAT", ["thumbs up"]),
         ({"thumbs": None, "score": 0}, "DSAT", ["thumbs down"]),
         ({"score": 0, "thumbs": None}, "DSAT", ["thumbs down"]),
