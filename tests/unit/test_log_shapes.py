@@ -326,3 +326,25 @@ def test_thumbs_down(value):
 @pytest.mark.parametrize("value", ["", None, 3, 0.5, "0.5", "nan", "maybe", [1]])
 def test_no_thumbs(value):
     assert opinions.thumbs(value) is None
+
+
+@pytest.mark.parametrize(
+    "asked", ["q", [said("user", "q")], [{"role": "user", "content": [{"type": "input_text", "text": "q"}]}]]
+)
+@pytest.mark.parametrize("kind", ["request", "trace"])
+def test_instructions_of_the_responses_api_are_the_system_prompt(tmp_path, asked, kind):
+    body = {"model": "m", "instructions": "Be brief.", "input": asked}
+    answer = {
+        "id": "resp",
+        "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "r"}]}],
+    }
+    record = {"request": body, "response": answer} if kind == "request" else trace(1, body, answer)
+    ((row,), _) = read(tmp_path, record)
+    assert [(message["role"], message["content"]) for message in row["messages"]] == [
+        ("system", "Be brief."),
+        ("user", "q"),
+        ("assistant", "r"),
+    ]
+    assert exchanged(row)[0]["system"] == "Be brief."
+    ((row,), _) = read(tmp_path, {"request": body | {"instructions": None}, "response": answer})
+    assert spoken(row) == "q r"

@@ -1,5 +1,8 @@
 """A call a record: the body of the request to OpenAI's chat API, and that of the response
-(https://platform.openai.com/docs/api-reference/chat).
+(https://platform.openai.com/docs/api-reference/chat); or to its Responses API, with "input" in
+place of the messages and "instructions" as the system prompt
+(https://platform.openai.com/docs/api-reference/responses). An input with other items than messages,
+such as calls of tools, is not read.
 
     {"request": {"model", "messages", "user", "metadata"}, "response": {"id", "created", "choices"}}
 
