@@ -3,7 +3,6 @@ opinions of users. The samples are made up, with the fields that the tools docum
 
 import csv
 import json
-from collections import Counter
 
 import polars as pl
 import pytest
@@ -12,91 +11,11 @@ from drift.cli import StageError
 from drift.config import Source
 from drift.sources import logs, sharegpt
 from drift.sources.shapes import SHAPES, opinions, shape_of
-from drift.sources.shapes.calls import BRANCH
 from drift.sources.shapes.rows import BAD_ROW, NO_NAME
-from tests.builders.sources import EXCHANGE, exchanged, texts, write_logs
-
-
-def said(role: str, content: str) -> dict:
-    return {"role": role, "content": content}
-
-
-def read(folder, *records: object, columns: dict[str, str] | None = None, name: str = "x.jsonl") -> tuple[list[dict], Counter]:
-    """Conversations of records, and the counts of reading them."""
-    if records:
-        write_logs(folder / name, *records)
-    counts: Counter[str] = Counter()
-    rows = [row for frame in logs.read([folder / name], counts, columns) for row in frame.to_dicts()]
-    return rows, +counts
-
-
-def spoken(conversation: dict) -> str:
-    return " ".join(message["content"] for message in conversation["messages"])
-
-
-def labels(conversation: dict) -> list[str | None]:
-    return [message["label"] for message in conversation["messages"] if message["role"] == "assistant"]
-
-
-def logged(question: list[dict], reply: str, **fields) -> dict:
-    """A call of OpenAI's chat API."""
-    response = {
-        "id": f"chatcmpl-{reply}",
-        "created": 1_700_000_000,
-        "model": "m-1",
-        "choices": [{"message": said("assistant", reply)}],
-    }
-    return {"request": {"model": "m", "messages": question, "user": "u1"}, "response": response} | fields
-
+from tests.builders.logs import labels, read, said, spoken
+from tests.builders.sources import EXCHANGE, exchanged, texts
 
 FIRST = [said("user", "q1")]
-SECOND = [*FIRST, said("assistant", "r1"), said("user", "q2")]
-
-
-def test_the_longest_call_of_a_conversation_has_all_of_it_and_the_feedback_on_the_others(tmp_path):
-    down = {"thumbs": "down"}
-    calls = [
-        logged(SECOND, "r2", conversation_id="c"),
-        logged(FIRST, "r1", conversation_id="c", feedback=down),
-        logged(FIRST, "other", conversation_id="d"),
-    ]
-    rows, counts = read(tmp_path, *calls)
-    assert [(row["id"], spoken(row), labels(row)) for row in rows] == [
-        ("c", "q1 r1 q2 r2", ["DSAT", None]),
-        ("d", "q1 other", [None]),
-    ]
-    assert counts == {"records": 3, "conversations": 2}
-    assert (rows[0]["model"], rows[0]["user"], rows[0]["timestamp"].year) == ("m-1", "u1", 2023)
-
-
-def test_calls_that_name_no_conversation_are_put_together_by_what_they_share(tmp_path):
-    rows, counts = read(tmp_path, logged(FIRST, "r1"), logged(SECOND, "r2"), logged([said("user", "else")], "r"))
-    assert [(row["id"], spoken(row)) for row in rows] == [("chatcmpl-r1", "q1 r1 q2 r2"), ("chatcmpl-r", "else r")]
-    assert counts == {"records": 3, "conversations": 2}
-
-
-def test_a_system_prompt_that_changes_from_call_to_call_parts_no_conversation(tmp_path):
-    dated = [
-        logged([said("system", day), *sent], reply, session_id="s")
-        for day, sent, reply in (("Mo", FIRST, "r1"), ("Tu", SECOND, "r2"))
-    ]
-    ((row,), _) = read(tmp_path, *dated)
-    assert spoken(row) == "Tu q1 r1 q2 r2"
-
-
-def test_calls_with_the_new_message_alone_follow_each_other_by_time(tmp_path):
-    later = logged([said("user", "q2")], "r2", session_id="s", timestamp="2026-01-01T00:01:00Z")
-    sooner = logged([said("user", "q1")], "r1", session_id="s", timestamp="2026-01-01T00:00:00Z")
-    ((row,), _) = read(tmp_path, later, sooner)
-    assert spoken(row) == "q1 r1 q2 r2"
-
-
-def test_of_branches_the_longest_is_kept_and_the_others_are_counted(tmp_path):
-    edited = [*FIRST, said("assistant", "r1"), said("user", "edited")]
-    longest = [*SECOND, said("assistant", "r2"), said("user", "q3")]
-    rows, counts = read(tmp_path, *(logged(sent, "r", session_id="s") for sent in (edited, longest)))
-    assert [spoken(row) for row in rows] == ["q1 r1 q2 r2 q3 r"]
-    assert counts == {"records": 2, "conversations": 2, BRANCH: 1}
 
 
 LITELLM = {
@@ -324,6 +243,23 @@ def test_a_message_a_row_is_put_together_by_conversation_and_time(tmp_path, name
     assert counts == {"records": 5, "conversations": 2}
 
 
+@pytest.mark.parametrize(("down", "none"), [(-1.0, 0.0), (0.0, None)], ids=["-1, 0 and 1", "0 and 1"])
+@pytest.mark.parametrize("written", [int, float, " {:.1f}".format, "parquet"], ids=["whole", "floats", "padded", "parquet"])
+def test_votes_are_the_same_numbers_however_they_are_written(tmp_path, written, down, none):
+    """A column of numbers, some of which are missing, is one of floats in pandas."""
+    votes = {"down": down, "up": 1.0, "none": none}
+    cells = {name: "" if vote is None or written == "parquet" else written(vote) for name, vote in votes.items()}
+    rows = [(name, who, "x", "", cell if who == "bot" else "", "") for name, cell in cells.items() for who in ("user", "bot")]
+    write_csv(tmp_path / "x.csv", rows)
+    if written == "parquet":
+        vote = pl.when(pl.col("who") == "bot").then(pl.col("chat").replace_strict(votes, return_dtype=pl.Float64))
+        pl.read_csv(tmp_path / "x.csv").with_columns(vote=vote).write_parquet(tmp_path / "x.parquet")
+    columns = {role: COLUMNS[role] for role in ("conversation", "role", "content", "feedback")}
+    found, _ = read(tmp_path, columns=columns, name="x.parquet" if written == "parquet" else "x.csv")
+    said = {row["id"]: [message["label"] for message in row["messages"]] for row in found}
+    assert said == {"down": [None, "DSAT"], "up": [None, "SAT"], "none": [None, None]}
+
+
 def test_rows_that_cannot_be_read_cost_their_conversation_and_are_counted(tmp_path):
     bad = [("3", "", "no role", "2026-01-01", "", ""), ("", "user", "no name", "2026-01-01", "", "")]
     write_csv(tmp_path / "x.csv", [*TABLE, *bad, ("4", "user", "no time", "soon", "", "")])
@@ -377,16 +313,38 @@ def test_an_array_that_is_cut_off_is_read_to_its_last_whole_record(tmp_path):
     assert counts == {"records": 2, "conversations": 1, sharegpt.CUT_OFF: 1}
 
 
-@pytest.mark.parametrize("value", ["up", "Thumbs Up", "thumbs_up", True, 1, 1.0, "1", "true", "👍", "+1"])
+@pytest.mark.parametrize("value", ["up", "Thumbs Up", "thumbs_up", True, 1, 1.0, "1", "1.0", "true", "👍", "+1"])
 def test_thumbs_up(value):
     assert opinions.thumbs(value) == "up"
 
 
-@pytest.mark.parametrize("value", ["down", "thumbs-down", False, 0, -1, "-1", "0", "Dislike", "👎"])
+@pytest.mark.parametrize("value", ["down", "thumbs-down", False, 0, -1, "-1", "-1.0", "0", "0.0", "Dislike", "👎"])
 def test_thumbs_down(value):
     assert opinions.thumbs(value) == "down"
 
 
-@pytest.mark.parametrize("value", ["", None, 3, 0.5, "maybe", [1]])
+@pytest.mark.parametrize("value", ["", None, 3, 0.5, "0.5", "nan", "maybe", [1]])
 def test_no_thumbs(value):
     assert opinions.thumbs(value) is None
+
+
+@pytest.mark.parametrize(
+    "asked", ["q", [said("user", "q")], [{"role": "user", "content": [{"type": "input_text", "text": "q"}]}]]
+)
+@pytest.mark.parametrize("kind", ["request", "trace"])
+def test_instructions_of_the_responses_api_are_the_system_prompt(tmp_path, asked, kind):
+    body = {"model": "m", "instructions": "Be brief.", "input": asked}
+    answer = {
+        "id": "resp",
+        "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "r"}]}],
+    }
+    record = {"request": body, "response": answer} if kind == "request" else trace(1, body, answer)
+    ((row,), _) = read(tmp_path, record)
+    assert [(message["role"], message["content"]) for message in row["messages"]] == [
+        ("system", "Be brief."),
+        ("user", "q"),
+        ("assistant", "r"),
+    ]
+    assert exchanged(row)[0]["system"] == "Be brief."
+    ((row,), _) = read(tmp_path, {"request": body | {"instructions": None}, "response": answer})
+    assert spoken(row) == "q r"

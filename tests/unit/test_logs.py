@@ -102,7 +102,12 @@ def test_lines_that_are_not_a_conversation_say_why(tmp_path, line, reason):
         ("👎", "DSAT", ["thumbs down"]),
         ({"score": 0}, "DSAT", ["thumbs down"]),
         ({"score": 0.9}, "SAT", ["rating 0.9 on 0 to 1"]),
+        ({"score": "-1.0"}, "DSAT", ["thumbs down"]),
+        ({"score": "0.9"}, "SAT", ["rating 0.9 on 0 to 1"]),
         ({"value": "like"}, "SAT", ["thumbs up"]),
+        ({"thumbs": None, "score": 0}, "DSAT", ["thumbs down"]),
+        ({"score": 0, "thumbs": None}, "DSAT", ["thumbs down"]),
+        ({"thumbs": "", "score": float("nan"), "value": True}, "SAT", ["thumbs up"]),
         ({}, None, None),
         (None, None, None),
         (float("nan"), None, None),
@@ -179,8 +184,11 @@ def test_a_refusal_is_a_reply(refused):
 
 
 @pytest.mark.parametrize("name", ["comment", "reason", "text"])
-def test_the_words_of_a_feedback_go_by_several_names(name):
-    said = {"score": -1, name: "Too long."}
+@pytest.mark.parametrize(
+    "others", [{}, {"comment": None, "reason": "", "text": " ", "thumbs": None}], ids=["alone", "with others"]
+)
+def test_the_words_of_a_feedback_go_by_several_names_of_which_one_says_something(name, others):
+    said = others | {"score": -1, name: "Too long."}
     (row,) = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], EXCHANGE[1] | {"feedback": said}]}))
     assert (row["source_label"], row["feedback"]) == ("DSAT", "Too long.")
 
@@ -198,21 +206,40 @@ def test_feedback_is_on_a_reply_whatever_its_role_is_called():
         {"content": "5", "reasoning_content": "Hm."},
         {"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "5"}]},
         {"content": [{"type": "reasoning", "text": "Hm."}, {"type": "text", "text": "5"}]},
+        {"content": "Hm, `5` it is.\n</think>\n\n5"},
+        {"content": "Hm. After </think> comes the reply.</think> \r\n5"},
+        {"content": "</think>\n\n5"},
     ],
-    ids=["tags", "Open WebUI", "a field", "a part", "a part with text"],
+    ids=["tags", "Open WebUI", "a field", "a part", "a part with text", "begun in the prompt", "glued", "empty"],
 )
 def test_a_thought_is_left_out_of_the_reply_and_flagged(reply):
     rows = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], {"role": "assistant"} | reply, *EXCHANGE]}))
     assert [(row["response"], row["flags"]) for row in rows] == [("5", ["thought"]), ("r", [])]
 
 
-def test_a_thought_that_was_cut_leaves_no_reply_and_a_user_may_speak_of_its_tags():
+def test_a_thought_without_a_reply_after_it_leaves_none():
     asked = {"role": "user", "content": "<think> is a tag?"}
     rows = exchanged(logs.parse({"id": 1, "messages": [asked, {"role": "assistant", "content": "<think>Hm"}]}))
     assert rows == "no user message with a reply"
-    answered = {"role": "assistant", "content": "The tag <think> opens a thought."}
-    rows = exchanged(logs.parse({"id": 1, "messages": [asked, answered]}))
-    assert texts(rows) == [(asked["content"], answered["content"], None)]
+    rows = exchanged(logs.parse({"id": 1, "messages": [asked, {"role": "assistant", "content": "Hm.\n</think>"}]}))
+    assert rows == "no user message with a reply"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "The tag <think> opens a thought.",
+        "Thoughts end with </think>, and the reply follows.",
+        "Thoughts end with </think>\nand the reply follows.",
+        "A thought ends with `</think>`\n\nThen comes the reply.",
+        "A thought ends so:\n```\n</think>\n```\nThen comes the reply.",
+        "Write\n<think>\nthe thought\n</think>\nand then the reply.",
+    ],
+    ids=["opens", "in a sentence", "at the end of a line", "in backticks", "in a block of code", "both"],
+)
+def test_a_reply_that_speaks_of_the_tags_of_thoughts_is_left_as_it_is(reply):
+    (row,) = exchanged(logs.parse({"id": 1, "messages": [EXCHANGE[0], {"role": "assistant", "content": reply}]}))
+    assert (row["response"], row["flags"]) == (reply, [])
 
 
 def test_tools_of_anthropics_api_are_tools_and_no_files():

@@ -180,3 +180,37 @@ def test_what_polars_writes_is_read(tmp_path, reader):
 def test_a_name_says_what_a_file_is():
     names = {"a.JSONL": ".jsonl", "a.jsonl.GZ": ".jsonl", "a.b.json": ".json", "a.parquet.gz": ".parquet.gz", "a": ""}
     assert {name: files.suffix(files.Path(name)) for name in names} == names
+
+
+def rows_of(folder, content: str) -> list[dict]:
+    (folder / "chats.csv").write_bytes(content.encode())
+    return list(files.csv_rows(folder / "chats.csv"))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_quotes_separators_and_line_breaks_in_quoted_cells_are_text(tmp_path, end):
+    said = ['a, "b"\nc', "5\" wide; it's 4,5 bar", "", "{}"]
+    cells = ",".join(f'"{text}"' for text in (words.replace('"', '""') for words in said))
+    rows = rows_of(tmp_path, end.join(["", '"one","two",three,"fo', 'ur"', cells, "", 'a 5" tyre,x']))
+    assert [list(row) for row in rows] == [["one", "two", "three", f"fo{end}ur"]] * 2
+    assert [list(row.values()) for row in rows] == [[*said[:2], None, "{}"], ['a 5" tyre', "x", None, None]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "said"),
+    [
+        (["1,user,pump it to 4,5 bar"], 3, r"4 cells for 3 columns\. Put texts that hold the separator ',' in quotes"),
+        (['1,user,"How?', "1,bot,With a pump.", '2,user,"Thanks, great!"'], 3, r"'\"'\)\. Close .* double"),
+        (['0,user,"fi\nne"', '1,user,"How?', "1,bot,With a pump."], 5, r"unexpected end of data\)\. Close .* double"),
+        (["0,user,fine", '1,user,"He said \\"pump, then ride\\"."'], 4, r"'\"'\)\. Close .* double"),
+    ],
+    ids=["a separator without quotes", "a quote without end", "none to the end of the file", "backslashes"],
+)
+def test_a_table_whose_cells_cannot_be_told_apart_is_refused_with_its_row(tmp_path, lines, place, said):
+    """Read on, it would lose the rest of a text, or whole rows."""
+    with pytest.raises(StageError, match=rf"chats\.csv, the row from line {place} on: .*{said}"):
+        rows_of(tmp_path, "\n".join(["", "chat,who,text", *lines]))
+
+
+def test_a_separator_at_the_end_of_rows_is_no_cell(tmp_path):
+    assert rows_of(tmp_path, "chat,text\n1,fine,\n2,,\n") == [{"chat": "1", "text": "fine"}, {"chat": "2", "text": None}]

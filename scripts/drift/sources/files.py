@@ -5,9 +5,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -129,19 +129,39 @@ def csv_rows(file: Path) -> Iterator[dict[str, str | None]]:
     """The rows of a CSV file whose first line names the columns; separated by commas, semicolons or
     tabs, whichever the first line has most of. An empty cell is None.
 
-    Raises StageError where the file is no text in UTF-8, or cannot be read to its end.
+    Raises StageError where the file is no text in UTF-8, cannot be read to its end, or has a row
+    whose cells cannot be told apart.
     """
     try:
         with open_file(file) as content, io.TextIOWrapper(content, encoding="utf-8", newline="") as lines:
-            head = next((line for line in lines if line.strip()), "")
-            separator = max(",;\t", key=head.count)
-            names = next(csv.reader([head], delimiter=separator), [])
-            for row in csv.DictReader(lines, names, delimiter=separator):
-                yield {name: value or None for name, value in row.items() if name is not None}
+            yield from _table(file, lines)
     except UnicodeDecodeError as error:
         raise StageError(f"{file}: not UTF-8 ({error}). Convert the file to UTF-8.") from error
+
+
+def _table(file: Path, lines: Iterable[str]) -> Iterator[dict[str, str | None]]:
+    blank, head = next(((number, line) for number, line in enumerate(lines) if line.strip()), (0, ""))
+    separator = max(",;\t", key=head.count)
+    # Strict: a quote that nothing closes, or that a backslash escapes, would take rows with it.
+    reader = csv.reader(chain([head], lines), delimiter=separator, strict=True)
+    names, place = None, blank + 1
+    try:
+        for cells in reader:
+            if names is None:
+                names = cells
+            elif any(cells[len(names) :]):  # a separator at the end of every row makes an empty one
+                raise StageError(
+                    f"{file}, the row from line {place} on: {len(cells)} cells for {len(names)} columns. "
+                    f"Put texts that hold the separator '{separator}' in quotes."
+                )
+            elif cells:
+                yield {name: cell or None for name, cell in zip_longest(names, cells[: len(names)])}
+            place = blank + reader.line_num + 1
     except csv.Error as error:
-        raise StageError(f"{file}: not a CSV file ({error}). Export it again, or name it after what it is.") from error
+        raise StageError(
+            f"{file}, the row from line {place} on: not CSV ({error}). Close the quotes of its texts, and "
+            'double those within one (""); or name the file after what it is.'
+        ) from error
 
 
 def _parsed(line: bytes) -> object:

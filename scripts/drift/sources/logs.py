@@ -15,7 +15,8 @@ decide (data.filters.drop_tool_calls, drop_missing_parts):
     tool_call      on a reply before which a tool was called: it rests on results that are not kept
     missing_part   on every message from the first with an image, audio or file on
     thought        on a reply of which a thought was left out: a field or part of its own, or the
-                   beginning of the text (<think>, Open WebUI's <details>); no filter asks for it
+                   beginning of the text (<think>, or all up to </think> where the prompt had the
+                   first tag; Open WebUI's <details>); no filter asks for it
 
 Optional fields of a conversation:
 
@@ -58,7 +59,7 @@ from drift.sources.parquet import parquet_rows
 from drift.sources.shapes import REASONS, known, shape_of
 from drift.sources.shapes.base import Call
 from drift.sources.shapes.bodies import decoded
-from drift.sources.shapes.calls import BRANCH, Calls
+from drift.sources.shapes.calls import BRANCH, Calls, Said
 from drift.sources.shapes.opinions import beyond_thumbs, in_our_words
 from drift.sources.shapes.rows import BAD_ROW, NO_NAME, Rows
 from drift.sources.shapes.rows import NAME as ROWS
@@ -85,6 +86,9 @@ _SAYS = {"content", "refusal", *_CALLS}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 # Where servers that do not part them leave thoughts; one without an end leaves no reply.
 _THOUGHT = re.compile(r"\A\s*(<think>.*?(</think>|\Z)|<details type=.reasoning.[^>]*>.*?(</details>|\Z))\s*", re.DOTALL)
+# Where a template puts the opening tag into the prompt, a reply begins within its thought. The tag
+# that ends it is the last of a line; no blank, quote or bracket is before it: no sentence names it.
+_CLOSED = re.compile(r"</think>(?<![ \t`'\"(]</think>)[ \t\r]*(?:\n\s*|\Z)")
 # What parts of a content are that are no text of the chat, by their type; others are images, audio
 # and files.
 _PARTS = {
@@ -196,7 +200,7 @@ class Reading:
         alone = parse(found.record())
         if isinstance(alone, str):
             return alone
-        self._calls.add(found)
+        self._calls.add(found, [_known_by(message) for message in alone["messages"]])
         return None
 
     @staticmethod
@@ -300,8 +304,8 @@ def _messages(value: object) -> list[dict]:
         if text is None:
             return []
         if _role(message) == "assistant":
-            text, thoughts = _THOUGHT.subn("", text)
-            left_out |= {THOUGHT} if thoughts or any(message.get(name) for name in _THOUGHTS) else set()
+            text, has_thought = _without_thought(text)
+            left_out |= {THOUGHT} if has_thought or any(message.get(name) for name in _THOUGHTS) else set()
         left_out |= {TOOL_CALL} if result or any(message.get(name) for name in _CALLS) else set()
         missing = missing or MISSING_PART in left_out
         left_out |= {MISSING_PART} if missing else set()
@@ -309,8 +313,22 @@ def _messages(value: object) -> list[dict]:
     return messages
 
 
+def _without_thought(text: str) -> tuple[str, bool]:
+    """A reply without the thought that it begins with, and whether it has one."""
+    reply, found = _THOUGHT.subn("", text)
+    end = None if found else _CLOSED.search(text)
+    # After an odd number of backticks the tag is quoted as code.
+    if end and "<think>" not in (thought := text[: end.start()]) and thought.count("`") % 2 == 0:
+        return text[end.end() :], True
+    return reply, found > 0
+
+
 def _role(message: dict) -> str | None:
     return ROLES.get(message["role"].strip().lower())
+
+
+def _known_by(message: dict) -> Said:
+    return Said(_role(message) or message["role"], message["content"].strip(), MISSING_PART in message["flags"])
 
 
 def _is_result(content: object) -> bool:

@@ -40,7 +40,10 @@ def messages_of(value: object) -> list[dict[str, Any]] | None:
             return messages_of(value["messages"])
         if message := _message(value):
             return [message]
-        return next((found for name in _QUESTIONS if (found := messages_of(value.get(name)))), None)
+        found = next((found for name in _QUESTIONS if (found := messages_of(value.get(name)))), None)
+        # OpenAI's Responses API has the system prompt in a field of its own, beside "input".
+        prompt = value.get("instructions") if "input" in value else None
+        return [{"role": "system", "content": prompt}, *found] if found and isinstance(prompt, str) and prompt else found
     return None
 
 

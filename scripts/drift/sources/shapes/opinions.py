@@ -18,10 +18,11 @@ _OF_USERS = re.compile(r"feedback|thumb|rating|vote|satisf|csat|user.?score|(?<!
 
 
 def thumbs(value: object) -> str | None:
-    """ "up" or "down", where `value` says one of them: a word, true or false, 1, or -1 or 0."""
+    """ "up" or "down", where `value` says one of them: a word, true or false, 1, or -1 or 0, as
+    number or text."""
     if isinstance(value, bool):
         return "up" if value else "down"
-    number = details.number(value)
+    number = as_number(value)
     word = f"{number:g}" if number is not None else str(value).strip().lower()
     spellings = {word, re.sub("[_-]", " ", word)}
     return "up" if spellings & _UP else "down" if spellings & _DOWN else None
@@ -30,13 +31,19 @@ def thumbs(value: object) -> str | None:
 def beyond_thumbs(value: object) -> bool:
     """Whether `value` is a number, or text of one, that is on a longer scale than that of thumbs,
     -1 to 1."""
-    number = _number(value)
+    number = as_number(value)
     return number is not None and abs(number) > 1
 
 
-def is_number(value: object) -> bool:
-    """Whether `value` is a number, or text of one, as CSV files have it."""
-    return _number(value) is not None
+def as_number(value: object) -> float | None:
+    """A number, or that in a text, as CSV files have it; pandas writes 1.0 where another is
+    missing."""
+    if not isinstance(value, str):
+        return details.number(value)
+    try:
+        return details.number(float(value))
+    except ValueError:
+        return None
 
 
 def in_our_words(given: object) -> object:
@@ -46,12 +53,17 @@ def in_our_words(given: object) -> object:
     if not isinstance(given, dict):
         return {"thumbs": thumb} if (thumb := thumbs(given)) else given
     said = {name: value for name, value in given.items() if name not in (*_OPINIONS, *_WORDS)}
-    opinion, words = (next((given[name] for name in names if name in given), None) for names in (_OPINIONS, _WORDS))
-    if (number := details.number(opinion)) is not None and 0 < number < 1:
+    opinion, words = (next((given[name] for name in names if _says(given.get(name))), None) for names in (_OPINIONS, _WORDS))
+    if (number := as_number(opinion)) is not None and 0 < number < 1:
         said |= {"rating": number, "scale": [0, 1]}
     elif opinion is not None:
         said["thumbs"] = thumbs(opinion) or opinion
     return said | ({} if words is None else {"comment": words})
+
+
+def _says(value: object) -> bool:
+    # Exports have all of an application's fields, those too that the user left empty.
+    return not details.is_absent(value.strip() if isinstance(value, str) else value)
 
 
 class Score(NamedTuple):
@@ -69,7 +81,7 @@ def score(name: object, value: object, comment: object) -> dict[str, Any]:
     if not isinstance(name, str) or not _OF_USERS.search(name):
         return {}
     said: dict[str, Any] = {}
-    number = details.number(value)
+    number = as_number(value)
     if thumb := thumbs(value):
         said["thumbs"] = thumb
     elif number is not None and 0 < number < 1:
@@ -92,12 +104,3 @@ def together(scores: Iterable[Score], without_scale: Container[object] = ()) -> 
         if one.get("comment"):
             comments.append(one["comment"])
     return said | ({"comment": "\n\n".join(dict.fromkeys(comments))} if comments else {})
-
-
-def _number(value: object) -> float | None:
-    if not isinstance(value, str):
-        return details.number(value)
-    try:
-        return details.number(float(value))
-    except ValueError:
-        return None

@@ -1,5 +1,8 @@
 """A call a record: the body of the request to OpenAI's chat API, and that of the response
-(https://platform.openai.com/docs/api-reference/chat).
+(https://platform.openai.com/docs/api-reference/chat); or to its Responses API, with "input" in
+place of the messages and "instructions" as the system prompt
+(https://platform.openai.com/docs/api-reference/responses). An input with other items than messages,
+such as calls of tools, is not read.
 
     {"request": {"model", "messages", "user", "metadata"}, "response": {"id", "created", "choices"}}
 
@@ -26,7 +29,8 @@ def read(record: dict) -> Call | str:
     messages, reply = messages_of(request), reply_of(response)
     if not messages or not reply:
         return NO_REPLY
-    said = {"feedback": record["feedback"]} if record.get("feedback") else {}
+    given = record.get("feedback")
+    said = {"feedback": given} if given or given == 0 else {}  # 0 and false are thumbs down
     return Call(
         id=first(record, "id", "request_id") or first(response, "id"),
         messages=[*messages, reply | said],

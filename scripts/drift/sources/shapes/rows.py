@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from drift.sources import details
-from drift.sources.shapes.opinions import beyond_thumbs, is_number, thumbs
+from drift.sources.shapes.opinions import as_number, beyond_thumbs, thumbs
 
 NAME = "a message a row"
 NO_NAME = "a row without its conversation"
@@ -41,7 +41,7 @@ class Rows:
         row = {role: record.get(column) for role, column in self._columns.items()}
         if (name := details.name(row["conversation"])) is None:
             return NO_NAME
-        self._none_is_zero |= details.name(row.get("feedback")) == "-1"
+        self._none_is_zero |= as_number(row.get("feedback")) == -1
         self._without_scale |= beyond_thumbs(row.get("feedback"))
         self._rows.setdefault(name, []).append(row)
         return None
@@ -73,8 +73,8 @@ class Rows:
             return None
         said: dict[str, Any] = {}
         given = row.get("feedback")
-        if not details.is_absent(given) and not (self._none_is_zero and details.name(given) == "0"):
-            if (thumb := thumbs(given)) is None or (self._without_scale and is_number(given)):
+        if not details.is_absent(given) and not (self._none_is_zero and as_number(given) == 0):
+            if (thumb := thumbs(given)) is None or (self._without_scale and as_number(given) is not None):
                 return None
             said["thumbs"] = thumb
         if not details.is_absent(row.get("comment")):
