@@ -348,8 +348,18 @@ def last_complete_checkpoint(state: Path) -> str | None:
     says so.
 
     A job that was killed while it wrote leaves a folder without trainer_state.json, which is
-    written last; a full disk or a failing one leaves truncated files.
+    written last; a full disk or a failing one leaves truncated files. With several processes the
+    first one looks and deletes, and all take its choice: a folder that is being deleted may look
+    sound to another one, or be gone.
     """
+    chosen = [_newest_sound(state) if launch.is_main() else None]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(chosen, src=0)
+    return chosen[0]
+
+
+def _newest_sound(state: Path) -> str | None:
+    """The same, in the one process that deletes."""
     for folder in sorted(state.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         fault = checkpoint_fault(folder)
         if fault is None:
