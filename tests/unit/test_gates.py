@@ -113,6 +113,25 @@ def test_a_pair_that_the_trainer_left_out_is_noticed():
     assert failed(rows(), pairs=3) == ["no pair lost"]
 
 
+@pytest.mark.parametrize(
+    ("count", "batch", "said", "warned"),
+    [
+        (64, 32, "64 pairs in steps of 32, each once in an epoch", False),
+        (95, 32, "1 of 95 pairs are trained on twice in an epoch, to fill the last step of 32", False),
+        (33, 32, "31 of 33 pairs are trained on twice in an epoch, to fill the last step of 32", True),
+        (5, 32, "5 pairs are trained on up to 7 times in an epoch, to fill a step of 32", True),
+    ],
+)
+def test_pairs_that_fill_up_the_last_step_are_counted_and_many_are_a_warning(capsys, count, batch, said, warned):
+    gates = Gates()
+    PairGates(gates, rows()[:1] * count).check_steps(batch)
+    assert gates.results == [{"gate": "whole steps", "passed": True, "detail": said}]
+    warning = (
+        f"warning: {said}; lower global_batch, or set training.pairs, which the warm-up does not read, to a multiple of it\n"
+    )
+    assert capsys.readouterr().err == (warning if warned else "")
+
+
 def test_a_tokenizer_without_start_token_passes():
     assert failed(rows(), tokenizer=SimpleNamespace(**vars(TOKENIZER) | {"bos_token_id": None})) == []
 
