@@ -19,7 +19,8 @@ from trl import DPOConfig, DPOTrainer
 from drift import cli
 from drift.settings.training import PolicyTraining
 from drift.tables import Pairs, read_table
-from drift.training.trainer import SimilarLengths, as_dataset
+from drift.training.order import SimilarLengths
+from drift.training.trainer import as_dataset
 
 
 class InOurOrder(DPOTrainer):

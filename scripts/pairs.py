@@ -150,13 +150,13 @@ def stripped(side: dict, settings: PairsSettings) -> dict:
     return side
 
 
-def hides_feedback(prompt: dict, side: dict) -> bool:
-    """Whether a reply, as it was sampled or as the pool has it, opens with words on feedback that
-    its prompt does not show."""
+def hides_feedback(prompt: dict, side: dict, trained: TrainedReply) -> bool:
+    """Whether a reply, as it is `trained` on, opens with words on feedback that its prompt does not
+    show."""
     if side["reply"]:
-        return shows_feedback(side["reply"]["kind"]) and alludes(side["reply"]["text"])
+        return shows_feedback(side["reply"]["kind"]) and alludes(trained.text)
     # Of two logged replies the chosen one came after the feedback on the other, where there is any.
-    return prompt["rejected"] is not None and prompt["feedback"] is not None and alludes(side["text"])
+    return prompt["rejected"] is not None and prompt["feedback"] is not None and alludes(trained.text)
 
 
 def make_pairs(
@@ -225,7 +225,7 @@ def pair(prompt: dict, sides: dict, trained: dict[str, TrainedReply]) -> dict:
         **{f"{side}_cut": reply.cut for side, reply in trained.items()},
         **{f"{side}_token_ids": reply.token_ids for side, reply in trained.items()},
         **{f"{side}_tokens": len(reply.token_ids) for side, reply in trained.items()},
-        "alludes": hides_feedback(prompt, sides["chosen"]),
+        "alludes": hides_feedback(prompt, sides["chosen"], trained["chosen"]),
     }
 
 

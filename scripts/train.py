@@ -294,6 +294,7 @@ def main() -> None:
     task = Task(settings, run, arguments.start, arguments.start_remainder, state)
     trainer, watch = make_trainer(kind, task, deadline, tokenizer, rows, logps)
     checks = kind.gates(gates, trainer.train_dataset)
+    checks.check_steps(settings.training.global_batch)
     checks.check_all(tokens, prompts, tokenizer, settings.instruction, settings.training.max_length)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
 

@@ -21,11 +21,12 @@ from tests.endpoints import FaultyEndpoint, asked, runtime_of, settings_of
 
 @pytest.fixture(scope="module")
 def train_inputs(tiny_model, tokenizer, tmp_path_factory) -> Path:
-    """A folder with what training reads: pairs, prompts with a held-out conversation, and the
-    start's manifest."""
+    """A folder with what training reads: pairs, which make whole steps, these and one more, which
+    do not, their prompts, and the start's manifest."""
     folder = tmp_path_factory.mktemp("inputs")
-    pairs = small_pairs(tokenizer, 16)
-    tables.write_table(pairs, tables.Pairs, folder / "pairs.parquet")
+    pairs = small_pairs(tokenizer, 17)
+    tables.write_table(pairs.head(16), tables.Pairs, folder / "pairs.parquet")
+    tables.write_table(pairs, tables.Pairs, folder / "one_more.parquet")
     tables.write_table(prompts_of(pairs), tables.Prompts, folder / "prompts.parquet")
     policies.write_manifest(folder / "base.json", {"weights_sha256": policies.weights_sha256(tiny_model)})
     return folder

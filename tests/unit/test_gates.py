@@ -3,7 +3,10 @@
 import contextlib
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +21,7 @@ from drift.training.gates import Gates
 from drift.training.logps import PairTokens, token_rows
 from drift.training.pair_gates import FittedPrompts, PairGates
 from tests.builders.pairs import pair_row, pairs_table, small_pairs
+from tests.conftest import REPOSITORY
 
 START, END = 1, 2
 TOKENIZER = SimpleNamespace(
@@ -107,6 +111,25 @@ def test_a_reply_that_was_cut_has_no_end_of_turn():
 
 def test_a_pair_that_the_trainer_left_out_is_noticed():
     assert failed(rows(), pairs=3) == ["no pair lost"]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "said", "warned"),
+    [
+        (64, 32, "64 pairs in steps of 32, each once in an epoch", False),
+        (95, 32, "1 of 95 pairs are trained on twice in an epoch, to fill the last step of 32", False),
+        (33, 32, "31 of 33 pairs are trained on twice in an epoch, to fill the last step of 32", True),
+        (5, 32, "5 pairs are trained on up to 7 times in an epoch, to fill a step of 32", True),
+    ],
+)
+def test_pairs_that_fill_up_the_last_step_are_counted_and_many_are_a_warning(capsys, count, batch, said, warned):
+    gates = Gates()
+    PairGates(gates, rows()[:1] * count).check_steps(batch)
+    assert gates.results == [{"gate": "whole steps", "passed": True, "detail": said}]
+    warning = (
+        f"warning: {said}; lower global_batch, or set training.pairs, which the warm-up does not read, to a multiple of it\n"
+    )
+    assert capsys.readouterr().err == (warning if warned else "")
 
 
 def test_a_tokenizer_without_start_token_passes():
@@ -201,6 +224,44 @@ def test_without_a_complete_checkpoint_training_starts_again(tmp_path):
     cut = checkpoint(tmp_path, 5, complete=False)
     assert trainer.last_complete_checkpoint(tmp_path) is None
     assert not cut.exists()
+
+
+RESUMING = """
+import sys
+sys.path.insert(0, {scripts!r})
+import torch
+from drift.training import trainer
+torch.distributed.init_process_group("gloo", init_method="file://{meeting}", world_size=3, rank=int(sys.argv[1]))
+torch.distributed.barrier()
+print(trainer.last_complete_checkpoint(trainer.Path({state!r})))
+"""
+
+
+@pytest.mark.slow
+def test_all_devices_resume_from_the_same_checkpoint_while_broken_ones_are_deleted(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    whole = checkpoint(state, 5, complete=True)
+    for step in range(10, 30):
+        broken = checkpoint(state, step, complete=step % 2 == 0)
+        (broken / "optimizer.pt").write_bytes(b"cut off")
+        for part in range(20):
+            (broken / f"{part}.safetensors").write_bytes((broken / "model.safetensors").read_bytes())
+    program = RESUMING.format(scripts=str(REPOSITORY / "scripts"), meeting=tmp_path / "meeting", state=str(state))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(rank)],
+            env=os.environ | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(3)
+    ]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert [chosen.strip() for chosen, _ in said] == [str(whole)] * 3
+    assert [path.name for path in state.iterdir()] == [whole.name]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from drift.settings.training import TrainSettings
 from drift.training import reference_logps, trainer
 from drift.training.logps import token_rows
+from drift.training.order import SimilarLengths
 from tests.builders.pairs import small_pairs
 from tests.builders.training import train_settings, training_run
 
@@ -128,7 +129,7 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tiny_model, tokenizer, 
 
     plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     optimizer = torch.optim.RMSprop(plain.parameters(), lr=1e-3)
-    order = list(trainer.SimilarLengths(list(dataset["length"]), 4, settings.seed, lambda: 0))
+    order = list(SimilarLengths(list(dataset["length"]), 4, settings.seed, lambda: 0))
     steps = len(order) // 4
     for step in range(steps):
         # Warm-up over a tenth of the steps, at least one, from 0; then down to 0.

@@ -133,7 +133,9 @@ def test_the_first_steps_are_those_of_a_loop_written_out(tiny_model, tokenizer, 
 
 
 def test_another_reply_is_the_one_before_it_in_a_devices_batch():
-    assert kto.preceding(["a", "b", "c", "d", "e"], 2) == ["b", "a", "d", "c", "e"]
+    assert kto.preceding(["a", "b", "c", "d", "e", "f"], 3) == ["c", "a", "b", "f", "d", "e"]
+    assert kto.preceding(["a", "b", "c", "d", "e"], 2) == ["b", "a", "d", "c", "a"], "the last batch is e and a"
+    assert kto.preceding(["a", "b", "c"], 4) == ["c", "a", "b"], "none is its own"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +209,10 @@ def test_adapters_resume_to_the_same_weights(run_kto, tmp_path):
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
-def test_two_devices_train_what_one_does(run_kto, tmp_path, launcher):
-    """TRL by itself would compare the replies of both devices in one and of one in the other."""
+def test_two_devices_train_what_one_does(run_kto, tokenizer, tmp_path, launcher):
+    """TRL by itself would compare the replies of both devices in one and of one in the other. The
+    last step is filled up."""
+    tables.write_table(small_replies(tokenizer, 17), tables.Unpaired, tmp_path / "unpaired.parquet")
     precise = {"training": {"precision": "fp32"}}
     run_kto(tmp_path / "one", **precise)
     done = launched(run_kto.command(tmp_path / "two", **precise), launcher)

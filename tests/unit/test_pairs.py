@@ -200,7 +200,7 @@ def test_words_on_the_feedback_are_kept_dropped_or_stripped_as_asked_for(tokeniz
     assert kept.select("chosen", "alludes").rows() == [(answer["text"], True)] * 3
     stripped, _ = make(tokenizer, fitted, settings=pairs_settings(allusions="strip"), **answer)
     rest = "They are old, and most of them were built by hand."
-    assert stripped.select("chosen", "alludes").rows() == [(rest, True)] * 3
+    assert stripped.select("chosen", "alludes").rows() == [(rest, False)] * 3, "of what is trained on"
     assert stripped["chosen_token_ids"][0].to_list() == tokenizer(rest + "<|im_end|>\n", add_special_tokens=False)["input_ids"]
     made, dropped = make(tokenizer, fitted, settings=pairs_settings(allusions="strip"), text="Sorry about that. Yes.")
     assert made.is_empty()

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from drift import cli, tables
 from drift.settings.training import TrainSettings
 from drift.training import sdpo
-from tests.builders.training import train_settings, training_run
+from tests.builders.training import launched, train_settings, training_run
 from tests.builders.unpaired import small_replies
 
 pytestmark = pytest.mark.slow
@@ -113,15 +113,17 @@ def test_a_step_along_the_loss_moves_the_policy_towards_its_teacher(tiny_model, 
 
 @pytest.fixture
 def run_sdpo(run_train, tokenizer, tmp_path):
-    """`run_train` on replies that users answered."""
+    """`run_train` on replies that users answered; `run_sdpo.command` likewise."""
     rows = small_replies(tokenizer, 16)
     tables.write_table(rows, tables.Unpaired, tmp_path / "unpaired.parquet")
 
-    def program(folder, training: dict | None = None, **changed) -> dict:
-        return run_train(
-            folder, training={"losses": {"sdpo": 1.0}} | (training or {}), rows=tmp_path / "unpaired.parquet", **changed
-        )
+    def options(training: dict | None) -> dict:
+        return {"training": {"losses": {"sdpo": 1.0}} | (training or {}), "rows": tmp_path / "unpaired.parquet"}
 
+    def program(folder, training: dict | None = None, **changed) -> dict:
+        return run_train(folder, **options(training), **changed)
+
+    program.command = lambda folder, training: run_train.command(folder, **options(training))
     return program
 
 
@@ -140,6 +142,23 @@ def test_the_program_trains_and_resumes_to_the_same_weights(run_sdpo, tmp_path, 
         run_sdpo(tmp_path / "stopped", training, run={"deadline": 0.0, "checkpoint_steps": 50})
     resumed = run_sdpo(tmp_path / "stopped", training)
     assert (resumed["weights_sha256"], resumed["remainder_sha256"]) == (whole["weights_sha256"], whole["remainder_sha256"])
+
+
+def test_two_devices_train_what_one_does(run_sdpo, tokenizer, tmp_path):
+    """The last step is filled up."""
+    tables.write_table(small_replies(tokenizer, 17), tables.Unpaired, tmp_path / "unpaired.parquet")
+    precise = {"precision": "fp32", "learning_rate": 1e-4}
+    run_sdpo(tmp_path / "one", precise)
+    done = launched(run_sdpo.command(tmp_path / "two", precise), "ddp")
+    assert done.returncode == 0, done.stderr[-4000:]
+    logs = [tables.read_table(tables.TrainLog, tmp_path / folder / "train.parquet") for folder in ("one", "two")]
+    for metric in ("loss", "grad_norm"):
+        one, two = (log.filter(metric=metric)["value"].to_list() for log in logs)
+        assert len(one) == 5
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-5), metric
+    one, two = (AutoModelForCausalLM.from_pretrained(tmp_path / folder / "policy").state_dict() for folder in ("one", "two"))
+    for name, weights in one.items():
+        assert (weights - two[name]).norm() < 1e-2 * weights.norm(), name
 
 
 def test_replies_that_nobody_answered_are_refused(run_sdpo, tmp_path):

@@ -51,6 +51,23 @@ def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_ord
     assert run_train(stopped, **epochs)["weights_sha256"] == whole["weights_sha256"]
 
 
+def test_a_training_whose_last_step_is_filled_up_resumes_before_and_after_it(run_train, train_inputs, tmp_path, monkeypatch):
+    two_epochs = {"settings": {"epochs": 2}, "rows": train_inputs / "one_more.parquet"}
+    whole = run_train(tmp_path / "whole", **two_epochs)
+    assert whole["steps_done"] == whole["steps_planned"] == 10
+    gates = {row["gate"]: row["detail"] for row in json.loads((tmp_path / "whole/gates.json").read_text())["gates"]}
+    assert gates["whole steps"] == "3 of 17 pairs are trained on twice in an epoch, to fill the last step of 4"
+    assert gates["no pair lost"] == "0 of 17 pairs were left out by the trainer"
+    stopped = tmp_path / "stopped"
+    for steps, done in ((4, 4), (1, 5), (4, 9)):
+        asked = iter(range(1, steps + 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(train.Deadline, "near", lambda *_, asked=asked, steps=steps: next(asked) == steps)
+            with pytest.raises(cli.StageError, match=f"stopped after {done} of 10 steps"):
+                run_train(stopped, run={"checkpoint_steps": 50}, **two_epochs)
+    assert run_train(stopped, **two_epochs)["weights_sha256"] == whole["weights_sha256"]
+
+
 def test_gradient_checkpointing_changes_no_weight(run_train, tmp_path):
     plain = run_train(tmp_path / "plain")
     saving = run_train(tmp_path / "saving", run={"gradient_checkpointing": True})
@@ -101,9 +118,10 @@ def test_a_chain_of_policies_that_would_lose_most_of_each_update_is_refused(run_
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
-def test_two_devices_train_what_one_does(run_train, trained_before, tmp_path, launcher):
-    """fp32: sums over devices round in another order, which bf16 activations would amplify."""
-    precise = {"training": {"precision": "fp32"}} | trained_before
+def test_two_devices_train_what_one_does(run_train, train_inputs, trained_before, tmp_path, launcher):
+    """The last step is filled up. fp32: sums over devices round in another order, which bf16
+    activations would amplify."""
+    precise = {"training": {"precision": "fp32"}, "rows": train_inputs / "one_more.parquet"} | trained_before
     run_train(tmp_path / "one", **precise)
     done = launched(run_train.command(tmp_path / "two", **precise), launcher)
     assert done.returncode == 0, done.stderr[-4000:]

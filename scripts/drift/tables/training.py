@@ -152,8 +152,7 @@ class Pairs(dy.Schema):
         "(rank_agreement), the same for each pair; null where one policy ranks alone",
     )
     alludes = dy.Bool(
-        description="y+, as sampled or as the pool has it, opens with words on feedback that x does not show; a rough measure, "
-        "in English alone"
+        description="y+, as it is trained on, opens with words on feedback that x does not show; a rough measure, in English alone"
     )
 
     @dy.rule()

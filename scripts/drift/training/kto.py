@@ -6,8 +6,9 @@ undesirable, by TRL's trainer of it. See drift.training.
     loss of an undesirable reply  w_U (1 - sigma(beta (z - r)))
 
 z estimates KL(pi || pi_ref) and has no gradient; y' is the reply of the row before in a device's
-batch. TRL takes the mean over what all devices have at once. Here it is over all rows of a step, so
-that the number of devices changes nothing.
+batch. A row that is trained on once more, to fill up the last step, keeps it. TRL takes the mean
+over what all devices have at once. Here it is over all rows of a step, so that the number of
+devices changes nothing.
 """
 
 import sys
@@ -18,6 +19,7 @@ import polars as pl
 import torch
 import trl
 from datasets import Dataset
+from torch.utils.data import Sampler
 from trl import KTOConfig, KTOTrainer
 
 from drift.chat import end_of_turn, without_end
@@ -28,6 +30,7 @@ from drift.tables import Unpaired, read_table
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens
+from drift.training.order import AsStored, step_rows
 from drift.training.pair_gates import PairGates
 from drift.training.trainer import bare, placeholder, shared_arguments
 
@@ -54,9 +57,13 @@ def ordered(rows: pl.DataFrame, settings: TrainSettings) -> pl.DataFrame:
 
 
 def preceding(replies: Sequence, batch: int) -> list:
-    """Of each reply the one before it among `batch` of them, of the first the last: TRL's y'."""
-    blocks = [replies[start : start + batch] for start in range(0, len(replies), batch)]
-    return [reply for block in blocks for reply in (block[-1], *block[:-1])]
+    """Of each reply the one before it among `batch` of them, of the first the last: TRL's y'. The
+    first replies fill up the last batch (drift.training.order), unless it is the only one, where a
+    reply could come before itself."""
+    fill = -len(replies) % batch if len(replies) > batch else 0
+    rows = [*replies, *replies[:fill]]
+    blocks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    return [reply for block in blocks for reply in (block[-1], *block[:-1])][: len(replies)]
 
 
 def token_rows(rows: pl.DataFrame, settings: TrainSettings) -> list[PairTokens]:
@@ -163,6 +170,10 @@ class Trainer(KTOTrainer):
         logps = [self.reference[pair_id] for pair_id in dataset["pair_id"]]
         dataset = dataset.add_column("ref_logps", [own for own, _ in logps])
         return dataset.add_column("ref_KL_logps", [other for _, other in logps])
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        return AsStored(len(rows), step_rows(self.args))
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """transformers' batches of a step; what pi has moved on y' is measured on all of them."""

@@ -4,17 +4,23 @@ A difference between what was sampled, checked and scored and what is trained on
 loss curve, so each of them fails the training before its first step.
 """
 
+import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from drift.chat import end_of_turn
 from drift.tables import Prompts, read_table
+from drift.training import launch
 from drift.training.gates import Gates
 from drift.training.logps import PairTokens
 
 SIDES = ("chosen_ids", "rejected_ids")
+
+# Share of the rows; more that are trained on twice in an epoch are a warning.
+MANY_TWICE = 0.1
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,23 @@ class PairGates:
         self.check_replies({row["pair_id"]: row for row in stored}, tokenizer, max_length)
         self.check_sides()
         self.gates.close()
+
+    def check_steps(self, batch: int) -> None:
+        """Record how many rows are trained on more than once in an epoch, to fill up its last step
+        of `batch` rows, and warn where they are many (drift.training.order)."""
+        rows = len(self.rows)
+        fill = -rows % batch
+        if not fill:
+            found = f"{rows} {self.UNIT} in steps of {batch}, each once in an epoch"
+        elif fill <= rows:
+            found = f"{fill} of {rows} {self.UNIT} are trained on twice in an epoch, to fill the last step of {batch}"
+        else:
+            times = math.ceil(batch / rows)
+            found = f"{rows} {self.UNIT} are trained on up to {times} times in an epoch, to fill a step of {batch}"
+        self.gates.check("whole steps", True, found)
+        if fill > MANY_TWICE * rows and launch.is_main():
+            cure = "lower global_batch, or set training.pairs, which the warm-up does not read, to a multiple of it"
+            print(f"warning: {found}; {cure}", file=sys.stderr)
 
     def check_prompts(self, prompts: FittedPrompts, start: int | None, instruction: str) -> None:
         """The gates on prompts; `start` is the tokenizer's start token."""

@@ -12,7 +12,6 @@ gradient is what counts; its value means nothing. As in the authors' program, th
 of a reply are left out, and every reply weighs the same. There is no reference.
 """
 
-import math
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +31,8 @@ from drift.training.cpu_lm_head import score_replies_only
 from drift.training.gates import Gates
 from drift.training.kto import ReplyGates
 from drift.training.logps import PairLogps, PairTokens
-from drift.training.trainer import SimilarLengths, shared_arguments
+from drift.training.order import by_length
+from drift.training.trainer import shared_arguments
 
 REWARDS = ()
 
@@ -132,10 +132,7 @@ class Trainer(transformers.Trainer):
         super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        steps = math.ceil(len(rows) / batch)
-        return SimilarLengths(list(rows["length"]), batch, self.args.seed, lambda: self.state.global_step // steps)
+        return by_length(self, self.train_dataset if train_dataset is None else train_dataset)
 
 
 def both_contexts(rows: list[dict], collate) -> dict[str, torch.Tensor]:

@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,7 @@ from drift.training import launch, remainder
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.deadline import Deadline
 from drift.training.logps import PairLogps
-
-# Global batches that are sorted by length together: the more, the less padding, and the less random
-# which pairs share a step.
-_SORTED_TOGETHER = 50
+from drift.training.order import by_length
 
 # What losses read of Pairs besides both replies.
 _COLUMNS = sorted({column for name in plugins.LOSSES for column in plugins.load(plugins.LOSSES, name).COLUMNS})
@@ -119,33 +115,6 @@ def _any_process(flag: bool, device: torch.device) -> bool:
     return bool(flags.item())
 
 
-class SimilarLengths(Sampler):
-    """The order of an epoch: global batches of pairs of similar length, in random order.
-
-    It follows from `seed` and the epoch alone, so that neither an interruption nor the number of
-    devices changes it. `lengths` of the pairs in tokens, `batch` in pairs.
-    """
-
-    def __init__(self, lengths: list[int], batch: int, seed: int, epoch: Callable[[], int]):
-        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self):
-        generator = torch.Generator().manual_seed(self.seed + self.epoch())
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        together = self.batch * _SORTED_TOGETHER
-        ordered = []
-        for start in range(0, len(order), together):
-            ordered += sorted(order[start : start + together], key=lambda row: -self.lengths[row])
-        batches = [ordered[start : start + self.batch] for start in range(0, len(ordered), self.batch)]
-        # A last batch that is not full stays the last: a step is made of `batch` pairs.
-        full = len(ordered) // self.batch
-        shuffled = torch.randperm(full, generator=generator).tolist() + list(range(full, len(batches)))
-        return iter([row for number in shuffled for row in batches[number]])
-
-
 @dataclass
 class Arguments(DPOConfig):
     """TRL's, and the weights of losses that it does not have (plugins.LOSSES)."""
@@ -216,10 +185,7 @@ class Trainer(DPOTrainer):
         return dataset.add_column("ref_rejected_logps", [rejected for _, rejected in logps])
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        steps = math.ceil(len(rows) / batch)
-        return SimilarLengths(list(rows["length"]), batch, self.args.seed, lambda: self.state.global_step // steps)
+        return by_length(self, self.train_dataset if train_dataset is None else train_dataset)
 
 
 _SMALL = LlamaConfig(
@@ -310,6 +276,10 @@ def shared_arguments(settings: TrainSettings, run: TrainingRun, state: Path) -> 
         "project": "drift",
         "ddp_find_unused_parameters": False,
         "disable_tqdm": True,
+        # Drops nothing, as the order is made of whole steps. Without it accelerate would take the
+        # last batches of an epoch for as many rows as the data set has beyond whole ones, and log
+        # the values of some devices alone.
+        "dataloader_drop_last": True,
         "dataloader_pin_memory": cuda,
     }
 
@@ -348,8 +318,18 @@ def last_complete_checkpoint(state: Path) -> str | None:
     says so.
 
     A job that was killed while it wrote leaves a folder without trainer_state.json, which is
-    written last; a full disk or a failing one leaves truncated files.
+    written last; a full disk or a failing one leaves truncated files. With several processes the
+    first one looks and deletes, and all take its choice: a folder that is being deleted may look
+    sound to another one, or be gone.
     """
+    chosen = [_newest_sound(state) if launch.is_main() else None]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(chosen, src=0)
+    return chosen[0]
+
+
+def _newest_sound(state: Path) -> str | None:
+    """The same, in the one process that deletes."""
     for folder in sorted(state.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         fault = checkpoint_fault(folder)
         if fault is None:

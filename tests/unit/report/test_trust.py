@@ -3,11 +3,13 @@
 import polars as pl
 import pytest
 
+import pairs
 from drift import tables
 from drift.metrics.display import minus
 from drift.report import trust
 from drift.report.notices import Notice
 from drift.report.reading import Catalog
+from tests.builders.pairs import completions, fitted_prompts, pairs_settings, requests
 from tests.builders.run import CONFIG, build_catalog, build_results, evaluation
 from tests.unit.report.rows import score
 
@@ -79,6 +81,23 @@ def test_what_the_pairs_hide_is_said(faulty):
     assert f"drift iteration 2 ({pairs['n']} of {pairs['n']} pairs, mean {minus('-2.0')} nats)" in text
     ((kind, text),) = said(trust.alluding_notices(faulty, CONFIG))
     assert (kind, text.split(" open ")[0]) == ("warning", f"{pairs['n']} of {pairs['n']} y+ of drift iteration 2")
+
+
+@pytest.mark.parametrize(("allusions", "kind"), [("keep", "warning"), ("strip", "fine")])
+def test_words_on_feedback_that_were_stripped_are_no_warning(tokenizer, tmp_path, monkeypatch, allusions, kind):
+    root, fitted = build_results(tmp_path) / "qwen-0.5b", fitted_prompts(tokenizer)
+    asked = requests(fitted, "guided")
+    replies = pairs.sampled_replies(
+        asked, completions(asked, text="I apologize. They are old; most were built by hand, long ago.")
+    )
+    made, _, _ = pairs.make_pairs(fitted, replies, tokenizer, pairs_settings(allusions=allusions))
+    for file in root.rglob("pairs.parquet"):
+        kept = pl.read_parquet(file).with_columns(alludes=pl.lit(False))
+        tables.write_table(made if "drift/seed42/iter2" in str(file) else kept, tables.Pairs, file)
+    build_catalog(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (notice,) = trust.alluding_notices(Catalog("results/demo/catalog.duckdb"), CONFIG)
+    assert notice.kind == kind
 
 
 def test_labels_whose_precision_may_be_low_are_a_warning(catalog):
