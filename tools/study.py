@@ -31,7 +31,7 @@ from drift.metrics.comparisons import Measure, Policy
 from drift.names import UNJUDGED
 from drift.settings.evaluation import ScoresSettings
 from drift.workflow.evaluation import Evaluation
-from study_claims import BETTER, CONTRASTS, Numbers, claims, judged
+from study_claims import BETTER, CONTRASTS, J, Numbers, claims, judged
 from study_topics import KEPT, NAMED, topic_statistics
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -172,7 +172,13 @@ def contrast_rows(study: Study, run: "scores.Run", measured: Measurements) -> pl
             numbers.setdefault(metric, {}).update(known)
     numbers[BETTER] = better_pairs(study, run.settings)
     planned = claims(study.config["methods"], study.config["iterations"])
-    rows = [judged(claim, numbers.get(claim.metric, {})) for claim in planned]
+    rows = []
+    for claim in planned:
+        row = judged(claim, numbers.get(claim.metric, {}))
+        if row and claim.metric == J:
+            same = judged(replace(claim, metric=KEPT), numbers[KEPT])
+            row |= {"on_topic": same["difference"], "on_topic_low": same["low"], "on_topic_high": same["high"]}
+        rows.append(row)
     return pl.DataFrame([row for row in rows if row], schema=CONTRASTS)
 
 
@@ -235,6 +241,11 @@ def percent(value: float | None, signed: bool = False) -> str:
     return "" if value is None else f"{100 * value:{'+' if signed else ''}.1f}"
 
 
+def points(difference: float | None, low: float | None, high: float | None) -> str:
+    """A difference in points with its interval; nothing where there is none."""
+    return "" if difference is None else f"{percent(difference, True)} ({percent(low, True)} to {percent(high, True)})"
+
+
 def curve_table(scores_: pl.DataFrame) -> str:
     """J of every method by iteration, the mean over its seeds with its interval."""
     means = scores_.filter(metric="pass_rate", seed=0)
@@ -286,12 +297,13 @@ def contrast_table(contrasts: pl.DataFrame) -> str:
             row["claim"] + (" (primary)" if row["family"] == "primary" else ""),
             f"{row['contrast']}, {row['claimed']}",
             str(row["seeds"]),
-            f"{percent(row['difference'], True)} ({percent(row['low'], True)} to {percent(row['high'], True)})",
+            points(row["difference"], row["low"], row["high"]),
             row["verdict"],
+            points(row["on_topic"], row["on_topic_low"], row["on_topic_high"]),
         ]
         for row in contrasts.to_dicts()
     ]
-    return markdown(rows, ["claim", "contrast", "seeds", "points (95 %)", "verdict"])
+    return markdown(rows, ["claim", "contrast", "seeds", "points (95 %)", "verdict", "on topic"])
 
 
 def behaviour_table(behaviour: pl.DataFrame) -> str:

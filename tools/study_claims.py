@@ -18,6 +18,8 @@ CONTRASTS = {
     "seeds": pl.Int32,
     **dict.fromkeys(("difference", "low", "high"), pl.Float64),
     "verdict": pl.String,
+    # The same of J where only answers count that name their topic; the plan did not have it.
+    **dict.fromkeys(("on_topic", "on_topic_low", "on_topic_high"), pl.Float64),
 }
 
 # By method, iteration and seed: a number with its replicates, on the same resamples for all, and
