@@ -140,7 +140,7 @@ def test_the_table_is_written_although_a_limit_is_broken_and_training_is_refused
     for told in (
         "tiny/drift/seed42/iter1",
         "half of the replies are at most this long, tokens: 7 (limit: at least 25",
-        *("min_score", "training.learning_rate", "training.reference: initial", "training.behaviour", "chosen: best"),
+        *("min_score", "training.learning_rate", "rejected: worst", "training.behaviour", "chosen: best"),
     ):
         assert told in message
     assert [gate["passed"] for gate in gates.results] == [False]
