@@ -24,8 +24,8 @@ MIN_MODELS = 3
 
 def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
     """Per item with a verdict in every order it was asked in: the judge's figure, and whether the
-    preferred answer is another one in the other order of presentation (`flips`). A draw is no flip,
-    as in the scores of a run (judge_metrics.comparisons).
+    preferred answer is another one in the other order of presentation (`flips`; null where one was
+    asked alone). A draw is no flip, as in the scores of a run (judge_metrics.comparisons).
 
     The figure is a score, or a preference (an outcome of -2 to 2 as 0 to 1), averaged over votes
     and then over orders.
@@ -37,7 +37,7 @@ def by_item(judgments: pl.DataFrame) -> pl.DataFrame:
         by_order.group_by("prompt_id")
         .agg(
             pl.col("figure").mean(),
-            flips=(pl.len() == 2) & (preferred.product() < 0),
+            flips=pl.when(pl.len() == 2).then(preferred.product() < 0),
             complete=pl.col("figure").is_not_null().all(),
         )
         .filter("complete")
@@ -69,9 +69,9 @@ def measures(items: pl.DataFrame) -> dict[str, Callable[[np.ndarray], float]]:
         "kappa": lambda rows: correlation.kappa(classes[0][rows], classes[1][rows], quadratic=scored),
         "agreement": lambda rows: _share(agree[rows]),
     }
-    if not scored and items["asked_twice"].any():
-        flips, twice = items["flips"].to_numpy(), items["asked_twice"].to_numpy()
-        found["position_flip_rate"] = lambda rows: _share(flips[rows][twice[rows]])
+    flips = items["flips"].cast(pl.Float64).to_numpy()  # NaN: asked in one order
+    if not scored and not np.isnan(flips).all():
+        found["position_flip_rate"] = lambda rows: _share(flips[rows][~np.isnan(flips[rows])])
     return found
 
 
@@ -95,8 +95,7 @@ def rank_agreement(items: pl.DataFrame) -> tuple[float, int]:
 
 def validate(judgments: pl.DataFrame, published: pl.DataFrame, settings: ValidationSettings) -> list[dict]:
     """Rows of Validation without judge and benchmark."""
-    orders = judgments.group_by("prompt_id").agg(asked_twice=pl.col("order").n_unique() > 1)
-    items = published.join(by_item(judgments), on="prompt_id").join(orders, on="prompt_id").sort("prompt_id")
+    items = published.join(by_item(judgments), on="prompt_id").sort("prompt_id")
     everything, rows = np.arange(len(items)), []
     for metric, measure in measures(items).items():
         # The same resamples for every measure.

@@ -1,5 +1,5 @@
-"""Uncertainty of statistics over items: bootstrap intervals over clusters of items, and over seeds
-of the training.
+"""Uncertainty of statistics over items: bootstrap intervals over clusters of items, and these with
+the seeds of the training.
 
 A statistic is given by its items' keys and by how it follows from them. What is drawn at random for
 clusters depends on their number and the seed alone, so that replicates of two policies on the same
@@ -163,19 +163,24 @@ def by_item(keys: Sequence[str], parts: np.ndarray, follows: Callable[[np.ndarra
     out.
     """
     judged = ~np.isnan(parts).any(axis=1)
-    keys, parts = np.asarray(keys)[judged], parts[judged]
-    _, item_of_row, rows_of_item = np.unique(keys, return_inverse=True, return_counts=True)
-    return summed(keys, parts / rows_of_item[item_of_row, None], follows)
+    items, sums, rows_of_item = _added_up(np.asarray(keys)[judged], parts[judged])
+    return Sums(items, sums / rows_of_item[:, None], follows)
 
 
 def summed(keys: Sequence[str], parts: np.ndarray, follows: Callable[[np.ndarray], np.ndarray]) -> Sums:
     """The statistic of rows, several of which may have one key: an item adds what its rows add.
     `keys`: (rows,). `parts`: (rows, k)."""
-    items, item_of_row = np.unique(np.asarray(keys), return_inverse=True)
+    items, sums, _ = _added_up(np.asarray(keys), parts)
+    return Sums(items, sums, follows)
+
+
+def _added_up(keys: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The items, (n,), what the rows of each add up to, (n, k), and how many they are, (n,)."""
+    items, item_of_row, rows_of_item = np.unique(keys, return_inverse=True, return_counts=True)
     sums = np.zeros((len(items), parts.shape[1]))
     # Unbuffered: rows of one item add up, where sums[item_of_row] += would keep the last one alone.
     np.add.at(sums, item_of_row, parts)
-    return Sums(items, sums, follows)
+    return items, sums, rows_of_item
 
 
 @lru_cache(maxsize=4)
@@ -256,6 +261,7 @@ def interval_over_seeds(
     mean_, error = float(np.mean(values)), float(np.std(values, ddof=1)) / sqrt(len(values))
     reach = t_quantile(1 - OUTSIDE / 2, len(values) - 1) * error
     low, high = over_clusters
+    # Replicates of a biased statistic may lie on one side of it.
     return mean_ - hypot(max(mean_ - low, 0.0), reach), mean_ + hypot(max(high - mean_, 0.0), reach)
 
 
