@@ -46,6 +46,10 @@ class Section(BaseModel):
                 raise ValueError(fault)
         return value
 
+    def changed(self, *keys: str) -> list[str]:
+        """Those of `keys` that are not at their defaults."""
+        return [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
+
 
 class Model(Section):
     """A chat model to improve."""

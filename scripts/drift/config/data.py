@@ -109,10 +109,6 @@ class Source(Section):
 Part = Literal["user", "response", "feedback"]
 
 
-# Keys of labelers that are for those that ask a model.
-_OF_MODELS = ("path", "endpoint", "context", "max_replies", "shards")
-
-
 class Labeler(Section):
     """What tells satisfied users from dissatisfied ones."""
 
@@ -166,7 +162,7 @@ class Labeler(Section):
             raise ValueError(f"classes, reads: of kind {' or '.join(plugins.CLASSIFYING)} alone; leave them out")
         if self.kind in plugins.ASKING:
             one_answerer(self)
-        elif changed := [key for key in _OF_MODELS if getattr(self, key) != type(self).model_fields[key].default]:
+        elif changed := self.changed("path", "endpoint", "context", "max_replies", "shards"):
             raise ValueError(
                 f"a {self.kind} labeler asks no model: leave out {', '.join(changed)}, or make it a "
                 f"{' or a '.join(sorted(plugins.ASKING | plugins.CLASSIFYING, reverse=True))}"

@@ -254,10 +254,7 @@ class Ranker(Section):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> "Ranker":
         ranker = plugins.load(plugins.RANKERS, self.kind)
-        changed = {
-            key for key in ("max_length", "weights", "wrong") if getattr(self, key) != type(self).model_fields[key].default
-        }
-        if unread := sorted(changed.difference(ranker.READS)):
+        if unread := [key for key in self.changed("max_length", "weights", "wrong") if key not in ranker.READS]:
             raise ValueError(f"{', '.join(unread)}: kind {self.kind} does not read it; leave it out")
         needs_path = ranker.NEEDS_PATH
         if needs_path and self.path is None:
