@@ -36,6 +36,11 @@ _KEPT = ("content", "timestamp", "toxic", "redacted", "label", "evidence", "comm
 _NO_TEXTS = pl.lit([], pl.List(pl.String))
 
 
+def role_of(name: str) -> str | None:
+    """Our name of a message's role; None: one that we do not know."""
+    return ROLES.get(name.strip().lower())
+
+
 def exchanges(conversations: pl.DataFrame, mask: bool = False) -> tuple[pl.DataFrame, Counter]:
     """The exchanges of a frame of conversations, in its order, and the dropped ones by reason.
 

@@ -53,7 +53,7 @@ import polars as pl
 from drift.cli import StageError
 from drift.sources import details, sharegpt
 from drift.sources.conversations import UNREADABLE_DETAIL, frames
-from drift.sources.exchanges import ROLES
+from drift.sources.exchanges import role_of
 from drift.sources.files import LONGEST_LINE, UNREADABLE, csv_rows, is_array, is_lines, json_document, json_lines, suffix
 from drift.sources.parquet import parquet_rows
 from drift.sources.shapes import REASONS, known, shape_of
@@ -259,7 +259,7 @@ def feedback(message: dict, given: object) -> dict:
     given = {name: value for name, value in given.items() if not details.is_absent(value)}
     if not given:
         return {}
-    if _role(message) != "assistant" or not given.keys() <= {"thumbs", "rating", "scale", "comment"}:
+    if role_of(message["role"]) != "assistant" or not given.keys() <= {"thumbs", "rating", "scale", "comment"}:
         raise ValueError("feedback belongs to replies, and has other fields")
     if given.get("thumbs", "up") not in _THUMBS or ("rating" in given) != ("scale" in given):
         raise ValueError("thumbs are up or down, and a rating has a scale")
@@ -303,7 +303,7 @@ def _messages(value: object) -> list[dict]:
         text, left_out = ("", set()) if result or content is None else _text(content)
         if text is None:
             return []
-        if _role(message) == "assistant":
+        if role_of(message["role"]) == "assistant":
             text, has_thought = _without_thought(text)
             left_out |= {THOUGHT} if has_thought or any(message.get(name) for name in _THOUGHTS) else set()
         left_out |= {TOOL_CALL} if result or any(message.get(name) for name in _CALLS) else set()
@@ -323,12 +323,8 @@ def _without_thought(text: str) -> tuple[str, bool]:
     return reply, found > 0
 
 
-def _role(message: dict) -> str | None:
-    return ROLES.get(message["role"].strip().lower())
-
-
 def _known_by(message: dict) -> Said:
-    return Said(_role(message) or message["role"], message["content"].strip(), MISSING_PART in message["flags"])
+    return Said(role_of(message["role"]) or message["role"], message["content"].strip(), MISSING_PART in message["flags"])
 
 
 def _is_result(content: object) -> bool:

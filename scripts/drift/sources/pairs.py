@@ -25,7 +25,7 @@ import polars as pl
 
 from drift.sources import details
 from drift.sources.conversations import UNREADABLE_DETAIL, frames
-from drift.sources.exchanges import ROLES
+from drift.sources.exchanges import role_of
 from drift.sources.files import is_array, is_lines, json_document, json_lines, suffix
 from drift.sources.parquet import parquet_rows
 from drift.sources.shapes.sharegpt import in_openai_words
@@ -114,7 +114,7 @@ def _messages(value: object, role: str) -> list[dict] | None:
     said = [(message["role"], message["content"]) for message in map(in_openai_words, messages)]
     if not all(isinstance(part, str) for message in said for part in message):
         return None
-    return [{"role": ROLES.get(name.strip().lower()), "content": text} for name, text in said]
+    return [{"role": role_of(name), "content": text} for name, text in said]
 
 
 def _history(prompt: list[dict], own: list[dict]) -> list[dict] | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from drift.sources import details
-from drift.sources.exchanges import ROLES
+from drift.sources.exchanges import role_of
 from drift.sources.shapes.base import Call
 from drift.sources.shapes.opinions import Score, beyond_thumbs
 
@@ -106,7 +106,7 @@ def _group(call: Call, said: list[Said]) -> tuple:
 
 
 def _spoken(call: Call) -> list[dict[str, Any]]:
-    return [message for message in call.messages if ROLES.get(message["role"].strip().lower()) != "system"]
+    return [message for message in call.messages if role_of(message["role"]) != "system"]
 
 
 def _shows_history(said: list[Said]) -> bool:
