@@ -30,7 +30,7 @@ from drift.tables import Unpaired, read_table
 from drift.training.cpu_lm_head import score_replies_only
 from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens
-from drift.training.order import AsStored, step_rows
+from drift.training.order import as_stored, filled
 from drift.training.pair_gates import PairGates
 from drift.training.trainer import bare, placeholder, shared_arguments
 
@@ -60,8 +60,7 @@ def preceding(replies: Sequence, batch: int) -> list:
     """Of each reply the one before it among `batch` of them, of the first the last: TRL's y'. The
     first replies fill up the last batch (drift.training.order), unless it is the only one, where a
     reply could come before itself."""
-    fill = -len(replies) % batch if len(replies) > batch else 0
-    rows = [*replies, *replies[:fill]]
+    rows = filled(replies, batch) if len(replies) > batch else replies
     blocks = [rows[start : start + batch] for start in range(0, len(rows), batch)]
     return [reply for block in blocks for reply in (block[-1], *block[:-1])][: len(replies)]
 
@@ -172,8 +171,7 @@ class Trainer(KTOTrainer):
         return dataset.add_column("ref_KL_logps", [other for _, other in logps])
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        return AsStored(len(rows), step_rows(self.args))
+        return as_stored(self, train_dataset)
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """transformers' batches of a step; what pi has moved on y' is measured on all of them."""

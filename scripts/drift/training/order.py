@@ -7,6 +7,7 @@ policy would depend on that number.
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from datasets import Dataset
@@ -17,8 +18,10 @@ from transformers import Trainer, TrainingArguments
 # which pairs share a step.
 _SORTED_TOGETHER = 50
 
+T = TypeVar("T")
 
-def filled(order: list[int], batch: int) -> list[int]:
+
+def filled(order: list[T], batch: int) -> list[T]:
     """`order` and, until it is a multiple of `batch` rows, its beginning again, as often as that
     takes."""
     return [order[place % len(order)] for place in range(batch * math.ceil(len(order) / batch))]
@@ -64,13 +67,18 @@ class SimilarLengths(Sampler):
         return iter(filled([row for number in shuffled for row in batches[number]], self.batch))
 
 
-def step_rows(arguments: TrainingArguments) -> int:
-    """Rows of an optimizer step over all devices."""
-    return arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+def as_stored(trainer: Trainer, rows: Dataset | None) -> AsStored:
+    """The order of `rows`, of the trainer's own where there are none, as they are stored."""
+    return AsStored(len(trainer.train_dataset if rows is None else rows), _step_rows(trainer.args))
 
 
-def by_length(trainer: Trainer, rows: Dataset) -> SimilarLengths:
-    """The order of a trainer's `rows`, which have a column `length`, whatever epoch it is in."""
-    batch = step_rows(trainer.args)
+def by_length(trainer: Trainer, rows: Dataset | None) -> SimilarLengths:
+    """The same by their column `length`, whatever epoch the trainer is in."""
+    rows, batch = trainer.train_dataset if rows is None else rows, _step_rows(trainer.args)
     steps = math.ceil(len(rows) / batch)
     return SimilarLengths(list(rows["length"]), batch, trainer.args.seed, lambda: trainer.state.global_step // steps)
+
+
+def _step_rows(arguments: TrainingArguments) -> int:
+    """Rows of an optimizer step over all devices."""
+    return arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size

@@ -132,7 +132,7 @@ class Trainer(transformers.Trainer):
         super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        return by_length(self, self.train_dataset if train_dataset is None else train_dataset)
+        return by_length(self, train_dataset)
 
 
 def both_contexts(rows: list[dict], collate) -> dict[str, torch.Tensor]:

@@ -185,7 +185,7 @@ class Trainer(DPOTrainer):
         return dataset.add_column("ref_rejected_logps", [rejected for _, rejected in logps])
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
-        return by_length(self, self.train_dataset if train_dataset is None else train_dataset)
+        return by_length(self, train_dataset)
 
 
 _SMALL = LlamaConfig(
