@@ -171,15 +171,14 @@ def contrast_rows(study: Study, run: "scores.Run", measured: Measurements) -> pl
             }
             numbers.setdefault(metric, {}).update(known)
     numbers[BETTER] = better_pairs(study, run.settings)
-    planned = claims(study.config["methods"], study.config["iterations"])
     rows = []
-    for claim in planned:
-        row = judged(claim, numbers.get(claim.metric, {}))
-        if row and claim.metric == J:
-            same = judged(replace(claim, metric=KEPT), numbers[KEPT])
-            row |= {"on_topic": same["difference"], "on_topic_low": same["low"], "on_topic_high": same["high"]}
-        rows.append(row)
-    return pl.DataFrame([row for row in rows if row], schema=CONTRASTS)
+    for claim in claims(study.config["methods"], study.config["iterations"]):
+        if row := judged(claim, numbers.get(claim.metric, {})):
+            if claim.metric == J:
+                same = judged(replace(claim, metric=KEPT), numbers[KEPT])
+                row |= {"on_topic": same["difference"], "on_topic_low": same["low"], "on_topic_high": same["high"]}
+            rows.append(row)
+    return pl.DataFrame(rows, schema=CONTRASTS)
 
 
 def better_pairs(study: Study, settings: ScoresSettings) -> Numbers:
