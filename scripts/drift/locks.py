@@ -45,12 +45,13 @@ def hold(path: Path, work: str) -> None:
     }
     while not _create(path, _text(holder, 0)):
         seen = _read(path)
+        if seen is None:
+            continue  # released in this moment
         if _same_process(seen, holder):
             return
-        if seen and _lives(path, seen):
+        if _lives(path, seen):
             raise StageError(_refusal(path, work, seen))
-        if seen:
-            _remove(path, seen)
+        _remove(path, seen)
     done = threading.Event()
     threading.Thread(target=_beat, args=(path, holder, done, work), daemon=True).start()
     atexit.register(_release, path, holder, done)
@@ -71,12 +72,13 @@ def _create(path: Path, text: str) -> bool:
     return True
 
 
-def _read(path: Path) -> str:
-    """The lock's text; empty where there is none, or not yet."""
+def _read(path: Path) -> str | None:
+    """The lock's text; empty where its holder has not written it yet, or died before it did or on a
+    full disk; None where there is no lock."""
     try:
         return path.read_text()
     except FileNotFoundError:
-        return ""
+        return None
 
 
 def _is(text: str, holder: dict) -> bool:
@@ -98,7 +100,7 @@ def _lives(path: Path, seen: str) -> bool:
     for _ in range(MISSED):
         time.sleep(BEAT)
         if (now := _read(path)) != seen:
-            return now != ""
+            return now is not None
     return False
 
 
@@ -132,7 +134,7 @@ def _beat(path: Path, holder: dict, done: threading.Event, work: str) -> None:
 
 def _release(path: Path, holder: dict, done: threading.Event) -> None:
     done.set()
-    if _is(_read(path), holder):
+    if _is(_read(path) or "", holder):
         path.unlink(missing_ok=True)
 
 

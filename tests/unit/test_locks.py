@@ -112,6 +112,14 @@ def test_a_holder_on_another_machine_that_stopped_counting_is_dead(holder, tmp_p
     assert time.monotonic() - began > 0.2 * locks.MISSED
 
 
+def test_a_lock_that_its_holder_died_before_writing_is_taken_over(holder, tmp_path):
+    """Or could not write, on a full disk: the file is there and has nothing in it."""
+    (tmp_path / "lock").touch()
+    began = time.monotonic()
+    assert held(holder(beat=0.2))
+    assert time.monotonic() - began > 0.2 * locks.MISSED, "it may be about to be written"
+
+
 def test_a_holder_whose_lock_was_taken_over_ends(holder, tmp_path):
     process = holder(beat=0.2)
     assert held(process)
