@@ -21,7 +21,8 @@ from drift.workflow.cost_model import GIB, SHAPES, Shape, TrainingSetup
 from drift.workflow.machines import read_machine
 from drift.workflow.plan.fit import training_knobs
 from drift.workflow.plan.shapes import shape_finder
-from drift.workflow.plan.work import ROWS, Lengths, generations, trainings
+from drift.workflow.plan.trainings import trainings
+from drift.workflow.plan.work import ROWS, Lengths, generations
 from tests.builders.plans import config, planned
 from tests.conftest import REPOSITORY
 
@@ -260,6 +261,19 @@ def test_methods_are_planned_with_the_pairs_that_they_are_limited_to_and_the_war
     trained = [training.pairs for training in trainings(config(training__pairs=4000), ROWS)]
     assert trained == [ROWS["corrections"], 4000, 4000, 4000, 4000]
     assert [training.pairs for training in trainings(config(), ROWS)][1:] == [ROWS["dsat"]] * 2 + [ROWS["sat"]] * 2
+
+
+def test_an_epoch_trains_on_whole_steps_of_what_its_pace_takes_and_the_reference_reads_all():
+    run = config(methods=["drift"], training__pairs=1000, training__epochs=2)
+    assert [training.stepped for training in trainings(run, ROWS)] == [16 * 32, 32 * 32, 32 * 32]
+    whole = planned(run).stages["train", "qwen2.5-7b"]
+    assert whole.requests == 3 * 16 * 32 + 2 * 2 * 32 * 32, "the last step is filled up from the epoch's beginning"
+    run["training"]["pacing"] = {"order": "easy", "shares": [0.3, 0.5]}
+    assert [training.stepped for training in trainings(run, ROWS)] == [16 * 32, 10 * 32, 16 * 32]
+    assert [training.pairs for training in trainings(run, ROWS)][1:] == [1000, 1000]
+    paced = planned(run).stages["train", "qwen2.5-7b"]
+    assert paced.requests == 3 * 16 * 32 + 2 * (10 + 16) * 32
+    assert paced.requests / whole.requests < paced.gpu_hours / whole.gpu_hours < 1
 
 
 def test_a_method_that_alone_does_not_fit_is_named():

@@ -8,7 +8,7 @@ from drift.config import load
 from drift.workflow.cost_model import GIB
 from drift.workflow.dry_run import Job
 from drift.workflow.plan.queue import waits
-from drift.workflow.plan.work import ROWS, Lengths, generations
+from drift.workflow.plan.work import ROWS, Lengths, for_all_models, generations
 from tests.builders.plans import config, planned
 from tests.conftest import REPOSITORY, SNAKEMAKE
 
@@ -23,6 +23,9 @@ def test_a_rubric_is_asked_about_every_reply_once():
     (stage,) = [stage for stage in planned(run).stages.values() if stage.rule == "annotate"]
     assert stage.requests == 500
     assert stage.cost == pytest.approx(stage.read * 1e-6)
+    run["data"]["labelers"]["rubric"]["max_replies"] = 10 * ROWS["replies"]
+    (work,) = for_all_models(run, ROWS["replies"], Lengths())
+    assert work.requests == ROWS["replies"], "no more than there are"
 
 
 def test_a_classifier_reads_what_it_is_shown_of_every_reply_once_for_all_models():
@@ -52,6 +55,9 @@ def test_simulated_users_ask_once_and_those_who_are_disappointed_again():
     planned_run = planned(run)
     assert planned_run.stages["answer_users", "users"].requests == 300 * 2 * (1 + 0.5)
     assert any(what.startswith("answer_users users") for what in planned_run.memory)
+    run["data"]["sources"]["users"]["simulation"]["ask_again"] = 0.0
+    asked = [work.requests for work in for_all_models(run, 0, Lengths()) if work.rule == "answer_users"]
+    assert asked == [300 * 2], "no job for what nobody asks"
 
 
 def test_users_who_talk_to_policies_ask_one_of_every_iteration_but_the_last_of_each_seed():
@@ -64,6 +70,9 @@ def test_users_who_talk_to_policies_ask_one_of_every_iteration_but_the_last_of_e
             work for work in generations(load(run), ROWS, Lengths()) if work.rule == "later_answer_users" and work.requests
         ]
         assert [(work.repeats, work.requests) for work in asked] == [(policies * 2, 300)] * len(run["methods"])
+    run["iterations"] = run["data"]["sources"]["users"]["from_iteration"] = 1
+    assert not [rule for rule, _ in planned(load(run)).stages if rule == "later_answer_users"], "there is no later one"
+    run["iterations"] = 4
     run["recipes"][run["methods"][0]]["fresh"] = 0.0
     asked = [work for work in generations(load(run), ROWS, Lengths()) if work.rule == "later_answer_users" and work.requests]
     assert len(asked) == len(run["methods"]) - 1, "a method that stays with the start asks no more"
@@ -172,15 +181,21 @@ def test_the_votes_of_a_policy_that_ranks_are_planned():
     assert ranked.requests == 3 * 4 * ROWS["dsat"]
 
 
+def steps_of(pairs: int) -> int:
+    """The pairs of an epoch's steps of 32, the last of which is filled up."""
+    return 32 * -(-pairs // 32)
+
+
 def test_a_method_with_epochs_samples_and_earlier_pairs_of_its_own_is_planned_with_them():
     usual, own = (
         planned(config(methods=["mine"], recipes__mine={"prompts": "sat", "chosen": "logged", "rejected": "plain"} | row))
         for row in ({}, {"replay": 1, "training": {"epochs": 2}, "sampling": {"n": 3}})
     )
     requests = {name: own.stages[name, "qwen2.5-7b"].requests for name in ("train", "sample")}
-    warmup = 3 * ROWS["corrections"]
-    assert usual.stages["train", "qwen2.5-7b"].requests == warmup + 2 * ROWS["sat"]
-    assert requests["train"] == warmup + 2 * (1 + 2) * ROWS["sat"], "the second iteration has the pairs of both"
+    warmup = 3 * steps_of(ROWS["corrections"])
+    assert usual.stages["train", "qwen2.5-7b"].requests == warmup + 2 * steps_of(ROWS["sat"])
+    both = steps_of(ROWS["sat"]) + steps_of(2 * ROWS["sat"])
+    assert requests["train"] == warmup + 2 * both, "the second iteration has the pairs of both"
     assert requests["sample"] == 2 * 3 * ROWS["sat"]
 
 

@@ -14,7 +14,8 @@ from drift import layout, tables
 from drift.config import load
 from drift.names import UNPAIRED_POOLS
 from drift.workflow.iterations import Iterations
-from drift.workflow.plan.work import Lengths, generations, readings, trainings
+from drift.workflow.plan.trainings import trainings
+from drift.workflow.plan.work import Lengths, generations, readings
 from drift.workflow.report import ReportInputs
 from tests.builders.configurations import minimal, refusal
 from tests.builders.corpus import Corpus, add_many, drops, ids

@@ -41,7 +41,7 @@ _WARMUP_RECIPE = Recipe(prompts="corrections", chosen="logged", rejected="logged
 _RANKING_POLICIES = 3
 
 
-def _of_iteration(shares: list[float], iteration: int) -> float:
+def of_iteration(shares: list[float], iteration: int) -> float:
     """That of iteration 1, 2, ...; the last one holds for later ones."""
     return shares[min(iteration, len(shares)) - 1]
 
@@ -90,7 +90,7 @@ class Iterations:
         method = name.method
         row = self.config["recipes"][method.removesuffix(FUTURE_SUFFIX)]
         if row["mix"]:
-            share = _of_iteration(row["mix"]["shares"], name.iteration)
+            share = of_iteration(row["mix"]["shares"], name.iteration)
             row = row | {
                 "mix": {"side": row["mix"]["side"], "share": share, "seed": self.config["data"]["seed"]} if share else None
             }
@@ -372,7 +372,7 @@ class Iterations:
             name=f"{wildcards.model}/{wildcards.trained}",
             seed=self.seed(wildcards.trained),
             epochs=training["warmup_epochs" if wildcards.trained == WARMUP else "epochs"],
-            pace=pacing and PaceSettings.of(pacing, self.config["data"], share=_of_iteration(pacing["shares"], name.iteration)),
+            pace=pacing and PaceSettings.of(pacing, self.config["data"], share=of_iteration(pacing["shares"], name.iteration)),
             label_weights=training["label_weights"] if plugins.trainer_of(training["losses"]) == "kto" else None,
             training=PolicyTraining.of(training),
         ).canonical()

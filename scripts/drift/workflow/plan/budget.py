@@ -12,16 +12,15 @@ from drift.workflow import cost_model
 from drift.workflow.cost_model import GIB, Shape
 from drift.workflow.machines import Machine
 from drift.workflow.plan.fit import engine_knobs, excess, setup_of, training_knobs, training_peak
+from drift.workflow.plan.trainings import Training, trainings
 from drift.workflow.plan.work import (
     Generation,
     Lengths,
     Reading,
-    Training,
     classifications,
     for_all_models,
     generations,
     readings,
-    trainings,
 )
 
 ENGINE_START = 90  # seconds until vLLM answers on a GPU
@@ -200,19 +199,12 @@ class _Planner:
         setup = setup_of(self.training[training.method], self.machine.gpus)
         reply = min(self.lengths.reply, self.config["sampling"]["max_tokens"], setup.max_length // 2)
         length = min(self.lengths.prompt, setup.max_length - reply) + reply
-        tokens = 2 * training.pairs * length
         step = cost_model.training_flops(shape, length, setup.gradient_checkpointing, lora=setup.lora_rank is not None)
+        stepped = training.epochs * training.stepped
         # The reference reads every pair once.
-        per_token = training.epochs * step + cost_model.forward_flops(shape, length)
-        hours = tokens * per_token / self.machine.training_rate / 3600
-        self.budget.book(
-            "train",
-            name,
-            requests=training.pairs * training.epochs,
-            read=tokens * training.epochs,
-            written=0,
-            gpu_hours=hours,
-        )
+        operations = 2 * length * (stepped * step + training.pairs * cost_model.forward_flops(shape, length))
+        hours = operations / self.machine.training_rate / 3600
+        self.budget.book("train", name, requests=stepped, read=2 * length * stepped, written=0, gpu_hours=hours)
         return hours / setup.gpus
 
     def _diagnose(self, name: str, shape: Shape, training: Training) -> None:

@@ -1,12 +1,11 @@
-"""The work of a run: trainings, and what engines and endpoints are asked, in tokens."""
+"""The work of a run but its trainings: what engines and endpoints are asked, in tokens."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from drift import benchmarks, plugins, sides, verdicts
-from drift.config import LIKELIHOOD, SELF, effective, is_unpaired, pools_of, warms_up
+from drift.config import LIKELIHOOD, SELF, effective, is_unpaired, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
     judges_of,
@@ -16,7 +15,7 @@ from drift.judging.protocols import (
     ranking_protocol,
     raters_of,
 )
-from drift.names import FUTURE, WRITER
+from drift.names import WRITER
 from drift.settings.judging import Protocol
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
@@ -37,17 +36,6 @@ class Lengths:
     prompt: float = 1200
     reply: float = 400
     feedback: float = 60
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training of one model."""
-
-    iteration: int  # the warm-up is 0
-    method: str | None  # None: the warm-up
-    pairs: float
-    epochs: int
-    measured: bool = True  # its diagnostics; not of a policy of the future, nor of single replies
 
 
 @dataclass(frozen=True)
@@ -85,27 +73,6 @@ class Reading:
     length: float  # tokens of a text
     answerer: Answerer | None = None  # None: the model itself
     context: int | None = None  # most tokens of a text; None: as sampling has it
-
-
-def trainings(config: dict, rows: dict[str, float]) -> list[Training]:
-    """Every training of one model. `rows`: pairs, by pool."""
-    found = [Training(0, None, rows["corrections"], config["training"]["warmup_epochs"])] if warms_up(config) else []
-    limit = config["training"]["pairs"] or math.inf
-    for method in config["methods"]:
-        recipe = config["recipes"][method]
-        epochs = effective(config, "training", recipe)["epochs"]
-        # A policy of the future is trained on as many pairs before.
-        future = any(sides.asked_of(kind) == FUTURE for kind in recipe["candidates"])
-        for k in range(1, config["iterations"] + 1):
-            # A single reply is read with its prompt and with another, as both of a pair are. Thumbs
-            # without a word are not counted.
-            most = (2 if is_unpaired(recipe) else 1) * limit
-            # Earlier iterations' pairs are trained on again.
-            pairs = (1 + min(recipe["replay"], k - 1)) * min(most, sum(rows.get(pool, 0) for pool in pools_of(recipe)))
-            own = [Training(k, method, pairs, epochs, measured=not is_unpaired(recipe))]
-            own += [Training(k, method, pairs, epochs, measured=False)] * future
-            found += own * len(config["seeds"])
-    return found
 
 
 def generations(config: dict, rows: dict[str, float], lengths: Lengths) -> list[Generation]:
@@ -185,14 +152,16 @@ def _deployed(config: dict, method: str, lengths: Lengths) -> Iterator[Generatio
         row = source["simulation"]
         if row and row["deployed"] == "previous" and config["recipes"][method]["fresh"] != 0:
             iterations = config["iterations"] - max(1, source["from_iteration"] - 1)
-            yield from _asked_by_users("later_answer_users", row, iterations * len(config["seeds"]), lengths, None)
+            if iterations:  # nobody learns from what the last policy is told
+                yield from _asked_by_users("later_answer_users", row, iterations * len(config["seeds"]), lengths, None)
 
 
 def _asked_by_users(rule: str, row: dict, repeats: int, lengths: Lengths, answerer: Answerer | None) -> Iterator[Generation]:
     """First and second questions; every user whom an answer disappointed is taken to ask again."""
     asked = (row["max_prompts"] or TASKS) * row["samples"]
     room, reply = row["context"] - row["decoding"]["max_tokens"], min(lengths.reply, row["decoding"]["max_tokens"])
-    for share, read in ((1, lengths.prompt), (row["ask_again"], lengths.prompt + reply + lengths.feedback)):
+    first, again = (1, lengths.prompt), (row["ask_again"], lengths.prompt + reply + lengths.feedback)
+    for share, read in (first, again) if row["ask_again"] else (first,):
         yield Generation(
             rule=rule,
             repeats=repeats,
@@ -228,7 +197,7 @@ def _labelled(config: dict, replies: float, lengths: Lengths) -> list[Generation
         Generation(
             rule="annotate",
             repeats=1,
-            requests=row["max_replies"] or replies,
+            requests=min(row["max_replies"] or replies, replies),
             read=min(read, row["context"]),
             written=RUBRIC_WRITES,
             context=row["context"],
