@@ -163,9 +163,26 @@ def test_status_of_no_run_and_of_a_folder_without_a_record(tmp_path):
     assert "results/old: no record of a run" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("rule", "log", "name"),
+    [
+        ("judge", "results/mine/logs/judge/qwen/base/heldout/judge/1-of-2.log", "qwen/base/heldout/judge/1-of-2"),
+        ("train", "results/logs/logs/train/qwen/warmup.log", "qwen/warmup"),
+        ("fetch", "logs/fetch/org-model-1234.log", "org-model-1234"),
+        ("scores", "results/mine/logs/scores/all.log", ""),
+    ],
+)
+def test_a_job_is_named_by_all_of_its_wildcards_whatever_these_are_called(rule, log, name):
+    assert run_log.name_of(rule, [log]) == name
+    assert run_log.name_of(rule, []) == ""
+
+
 def test_the_first_line_of_a_report_is_its_description(tmp_path):
     page = tmp_path / "report.html"
     page.write_text('<!doctype html><head><meta name="description" content="No difference can be claimed &amp; more"></head>')
     assert run_log.first_line(page) == "No difference can be claimed & more"
+    many = " ".join(f"No difference can be claimed of method {number}." for number in range(200))
+    page.write_text(f'<!doctype html><head><meta name="description" content="{many}"><style>p {{}}</style></head><p>text')
+    assert run_log.first_line(page) == many, "however long it is"
     page.write_text("<!doctype html><h1>old</h1>")
     assert run_log.first_line(page) == ""

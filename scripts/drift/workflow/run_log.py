@@ -50,9 +50,9 @@ class Job:
 
 def name_of(rule: str, logs: Iterable[str]) -> str:
     """What a job is for, by its log logs/RULE/WILDCARDS.log."""
-    log = next(iter(logs), "")
-    name = log.rpartition(f"/{rule}/")[2].removesuffix(".log")
-    return "" if name == "all" or name == log else name
+    # At the first one: a wildcard may have the rule's name, as a judge that is called judge.
+    name = next(iter(logs), "").partition(f"logs/{rule}/")[2].removesuffix(".log")
+    return "" if name == "all" else name
 
 
 class RunLog(logging.Handler):
