@@ -173,12 +173,9 @@ class _Heading(HTMLParser):
 def first_line(report: Path) -> str:
     """What a report says in a sentence: the description in its head; empty where it has none."""
     page = _Heading()
-    page.feed(report.read_text(encoding="utf-8")[:_HEAD])
+    # It has a sentence for each method.
+    page.feed(report.read_text(encoding="utf-8").partition("</head>")[0])
     return page.description
-
-
-# Characters of a page that hold its description.
-_HEAD = 4000
 
 
 def show(text: str) -> None:
