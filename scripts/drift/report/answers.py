@@ -65,7 +65,8 @@ _ANSWERS = """
     LEFT JOIN (FROM responses WHERE method = 'base' AND sample = 1) AS again USING (model, benchmark, prompt_id)
     WHERE base.method = 'base' AND own.sample = 0 AND own.iteration > 0 AND own.seed = ?
         AND own.iteration = (
-            SELECT max(iteration) FROM responses AS every WHERE (every.model, every.method) = (own.model, own.method)
+            SELECT max(iteration) FROM responses AS every
+            WHERE (every.model, every.method) = (own.model, own.method) AND iteration <= ?
         )
     ORDER BY ALL
 """
@@ -80,7 +81,7 @@ def side_by_side(catalog: Catalog, config: Config) -> list[Compared]:
     """The answers of every method's last policy with the first seed, in the order of the
     methods."""
     groups: dict[Policy, list[dict]] = {}
-    for row in configured(catalog.query(_ANSWERS, config.seeds[0]), config):
+    for row in configured(catalog.query(_ANSWERS, config.seeds[0], config.iterations), config):
         if row["benchmark"] in config.evaluation.benchmarks:
             groups.setdefault(Policy.of(row), []).append(row)
     found = []

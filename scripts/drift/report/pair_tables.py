@@ -63,14 +63,15 @@ def pair_lengths(catalog: Catalog, config: Config) -> list[PairLengths]:
 
 # The last iteration's pairs of every method and one seed, in an order that their ids alone decide.
 _LAST_PAIRS = f"""
+    WITH configured AS (FROM pairs WHERE iteration <= ?)
     SELECT *, (
         SELECT max(turns_trimmed)
         FROM (SELECT model, prompt_id, turns_trimmed FROM prompts UNION ALL SELECT model, prompt_id, turns_trimmed FROM later_prompts)
             AS fitted
         WHERE fitted.model = made.model AND prompt_id = pair_id
     ) AS trimmed, row_number() OVER (PARTITION BY model, method ORDER BY sha256(pair_id), pair_id) AS position
-    FROM (FROM pairs WHERE iteration > 0 AND seed = ?) AS made
-    WHERE iteration = (SELECT max(iteration) FROM pairs WHERE (model, method, seed) = (made.model, made.method, made.seed))
+    FROM (FROM configured WHERE iteration > 0 AND seed = ?) AS made
+    WHERE iteration = (SELECT max(iteration) FROM configured WHERE (model, method, seed) = (made.model, made.method, made.seed))
     QUALIFY position <= {SAMPLED_PAIRS}
     ORDER BY position
 """
@@ -109,7 +110,7 @@ class SampledPair:
 def sampled_pairs(catalog: Catalog, config: Config) -> list[SampledPair]:
     """A dozen pairs of the methods' last iterations with the first seed, evenly spread, the same
     ones every time."""
-    rows = configured(catalog.query(_LAST_PAIRS, config.seeds[0]), config)
+    rows = configured(catalog.query(_LAST_PAIRS, config.iterations, config.seeds[0]), config)
     groups = len({(row["model"], row["method"]) for row in rows})
     each = math.ceil(SAMPLED_PAIRS / groups) if groups else 0
     picked = [row for row in rows if row["position"] <= each][:SAMPLED_PAIRS]

@@ -85,10 +85,19 @@ class Policy:
 
 
 def configured(rows: Iterable[dict], config: Config) -> list[dict]:
-    """Those of `rows` whose model, method and seed are in the configuration, in its order.
+    """Those of `rows` whose model, method, seed and iteration are in the configuration, in its
+    order.
 
-    A folder may also hold the methods and seeds of earlier runs.
+    A folder may also hold what earlier runs had more: methods, seeds, iterations, a warm-up.
     """
-    methods, seeds = {*START, *config.methods}, {0, *config.seeds}
-    kept = [row for row in rows if row["model"] in config.models and row["method"] in methods and row["seed"] in seeds]
+    starts = {layout.BASE, *(config.recipes[method].start for method in config.methods)}
+    methods, seeds = {*starts, *config.methods}, {0, *config.seeds}
+    kept = [
+        row
+        for row in rows
+        if row["model"] in config.models
+        and row["method"] in methods
+        and row["seed"] in seeds
+        and row["iteration"] <= config.iterations
+    ]
     return sorted(kept, key=lambda row: Policy.of(row).position(config))
