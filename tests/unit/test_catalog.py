@@ -1,6 +1,7 @@
 """The catalog has a commented view a kind of table, over all its files, and its keys resolve."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -282,6 +283,22 @@ def test_iterations_are_numbers():
 )
 def test_stray_files_are_left_out(stray):
     assert catalog.grouped(catalog.VIEWS["pairs"], [stray]) == []
+
+
+def test_shards_of_an_earlier_split_are_left_out(tmp_path):
+    """Another number of shards makes others beside them, and nothing deletes those."""
+    folders = ("m/base/eval/b/completions", "data/labelers/l/classes")
+    times = {"1-of-3": 10, "2-of-3": 40, "3-of-3": 30, "1-of-2": 50, "2-of-2": 20, "1-of-10": 5}
+    for folder in folders:
+        for shard, time in times.items():
+            for kind in ("parquet", "json"):
+                path = tmp_path / folder / f"{shard}.{kind}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+                os.utime(path, (time, time))
+    (tmp_path / "m/base/policy.json").touch()
+    left = {f"{folder}/{shard}-of-2.{kind}" for folder in folders for shard in (1, 2) for kind in ("parquet", "json")}
+    assert set(catalog.result_files(str(tmp_path))) == left | {"m/base/policy.json"}
 
 
 def test_quotes_in_a_path_are_data(tmp_path):
