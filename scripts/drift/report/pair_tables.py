@@ -142,7 +142,8 @@ def feedback_of(catalog: Catalog, ids: list[str]) -> dict[tuple[str, str], Excer
 
 @dataclass(frozen=True)
 class DroppedTable:
-    """How many prompts became pairs, and why the others did not: a column a policy."""
+    """How many prompts became pairs, or single replies of a method that trains on those, and why
+    the others did not: a column a policy."""
 
     policies: list[Policy]
     kept: list[int]
@@ -151,10 +152,11 @@ class DroppedTable:
 
 
 def dropped_table(catalog: Catalog, config: Config) -> DroppedTable:
-    """The pairs and the dropped prompts of every configured policy."""
+    """The pairs or replies, and the dropped prompts, of every configured policy."""
     policy = "model, method, iteration, seed"
     pairs = f"SELECT {policy}, count(*) AS n, count(*) FILTER (alludes) AS alluding FROM pairs GROUP BY ALL"
-    made = configured(catalog.query(pairs), config)
+    replies = f"SELECT {policy}, count(*) AS n, 0 AS alluding FROM unpaired GROUP BY ALL"
+    made = configured([*catalog.query(pairs), *catalog.query(replies)], config)
     lost = configured(catalog.query(f"SELECT {policy}, reason, count(*) AS n FROM dropped GROUP BY ALL"), config)
     kept, alluding = (Counter({Policy.of(row): row[count] for row in made}) for count in ("n", "alluding"))
     reasons: dict[str, Counter[Policy]] = {}

@@ -2,8 +2,10 @@
 
 from markupsafe import Markup
 
+from drift.config import Recipe
 from drift.report.excerpts import LONGEST, OPEN_CHARACTERS, OPEN_LINES, Excerpt, excerpt, safe
 from drift.report.pair_tables import dropped_table, pair_lengths, sampled_pairs
+from drift.report.reading import Policy
 from tests.builders.run import CONFIG
 
 
@@ -49,6 +51,14 @@ def test_dropped_prompts_and_pairs_add_up(catalog):
     for policy, alluding in zip(dropped.policies, dropped.alluding, strict=True):
         assert alluding == catalog.query(counted, policy.method, policy.iteration, policy.seed)[0]["n"]
     assert sum(dropped.alluding) > 0
+
+
+def test_replies_of_a_method_without_pairs_are_counted_in_their_place(catalog):
+    recipes = CONFIG.recipes | {"kto": Recipe(prompts="unpaired", start="base")}
+    with_kto = CONFIG.model_copy(update={"methods": [*CONFIG.methods, "kto"], "recipes": recipes})
+    dropped = dropped_table(catalog, with_kto)
+    (row,) = catalog.query("SELECT count(*) AS n FROM unpaired WHERE method = 'kto'")
+    assert dict(zip(dropped.policies, dropped.kept, strict=True))[Policy("qwen-0.5b", "kto", 1, 42)] == row["n"] > 0
 
 
 def test_marks_of_direction_and_control_characters_are_in_no_cell_of_the_page():
