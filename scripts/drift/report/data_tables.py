@@ -71,9 +71,13 @@ class Contamination:
 def contamination(catalog: Catalog, config: Config) -> Contamination:
     """What was left out of the pools, examples picked by hash, and what training rows hold of the
     benchmarks that were not kept out."""
-    counts = catalog.query("SELECT pool, benchmark, how, count(*) AS n FROM quarantine GROUP BY ALL ORDER BY ALL")
+    found = _of_all_data("quarantine", "pool, prompt_id, benchmark, task, how, evidence")
+    counts = catalog.query(
+        f"SELECT pool, benchmark, how, count(*) AS n FROM ({found}) GROUP BY ALL ORDER BY ALL", config.iterations
+    )
     examples = catalog.query(
-        "SELECT prompt_id, benchmark, task, how, evidence FROM quarantine ORDER BY sha256(pool || prompt_id) LIMIT 5"
+        f"SELECT prompt_id, benchmark, task, how, evidence FROM ({found}) ORDER BY sha256(pool || prompt_id) LIMIT 5",
+        config.iterations,
     )
     return Contamination(
         counts,
@@ -82,21 +86,28 @@ def contamination(catalog: Catalog, config: Config) -> Contamination:
     )
 
 
+def _of_all_data(view: str, columns: str) -> str:
+    """The query of a view's rows and of what came after the start, up to an iteration: each once,
+    as later data hold those of the start again."""
+    return f"SELECT {columns} FROM {view} UNION SELECT {columns} FROM later_{view} WHERE iteration <= ?"
+
+
 def late_tasks(catalog: Catalog, config: Config) -> list[dict]:
     """Of the benchmarks that were not kept out: how many tasks are held, of how many, by how many
     training rows."""
     held = catalog.query(
-        """
+        f"""
         SELECT
             benchmark,
             any_value(tasks) AS tasks,
-            count(DISTINCT contamination.task) AS held,
-            count(contamination.task) AS rows
+            count(DISTINCT found.task) AS held,
+            count(found.task) AS rows
         FROM (SELECT benchmark, count(*) AS tasks FROM tasks GROUP BY ALL)
-        LEFT JOIN contamination USING (benchmark)
+        LEFT JOIN ({_of_all_data("contamination", "pool, prompt_id, benchmark, task")}) AS found USING (benchmark)
         GROUP BY ALL
         ORDER BY benchmark
-        """
+        """,
+        config.iterations,
     )
     late = {name for name, benchmark in config.evaluation.benchmarks.items() if not benchmark.keep_out}
     return [row for row in held if row["benchmark"] in late]
