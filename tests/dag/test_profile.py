@@ -71,7 +71,15 @@ def test_the_plan_knows_which_rules_are_never_submitted():
 
 def test_the_local_profile_runs_one_stage_with_a_model_at_a_time():
     assert LOCAL["resources"] == ["engines=1"]
-    assert LOCAL["set-resources"] == {rule: {"engines": 1} for rule in BLOCKS if on_gpu(rule)}
+    assert {rule: asked.get("engines") for rule, asked in LOCAL["set-resources"].items()} == {
+        rule: 1 for rule in BLOCKS if on_gpu(rule)
+    }
+
+
+@pytest.mark.parametrize("profile", [LOCAL, DEMO], ids=["local", "demo"])
+def test_a_training_on_this_machine_does_not_stop_itself_for_a_time_limit(profile):
+    month = 30 * 24 * 60
+    assert profile["set-resources"]["train"]["runtime"] > month
 
 
 def test_the_profiles_of_this_machine_go_on_after_a_kill_and_count_code_by_its_meaning():
