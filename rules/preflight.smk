@@ -9,9 +9,7 @@ import time
 
 from snakemake.logging import logger
 
-preflight_checks = Preflight(
-    config, paths, Path(workflow.basedir), {model: len(iterations.policies(model)) for model in config["models"]}
-)
+preflight_checks = Preflight(config, paths, Path(workflow.basedir), iterations)
 
 # Where a run or a dry run begins, and not in its jobs, which read this file as well.
 if workflow.is_main_process:

@@ -120,12 +120,13 @@ def get(url: str, token: str | None = None) -> bytes:
 
 
 def disk(weights: dict[str, tuple[int | None, int]], folder: Path) -> dict:
-    """Whether all policies and one checkpoint fit; `weights` has of each model its bytes and the
-    number of its policies."""
+    """Whether all policies with their remainders and one checkpoint fit; `weights` has of each
+    model its bytes and the number of its policies and remainders."""
     free = shutil.disk_usage(folder).free
     unknown = [model for model, (size, _) in weights.items() if size is None]
-    need = sum(size * (policies + CHECKPOINT) for size, policies in weights.values() if size)
-    text = f"about {need / 1e9:.1f} GB for policies and a checkpoint, {free / 1e9:.1f} GB free in {folder.resolve()}"
+    need = sum(size * (copies + CHECKPOINT) for size, copies in weights.values() if size)
+    text = f"about {need / 1e9:.1f} GB for policies, their remainders and a checkpoint, "
+    text += f"{free / 1e9:.1f} GB free in {folder.resolve()}"
     text += f" (size of {', '.join(unknown)} unknown)" if unknown else ""
     return check("disk", None if need < free else f"{text}: free some, or put the results elsewhere with --directory", text)
 
@@ -271,7 +272,7 @@ def login(settings: LoginSettings) -> list[dict]:
     for address in settings.addresses:
         line, sizes[address] = located(address)
         checks.append(line)
-    weights = {name: (sizes[model.path], model.policies) for name, model in settings.models.items()}
+    weights = {name: (sizes[model.path], model.policies + model.remainders) for name, model in settings.models.items()}
     related = [check("judge", text, "", warning=True) for text in settings.related_judges]
     return [*checks, disk(weights, Path(".")), clock(Path(".")), *related]
 

@@ -10,6 +10,7 @@ from drift.config import load
 from drift.downloads import folder_name
 from drift.layout import paths
 from drift.workflow.inputs import Inputs, addresses_of, located, shipped
+from drift.workflow.iterations import Iterations
 from drift.workflow.preflight import Preflight, endpoints_of
 from drift.workflow.resources import gpus, grows, placement
 from tests.builders.configurations import minimal
@@ -84,11 +85,22 @@ def test_a_preflight_job_runs_where_the_rule_runs_and_asks_for_no_more():
     assert placement(resources) == {"slurm_partition": "gpu"}
 
 
+def preflight_of(config):
+    places = paths("results/small")
+    return Preflight(config, places, Path("/repository"), Iterations(config, places))
+
+
+def test_the_preflight_counts_what_is_as_large_as_a_policy(config):
+    config["training"]["carry"] = "bf16"
+    (planned,) = json.loads(preflight_of(config).login([]))["models"].values()
+    assert (planned["policies"], planned["remainders"]) == (4, 0)
+
+
 def test_the_preflight_looks_at_every_address_and_in_jobs_at_local_paths_and_endpoints(config):
-    preflight = Preflight(config, paths("results/small"), Path("/repository"), {"llama": 4})
-    login = json.loads(preflight.login(["gpu", "cpu", "gpu"]))
-    assert login["partitions"] == ["cpu", "gpu"]
-    assert login["models"] == {"llama": {"path": "hf:org/llama@abc", "policies": 4}}
+    preflight = preflight_of(config)
+    login = json.loads(preflight.login(["gpu", "cpu", "gpu,long"]))
+    assert login["partitions"] == ["cpu", "gpu", "long"], "one of several, as sbatch takes them, is still one"
+    assert login["models"] == {"llama": {"path": "hf:org/llama@abc", "policies": 4, "remainders": 3}}
     assert HUB in login["addresses"]
     assert login["related_judges"] == []
     node = json.loads(preflight.node("gpu")(None, {"gres": "gpu:2"}))
@@ -102,7 +114,7 @@ def test_the_preflight_looks_at_every_address_and_in_jobs_at_local_paths_and_end
 
 def test_without_a_gpu_environment_of_its_own_a_job_is_held_to_the_other_lock(config):
     config["environments"]["gpu"] = config["environments"]["cpu"]
-    preflight = Preflight(config, paths("results/small"), Path("/repository"), {"llama": 4})
+    preflight = preflight_of(config)
     assert json.loads(preflight.node("gpu")(None, {}))["lock"] == "/repository/envs/cpu.lock"
 
 

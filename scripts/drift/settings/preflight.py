@@ -14,6 +14,7 @@ class PlannedModel(Settings):
 
     path: str = like(Model, "path")
     policies: int = Field(description="policies that the run makes of it, the base model included")
+    remainders: int = Field(description="of them, those with a remainder, which is as large (training.carry: fp32)")
 
 
 class LoginSettings(Settings):
