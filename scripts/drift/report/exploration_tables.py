@@ -116,10 +116,10 @@ def _explored(model: str, iteration: int, rows: list[dict], drawn: list[Picture]
 
     table = [(policy, cells(policy, COLUMNS)) for policy in by_policy]
     by_name = {column.label: place for place, column in enumerate(COLUMNS)}
-    words = {
-        policy: f"{row[by_name['Coverage, maps']].value} on maps, {row[by_name['Coverage, vectors']].value} by vectors"
-        for policy, row in table
-    }
+    words = {}
+    for policy, row in table:
+        maps, vectors = (row[by_name[f"Coverage, {space}"]].value or "\N{EN DASH}" for space in ("maps", "vectors"))
+        words[policy] = f"{maps} on maps, {vectors} by vectors"
     return Explored(
         model=model,
         iteration=iteration,

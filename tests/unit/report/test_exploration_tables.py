@@ -30,6 +30,18 @@ def test_variants_stand_beside_what_counts(catalog):
     assert cells["maps, from 90%, bandwidth 2"].value is None
 
 
+def test_a_picture_whose_coverage_is_not_defined_says_so(catalog, monkeypatch):
+    """As where no answer of the others is better than another: none keeps a check."""
+    query = Catalog.query
+
+    def undefined(self, sql, *values):
+        return [row | {"value": None} if "value" in row else row for row in query(self, sql, *values)]
+
+    monkeypatch.setattr(Catalog, "query", undefined)
+    (group,) = explored(catalog, CONFIG)
+    assert {words for _, words in group.pictures} == {"\N{EN DASH} on maps, \N{EN DASH} by vectors"}
+
+
 def test_pictures_are_shapes_alone_in_the_colours_of_the_methods(catalog):
     drawn = pictures(catalog, CONFIG)
     assert [(one.policy.method, one.policy.iteration) for one in drawn] == POLICIES
