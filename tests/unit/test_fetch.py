@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import subprocess
+import sys
 import time
 import zipfile
 from collections import Counter
@@ -148,6 +149,35 @@ def hub(monkeypatch):
 
 def fetched(folder) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+OTHER = """
+import sys, time
+sys.path.insert(0, {scripts!r})
+from pathlib import Path
+from drift.locks import hold
+hold(Path({lock!r}), "fetching")
+print("held", flush=True)
+time.sleep({seconds})
+for name in {files}:
+    Path({folder!r}, name).write_text("whole")
+"""
+
+
+@pytest.mark.parametrize("files", [["model.safetensors"], []], ids=["which comes", "which fails"])
+def test_what_another_run_is_fetching_is_waited_for(tmp_path, hub, files):
+    hub.files = {"model.safetensors": b"w" * 5000}
+    folder, lock = tmp_path / "model", tmp_path / ".model.lock"
+    folder.mkdir()
+    program = OTHER.format(scripts=str(REPOSITORY / "scripts"), lock=str(lock), seconds=4, folder=str(folder), files=files)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        command = [sys.executable, REPOSITORY / "scripts/fetch.py", "--address", HUB, "--folder", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Waiting for it" in done.stderr
+    assert fetched(folder) == ({"model.safetensors": b"whole"} if files else hub.files)
+    assert hub.gotten == [name for name in hub.files if not files]
 
 
 def test_a_model_is_brought_without_code_or_pickles(tmp_path, hub):
