@@ -31,7 +31,7 @@ def own_reasons(job: Job) -> list[str]:
     text = job.reason
     if _PARAMS in text:
         text, _, params = text.partition(_PARAMS)
-        reasons += _param_changes(params)
+        reasons += _param_changes(params) or ["setting: the order of its rows"]
     for part in filter(None, (part.strip() for part in text.split("; "))):
         kind, _, files = part.partition(": ")
         if kind == "Missing output files":

@@ -47,10 +47,14 @@ def test_report_names_metrics_and_verdicts_of_the_configured_kinds(inputs):
     assert names == ["benchmarks/heldout.py", "benchmarks/prompts.py", "verdicts/letter.py"]
 
 
-def test_configuration_survives_the_way_to_the_program(inputs):
-    text = inputs.configuration(None)
+def test_configuration_survives_the_way_to_the_program_in_its_order():
+    config = CONFIG.model_dump(mode="json")
+    benchmarks = dict(reversed(config["evaluation"]["benchmarks"].items()))
+    config["evaluation"]["benchmarks"] = benchmarks
+    text = ReportInputs(config, layout.paths("results/demo"), POLICIES).configuration(None)
     assert Config.model_validate_json(text) == CONFIG
-    assert list(json.loads(text)) == sorted(json.loads(text)), "two runs of snakemake must write the same"
+    kept = list(json.loads(text)["evaluation"]["benchmarks"])
+    assert kept == list(benchmarks) != sorted(kept), "some defaults are of the first one"
 
 
 @pytest.fixture
