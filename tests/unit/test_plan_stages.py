@@ -28,6 +28,22 @@ def test_a_rubric_is_asked_about_every_reply_once():
     assert work.requests == ROWS["replies"], "no more than there are"
 
 
+def test_labelers_that_have_a_model_read_later_data_with_those_of_the_start_in_them():
+    run = config() | {"iterations": 4, "seeds": [1, 7]}
+    rubric = {"kind": "rubric", "endpoint": {"url": "http://localhost:1/v1", "model": "x", "input_price": 1.0}}
+    mood = {"kind": "classifier", "path": "hf:some/qwen2.5-0.5b@abc", "classes": {"up": "SAT", "down": "DSAT"}}
+    run["data"]["labelers"] |= {"rubric": rubric, "mood": mood}
+    name = next(iter(run["data"]["sources"]))
+    run["data"]["sources"]["april"] = run["data"]["sources"][name] | {"from_iteration": 3}
+    stages = planned(load(run)).stages
+    assert stages["later_annotate", "rubric (endpoint)"].requests == ROWS["replies"], "one for all methods and seeds"
+    assert stages["later_classify", "mood"].requests == ROWS["replies"]
+    simulation = {"path": "hf:Qwen/Qwen2.5-0.5B-Instruct@abc", "max_prompts": 300, "deployed": "previous"}
+    run["data"]["sources"]["april"] = {"kind": "simulated", "path": "prompts.jsonl", "simulation": simulation}
+    each = 3 * 2 * len(run["methods"])
+    assert planned(load(run)).stages["later_classify", "mood"].requests == each * ROWS["replies"], "of each policy but the last"
+
+
 def test_a_classifier_reads_what_it_is_shown_of_every_reply_once_for_all_models():
     run = config()
     row = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from drift import benchmarks, plugins, sides, verdicts
+from drift import benchmarks, layout, plugins, sides, verdicts
 from drift.config import LIKELIHOOD, SELF, effective, is_unpaired, warms_up
 from drift.judging.protocols import (
     comparing_protocol,
@@ -17,6 +17,7 @@ from drift.judging.protocols import (
 )
 from drift.names import WRITER
 from drift.settings.judging import Protocol
+from drift.workflow.arrivals import Arrivals
 
 # Rows that the data will have where the configuration sets no maximum: the paper's full setting.
 ROWS = {"dsat": 11000, "sat": 4500, "corrections": 491, "replies": 89000}
@@ -195,8 +196,8 @@ def _labelled(config: dict, replies: float, lengths: Lengths) -> list[Generation
     read = lengths.prompt + lengths.reply + lengths.feedback + RUBRIC_READS
     return [
         Generation(
-            rule="annotate",
-            repeats=1,
+            rule=rule,
+            repeats=repeats,
             requests=min(row["max_replies"] or replies, replies),
             read=min(read, row["context"]),
             written=RUBRIC_WRITES,
@@ -206,16 +207,17 @@ def _labelled(config: dict, replies: float, lengths: Lengths) -> list[Generation
         )
         for name, row in config["data"]["labelers"].items()
         if row["kind"] in plugins.ASKING
+        for rule, repeats in _data(config, "annotate")
     ]
 
 
 def classifications(config: dict, replies: float, lengths: Lengths) -> list[Reading]:
-    """What the classifiers of labelers read once for all models, of each of `replies`."""
+    """What the classifiers of labelers read for all models, of each of `replies`."""
     parts = {"user": lengths.prompt, "response": lengths.reply, "feedback": lengths.feedback}
     return [
         Reading(
-            rule="classify",
-            repeats=1,
+            rule=rule,
+            repeats=repeats,
             texts=replies,
             length=min(sum(parts[part] for part in row["reads"]), row["context"]),
             answerer=Answerer(name, row["path"], None),
@@ -223,7 +225,17 @@ def classifications(config: dict, replies: float, lengths: Lengths) -> list[Read
         )
         for name, row in config["data"]["labelers"].items()
         if row["kind"] in plugins.CLASSIFYING
+        for rule, repeats in _data(config, "classify")
     ]
+
+
+def _data(config: dict, rule: str) -> Iterator[tuple[str, int]]:
+    """The data that a rule is about: those of the start, and how many come later. These have all of
+    the start in them, and are taken to be as large."""
+    yield rule, 1
+    arrivals = Arrivals(config, layout.paths(""))
+    if later := {data for model in config["models"] for data, _ in arrivals.learned_from(model)}:
+        yield f"later_{rule}", len(later)
 
 
 def _prompt_and_reply(config: dict, lengths: Lengths) -> tuple[float, float]:
