@@ -8,6 +8,7 @@ from drift.config import load
 from drift.workflow.cost_model import GIB
 from drift.workflow.dry_run import Job
 from drift.workflow.plan.queue import waits
+from drift.workflow.plan.text import show
 from drift.workflow.plan.work import ROWS, Lengths, for_all_models, generations
 from tests.builders.plans import config, planned
 from tests.conftest import REPOSITORY, SNAKEMAKE
@@ -146,6 +147,13 @@ def test_a_policy_that_cannot_be_measured_on_its_gpu_is_refused_with_what_makes_
     assert not [one for one in small.problems if "diagnostics" in one]
     full = planned(config(training__diagnostics=off), "rtx4090-24", gpus=8).problems
     assert any("diagnostics" in one and "It fits with a GPU with more memory" in one for one in full)
+
+
+def test_the_longest_name_of_a_stage_ends_before_the_next_column():
+    budget = planned(config())
+    budget.book("later_answer_users", "qwen2.5-7b", requests=1, read=1, written=1)
+    lines = [line.split() for line in show("demo", budget, ROWS, Lengths(), None).splitlines()]
+    assert ["later_answer_users", "qwen2.5-7b"] in [words[:2] for words in lines]
 
 
 def job(rule: str, made: str, *read: str, light: bool = False) -> Job:

@@ -40,13 +40,13 @@ def show(run: str, budget: Budget, rows: dict[str, float], lengths: Lengths, job
 
 
 def _stages(budget: Budget) -> list[str]:
-    lines = [f"{'stage':<16}{'who':<28}{'requests':>10}{'tokens read':>14}{'written':>12}{'GPU hours':>11}{'USD':>9}"]
+    lines = [f"{'stage':<20}{'who':<28}{'requests':>10}{'tokens read':>14}{'written':>12}{'GPU hours':>11}{'USD':>9}"]
     for stage in budget.stages.values():
         lines.append(
-            f"{stage.rule:<16}{stage.who:<28}{stage.requests:>10,.0f}{stage.read / 1e6:>12,.1f} M"
+            f"{stage.rule:<20}{stage.who:<28}{stage.requests:>10,.0f}{stage.read / 1e6:>12,.1f} M"
             f"{stage.written / 1e6:>10,.2f} M{stage.gpu_hours:>11.2f}{stage.cost:>9.2f}"
         )
-    return [*lines, f"{'all':<16}{'':<64}{budget.gpu_hours:>11.2f}{budget.bill:>9.2f}"]
+    return [*lines, f"{'all':<20}{'':<64}{budget.gpu_hours:>11.2f}{budget.bill:>9.2f}"]
 
 
 def pairs(values: dict[str, float]) -> str:
