@@ -1,5 +1,5 @@
-"""What runs have done, do and wait for: how far each is, which jobs run and how far they are, what
-failed and where its log is, and about how long it may still take.
+"""What runs have done, do and wait for: how far each is, which jobs run and how far they are, which
+wait in a queue, what failed and where its log is, and about how long it may still take.
 
     .venv/snakemake/bin/python tools/status.py [results/mine ...]
 
@@ -57,6 +57,11 @@ class Start:
             case "end":
                 self.ended = event
 
+    def logs(self, job: dict) -> list[Path]:
+        """The logs of a job, from wherever this program runs: their names begin where results/
+        is."""
+        return [self.root.absolute().parents[1] / log for log in job["logs"]]
+
     @property
     def state(self) -> str:
         """running, done, failed or killed."""
@@ -107,10 +112,14 @@ def describe(start: Start, now: float) -> str:
         left.expect(start.planned, began=start.began)
         for rule, seconds in start.done:
             left.finished(rule, seconds)
-        lines[0] += left.text([(job["rule"], now - job["time"]) for job in start.running.values()])
+        working, waiting = [], []
         for job in start.running.values():
-            progress = next(filter(None, map(job_logs.progress, job["logs"])), None)
+            (working if job_logs.begun(start.logs(job), job["time"]) else waiting).append(job)
+        lines[0] += left.text([(job["rule"], now - job["time"]) for job in working])
+        for job in working:
+            progress = next(filter(None, map(job_logs.progress, start.logs(job))), None)
             lines.append(f"  running {_name(job)} for {duration(now - job['time'])}" + (f": {progress}" if progress else ""))
+        lines += [f"  waiting to start: {_name(job)}, for {duration(now - job['time'])}" for job in waiting]
     if start.state == "killed":
         lines += [f"  half-made: {_name(job)}" for job in start.running.values()]
         lines.append("  The same command goes on where it was.")

@@ -74,6 +74,17 @@ def test_a_long_job_says_what_it_does_for_whom_how_far_it_is_and_when_it_is_done
     assert "[1/2] train qwen/drift/seed42/iter1: done in" in run.lines[-1]
 
 
+def test_a_job_that_waits_in_a_queue_is_not_said_to_have_started(run):
+    run.plan(train=1)
+    run.start(1, "train", "qwen/warmup", BARS)
+    log = run.root / "logs/train/qwen/warmup.log"
+    os.utime(log, (0, 0))  # of an attempt before
+    time.sleep(2.5)
+    assert run.lines == []
+    log.write_text("loading")
+    wait_for(run.lines, "train qwen/warmup: Train a policy.")
+
+
 def test_what_a_job_warns_of_is_shown_when_it_is_done(run):
     run.plan(turns=1)
     run.start(1, "turns", "all", "reading\nwarning: 2 of 3 files are not read\n")
@@ -154,6 +165,25 @@ def test_status_tells_running_failed_and_killed_jobs_of_the_last_start(run):
     assert "half-made: train qwen/warmup" in told
     assert "failed" not in told
     again.log.end(good=True)
+
+
+def test_status_tells_jobs_that_wait_in_a_queue_from_those_that_work(run):
+    """Submitted both: the log of one is of an attempt before, and of the other not there yet."""
+    run.plan(train=2)
+    for number, name in enumerate(("qwen/warmup", "qwen/drift/seed42/iter1")):
+        run.start(number, "train", name, BARS)
+    old, absent = (run.root / f"logs/train/{name}.log" for name in ("qwen/warmup", "qwen/drift/seed42/iter1"))
+    os.utime(old, (time.time() - 3600,) * 2)
+    absent.unlink()
+    told = status.describe(status.last_start(run.root), time.time() + 60)
+    assert "  waiting to start: train qwen/warmup, for 1 min 00 s" in told
+    assert "  waiting to start: train qwen/drift/seed42/iter1, for 1 min 00 s" in told
+    assert "running train" not in told
+    assert "of 180" not in told
+    old.write_text("loading")
+    record = run.root / "logs/run.jsonl"
+    record.write_text(record.read_text().replace(f"{run.folder}/", ""))  # as snakemake names logs, run anywhere
+    assert "running train qwen/warmup for" in status.describe(status.last_start(run.root), time.time() + 60)
 
 
 def test_status_of_no_run_and_of_a_folder_without_a_record(tmp_path):

@@ -1,8 +1,11 @@
 """What the log of a job says: how far it is, and why it failed."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from drift.workflow.clocks import TOLERANCE
 
 # What is read of a log: its end.
 _TAIL = 16_384
@@ -38,6 +41,13 @@ def end_of(log: str | Path) -> str:
     except OSError:
         return ""
     return text.partition("\n")[2] if size > _TAIL else text
+
+
+def begun(logs: Iterable[str | Path], submitted: float) -> bool:
+    """Whether a job works that was submitted then (seconds since the epoch), rather than waiting in
+    a cluster's queue: its first act is to make its log anew, which may be there of an earlier
+    attempt."""
+    return any(Path(log).is_file() and Path(log).stat().st_mtime >= submitted - TOLERANCE for log in logs)
 
 
 def progress(log: str | Path) -> Progress | None:

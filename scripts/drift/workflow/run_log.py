@@ -138,6 +138,8 @@ class RunLog(logging.Handler):
         if now - job.started < _LONG:
             return
         if not job.announced:
+            if not job_logs.begun(job.logs, job.started):
+                return
             job.announced, job.told = True, now
             self._say(f"{job}: {job.purpose}")
         elif now - job.told > max(_BETWEEN, _EACH * len(self._jobs)):
