@@ -94,7 +94,7 @@ def located(address: str) -> tuple[dict, int | None]:
         index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
         url = f"{index}/{rest.split('==')[0]}/"
     else:
-        repository, revision = rest.split("@")
+        repository, revision = rest.split("@", 1)
         hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
         folder = "datasets" if kind == "hf-dataset" else "models"
         url = f"{hub}/api/{folder}/{repository}/revision/{revision.split('/')[0]}?blobs=true"

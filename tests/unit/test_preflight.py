@@ -110,6 +110,8 @@ def test_a_model_on_the_hub_is_sized_and_one_that_is_not_there_fails(server, mon
     server.answers["/api/models/org/name/revision/abc"] = {"siblings": files}
     line, size = preflight.located("hf:org/name@abc")
     assert (line["state"], size) == ("ok", 2_000_000_000)
+    server.answers["/api/datasets/org/chats/revision/abc"] = {"siblings": []}
+    assert preflight.located("hf-dataset:org/chats@abc/mail@work.jsonl")[0]["state"] == "ok"
     line, size = preflight.located("hf:org/other@abc")
     assert (line["state"], size) == ("FAIL", None)
     assert "404: check the address" in line["text"]
