@@ -3,10 +3,10 @@ delete them.
 
 An iteration's policy goes when the next iteration of its method and seed has been trained from it
 and every job that reads it (answers to benchmarks, log-probabilities) is done and would not run
-again; and so does its remainder, which trainings and diagnostics alone read. The base model, the
-warm-up and the last iteration of each method and seed stay, and so do all tables and policy.json:
-nothing reruns. What later needs the weights after all (a benchmark that is added, a changed
-decoding) trains the iterations before it again.
+again; and so does its remainder, which trainings and diagnostics alone read. Policies of the future
+go when they have been asked. The base model, the warm-up and the last iteration of each method and
+seed stay, and so do all tables and policy.json: nothing reruns. What later needs the weights after
+all (a benchmark that is added, a changed decoding) trains the iterations before it again.
 
 Arguments are passed on to snakemake, which says what is done (`python tools/prune.py --profile
 slurm`). Runs with the driver's Python.
@@ -33,7 +33,13 @@ def prunable(jobs: list[Job], waiting: list[Job]) -> list[str]:
     written = {path for job in iterations for path in job.files if Path(path).name in _WEIGHTS}
     needed = {path for job in waiting for path in (*job.inputs, *job.files)}
     continued = {path for job in trainings for path in job.inputs}
-    return sorted(written & continued - needed)
+    # Those that an iteration trains to ask them alone: nobody goes on from them.
+    asked = {path for job in iterations if _is_future(job.wildcards["trained"]) for path in job.files}
+    return sorted(written & (continued | asked) - needed)
+
+
+def _is_future(trained: str) -> bool:
+    return layout.PolicyName.parse(trained).method.endswith(layout.FUTURE_SUFFIX)
 
 
 def size(folder: Path) -> int:

@@ -375,6 +375,17 @@ def test_prune_deletes_what_nothing_needs_and_nothing_reruns(own_run):
     assert trained == {f"results/tiny/tiny/{method}/seed42/iter3/policy" for method in ("drift", "spin")}
 
 
+def test_a_policy_of_the_future_that_was_asked_is_pruned_and_nothing_reruns(ranking_run, tmp_path):
+    shutil.copytree(ranking_run.folder, tmp_path / "run", symlinks=True)
+    own = replace(ranking_run, folder=tmp_path / "run")
+    asked = [path.parent for path in (own.folder / "results/tiny/tiny").glob("*.future/seed42/iter1/policy.json")]
+    assert asked
+    assert all((folder / "policy").is_dir() for folder in asked)
+    driver_program(own, "prune", "--delete")
+    assert not any((folder / "policy").exists() for folder in asked)
+    assert own.plan().running == NOTHING
+
+
 def test_why_names_the_setting_the_module_and_what_is_missing(own_run):
     assert "Nothing would run" in driver_program(own_run, "why")
     own_run.config = changed(own_run, "training.beta", 0.2)
