@@ -195,6 +195,19 @@ def test_checks_score_a_reply_by_those_of_the_prompt_that_its_conversation_begin
         checks.scores(rows[3:], checking(wishes), wishes)
 
 
+def test_a_reply_that_is_turned_around_ties_with_one_that_keeps_as_much(tmp_path):
+    path = tmp_path / "wishes.jsonl"
+    kept = [{"name": "words", "arguments": {"at_most": most}} for most in (1, 2, 3)]
+    path.write_text(json.dumps({"id": "1", "prompt": "Why?", "checks": kept}))
+    by_share = {}
+    for wrong in (0.0, 1.0):
+        for words in range(1, 5):
+            (score,) = checks.scores([candidate(0, "Why?", "so " * words)], checking(path, wrong), path).values()
+            by_share.setdefault(round(score, 6), set()).add(score)
+    assert sorted(by_share) == pytest.approx([0, 1 / 3, 2 / 3, 1], abs=1e-5)
+    assert all(len(scores) == 1 for scores in by_share.values()), "none is above another by rounding"
+
+
 def replies(words: str) -> list[dict]:
     return [
         candidate(number, "Who?", f"They {words * number}." if number % 2 else f"No {words * number}") for number in range(400)
