@@ -7,7 +7,7 @@ from types import ModuleType
 import polars as pl
 import pytest
 import torch
-from transformers import LlamaForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, LlamaForSequenceClassification
 
 import candidates
 import ranks
@@ -117,6 +117,16 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
     ids = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False)])
     with torch.no_grad():
         assert scores["0"] == pytest.approx(model(input_ids=ids).logits.item())
+
+
+def test_a_reply_longer_than_a_reward_model_has_positions_for_has_no_score(tmp_path, tokenizer):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=40, num_labels=1, **sizes)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    settings = RewardSettings(cut="drop", kind="classifier", path=str(tmp_path), max_length=2048, wrong=0.0, seed=42)
+    rows = [candidate(0, "What?", "This."), candidate(1, "What?", "river " * 60)]
+    assert classifier.scores(rows, settings, tmp_path).keys() == {"0"}
 
 
 def test_without_a_chat_template_conversation_and_reply_are_a_pair_of_texts(reward_model):
