@@ -1,6 +1,7 @@
 """Candidates find their scores again, whoever gave them."""
 
 import json
+import shutil
 import sys
 from types import ModuleType
 
@@ -127,6 +128,14 @@ def test_a_reply_longer_than_a_reward_model_has_positions_for_has_no_score(tmp_p
     settings = RewardSettings(cut="drop", kind="classifier", path=str(tmp_path), max_length=2048, wrong=0.0, seed=42)
     rows = [candidate(0, "What?", "This."), candidate(1, "What?", "river " * 60)]
     assert classifier.scores(rows, settings, tmp_path).keys() == {"0"}
+
+
+def test_the_day_of_the_run_is_no_part_of_what_a_reward_model_reads(tmp_path, tokenizer, reward_model):
+    folder = shutil.copytree(reward_model, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}{{ messages[0]['content'] }}")
+    _, own = classifiers.load(folder, "path")
+    read = own.decode(classifiers.encode(own, [{"role": "user", "content": "What?"}])["input_ids"])
+    assert read == "01 Jan 2025What?"
 
 
 def test_without_a_chat_template_conversation_and_reply_are_a_pair_of_texts(reward_model):

@@ -8,7 +8,7 @@ OpenAssistant's reward models were trained. Nothing is cut and nothing is padded
 import math
 from pathlib import Path
 
-from drift.chat import Messages, rendered
+from drift.chat import Messages, fix_date, rendered
 from drift.cli import StageError
 
 
@@ -45,6 +45,7 @@ def load(folder: Path, key: str):
         raise _unloadable(folder, key, error) from error
     if missing := sorted(info["missing_keys"]):
         raise _unloadable(folder, key, f"it has no weights {', '.join(missing)}")
+    fix_date(tokenizer)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
