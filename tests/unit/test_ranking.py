@@ -90,6 +90,20 @@ def test_votes_are_averaged():
     assert ranks.ranks(sampled, votes)["score"].to_list() == [6.0]
 
 
+def test_a_judge_without_any_verdict_is_not_said_to_score_all_alike(asked, tmp_path, monkeypatch):
+    _, sampled = asked
+    responses = candidates.responses(sampled, answered(sampled, ["Yes.", "No."]), "drop")
+    for name, schema, rows in (
+        ("requests", tables.Requests, sampled),
+        ("judgments", tables.Judgments, judged(responses, {}.get)),
+    ):
+        tables.write_table(rows, schema, tmp_path / f"{name}.parquet")
+    words = [word for name in ("requests", "judgments", "ranks") for word in (f"--{name}", str(tmp_path / f"{name}.parquet"))]
+    monkeypatch.setattr(sys, "argv", ["ranks.py", *words])
+    with pytest.raises(StageError, match="none of the 6 verdicts has a score; most often: not JSON"):
+        ranks.main()
+
+
 def test_the_numbers_of_candidates_do_not_depend_on_the_order_of_rows(asked):
     _, sampled = asked
     ours = numbered(sampled).select("request_id", "candidate").sort("request_id")
