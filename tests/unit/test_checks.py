@@ -25,6 +25,8 @@ EXACTLY_TWO = {"at_least": 2, "at_most": 2}
         ("includes", {"phrase": "because"}, "Because of rain.", "It is becausewise so."),
         ("includes", {"phrase": "for example"}, "Birds, for example, fly.", "Examples for birds."),
         ("ends_with", {"text_at_end": "?"}, "Does it? \n", "Does it? Yes."),
+        ("ends_with", {"text_at_end": "Thank you. "}, "Done. Thank you.\n", "Thank you. Done."),
+        ("includes", {"phrase": " because "}, "It is because of rain.", "It is becausewise so."),
         ("no_digits", None, "three", "3"),
         ("no_list", None, "a - b, 1. c", "This:\n- a"),
         ("no_list", None, "plain", "1) first"),
