@@ -198,3 +198,13 @@ def test_a_request_that_was_written_for_an_endpoint_is_refused(greedy):
 def test_answers_that_are_not_single_tokens_are_refused(tiny_model):
     with pytest.raises(StageError, match="not single tokens"):
         engine(tiny_model, choices=["Alpha is better", "B"])
+
+
+def test_no_value_of_a_models_generation_config_shapes_a_reply(tiny_model, greedy, tokenizer, tmp_path):
+    asked = requests(tokenizer, "Tell me about salt.")
+    (plain,) = greedy.generate(asked)
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    banned = tokenizer.encode(plain["text"], add_special_tokens=False)[:1]
+    own = {"suppress_tokens": banned, "min_new_tokens": 20, "repetition_penalty": 3.0}
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    assert engine(folder).generate(asked) == [plain]

@@ -17,7 +17,7 @@ class TransformersEngine:
 
     def __init__(self, policy: Path, settings: GenerationSettings):
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, GenerationConfig
 
         self.settings = settings
         self.usage = {}
@@ -28,6 +28,8 @@ class TransformersEngine:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if runs_bf16() else torch.float32
         self.model = AutoModelForCausalLM.from_pretrained(policy, dtype=dtype, local_files_only=True).to(self.device).eval()
+        # Whatever a request leaves open, such as min_new_tokens, would come from the model's own.
+        self.model.generation_config = GenerationConfig()
         self.choices = choice_tokens(self.tokenizer, settings.choices)
 
     def generate(self, requests: list[dict]) -> list[dict]:
