@@ -58,13 +58,17 @@ class TransformersEngine:
 
     def _padded(self, requests: list[dict]):
         """Token ids and attention mask, batch x width, padded on the left: every row ends where its
-        reply begins."""
+        reply begins.
+
+        A row is padded with a token of its own prompt: what pads is masked, but a repetition
+        penalty counts it.
+        """
         import torch
 
-        pad = self.tokenizer.pad_token_id
         width = max(len(request["prompt_token_ids"]) for request in requests)
         padding = [width - len(request["prompt_token_ids"]) for request in requests]
-        ids = torch.tensor([[pad] * n + request["prompt_token_ids"] for n, request in zip(padding, requests, strict=True)])
+        prompts = [request["prompt_token_ids"] for request in requests]
+        ids = torch.tensor([prompt[:1] * n + prompt for n, prompt in zip(padding, prompts, strict=True)])
         mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding])
         return ids.to(self.device), mask.to(self.device)
 
