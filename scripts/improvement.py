@@ -156,10 +156,13 @@ def main() -> None:
         remainders = [*arguments.remainders, None, None]
         requests, responses = read_table(Requests, arguments.requests), read_table(Responses, arguments.responses)
         rows = answers(requests, responses, load_tokenizer(before), settings.answers, settings.seed)
-        slope = Slope(load(before, remainders[1], backward=True), rows, advantages(checks), settings)
-        none = pl.DataFrame(schema={"pair_id": pl.String, "sign": pl.Float64})
-        pairs = read_table(Pairs, arguments.pairs)
-        found |= predictions(slope, pairs, none if signs is None else signs, (trained, remainders[0]))
+        if rows.is_empty():
+            print("no answer of the policy before the iteration has a word: there are no predictions")
+        else:
+            slope = Slope(load(before, remainders[1], backward=True), rows, advantages(checks), settings)
+            none = pl.DataFrame(schema={"pair_id": pl.String, "sign": pl.Float64})
+            pairs = read_table(Pairs, arguments.pairs)
+            found |= predictions(slope, pairs, none if signs is None else signs, (trained, remainders[0]))
     table = [{"metric": metric} | vars(estimate) for metric, estimate in found.items()]
     print("\n".join(f"{row['metric']}: {row['value']:.4f}" for row in table))
     write_table(pl.DataFrame(table, schema=Improvement.create_empty().schema), Improvement, arguments.improvement)

@@ -188,6 +188,15 @@ def test_without_sampled_answers_only_what_is_counted_is_there(written, monkeypa
     assert found.keys() == {"measured_gain"}
 
 
+def test_of_a_policy_without_a_word_only_what_is_counted_is_there(written, tiny_model, monkeypatch, capsys):
+    folder, names, _ = written
+    responses = tables.read_table(tables.Responses, folder / "responses.parquet").with_columns(response=pl.lit(" "))
+    write(responses.to_dicts(), tables.Responses, folder / "responses.parquet")
+    found = measured(folder, names, monkeypatch, [tiny_model, tiny_model])
+    assert found.keys() == {*improvement.SHARES.values(), "measured_gain"}
+    assert "no answer" in capsys.readouterr().out
+
+
 def test_an_answer_ends_where_the_policy_ended_it(written):
     folder, _, tokenizer = written
     requests, responses = (
