@@ -70,12 +70,15 @@ def answers(requests: pl.DataFrame, responses: pl.DataFrame, tokenizer, count: i
     asked = requests.select(*ANSWER, "messages", "prompt_token_ids")
     end, rows = end_of_turn(tokenizer), []
     for row in responses.join(asked, on=ANSWER, validate="1:1").sort(ANSWER).iter_rows(named=True):
-        ids = render_reply(tokenizer, row["messages"], row["response"], row["prompt_token_ids"])
+        text, ended = row["response"], row["finish_reason"] != "length"
+        if not ended:
+            # The limit may fall between the bytes of a character, which is then no text yet.
+            text = text.rstrip("\ufffd")
+        ids = render_reply(tokenizer, row["messages"], text, row["prompt_token_ids"])
         if ids:
             # What was sampled: without what the template has after the end of a turn.
-            ended = [] if row["finish_reason"] == "length" else [end]
-            ids = without_end(ids, end) + ended
-        if ids and row["response"].strip():
+            ids = without_end(ids, end) + ([end] if ended else [])
+        if ids and text.strip():
             rows.append({name: row[name] for name in ANSWER} | {"prompt_ids": row["prompt_token_ids"], "reply_ids": ids})
     by_name = {f"{row['prompt_id']}#{row['sample']}": row for row in rows}
     schema = {"prompt_id": pl.String, "sample": pl.Int32, "prompt_ids": pl.List(pl.Int32), "reply_ids": pl.List(pl.Int32)}
@@ -153,10 +156,13 @@ def main() -> None:
         remainders = [*arguments.remainders, None, None]
         requests, responses = read_table(Requests, arguments.requests), read_table(Responses, arguments.responses)
         rows = answers(requests, responses, load_tokenizer(before), settings.answers, settings.seed)
-        slope = Slope(load(before, remainders[1], backward=True), rows, advantages(checks), settings)
-        none = pl.DataFrame(schema={"pair_id": pl.String, "sign": pl.Float64})
-        pairs = read_table(Pairs, arguments.pairs)
-        found |= predictions(slope, pairs, none if signs is None else signs, (trained, remainders[0]))
+        if rows.is_empty():
+            print("no answer of the policy before the iteration has a word: there are no predictions")
+        else:
+            slope = Slope(load(before, remainders[1], backward=True), rows, advantages(checks), settings)
+            none = pl.DataFrame(schema={"pair_id": pl.String, "sign": pl.Float64})
+            pairs = read_table(Pairs, arguments.pairs)
+            found |= predictions(slope, pairs, none if signs is None else signs, (trained, remainders[0]))
     table = [{"metric": metric} | vars(estimate) for metric, estimate in found.items()]
     print("\n".join(f"{row['metric']}: {row['value']:.4f}" for row in table))
     write_table(pl.DataFrame(table, schema=Improvement.create_empty().schema), Improvement, arguments.improvement)

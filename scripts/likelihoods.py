@@ -35,8 +35,12 @@ def candidates(
     reply as they would be trained on. A reply that shares a token with its prompt makes no pair."""
     found, end = [], end_of_turn(tokenizer)
     for row in asked_and_answered(prompts, requests, completions, cut).iter_rows(named=True):
-        reply = render_reply(tokenizer, row["prompt"], row["text"].strip(), prompt=row["prompt_token_ids"])
-        if reply and row["finish_reason"] == "length":
+        text, ended = row["text"].strip(), row["finish_reason"] != "length"
+        if not ended:
+            # The limit may fall between the bytes of a character, which is then no text yet.
+            text = text.rstrip("\ufffd")
+        reply = render_reply(tokenizer, row["prompt"], text, prompt=row["prompt_token_ids"])
+        if reply and not ended:
             reply = without_end(reply, end)
         if reply:
             found.append((row["request_id"], row["prompt_token_ids"], reply))

@@ -27,7 +27,13 @@ def main() -> None:
     command.add_argument("--judgments", required=True, help="Judgments table")
     command.add_argument("--ranks", required=True, help="table to write")
     arguments = command.parse_args()
-    table = ranks(read_table(Requests, *arguments.requests), read_table(Judgments, arguments.judgments))
+    judgments = read_table(Judgments, arguments.judgments)
+    table = ranks(read_table(Requests, *arguments.requests), judgments)
+    if table.is_empty():
+        raise cli.StageError(
+            f"none of the {judgments.height} verdicts has a score; most often: {judgments['error'].mode().sort()[0]}. Give verdicts "
+            "more tokens (max_tokens of the decoding in self_ranking, or of the judge), or use another rank in recipes"
+        )
     counts = table["score"].round(1).value_counts(sort=False).sort("score").iter_rows()
     print("scores: " + ", ".join(f"{score}: {count}" for score, count in counts))
     if table["score"].n_unique() < 2:

@@ -170,7 +170,7 @@ def summarise(each: Sequence[Measured], total: int, clusters: float) -> dict:
         "n": min(one.n for one in each),
         "total": total,
         "samples": max(len(one.samples) for one in each),
-        "spread": float(np.mean(spreads)) if spreads else None,
+        "spread": float(np.mean(spreads)) if spreads and not np.isnan(spreads).any() else None,
         "seeds": len(each),
         "seed_spread": float(np.std(values, ddof=1)) if defined and len(each) > 1 else None,
     }

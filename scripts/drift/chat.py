@@ -104,6 +104,12 @@ def reads_clock(tokenizer) -> bool:
     return any("strftime_now" in template for template in _templates(tokenizer).values())
 
 
+def fix_date(tokenizer) -> None:
+    """Let it always be TODAY for the chat template of a tokenizer, if it has one."""
+    if tokenizer.chat_template:
+        _pin_date(tokenizer)
+
+
 def _pin_date(tokenizer) -> None:
     pinned = {
         name: template if "strftime_now" not in template or template.startswith(_PINNED) else _PINNED + template

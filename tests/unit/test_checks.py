@@ -25,6 +25,8 @@ EXACTLY_TWO = {"at_least": 2, "at_most": 2}
         ("includes", {"phrase": "because"}, "Because of rain.", "It is becausewise so."),
         ("includes", {"phrase": "for example"}, "Birds, for example, fly.", "Examples for birds."),
         ("ends_with", {"text_at_end": "?"}, "Does it? \n", "Does it? Yes."),
+        ("ends_with", {"text_at_end": "Thank you. "}, "Done. Thank you.\n", "Thank you. Done."),
+        ("includes", {"phrase": " because "}, "It is because of rain.", "It is becausewise so."),
         ("no_digits", None, "three", "3"),
         ("no_list", None, "a - b, 1. c", "This:\n- a"),
         ("no_list", None, "plain", "1) first"),
@@ -168,3 +170,20 @@ def test_beyond_length_is_the_mean_of_the_directions():
     as_before = of_lengths((9, False), **long)
     found = beyond_length(pl.concat([gained, as_before]), pl.concat([base, as_before]))
     assert found.value() == pytest.approx(0.5)
+
+
+def test_beyond_length_is_of_the_directions_that_each_task_gives_a_check():
+    """As pass_rate is: the same check makes the answers to one task longer, those to another
+    shorter."""
+
+    def answers(longer: bool, shorter: bool, first: str) -> pl.DataFrame:
+        of = {"check": "paragraphs(at_least=2,at_most=2)", "direction": "longer"}
+        rows = of_lengths((9, longer), **of), of_lengths(*[(9, shorter)] * 3, **of | {"direction": "shorter"})
+        named = [table.with_columns(prompt_id=pl.col("direction") + pl.col("prompt_id")) for table in rows]
+        return pl.concat(named if first == "longer" else named[::-1])
+
+    for first in ("longer", "shorter"):
+        base, policy = answers(False, False, first), answers(True, False, first)
+        gained = [check_statistics(table)["pass_rate"].value() for table in (base, policy)]
+        assert gained == [0, 0.5]
+        assert beyond_length(policy, base).value() == pytest.approx(0.5)

@@ -94,6 +94,27 @@ def test_equal_requests_are_asked_once_and_samples_apart(ask):
     assert server.calls == 2
 
 
+@pytest.mark.parametrize("parameters", [{"seed": None}, {"temperature": None, "seed": None}, {"seed": 7}])
+def test_votes_are_asked_apart_where_the_endpoint_gets_no_seed_of_theirs(ask, parameters):
+    (one,) = asked(1)
+    votes = [one | {"request_id": f"vote {seed}", "seed": seed} for seed in range(3)]
+    settings = {"decoding": DECODING | {"temperature": 0.7}, "parameters": parameters}
+    with FaultyEndpoint() as server:
+        assert len(ask(server, votes, settings=settings)) == server.calls == 3
+        ask(server, votes, settings=settings)
+        assert (ask.usage["reused"], server.calls) == (3, 3), "and are not paid for again"
+
+
+def test_an_endpoint_with_a_temperature_of_its_own_is_asked_for_each_vote(ask):
+    (one,) = asked(1)
+    votes = [one | {"request_id": f"vote {seed}", "seed": seed} for seed in range(3)]
+    with FaultyEndpoint() as server:
+        ask(server, votes)
+        assert server.calls == 1, "without sampling they are the same"
+        ask(server, votes, settings={"parameters": {"temperature": None}})
+    assert server.calls == 4
+
+
 def test_an_answer_among_choices_carries_the_logprobs_of_each(ask):
     with FaultyEndpoint() as server:
         (row,) = ask(server, 1, settings={"choices": ["A", "B"], "decoding": None}).values()

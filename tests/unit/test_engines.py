@@ -198,3 +198,27 @@ def test_a_request_that_was_written_for_an_endpoint_is_refused(greedy):
 def test_answers_that_are_not_single_tokens_are_refused(tiny_model):
     with pytest.raises(StageError, match="not single tokens"):
         engine(tiny_model, choices=["Alpha is better", "B"])
+
+
+def test_no_value_of_a_models_generation_config_shapes_a_reply(tiny_model, greedy, tokenizer, tmp_path):
+    asked = requests(tokenizer, "Tell me about salt.")
+    (plain,) = greedy.generate(asked)
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    banned = tokenizer.encode(plain["text"], add_special_tokens=False)[:1]
+    own = {"suppress_tokens": banned, "min_new_tokens": 20, "repetition_penalty": 3.0}
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    assert engine(folder).generate(asked) == [plain]
+
+
+def test_a_repetition_penalty_counts_the_tokens_of_a_prompt_and_not_its_padding(tiny_model, greedy, tokenizer, tmp_path):
+    short, long = requests(tokenizer, "Tell me about salt.", "Tell me about rivers and about the bridges over them.")
+    (plain,) = greedy.generate([short])
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    own = load_tokenizer(folder)
+    # What pads is a token that the model writes, and its prompt does not hold.
+    own.pad_token = own.convert_ids_to_tokens(own.encode(plain["text"], add_special_tokens=False)[0])
+    own.save_pretrained(folder)
+    assert own.pad_token_id not in short["prompt_token_ids"]
+    penalised = engine(folder, repetition_penalty=20.0)
+    (alone,), together = penalised.generate([short]), penalised.generate([long, short])
+    assert [row for row in together if row["request_id"] == short["request_id"]] == [alone]

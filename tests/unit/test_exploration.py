@@ -1,6 +1,7 @@
 """Coverage of made-up clouds is known: among the vectors, and on maps."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -209,3 +210,12 @@ def test_fewer_prompts_than_neighbours_are_refused_before_a_map_is_made(made, tm
         "40 of 40 prompts have an answer of every policy with its reward, fewer than exploration.neighbours 41" in done.stderr
     )
     assert not (tmp_path / "maps.parquet").exists()
+
+
+@pytest.mark.parametrize("reward", [1 / 3, 0.1, 0.7])
+def test_answers_that_are_all_as_good_are_neither_above_nor_below_their_prompts_mean(made, reward):
+    rewards = made.answers.rewards.copy()
+    rewards[:, 3] = reward
+    standardised = replace(made.answers, rewards=rewards).standardised
+    assert not standardised[:, 3].any()
+    assert np.array_equal(np.delete(standardised, 3, axis=1), np.delete(made.answers.standardised, 3, axis=1))

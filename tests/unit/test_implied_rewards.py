@@ -77,3 +77,13 @@ def test_the_likelihood_of_a_candidate_is_that_of_the_tokens_that_are_trained_on
         assert (row["request_id"], row["tokens"]) == (request_id, len(reply))
         assert row["logp"] == pytest.approx(expected, abs=1e-3)
     assert found.filter(back=2)["logp"].to_list() == found.filter(back=1)["logp"].to_list()
+
+
+def test_half_a_character_at_the_token_limit_is_no_part_of_a_candidates_likelihood(tokenizer):
+    fitted = fitted_prompts(tokenizer, 1)
+    asked = requests(fitted, "plain", samples=2)
+    whole = answered(asked, ["It is so\ufffd\ufffd", "It is so"]).with_columns(finish_reason=pl.lit("length"))
+    cut, plain = (row[2] for row in likelihoods.candidates(fitted, asked, whole, tokenizer, "prefix"))
+    assert cut == plain
+    nothing = answered(asked, ["\ufffd", "It is so"]).with_columns(finish_reason=pl.lit("length"))
+    assert len(likelihoods.candidates(fitted, asked, nothing, tokenizer, "prefix")) == 1

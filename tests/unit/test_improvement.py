@@ -188,6 +188,15 @@ def test_without_sampled_answers_only_what_is_counted_is_there(written, monkeypa
     assert found.keys() == {"measured_gain"}
 
 
+def test_of_a_policy_without_a_word_only_what_is_counted_is_there(written, tiny_model, monkeypatch, capsys):
+    folder, names, _ = written
+    responses = tables.read_table(tables.Responses, folder / "responses.parquet").with_columns(response=pl.lit(" "))
+    write(responses.to_dicts(), tables.Responses, folder / "responses.parquet")
+    found = measured(folder, names, monkeypatch, [tiny_model, tiny_model])
+    assert found.keys() == {*improvement.SHARES.values(), "measured_gain"}
+    assert "no answer" in capsys.readouterr().out
+
+
 def test_an_answer_ends_where_the_policy_ended_it(written):
     folder, _, tokenizer = written
     requests, responses = (
@@ -201,3 +210,19 @@ def test_an_answer_ends_where_the_policy_ended_it(written):
     }
     assert ends == {"p0": True, "p1": True, "p2": True, "p3": True, "p4": False}
     assert improvement.answers(requests, responses, tokenizer, 2, 1).height == 2
+
+
+def test_half_a_character_at_the_token_limit_is_no_part_of_an_answer(written):
+    folder, _, tokenizer = written
+    requests, responses = (
+        tables.read_table(schema, folder / f"{name}.parquet")
+        for name, schema in (("requests", tables.Requests), ("responses", tables.Responses))
+    )
+    split = responses.with_columns(
+        response=pl.when(finish_reason="length").then(pl.col("response") + " \ufffd").otherwise("response")
+    )
+    found, plain = (
+        {row["prompt_id"]: row["reply_ids"] for row in improvement.answers(requests, table, tokenizer, 9, 1).to_dicts()}
+        for table in (split, responses)
+    )
+    assert tokenizer.decode(found["p4"]).rstrip() == tokenizer.decode(plain["p4"])

@@ -67,3 +67,13 @@ def test_what_is_no_encoder_is_refused_with_the_key_to_fix(tmp_path, tiny_model)
         encoders.load(tiny_model, "rankers.NAME.path")
     with pytest.raises(StageError, match=r"no encoder can be loaded .*fix rankers\.NAME\.path"):
         encoders.load(tmp_path, "rankers.NAME.path")
+
+
+def test_two_candidates_are_as_like_each_other_and_so_are_two_pairs_of_equal_ones(encoder):
+    texts = ["Because they are old.", "Rivers run to the sea.", "Nobody knows.", "The market opens at nine.", "It depends."]
+    for one in texts:
+        for other in texts:
+            if one != other:
+                first, second = scored(encoder, one, other)
+                assert first == second
+                assert len(set(scored(encoder, one, other, one, other))) == 1

@@ -1,13 +1,14 @@
 """Candidates find their scores again, whoever gave them."""
 
 import json
+import shutil
 import sys
 from types import ModuleType
 
 import polars as pl
 import pytest
 import torch
-from transformers import LlamaForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, LlamaForSequenceClassification
 
 import candidates
 import ranks
@@ -89,6 +90,20 @@ def test_votes_are_averaged():
     assert ranks.ranks(sampled, votes)["score"].to_list() == [6.0]
 
 
+def test_a_judge_without_any_verdict_is_not_said_to_score_all_alike(asked, tmp_path, monkeypatch):
+    _, sampled = asked
+    responses = candidates.responses(sampled, answered(sampled, ["Yes.", "No."]), "drop")
+    for name, schema, rows in (
+        ("requests", tables.Requests, sampled),
+        ("judgments", tables.Judgments, judged(responses, {}.get)),
+    ):
+        tables.write_table(rows, schema, tmp_path / f"{name}.parquet")
+    words = [word for name in ("requests", "judgments", "ranks") for word in (f"--{name}", str(tmp_path / f"{name}.parquet"))]
+    monkeypatch.setattr(sys, "argv", ["ranks.py", *words])
+    with pytest.raises(StageError, match="none of the 6 verdicts has a score; most often: not JSON"):
+        ranks.main()
+
+
 def test_the_numbers_of_candidates_do_not_depend_on_the_order_of_rows(asked):
     _, sampled = asked
     ours = numbered(sampled).select("request_id", "candidate").sort("request_id")
@@ -117,6 +132,24 @@ def test_a_reward_model_scores_the_reply_in_its_conversation(tokenizer, reward_m
     ids = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=False)])
     with torch.no_grad():
         assert scores["0"] == pytest.approx(model(input_ids=ids).logits.item())
+
+
+def test_a_reply_longer_than_a_reward_model_has_positions_for_has_no_score(tmp_path, tokenizer):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=40, num_labels=1, **sizes)
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    settings = RewardSettings(cut="drop", kind="classifier", path=str(tmp_path), max_length=2048, wrong=0.0, seed=42)
+    rows = [candidate(0, "What?", "This."), candidate(1, "What?", "river " * 60)]
+    assert classifier.scores(rows, settings, tmp_path).keys() == {"0"}
+
+
+def test_the_day_of_the_run_is_no_part_of_what_a_reward_model_reads(tmp_path, tokenizer, reward_model):
+    folder = shutil.copytree(reward_model, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}{{ messages[0]['content'] }}")
+    _, own = classifiers.load(folder, "path")
+    read = own.decode(classifiers.encode(own, [{"role": "user", "content": "What?"}])["input_ids"])
+    assert read == "01 Jan 2025What?"
 
 
 def test_without_a_chat_template_conversation_and_reply_are_a_pair_of_texts(reward_model):
@@ -193,6 +226,19 @@ def test_checks_score_a_reply_by_those_of_the_prompt_that_its_conversation_begin
     assert checks.scores(rows, checking(wishes), wishes) == {"0": 1.0, "1": 0.5, "2": 0.0}, "an unknown prompt has no score"
     with pytest.raises(StageError, match="none of the 1 prompts to score is in this file"):
         checks.scores(rows[3:], checking(wishes), wishes)
+
+
+def test_a_reply_that_is_turned_around_ties_with_one_that_keeps_as_much(tmp_path):
+    path = tmp_path / "wishes.jsonl"
+    kept = [{"name": "words", "arguments": {"at_most": most}} for most in (1, 2, 3)]
+    path.write_text(json.dumps({"id": "1", "prompt": "Why?", "checks": kept}))
+    by_share = {}
+    for wrong in (0.0, 1.0):
+        for words in range(1, 5):
+            (score,) = checks.scores([candidate(0, "Why?", "so " * words)], checking(path, wrong), path).values()
+            by_share.setdefault(round(score, 6), set()).add(score)
+    assert sorted(by_share) == pytest.approx([0, 1 / 3, 2 / 3, 1], abs=1e-5)
+    assert all(len(scores) == 1 for scores in by_share.values()), "none is above another by rounding"
 
 
 def replies(words: str) -> list[dict]:

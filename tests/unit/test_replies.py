@@ -44,7 +44,7 @@ def test_the_text_of_a_content_is_that_of_its_text_parts(content, text):
     answer.text.encode()
 
 
-@pytest.mark.parametrize("content", [7, 7.5, True, {"score": 7}, [{"type": "image_url"}], [1, 2]])
+@pytest.mark.parametrize("content", [7, 7.5, True, {"score": 7}, [{"type": "image_url"}], [{"type": ["text"]}], [1, 2]])
 def test_a_content_that_is_no_text_is_a_fault_of_its_row(content):
     assert "no text" in read(reply(content)).fault
 

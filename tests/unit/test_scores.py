@@ -42,6 +42,17 @@ def test_spread_is_between_the_samples_own_values():
     assert row["spread"] == pytest.approx(np.std([0.75, 0.25], ddof=1))
 
 
+def test_where_a_sample_has_no_value_of_its_own_there_is_no_spread_and_a_table_all_the_same():
+    """As of a small benchmark that has none of a group's tasks, or of a judge whose replies to one
+    sample cannot be read."""
+    rows = [judgment("a", sample=sample, preference=p, error=e) for sample, p, e in ((0, 1.0, None), (1, None, "no letter"))]
+    statistic, samples = scores.by_sample(frame(rows), judge_metrics.verdict_statistics)["win_rate"]
+    row = scores.summarise([measured(statistic, samples)], 1, 2.0)
+    assert (row["value"], row["spread"], row["samples"]) == (1.0, None, 2)
+    named = {"model": "m", "method": "drift", "iteration": 1, "seed": 1, "benchmark": "b", "judge": "j", "metric": "win_rate"}
+    tables.Scores.validate(frame([named | row], tables.Scores))
+
+
 def test_margin_is_measured_from_the_base_model():
     base = logps(("a", -10.0, -20.0), ("b", -10.0, -20.0))
     policy = logps(("a", -8.0, -25.0), ("b", -13.0, -21.0))

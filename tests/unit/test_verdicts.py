@@ -105,6 +105,28 @@ def test_a_reply_that_the_token_limit_cut_says_so():
     assert row["error"] == "no score in the reply, which the token limit cut"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "text"),
+    [
+        (SCORE, '{"strengths": "good", "weaknesses": "none", "score": 1'),
+        (SCORE, '{"strengths": "its \\"score\\": 3", "weaknesses": "none", "score": "1'),
+        (CHOICE, '{"of_a": "good", "of_b": "bad", "comparison": "A", "choice": "A+'),
+    ],
+)
+def test_a_value_that_the_token_limit_may_have_cut_is_no_verdict(protocol, text):
+    """The judge may have been about to write 10, or A++."""
+    rows = judged(protocol, lambda _: {"text": text, "finish_reason": "length"}, "One.")
+    assert {row["score"] for row in rows} == {row["outcome"] for row in rows} == {None}
+    assert all(row["error"].endswith("in the reply, which the token limit cut") for row in rows)
+
+
+def test_a_value_before_what_the_token_limit_cut_is_a_verdict():
+    (row,) = judged(SCORE, lambda _: {"text": '{"strengths": "good", "score": 10, "wea', "finish_reason": "length"}, "One.")
+    assert row["score"] == 10
+    (row,) = judged(SCORE, lambda _: {"text": '{"strengths": "good", "score": 10'}, "One.")
+    assert row["score"] == 10, "the judge forgot to close the object"
+
+
 @pytest.mark.parametrize(("protocol", "draw"), [(LETTER, {"preference": 0.5}), (CHOICE, {"outcome": 0})])
 def test_the_same_text_twice_is_a_draw_in_the_table(protocol, draw):
     rows = judged(protocol, lambda _: pytest.fail("nobody is asked"), "The logged reply.")

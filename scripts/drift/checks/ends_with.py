@@ -5,7 +5,7 @@ def passes(text: str, *, text_at_end: str) -> bool:
     """Whether it ends so."""
     if not text_at_end.strip():
         raise ValueError("text_at_end is empty")
-    return text.rstrip().endswith(text_at_end)
+    return text.rstrip().endswith(text_at_end.rstrip())
 
 
 def direction(*, text_at_end: str) -> str:

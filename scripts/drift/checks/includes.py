@@ -7,7 +7,7 @@ def passes(text: str, *, phrase: str) -> bool:
     """Whether the phrase is there."""
     if not phrase.strip():
         raise ValueError("phrase is empty")
-    return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.IGNORECASE) is not None
+    return re.search(rf"(?<!\w){re.escape(phrase.strip())}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def direction(*, phrase: str) -> str:

@@ -5,9 +5,10 @@ texts: a lone message by itself; of several, the last as the second of a pair of
 OpenAssistant's reward models were trained. Nothing is cut and nothing is padded.
 """
 
+import math
 from pathlib import Path
 
-from drift.chat import Messages, rendered
+from drift.chat import Messages, fix_date, rendered
 from drift.cli import StageError
 
 
@@ -44,6 +45,7 @@ def load(folder: Path, key: str):
         raise _unloadable(folder, key, error) from error
     if missing := sorted(info["missing_keys"]):
         raise _unloadable(folder, key, f"it has no weights {', '.join(missing)}")
+    fix_date(tokenizer)
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
@@ -52,15 +54,23 @@ def _unloadable(folder: Path, key: str, reason: object) -> StageError:
 
 
 def longest(model, tokenizer) -> int:
-    """Tokens that the classifier can read at once."""
+    """Tokens that the classifier was made to read at once."""
+    limits = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None), positions(model)]
+    return min(limit for limit in limits if limit)
+
+
+def positions(model) -> float:
+    """Tokens that the classifier has a learned position for, beyond which it fails; no limit where
+    positions are not learned one by one."""
     from torch.nn import Embedding
 
-    limits = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)]
+    limits = [math.inf]
     for name, module in model.named_modules():
-        # RoBERTa and its kin number positions from the one after that of the padding.
-        if name.endswith("position_embeddings") and isinstance(module, Embedding) and module.padding_idx is not None:
-            limits.append(module.num_embeddings - module.padding_idx - 1)
-    return min(limit for limit in limits if limit)
+        if name.endswith(("position_embeddings", "wpe")) and isinstance(module, Embedding):
+            # RoBERTa and its kin number positions from the one after that of the padding.
+            before = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - before)
+    return min(limits)
 
 
 def encode(tokenizer, messages: Messages) -> dict[str, list[int]]:

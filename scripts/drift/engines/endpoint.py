@@ -23,7 +23,7 @@ from drift.engines import refusals
 from drift.engines.access import key_of
 from drift.engines.answers import json_answer, letter_of
 from drift.engines.budget import Budget, estimated_tokens, tokens_of_text
-from drift.engines.questions import body_of, limit_of
+from drift.engines.questions import body_of, draws_differ, limit_of
 from drift.engines.refusals import Asked, Refusal
 from drift.engines.replies import Answer, read, well_formed
 from drift.engines.reply_cache import ReplyStore, reply_key
@@ -110,7 +110,9 @@ class EndpointEngine:
         }
 
     def _key(self, request: dict) -> str:
-        return reply_key(self.url, body_of(self.settings, request), request["sample"])
+        # Votes, and replies for two trainings, are drawn apart whether their seed is sent or not.
+        seed = request["seed"] if draws_differ(self.settings) else None
+        return reply_key(self.url, body_of(self.settings, request), request["sample"], seed)
 
     async def _ask(self, todo: deque, replies: dict, errors: dict) -> None:
         """Move what is in `todo` to `replies` and `errors`, or as much of it as can be."""

@@ -57,6 +57,17 @@ def _fields(settings: GenerationSettings, request: dict) -> dict[str, Any]:
     return body
 
 
+def draws_differ(settings: GenerationSettings) -> bool:
+    """Whether two replies to one body may differ: they are drawn, and by no seed of the request."""
+    if settings.choices:
+        return False
+    # A text is but another name of what is sent.
+    renamed = {name: settings.endpoint.parameters.get(name, name) for name in ("temperature", "seed")}
+    own = settings.decoding.temperature
+    temperature = own if isinstance(renamed["temperature"], str) else renamed["temperature"]
+    return temperature != 0 and not (own > 0 and isinstance(renamed["seed"], str))
+
+
 def limit_of(body: dict[str, Any], otherwise: int) -> int:
     """The most tokens that a reply to `body` may have; `otherwise` where the body does not say."""
     return max((body[name] for name in LIMITS if isinstance(body.get(name), int)), default=otherwise)

@@ -128,8 +128,8 @@ def _text(content: object) -> tuple[str, str | None]:
     if isinstance(content, dict | list):
         parts = [content] if isinstance(content, dict) else content
         texts = [part if isinstance(part, str) else _part([part], "text") for part in parts]
-        kinds = {part.get("type") for part in parts if isinstance(part, dict)}
-        if any(text is not None for text in texts) or kinds & {"refusal", "thinking", "reasoning"} or not parts:
+        silent = any(part.get("type") in ("refusal", "thinking", "reasoning") for part in parts if isinstance(part, dict))
+        if any(text is not None for text in texts) or silent or not parts:
             return storable("".join(text or "" for text in texts)), None
     return "", f"the content of the reply is no text: {words_of(content)[:80]}"
 

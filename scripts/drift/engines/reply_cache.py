@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def reply_key(url: str, body: dict, sample: int) -> str:
+def reply_key(url: str, body: dict, sample: int, seed: int | None) -> str:
     """The key of a reply: SHA-256 of the endpoint's address, the request's body and the sample
-    number. The address counts, as two servers may call different models by one name."""
-    sent = json.dumps([url, body, sample], sort_keys=True)
+    number, and of the request's seed where that tells draws apart and is not sent (None elsewhere).
+    The address counts, as two servers may call different models by one name."""
+    sent = json.dumps([url, body, sample, *([] if seed is None else [seed])], sort_keys=True)
     return hashlib.sha256(sent.encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ class TransformersEngine:
 
     def __init__(self, policy: Path, settings: GenerationSettings):
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, GenerationConfig
 
         self.settings = settings
         self.usage = {}
@@ -28,6 +28,8 @@ class TransformersEngine:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if runs_bf16() else torch.float32
         self.model = AutoModelForCausalLM.from_pretrained(policy, dtype=dtype, local_files_only=True).to(self.device).eval()
+        # Whatever a request leaves open, such as min_new_tokens, would come from the model's own.
+        self.model.generation_config = GenerationConfig()
         self.choices = choice_tokens(self.tokenizer, settings.choices)
 
     def generate(self, requests: list[dict]) -> list[dict]:
@@ -56,13 +58,17 @@ class TransformersEngine:
 
     def _padded(self, requests: list[dict]):
         """Token ids and attention mask, batch x width, padded on the left: every row ends where its
-        reply begins."""
+        reply begins.
+
+        A row is padded with a token of its own prompt: what pads is masked, but a repetition
+        penalty counts it.
+        """
         import torch
 
-        pad = self.tokenizer.pad_token_id
         width = max(len(request["prompt_token_ids"]) for request in requests)
         padding = [width - len(request["prompt_token_ids"]) for request in requests]
-        ids = torch.tensor([[pad] * n + request["prompt_token_ids"] for n, request in zip(padding, requests, strict=True)])
+        prompts = [request["prompt_token_ids"] for request in requests]
+        ids = torch.tensor([prompt[:1] * n + prompt for n, prompt in zip(padding, prompts, strict=True)])
         mask = torch.tensor([[0] * n + [1] * (width - n) for n in padding])
         return ids.to(self.device), mask.to(self.device)
 

@@ -39,8 +39,11 @@ class Answers:
     def standardised(self) -> np.ndarray:
         """The rewards, (P, N, n), less the mean of all answers to their prompt, by the standard
         deviation of these; 0 where all are the same."""
+        left = self.rewards - self.rewards.mean(axis=(0, 2), keepdims=True)
         spread = self.rewards.std(axis=(0, 2), keepdims=True)
-        return (self.rewards - self.rewards.mean(axis=(0, 2), keepdims=True)) / np.where(spread > 0, spread, 1.0)
+        # Not by the deviation, which rounding puts above 0.
+        differ = np.ptp(self.rewards, axis=(0, 2), keepdims=True) > 0
+        return np.where(differ, left / np.where(differ, spread, 1.0), 0.0)
 
     def directions(self, *, centred: bool) -> np.ndarray:
         """The vectors, (P, N, n, width), of length 1.

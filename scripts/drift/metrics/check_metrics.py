@@ -73,25 +73,27 @@ def beyond_length(checks: pl.DataFrame, base: pl.DataFrame) -> resampling.Statis
     the base model's answers would have, if these were as long as the policy's.
 
     `checks`, `base`: Checks with the answers' lengths in tokens (`tokens`), of a policy and of the
-    base model. A check at a time, the base model's answers are post-stratified: put into classes of
-    length, and weighted by how many of the policy's answers are in each. A class that holds none of
-    them has the check's rate over all lengths.
+    base model. A check at a time (two, where tasks differ in what keeping it does to the length),
+    the base model's answers are post-stratified: put into classes of length, and weighted by how
+    many of the policy's answers are in each. A class that holds none of them has the check's rate
+    over all lengths.
     """
-    names = sorted(base["check"].unique())
-    direction_of = dict(base.select("check", "direction").iter_rows())
-    edges = {name: np.quantile(base.filter(check=name)["tokens"].to_numpy(), np.arange(1, LENGTHS) / LENGTHS) for name in names}
+    tokens_of = base.sort("check", "direction").group_by("check", "direction", maintain_order=True).agg("tokens")
+    named = {(check, direction): place for place, (check, direction, _) in enumerate(tokens_of.iter_rows())}
+    edges = [np.quantile(tokens, np.arange(1, LENGTHS) / LENGTHS) for tokens in tokens_of["tokens"]]
     rows = pl.concat([checks.with_columns(of_base=False), base.with_columns(of_base=True)], how="vertical_relaxed")
     # As in pass_rate a task counts once in a direction, whatever its checks and samples.
     rows = rows.with_columns(weight=1 / pl.len().over("prompt_id", "direction", "of_base"))
     # Of every row which of the sums it adds to: by check, class of length, and whose answer it is.
-    parts = np.zeros((rows.height, len(names), LENGTHS, 2, 2))
-    values = rows.select("check", "tokens", "passed", "of_base", "weight")
-    for place, (name, tokens, passed, of_base, weight) in enumerate(values.iter_rows()):
-        parts[place, names.index(name), np.searchsorted(edges[name], tokens), int(of_base)] = passed * weight, weight
-    inside = np.array([[direction_of[name] == one for name in names] for one in DIRECTIONS if one in direction_of.values()])
+    parts = np.zeros((rows.height, len(named), LENGTHS, 2, 2))
+    values = rows.select("check", "direction", "tokens", "passed", "of_base", "weight")
+    for place, (check, direction, tokens, passed, of_base, weight) in enumerate(values.iter_rows()):
+        number = named[check, direction]
+        parts[place, number, np.searchsorted(edges[number], tokens), int(of_base)] = passed * weight, weight
+    inside = np.array([[direction == one for _, direction in named] for one in _directions(base)])
 
     def follows(sums: np.ndarray) -> np.ndarray:
-        by_class = sums.reshape(*sums.shape[:-1], len(names), LENGTHS, 2, 2)
+        by_class = sums.reshape(*sums.shape[:-1], len(named), LENGTHS, 2, 2)
         kept, answers = by_class[..., 0, 0].sum(-1), by_class[..., 0, 1]
         overall = resampling.ratio(by_class[..., 1, :].sum(-2))
         rate = resampling.ratio(by_class[..., 1, :])

@@ -29,9 +29,10 @@ def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, 
         raise StageError(f"{path}: none of the {len(rows)} prompts to score is in this file; fix rankers.NAME.path")
     scored = {}
     for request_id, (checks, row) in found.items():
-        share = sum(check.passes(row["text"]) for check in checks) / len(checks)
+        kept = sum(check.passes(row["text"]) for check in checks)
         coin = chance("wrong", settings.seed, _key(row["prompt"]), row["text"])
-        scored[request_id] = 1 - share if coin < settings.wrong else share
+        # Turned around as a count: 1 - 1/3 is not 2/3, and replies that keep as much are to tie.
+        scored[request_id] = (len(checks) - kept if coin < settings.wrong else kept) / len(checks)
     return scored
 
 

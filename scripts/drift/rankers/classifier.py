@@ -6,7 +6,8 @@ probability times its weight (`rankers.NAME.weights`). So ordinal models rank fi
 (arXiv 2602.08829), whose labels are 1, rejection, to 5, satisfaction.
 
 The classifier sees the plain prompt and the reply, as drift/engines/classifiers.py shows them.
-Nothing is cut: what is longer than max_length gets no score.
+Nothing is cut: what is longer than max_length, or than the classifier has positions for, gets no
+score.
 """
 
 from pathlib import Path
@@ -22,7 +23,7 @@ _KEY = "rankers.NAME.path"
 
 def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:
     """The classifier's output by request_id, or the expected value of its labels; rows of more than
-    max_length tokens have none.
+    max_length tokens, or than it has positions for, have none.
 
     One row at a time: padding would change a classifier's outputs, and candidates are few. Raises
     StageError where the folder holds no classifier, or one whose labels are not those of `weights`.
@@ -32,11 +33,12 @@ def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, 
     labels = check_labels(path, settings.weights)
     worth = settings.weights and [settings.weights[label] for label in labels]
     classifier, tokenizer = classifiers.load(path, _KEY)
+    room = min(settings.max_length, classifiers.positions(classifier))
     outputs = {}
     for row in Progress(rows, desc="candidates"):
         reply = {"role": "assistant", "content": row["text"].strip()}
         encoded = classifiers.encode(tokenizer, [*row["prompt"], reply])
-        if len(encoded["input_ids"]) <= settings.max_length:
+        if len(encoded["input_ids"]) <= room:
             logits = classifiers.logits(classifier, [encoded])[0]
             outputs[row["request_id"]] = float(logits.softmax(0) @ logits.new_tensor(worth) if worth else logits)
     return outputs

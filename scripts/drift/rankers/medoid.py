@@ -15,6 +15,8 @@ from drift.settings.sampling import RewardSettings
 
 NEEDS_PATH = "an encoder"
 READS = ("max_length",)
+# What is further behind the point is rounding: two candidates are as like each other.
+_DIGITS = 6
 
 
 def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:
@@ -28,10 +30,11 @@ def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, 
         places, candidates = zip(*group, strict=True)
         if len(candidates) < 2:
             continue
+        own = vectors[list(places)].astype(float)
         # Candidates x candidates, 1 on the diagonal.
-        similar = vectors[list(places)] @ vectors[list(places)].T
+        similar = own @ own.T
         means = (similar.sum(axis=1) - similar.diagonal()) / (len(candidates) - 1)
-        found |= {row["request_id"]: float(mean) for row, mean in zip(candidates, means, strict=True)}
+        found |= {row["request_id"]: round(float(mean), _DIGITS) for row, mean in zip(candidates, means, strict=True)}
     return found
 
 

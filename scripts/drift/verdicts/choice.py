@@ -27,7 +27,7 @@ def choices(letters: tuple[str, str]) -> None:
 
 def read(reply: Reply) -> dict[str, Any]:
     """The level as the policy's outcome: 2 much better, 0 a tie, -2 much worse."""
-    level = json_object.field(reply.text, "choice")
+    level = json_object.field(reply.text, "choice", cut=reply.cut)
     if level is None:
         return json_object.missing("choice", cut=reply.cut)
     if level not in LEVELS:

@@ -19,15 +19,16 @@ def schema(**properties: dict) -> dict[str, Any]:
     }
 
 
-def field(text: str, name: str) -> str | None:
+def field(text: str, name: str, *, cut: bool = False) -> str | None:
     """The value of `name` in a reply's JSON object; in a reply without a whole object that has it,
-    the last value written like one. None where two objects say different things.
+    the last value written like one. None where two objects say different things, and where the
+    token limit, which `cut` the reply, may have cut the value: a 1 may be the beginning of a 10.
 
     A value inside a quoted text (`\\"score\\": 10`) is somebody else's words, not the judge's.
     """
     if not json_answers(text, [name]):
-        written = re.findall(rf'(?<!\\)"{name}"\s*:\s*"?([^",}}\s]+)', text)
-        return written[-1] if written else None
+        written = list(re.finditer(rf'(?<!\\)"{name}"\s*:\s*"?([^",}}\s]+)', text))
+        return written[-1][1] if written and not (cut and written[-1].end() == len(text)) else None
     answer = json_answer(text, [name])
     value = answer.get(name) if answer else None
     return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else None

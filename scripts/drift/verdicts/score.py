@@ -24,7 +24,7 @@ def choices(letters: tuple[str, str]) -> None:
 
 def read(reply: Reply) -> dict[str, Any]:
     """The score; one outside 1 to 10, or that is not a number, is an error."""
-    written = json_object.field(reply.text, "score")
+    written = json_object.field(reply.text, "score", cut=reply.cut)
     if written is None:
         return json_object.missing("score", cut=reply.cut)
     try:
