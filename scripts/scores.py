@@ -123,11 +123,11 @@ class Run:
         return self._read(tables.Judgments, self._files.judgments, policy=name, benchmark=benchmark, judge=judge)
 
     def _checks(self, name: str, benchmark: str) -> pl.DataFrame:
-        """What code found in a policy's answers, with their lengths."""
+        """What code found in a policy's answers, with these and their lengths."""
         checks = self._read(tables.Checks, self._files.checks, policy=name, benchmark=benchmark)
         responses = self._read(tables.Responses, self._files.responses, policy=name, benchmark=benchmark)
-        lengths = responses.select("prompt_id", "sample", tokens="completion_tokens")
-        return checks.join(lengths, on=["prompt_id", "sample"], validate="m:1")
+        answers = responses.select("prompt_id", "sample", "response", tokens="completion_tokens")
+        return checks.join(answers, on=["prompt_id", "sample"], validate="m:1")
 
     def _logps(self, name: str) -> pl.DataFrame:
         return self._read(tables.Logps, self._files.logps, policy=name)

@@ -54,6 +54,14 @@ umbrellas; valleys; vanilla; vases; vets; villages; vinegar; violins; volcanoes;
 waterfalls; wax; weddings; wells; whales; wheat; wheels; whistles; willows; wind; windmills; windows; wolves; wood; wool; worms;
 yawning; yeast; yoghurt; zebras; zips
 """
+# What a word of a topic, its singular and its verb begin with, where dropping an ending does not
+# show it.
+BEGINNINGS = {
+    "atlases": "atlas", "buses": "bus", "cacti": "cact", "circuses": "circus", "compasses": "compass", "echoes": "echo",
+    "geese": "goose", "knives": "knife", "lightning": "lightning", "octopuses": "octopus", "scarves": "scarf", "string": "string", "teeth": "tooth",
+    "wolves": "wolf",
+}  # fmt: skip
+ENDINGS = {"ies": "", "ches": "ch", "shes": "sh", "xes": "x", "atoes": "ato", "noes": "no", "ing": "", "ss": "ss", "s": ""}
 EXACTLY_ONE, EXACTLY_TWO = ({"at_least": count, "at_most": count} for count in (1, 2))
 # As many of each direction of length.
 WISHES = (
@@ -68,6 +76,15 @@ WISHES = (
     Check.of("ends_with", {"text_at_end": "?"}),
 )
 HELD_OUT = (Check.of("sentences", {"at_most": 2}), Check.of("includes", {"phrase": "however"}))
+
+
+def named_by(topic: str) -> list[str]:
+    """Beginnings of the words of which an answer on a topic has one: its last word, and what that
+    is without its ending."""
+    word = topic.lower().split()[-1]
+    ending = next((ending for ending in ENDINGS if word.endswith(ending)), "")
+    shorter = BEGINNINGS.get(word, word.removesuffix(ending) + ENDINGS.get(ending, ""))
+    return sorted({word, shorter} if not word.startswith(shorter) else {shorter})
 
 
 def prompts(topics: list[str], count: int, wishes: tuple[Check, ...], start: str, seed: int) -> Iterator[dict]:
@@ -86,6 +103,7 @@ def prompts(topics: list[str], count: int, wishes: tuple[Check, ...], start: str
             "id": f"{start}-{number:04d}",
             "prompt": f"{frame.format(topic)} {wish.wish}",
             "checks": [{"name": wish.name, "arguments": json.loads(wish.arguments), "direction": wish.direction}],
+            "topics": named_by(topic),
         }
 
 

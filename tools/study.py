@@ -12,7 +12,7 @@ from the tables that are there.
 
 import _path  # noqa: F401 - must come before drift
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,15 +27,15 @@ from drift import cli, config, layout, tables
 from drift.judging.candidates import differences
 from drift.layout import BASE, PolicyName
 from drift.metrics import resampling
-from drift.metrics.comparisons import Measure, Policy
-from drift.names import UNJUDGED
+from drift.metrics.comparisons import Policy
 from drift.settings.evaluation import ScoresSettings
 from drift.workflow.evaluation import Evaluation
 from study_claims import BETTER, CONTRASTS, J, Numbers, claims, judged
-from study_topics import KEPT, NAMED, topic_statistics
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARK = RATER = "wishes"
+# Whether answers are about what was asked, and J where only these count; the plan had neither.
+NAMED, KEPT = "on_topic", "pass_rate_on_topic"
 # The control that has one iteration: its further ones are of no use.
 SINGLE = "drift-epochs"
 BEGIN, END = "<!-- from docs/study/ by tools/study.py -->", "<!-- end -->"
@@ -103,26 +103,15 @@ class Study:
 Measurements = Mapping[tuple[str, int], Mapping[tuple[str, str, str], Mapping[int, "scores.Measured"]]]
 
 
-def measurements(study: Study, run: "scores.Run") -> Measurements:
+def measurements(run: "scores.Run") -> Measurements:
     """Every number of the finished policies: by method and iteration, by benchmark, judge and
     metric, by seed."""
     found: dict = {}
     for name, policy in run.policies.items():
         of_policy = found.setdefault((policy.method, policy.iteration), {})
-        for measure, measured in [*run.measured(name), *on_topic(study, run, name)]:
+        for measure, measured in run.measured(name):
             of_policy.setdefault(measure, {})[policy.seed] = measured
     return found
-
-
-def on_topic(study: Study, run: "scores.Run", name: str) -> "Iterator[tuple[Measure, scores.Measured]]":
-    """Whether a policy's answers are about what was asked."""
-    folder = PolicyName.parse(name.removeprefix(f"{study.model}/"))
-    read = [
-        tables.read_table(schema, study.table(kind, folder))
-        for kind, schema in (("responses", tables.Responses), ("checks", tables.Checks))
-    ]
-    for metric, statistic in topic_statistics(run.tasks[BENCHMARK], *read).items():
-        yield (BENCHMARK, UNJUDGED, metric), run.replicated(BENCHMARK, statistic, [statistic.value()])
 
 
 def score_rows(run: "scores.Run", model: str, measured: Measurements) -> pl.DataFrame:
@@ -216,7 +205,7 @@ def cell_rows(study: Study) -> pl.DataFrame:
 def made(study: Study) -> dict[str, pl.DataFrame]:
     """The tables of docs/study/, by the names of their files."""
     run = study.scores()
-    measured = measurements(study, run)
+    measured = measurements(run)
     return {
         "cells": cell_rows(study),
         "scores": score_rows(run, study.model, measured),

@@ -303,6 +303,7 @@ RANKING_KEYS = {
     "rankers.*.path": ("model", {"rewards", "pair_scores", "answer_rewards"}),
     "rankers.*.max_length": (99, {"rewards", "pair_scores", "answer_rewards"}),
     "rankers.*.weights": ({"bad": 0.0, "good": 1.0}, {"rewards", "pair_scores", "answer_rewards"}),
+    "rankers.*.on_topic": (True, {"rewards", "pair_scores"}),
     "rankers.*.wrong": (0.1, {"rewards", "pair_scores"}),
     "recipes.*.min_score": (0.5, {"pairs"}),
     # A row of kto sets them, with all that is its own.

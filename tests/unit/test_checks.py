@@ -8,6 +8,7 @@ import pytest
 import checks as stage
 from drift import benchmarks, plugins, tables
 from drift.checks import Check
+from drift.checks.topics import names_topic
 from drift.metrics.check_metrics import beyond_length, check_statistics
 from drift.names import DIRECTIONS
 
@@ -95,6 +96,51 @@ def task(number: int, *checks: dict) -> dict:
 def test_a_task_whose_checks_cannot_be_read_is_refused(checks, message):
     with pytest.raises(ValueError, match=message):
         benchmarks.load("checks").task({"id": "1", "prompt": "Why?", "checks": checks})
+
+
+@pytest.mark.parametrize(("topics", "message"), [("owls", "topics is not a list"), (["owl", " "], "topics: one is empty")])
+def test_topics_that_cannot_be_read_are_refused(topics, message):
+    with pytest.raises(ValueError, match=message):
+        benchmarks.load("checks").task({"id": "1", "prompt": "Why?", "checks": [{"name": "no_list"}], "topics": topics})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Owls fly.", True),
+        ("An OWL-like bird", True),
+        ("Barn\nowls", True),
+        ("I howl in the bowl.", False),
+        ("Tell me more.", False),
+        ("The maple  tree", False),
+        ("The Maple trees", True),
+    ],
+)
+def test_a_reply_is_on_topic_where_a_word_begins_with_one_of_its_topics(text, named):
+    assert names_topic(text, ["owl", "maple tree"]) is named
+
+
+def test_a_kept_wish_counts_on_topic_where_the_answer_names_the_topic():
+    """Of four tasks three have a topic; the answers of two name it, of which one keeps its wish."""
+    kind = benchmarks.load("checks")
+    wish = [{"name": "words", "arguments": {"at_most": 3}}]
+    named = {"1": ["owl"], "2": ["owl"], "3": ["owl"], "4": None}
+    rows = [
+        {"prompt_id": name} | kind.task({"id": name, "prompt": "Why?", "checks": wish, "topics": topics})
+        for name, topics in named.items()
+    ]
+    tasks = pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
+    texts = {"1": "Owls fly.", "2": "Owls fly at night.", "3": "Three words only.", "4": "No topic here."}
+    answers = pl.DataFrame([(name, 0, text) for name, text in texts.items()], ["prompt_id", "sample", "response"], orient="row")
+    checks = (
+        stage.check(tasks, answers, kind.check, {}).join(answers, on=["prompt_id", "sample"]).with_columns(tokens=pl.lit(3))
+    )
+    found = {name: statistic.value() for name, statistic in kind.check_metrics(checks, checks, tasks).items()}
+    assert found["on_topic"] == pytest.approx(2 / 3)
+    assert found["pass_rate_on_topic"] == pytest.approx(1 / 3)
+    assert found["pass_rate"] == pytest.approx(3 / 4)
+    without = kind.check_metrics(checks, checks, tasks.with_columns(topics=pl.lit(None, pl.List(pl.String))))
+    assert without.keys() == found.keys() - {"on_topic", "pass_rate_on_topic"}
 
 
 def test_each_answer_is_checked_for_what_its_own_task_asks():

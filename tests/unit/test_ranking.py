@@ -228,6 +228,20 @@ def test_checks_score_a_reply_by_those_of_the_prompt_that_its_conversation_begin
         checks.scores(rows[3:], checking(wishes), wishes)
 
 
+def test_a_reply_that_names_no_topic_of_its_prompt_has_the_least_score_where_that_is_asked_for(tmp_path):
+    short = {"name": "words", "arguments": {"at_most": 5}}
+    asked = {"id": "1", "prompt": "Why cliffs?", "checks": [short], "topics": ["cliff"]}
+    path = tmp_path / "wishes.jsonl"
+    path.write_text(json.dumps(asked))
+    rows = [candidate(0, "Why cliffs?", "Cliffs are high."), candidate(1, "Why cliffs?", "Use at most five words.")]
+    assert checks.scores(rows, checking(path), path) == {"0": 1.0, "1": 1.0}
+    settings = checking(path).model_copy(update={"on_topic": True})
+    assert checks.scores(rows, settings, path) == {"0": 1.0, "1": 0.0}
+    path.write_text(json.dumps(asked | {"topics": None}))
+    with pytest.raises(StageError, match=r"no topics of 'Why cliffs\?'; rankers.NAME.on_topic needs"):
+        checks.scores(rows, settings, path)
+
+
 def test_a_reply_that_is_turned_around_ties_with_one_that_keeps_as_much(tmp_path):
     path = tmp_path / "wishes.jsonl"
     kept = [{"name": "words", "arguments": {"at_most": most}} for most in (1, 2, 3)]

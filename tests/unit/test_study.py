@@ -13,8 +13,8 @@ import yaml
 
 import study
 import study_chains
-import study_topics
 from drift import cli, tables
+from drift.checks.topics import names_topic
 from drift.config import load
 from drift.layout import PolicyName
 from tests.builders.texts import write
@@ -78,7 +78,11 @@ def results(tmp_path) -> Path:
 def build_run(root: Path) -> Path:
     """Two seeds of two methods, and three iterations of one seed of a third, in `root`, which is
     returned."""
-    same = {"cluster": "c", "prompt": [{"role": "user", "content": "Tell me something about grey goosefish. Use no digits."}]}
+    same = {
+        "cluster": "c",
+        "topics": ["Ye"],
+        "prompt": [{"role": "user", "content": "Tell me something about grey goosefish. Use no digits."}],
+    }
     write(
         [{"prompt_id": prompt} | same | {"cluster": prompt} for prompt in PROMPTS],
         tables.Tasks,
@@ -145,26 +149,10 @@ def test_scores_have_each_seed_and_the_mean_over_those_that_are_there(made):
     assert rows["value"].to_list() == [0.5, 0.5]
 
 
-def test_a_kept_wish_counts_on_topic_where_the_answer_names_the_topic(results):
-    tasks, responses, checks = (
-        pl.read_parquet(path)
-        for path in (
-            results / "data/benchmarks/wishes.parquet",
-            results / MODEL / "base/eval/wishes/responses.parquet",
-            results / MODEL / "base/eval/wishes/checks.parquet",
-        )
-    )
-    named = study_topics.topic_statistics(tasks, responses.with_columns(response=pl.lit("GOOSEFIs!")), checks)
-    assert (named["names_topic"].value(), named["pass_rate_on_topic"].value()) == pytest.approx((1.0, 0.4))
-    other = study_topics.topic_statistics(tasks, responses.with_columns(response=pl.lit("A goose.")), checks)
-    assert (other["names_topic"].value(), other["pass_rate_on_topic"].value()) == (0.0, 0.0)
-
-
-def test_the_topic_of_every_test_prompt_is_known():
-    prompts = [json.loads(line)["prompt"] for line in (REPOSITORY / "examples/wishes/test.jsonl").open()]
-    stems = [study_topics.stem(prompt) for prompt in prompts]
-    assert all(stem in prompt.lower() for stem, prompt in zip(stems, prompts, strict=True))
-    assert study_topics.stem("What is special about birch trees? Use at most 30 words.") == "tre"
+def test_the_topics_of_the_wishes_are_named_by_what_asks_for_them():
+    for name in ("train", "test"):
+        for record in map(json.loads, (REPOSITORY / f"examples/wishes/{name}.jsonl").open()):
+            assert names_topic(record["prompt"], record["topics"]), record["id"]
 
 
 def test_what_was_not_run_is_said(made):

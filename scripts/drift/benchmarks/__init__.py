@@ -79,7 +79,8 @@ class Extras(Protocol):
         self, checks: "pl.DataFrame", base: "pl.DataFrame | None", tasks: "pl.DataFrame"
     ) -> "dict[str, Statistic]":
         """Every metric of one policy's Checks, in place of check_metrics.check_statistics. `base`:
-        those of the base model, None for itself; both with the answers' lengths (`tokens`)."""
+        those of the base model, None for itself; both with the answers (`response`) and their
+        lengths (`tokens`)."""
 
     def metrics(self, judgments: "pl.DataFrame", tasks: "pl.DataFrame", files: Mapping[str, Path]) -> "dict[str, Statistic]":
         """Every metric of one judge's Judgments of one policy, in place of

@@ -5,8 +5,10 @@ line.
  "checks": [{"name": "words", "arguments": {"at_most": 30}}]}
 
 "messages" in place of "prompt" where there are several turns. A check may say its "direction"
-(shorter, longer, neutral), where it is another than the check's own. Optional: "baseline" (the
-answer that a judge compares with, if one is asked), "categories" (a list of texts).
+(shorter, longer, neutral), where it is another than the check's own. Optional: "topics" (a list of
+texts; an answer that names one of them, in any case and within longer words, is about what was
+asked), "baseline" (the answer that a judge compares with, if one is asked), "categories" (a list of
+texts).
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drift.benchmarks import prompts
+from drift.benchmarks.records import texts
 from drift.checks import Check
 from drift.metrics.display import Metric, percent, points
 
@@ -49,6 +52,25 @@ METRICS = (
         better="higher",
     ),
     Metric(
+        "pass_rate_on_topic",
+        "Pass rate, on topic",
+        percent,
+        "%",
+        "pass rate where only answers count that name a topic of their task (topics of the tasks)",
+        "A reply that only talks about the wish may keep it. Falling while the pass rate rises: that is what is learned.",
+        headline=True,
+        better="higher",
+    ),
+    Metric(
+        "on_topic",
+        "On topic",
+        percent,
+        "%",
+        "share of answers that name a topic of their task",
+        "Falling: answers are less and less about what was asked.",
+        better="higher",
+    ),
+    Metric(
         "all_passed",
         "All passed",
         percent,
@@ -72,7 +94,10 @@ def task(record: dict) -> dict:
         raise ValueError("checks is empty: a task that nothing checks shows nothing")
     if len({check.label for check in read}) < len(read):
         raise ValueError("checks: one is there twice")
-    return prompts.task(record) | {"checks": [asdict(check) for check in read]}
+    topics = texts(record.get("topics"), "topics")
+    if topics and not all(topic.strip() for topic in topics):
+        raise ValueError("topics: one is empty, and every answer would name it")
+    return prompts.task(record) | {"checks": [asdict(check) for check in read], "topics": topics}
 
 
 def _check_of(record: object) -> Check:
@@ -89,10 +114,10 @@ def check(task: dict, answer: dict, files: Mapping[str, Path]) -> list[dict]:
 
 
 def check_metrics(checks: "pl.DataFrame", base: "pl.DataFrame | None", tasks: "pl.DataFrame") -> "dict[str, Statistic]":
-    """Pass rates, and what of them lengths do not explain."""
+    """Pass rates, what of them lengths do not explain, and what of them is on topic."""
     from drift.metrics import check_metrics
 
-    found = check_metrics.check_statistics(checks)
+    found = check_metrics.check_statistics(checks) | check_metrics.topic_statistics(checks, tasks)
     return found if base is None else found | {"pass_rate_beyond_length": check_metrics.beyond_length(checks, base)}
 
 
@@ -102,12 +127,12 @@ def _checks_of(task: dict) -> list[Check]:
 
 
 def read_prompts(path: Path) -> dict[str, dict]:
-    """The tasks of a file by id: prompt (messages) and checks (Check). StageError names file and
-    record of one that cannot be used."""
+    """The tasks of a file by id: prompt (messages), checks (Check) and topics. StageError names
+    file and record of one that cannot be used."""
     from drift.benchmarks.files import keyed
 
     def read(record: dict) -> dict:
         made = task(record)
-        return {"prompt": made["prompt"], "checks": _checks_of(made)}
+        return {"prompt": made["prompt"], "checks": _checks_of(made), "topics": made["topics"]}
 
     return keyed(path, key, read)

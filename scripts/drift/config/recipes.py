@@ -247,6 +247,10 @@ class Ranker(Section):
         description="classifier with labels: what each is worth, by its name in the model's config.json; the expected value is the "
         "score. null: it has one output, which is the score",
     )
+    on_topic: bool = Field(
+        False,
+        description="checks: whether a reply that names no topic of its prompt has the score 0; every prompt needs topics",
+    )
     wrong: float = Field(
         0.0, ge=0, le=1, description="checks: share of replies whose score is turned around, by seeded coin; a ranker that errs"
     )
@@ -254,7 +258,7 @@ class Ranker(Section):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> "Ranker":
         ranker = plugins.load(plugins.RANKERS, self.kind)
-        if unread := [key for key in self.changed("max_length", "weights", "wrong") if key not in ranker.READS]:
+        if unread := [key for key in self.changed("max_length", "weights", "on_topic", "wrong") if key not in ranker.READS]:
             raise ValueError(f"{', '.join(unread)}: kind {self.kind} does not read it; leave it out")
         needs_path = ranker.NEEDS_PATH
         if needs_path and self.path is None:

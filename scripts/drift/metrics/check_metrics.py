@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from drift.checks.topics import names_topic
 from drift.metrics import resampling
 from drift.names import DIRECTIONS
 
@@ -54,6 +55,22 @@ def share_passed(checks: pl.DataFrame) -> resampling.Statistic:
     return resampling.by_item(
         answers["prompt_id"], answers.select("passed", "asked").cast(pl.Float64).to_numpy(), resampling.ratio
     )
+
+
+def topic_statistics(checks: pl.DataFrame, tasks: pl.DataFrame) -> dict[str, resampling.Statistic]:
+    """Of the tasks that have topics: on_topic, the share of answers that name one of their task's,
+    and pass_rate_on_topic, the pass rate where only these count. Nothing where no task has any.
+    `checks`: Checks with the answers (`response`)."""
+    rows = checks.join(tasks.select("prompt_id", "topics").drop_nulls(), on="prompt_id", how="inner", maintain_order="left")
+    if rows.is_empty():
+        return {}
+    named = [names_topic(text, topics) for text, topics in rows.select("response", "topics").iter_rows()]
+    rows = rows.with_columns(named=pl.Series(named, dtype=pl.Boolean))
+    answers = rows.unique(["prompt_id", "sample"], maintain_order=True)
+    return {
+        "on_topic": resampling.mean(answers["prompt_id"], answers["named"].cast(pl.Float64)),
+        f"{PASS_RATE}_on_topic": balanced(rows, (rows["passed"] & rows["named"]).cast(pl.Float64)),
+    }
 
 
 def _mean_of_ratios(sums: np.ndarray) -> np.ndarray:

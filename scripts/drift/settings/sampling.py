@@ -110,5 +110,6 @@ class RewardSettings(CandidatesSettings):
     path: str | None = like(Ranker, "path")
     max_length: int = like(Ranker, "max_length")
     weights: dict[str, float] | None = like(Ranker, "weights", default=None)
+    on_topic: bool = like(Ranker, "on_topic", default=False)
     wrong: float = like(Ranker, "wrong")
     seed: int = Field(description="of the coins of `wrong`")

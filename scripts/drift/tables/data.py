@@ -189,6 +189,11 @@ class Tasks(dy.Schema):
         description="what code checks in an answer, where it does: a check of scripts/drift/checks/ or of the benchmark's kind, its "
         "arguments as JSON, and whether keeping it makes answers shorter, longer, or neither (neutral)",
     )
+    topics = dy.List(
+        dy.String(nullable=False),
+        nullable=True,
+        description="an answer that names one of them is about what was asked; null where nothing says so",
+    )
     difficulty = dy.Float64(nullable=True, description="AlpacaEval's estimate for the instruction, where one is given")
 
 
