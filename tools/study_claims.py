@@ -62,7 +62,9 @@ def _planned(methods: Sequence[str], last: int) -> Iterator[Claim]:
     for method in ("spin", "iterdpo-six"):
         yield Claim("peaks and falls", f"gain of {method}", J, gain(method, last), above=False)
     drifts = ("drift-checked", "drift-unguided")
-    variants = ("drift-coin", "drift-initial", "drift-slow")  # of drift-checked, with claims of their own
+    # Variants of drift-checked, with claims of their own.
+    held = ("drift-initial", "drift-slow", "drift-on-topic")
+    variants = ("drift-coin", *held)
     for number, drift in enumerate(drifts):
         for other in methods:
             if other not in drifts[: number + 1] + variants:
@@ -73,9 +75,9 @@ def _planned(methods: Sequence[str], last: int) -> Iterator[Claim]:
     yield Claim("the gate does it", contrast, J, (checked, (-1, "drift-coin", last)))
     contrast = "drift-checked less drift-epochs"
     yield Claim("fresh positives do it", contrast, J, (checked, (-1, "drift-epochs", 1)))
-    for held in ("drift-initial", "drift-slow"):
-        yield Claim("keeps improving when held", f"gain of {held}", J, gain(held, last))
-        yield Claim("is held", f"{held} less drift-checked", J, ((1, held, last), (-1, "drift-checked", last)))
+    for method in held:
+        yield Claim("keeps improving when held", f"gain of {method}", J, gain(method, last))
+        yield Claim("is held", f"{method} less drift-checked", J, ((1, method, last), (-1, "drift-checked", last)))
     for method in methods:
         yield Claim("it is not length", f"{method}, beyond length", BEYOND_LENGTH, ((1, method, last),))
     for method in methods:

@@ -12,6 +12,7 @@ from drift.layout import BASE
 FIGURES = {
     "pass-rate": "J over the iterations: the mean over seeds with its 95 % interval, seeds thin, the base model dashed",
     "directions": "Pass rate by direction of length over the iterations, mean over seeds",
+    "on-topic": "Share of the answers that name their topic over the iterations, mean over seeds with its interval",
     "tokens": "Tokens an answer over the iterations, mean over seeds with its interval, the base model dashed",
     "pairs": "Share of the pairs whose chosen reply keeps more of the wish, as much, and less than the rejected one",
 }
@@ -26,6 +27,7 @@ def write(tables: Mapping[str, pl.DataFrame], folder: Path) -> None:
     charts = {
         "pass-rate": _curves(scores, "pass_rate", "%"),
         "directions": _directions(scores),
+        "on-topic": _curves(scores, "on_topic", "%"),
         "tokens": _curves(scores, "response_tokens", "d"),
         "pairs": _pairs(pairs),
     }

@@ -53,7 +53,7 @@ METRICS = (
     ),
     Metric(
         "pass_rate_on_topic",
-        "Pass rate, on topic",
+        "Pass rate on topic",
         percent,
         "%",
         "pass rate where only answers count that name a topic of their task (topics of the tasks)",

@@ -90,12 +90,14 @@ def sentence(policy: Policy, findings: list[Finding], config: Config) -> str:
     if not claimed:
         where = f"on {findings[0].title}" if len(findings) == 1 else f"on any of {len(findings)} measures"
         return f"No difference can be claimed between the base model and {policy.named(config)} {where}."
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[str, list[str]]] = {}
     for one in claimed:
-        groups.setdefault(one.result, []).append(f"{one.title} ({one.metric.label.lower()} {one.comparison.difference})")
+        titles = groups.setdefault(one.result, {})
+        titles.setdefault(one.title, []).append(f"{one.metric.label.lower()} {one.comparison.difference}")
     words = {"better": "better than", "worse": "worse than", "different": "different from"}
     text = f"{name} is " + " and ".join(
-        f"{words[result]} the base model on {', '.join(which)}" for result, which in groups.items()
+        f"{words[result]} the base model on " + ", ".join(f"{title} ({'; '.join(which)})" for title, which in titles.items())
+        for result, titles in groups.items()
     )
     rest = len(findings) - len(claimed)
     others = "" if not rest else f"; on {rest} other {'measure' if rest == 1 else 'measures'} no difference can be claimed"
