@@ -54,7 +54,7 @@ def within(answers: Answers, settings: EmbeddingCoverageSettings) -> Iterator[di
         tests = permutation_p(compared, answers.clusters, PERMUTATIONS, settings.seed)
         for place, (policy, statistic) in enumerate(zip(answers.policies, means, strict=True)):
             row = vars(bounded(statistic, settings.bootstrap, settings.seed, answers.clusters))
-            p = None if place == answers.base else tests[place]
+            p = None if place == answers.base or not defined.any() else tests[place]
             yield vars(policy) | {"effects": "within", "metric": metric, "quantile": quantile} | row | {"p": p}
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+import embedding_coverage
 from drift import tables
 from drift.cli import StageError
 from drift.exploration import chance, landscape, neighbours, within_prompts
 from drift.exploration.answers import gathered, read_policies
+from drift.settings.exploration import EmbeddingCoverageSettings
 from tests.builders.exploration import SAMPLES, WIDTH, WRITES, clouds, write_tables
 from tests.builders.run import run_stage, stage
 
@@ -176,6 +178,16 @@ def test_a_policy_that_repeats_itself_recalls_less_of_what_others_find_good(made
     answers = type(made.answers)(**vars(made.answers) | {"vectors": repeated})
     recall = np.nanmean(within_prompts.recall(answers, 0.8), axis=1)
     assert recall[HALF] < recall[BASE]
+
+
+def test_recall_is_not_defined_by_so_few_answers_that_the_third_nearest_is_far(made):
+    few = replace(made.answers, **{name: getattr(made.answers, name)[:2] for name in ("policies", "vectors", "rewards")})
+    assert not np.isnan(within_prompts.recall(few, 0.8)).all()
+    two = replace(few, vectors=few.vectors[:, :, :2], rewards=few.rewards[:, :, :2])
+    assert np.isnan(within_prompts.recall(two, 0.8)).all(), "all four are as near as the third"
+    settings = EmbeddingCoverageSettings(seed=1, bootstrap=20)
+    rows = [row for row in embedding_coverage.within(two, settings) if row["metric"] == "recall"]
+    assert [(row["low"], row["p"]) for row in rows] == [(None, None)] * 2
 
 
 def test_the_spread_of_replicates_is_laid_around_the_value(made):

@@ -12,18 +12,21 @@ _NEAREST = 3
 def recall(answers: Answers, quantile: float) -> np.ndarray:
     """The share of the others' high-reward answers that are within delta of an answer of the
     policy; delta: the median over the prompt's answers of the distance to the third nearest. NaN
-    where no answer of the others is of high reward.
+    where no answer of the others is of high reward, and of so few answers to a prompt that the
+    third nearest is among the farther half.
 
     It is far below 1 even of a policy that writes as the others do, as few answers are that near to
     each other: it compares policies.
     """
     policies, prompts, samples, _ = answers.vectors.shape
     found = np.full((policies, prompts), np.nan)
+    if policies * samples - 1 < 2 * _NEAREST:
+        return found
     high = [answers.high(policy, quantile).swapaxes(0, 1).reshape(prompts, -1) for policy in range(policies)]
     for prompt in range(prompts):
         likeness = _likeness(answers.vectors[:, prompt].reshape(policies * samples, -1))
         nearest = np.sort(likeness, axis=1)[:, ::-1]  # the first is the answer itself
-        delta = np.median(nearest[:, min(_NEAREST, nearest.shape[1] - 1)])
+        delta = np.median(nearest[:, _NEAREST])
         near = (likeness >= delta - 1e-6).reshape(-1, policies, samples).any(axis=-1)
         for policy in range(policies):
             if (wanted := high[policy][prompt]).any():
