@@ -82,7 +82,7 @@ def ranking_run(tmp_path_factory):
     classes = {"classes": {"good": "SAT", "bad": "DSAT"}, "reads": ["feedback"], "context": 4096, "shards": 1}
     config["data"]["labelers"]["model"] = {"kind": "classifier", "path": str(folder / "classifier"), **classes}
     wishes = {"kind": "checks", "path": str(folder / "wishes.jsonl")}
-    config["rankers"] = {"rewards": {"path": str(folder / "rewards")}, "wishes": wishes | {"wrong": 0.0}}
+    config["rankers"] = {"rewards": {"path": str(folder / "rewards")}, "wishes": wishes | {"on_topic": False, "wrong": 0.0}}
     users = {"samples": 1, "context": 512, "decoding": {"temperature": 1.0, "max_tokens": 48}}
     endpoint = {"url": "http://localhost:1/v1", "model": "x", "key": "KEY"}
     for name, model in (("users", {"path": str(folder / "model")}), ("far", {"endpoint": endpoint})):
