@@ -88,9 +88,8 @@ study: envs
 status: .venv/snakemake/installed
 	@.venv/snakemake/bin/python tools/status.py
 
-# A third worker has the cores while the others wait for a server or a clock.
 test: envs lint
-	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 15
+	$(STAGE_PYTHON) -m pytest tests --ignore tests/slurm --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 # Installed in containers alone: under systemd the packages would start a database and a Slurm of
 # their own. Where they are missing, the tests are skipped with that reason.
