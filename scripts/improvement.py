@@ -35,7 +35,7 @@ import polars as pl
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import end_of_turn, load_tokenizer, render_reply, without_end
+from drift.chat import end_of_turn, load_tokenizer, render_reply, whole_characters, without_end
 from drift.judging.candidates import differences
 from drift.metrics import check_metrics, resampling
 from drift.metrics.resampling import Bounded
@@ -71,9 +71,7 @@ def answers(requests: pl.DataFrame, responses: pl.DataFrame, tokenizer, count: i
     end, rows = end_of_turn(tokenizer), []
     for row in responses.join(asked, on=ANSWER, validate="1:1").sort(ANSWER).iter_rows(named=True):
         text, ended = row["response"], row["finish_reason"] != "length"
-        if not ended:
-            # The limit may fall between the bytes of a character, which is then no text yet.
-            text = text.rstrip("\ufffd")
+        text = text if ended else whole_characters(text)
         ids = render_reply(tokenizer, row["messages"], text, row["prompt_token_ids"])
         if ids:
             # What was sampled: without what the template has after the end of a turn.

@@ -19,7 +19,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from drift import cli
-from drift.chat import end_of_turn, load_tokenizer, render_reply, without_end
+from drift.chat import end_of_turn, load_tokenizer, render_reply, whole_characters, without_end
 from drift.config.training import Cut
 from drift.judging.candidates import asked_and_answered
 from drift.progress import Progress
@@ -36,9 +36,7 @@ def candidates(
     found, end = [], end_of_turn(tokenizer)
     for row in asked_and_answered(prompts, requests, completions, cut).iter_rows(named=True):
         text, ended = row["text"].strip(), row["finish_reason"] != "length"
-        if not ended:
-            # The limit may fall between the bytes of a character, which is then no text yet.
-            text = text.rstrip("\ufffd")
+        text = text if ended else whole_characters(text)
         reply = render_reply(tokenizer, row["prompt"], text, prompt=row["prompt_token_ids"])
         if reply and not ended:
             reply = without_end(reply, end)

@@ -57,11 +57,12 @@ yawning; yeast; yoghurt; zebras; zips
 # What a word of a topic, its singular and its verb begin with, where dropping an ending does not
 # show it.
 BEGINNINGS = {
-    "atlases": "atlas", "buses": "bus", "cacti": "cact", "circuses": "circus", "compasses": "compass", "echoes": "echo",
-    "geese": "goose", "knives": "knife", "lightning": "lightning", "octopuses": "octopus", "scarves": "scarf", "string": "string", "teeth": "tooth",
-    "wolves": "wolf",
+    "atlases": "atlas", "buses": "bus", "cacti": "cact", "canoes": "cano", "circuses": "circus", "compasses": "compass",
+    "echoes": "echo", "geese": "goose", "knives": "knife", "lightning": "lightning", "octopuses": "octopus",
+    "potatoes": "potato", "scarves": "scarf", "string": "string", "teeth": "tooth", "tomatoes": "tomato",
+    "volcanoes": "volcano", "wolves": "wolf",
 }  # fmt: skip
-ENDINGS = {"ies": "", "ches": "ch", "shes": "sh", "xes": "x", "atoes": "ato", "noes": "no", "ing": "", "ss": "ss", "s": ""}
+ENDINGS = {"ies": "", "ches": "ch", "shes": "sh", "xes": "x", "ing": "", "ss": "ss", "s": ""}
 EXACTLY_ONE, EXACTLY_TWO = ({"at_least": count, "at_most": count} for count in (1, 2))
 # As many of each direction of length.
 WISHES = (
@@ -84,7 +85,7 @@ def named_by(topic: str) -> list[str]:
     word = topic.lower().split()[-1]
     ending = next((ending for ending in ENDINGS if word.endswith(ending)), "")
     shorter = BEGINNINGS.get(word, word.removesuffix(ending) + ENDINGS.get(ending, ""))
-    return sorted({word, shorter} if not word.startswith(shorter) else {shorter})
+    return [shorter] if word.startswith(shorter) else sorted([shorter, word])
 
 
 def prompts(topics: list[str], count: int, wishes: tuple[Check, ...], start: str, seed: int) -> Iterator[dict]:

@@ -271,6 +271,12 @@ def without_end(reply: list[int], end: int) -> list[int]:
     return reply[:last]
 
 
+def whole_characters(cut: str) -> str:
+    """The text of a reply that the token limit cut, without half a character at its end: the limit
+    may fall between the bytes of one, which is then no text yet."""
+    return cut.rstrip("\ufffd")
+
+
 def guided(prompt: Messages, rejected: str, feedback: str, instruction: str) -> Messages:
     """The prompt that asks for a better reply: the conversation, the reply that disappointed, what
     the user said of it, and the request to improve. It is sampled from, never trained on."""

@@ -6,8 +6,8 @@ line.
 
 "messages" in place of "prompt" where there are several turns. A check may say its "direction"
 (shorter, longer, neutral), where it is another than the check's own. Optional: "topics" (a list of
-texts; an answer that names one of them, in any case and within longer words, is about what was
-asked), "baseline" (the answer that a judge compares with, if one is asked), "categories" (a list of
+texts; an answer in which a word begins with one of them, in any case, is about what was asked),
+"baseline" (the answer that a judge compares with, if one is asked), "categories" (a list of
 texts).
 """
 

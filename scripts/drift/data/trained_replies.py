@@ -4,7 +4,7 @@ a pair alike. And what makes a prompt with such replies unfit for training."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from drift.chat import render, without_end
+from drift.chat import render, whole_characters, without_end
 from drift.cli import StageError
 
 # Why replies, or their prompt, are not trained on.
@@ -47,8 +47,7 @@ def trained_replies(
     text as the reply to the prompt (drift.chat.render_reply). The
     text of a prefix is one that renders to its token ids, so that the trainer finds them by itself.
     """
-    # The limit may fall between the bytes of a character, which is then no text yet.
-    written = {side: text.rstrip("\ufffd") if finish[side] == "length" else text for side, text in texts.items()}
+    written = {side: whole_characters(text) if finish[side] == "length" else text for side, text in texts.items()}
     rendered = {side: render(text) for side, text in written.items()}
     whole = {side: TrainedReply(written[side], ids, cut=False) if ids else None for side, ids in rendered.items()}
     bodies = {side: without_end(ids, end) for side, ids in rendered.items() if ids}
