@@ -98,6 +98,7 @@ rule behaviour:
             --responses {input.responses:q} \
             --before {input.before:q} \
             --base {input.base:q} \
+            --tasks {input.tasks:q} \
             --settings {params.settings:q} \
             --behaviour {output.behaviour:q} > {log:q} 2>&1
         """

@@ -1,7 +1,7 @@
 """Compare how a policy writes with the policy before it and with the base model.
 
-Reads:  the Responses of all three to one benchmark (--responses, --before, --base; none where
-        training.behaviour is off).
+Reads:  the Responses of all three to one benchmark (--responses, --before, --base), and its Tasks
+        (--tasks); none where training.behaviour is off.
 Writes: a Behaviour table (--behaviour), whatever it says: the next iteration's training is what
         stops where a limit is broken (drift/training/behaviour_gate.py).
 
@@ -18,7 +18,7 @@ import polars as pl
 from drift import cli
 from drift.metrics import behaviour
 from drift.settings.training import BehaviourLimits, BehaviourSettings
-from drift.tables import Behaviour, Responses, read_table, write_table
+from drift.tables import Behaviour, Responses, Tasks, read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,21 @@ def bounds(measure: str, before: float | None, base: float | None, limits: Behav
         "ended": Bounds(low=max(0.0, base - limits.max_unended)),
         "distinct_2": Bounds(low=base * limits.min_distinct),
         "repeated_4": Bounds(high=min(1.0, base + limits.max_repetition)),
+        "on_prompt": Bounds(low=max(0.0, base - limits.max_off_prompt)),
     }[measure]
 
 
-def compare(responses: pl.DataFrame, before: pl.DataFrame, base: pl.DataFrame, settings: BehaviourSettings) -> pl.DataFrame:
-    """The rows of Behaviour for three Responses tables."""
+def compare(
+    responses: pl.DataFrame, before: pl.DataFrame, base: pl.DataFrame, tasks: pl.DataFrame, settings: BehaviourSettings
+) -> pl.DataFrame:
+    """The rows of Behaviour for three Responses tables to the same Tasks."""
     policies = (responses, before, base)
     pairs = min(behaviour.word_pairs(replies["response"].to_list()).total() for replies in policies)
-    measured = [behaviour.measures(replies, base, pairs) for replies in policies]
+    prompts = {
+        prompt_id: "\n".join(message["content"] for message in prompt)
+        for prompt_id, prompt in tasks.select("prompt_id", "prompt").iter_rows()
+    }
+    measured = [behaviour.measures(replies, base, pairs, prompts) for replies in policies]
     few = min(replies.height for replies in policies)
     rows = []
     for measure in behaviour.MEASURES:
@@ -101,12 +108,13 @@ def main() -> None:
     command.add_argument("--responses", nargs="?", help="Responses table of the policy")
     command.add_argument("--before", nargs="?", help="that of the policy that it was trained from")
     command.add_argument("--base", nargs="?", help="that of the base model")
+    command.add_argument("--tasks", nargs="?", help="Tasks table of what they answer")
     command.add_argument("--behaviour", required=True, help="Behaviour table to write")
     arguments = command.parse_args()
     rows = Behaviour.create_empty()
     if arguments.settings.outcome != "off":
         tables = [read_table(Responses, path) for path in (arguments.responses, arguments.before, arguments.base)]
-        rows = compare(*tables, arguments.settings)
+        rows = compare(*tables, read_table(Tasks, arguments.tasks), arguments.settings)
     write_table(rows, Behaviour, arguments.behaviour)
 
 

@@ -212,6 +212,8 @@ def tiny_config(model: Path, logs: Path) -> dict:
             "warmup_epochs": 1,
             "gradient_checkpointing": False,
             "checkpoint_steps": 2,
+            # A quarter of the default, or half of what a tiny policy takes would be its gradients.
+            "diagnostics": {"pairs": 8, "prompts": 16},
         },
         "evaluation": {
             "benchmarks": {"heldout": {"kind": "heldout", "decoding": {"temperature": 0.0, "top_p": 1.0, "max_tokens": 48}}},

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from drift import tables
+from tests.builders.texts import chat
 
 PROMPTS = 60
 LIMIT = 128  # tokens
@@ -23,7 +24,7 @@ def table(texts: Sequence[str]) -> pl.DataFrame:
         ended = len(words) < LIMIT
         rows.append(
             {
-                "prompt_id": f"s:{number:02d}/0",
+                "prompt_id": _name(number),
                 "sample": 0,
                 "response": " ".join(words[:LIMIT]),
                 "finish_reason": "stop" if ended else "length",
@@ -31,6 +32,10 @@ def table(texts: Sequence[str]) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows, schema=tables.Responses.create_empty().schema)
+
+
+def _name(prompt: int) -> str:
+    return f"s:{prompt:02d}/0"
 
 
 def talk(prompt: int, words: int) -> str:
@@ -48,6 +53,12 @@ def talk(prompt: int, words: int) -> str:
         said += " ".join(parts).split()
         sentence += 1
     return " ".join(said[:words])
+
+
+def asked() -> pl.DataFrame:
+    """A Tasks table: each prompt has the words that `talk` begins its replies with."""
+    rows = [{"prompt_id": _name(prompt), "cluster": str(prompt), "prompt": chat(talk(prompt, 12))} for prompt in range(PROMPTS)]
+    return pl.DataFrame(rows, schema=tables.Tasks.create_empty().schema)
 
 
 def policy(words: float, text: Callable[[int, int], str] = talk) -> pl.DataFrame:

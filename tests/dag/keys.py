@@ -180,6 +180,7 @@ KEYS = {
     "training.behaviour.min_distinct": (0.3, {"behaviour"}),
     "training.behaviour.max_repetition": (0.3, {"behaviour"}),
     "training.behaviour.min_script": (0.3, {"behaviour"}),
+    "training.behaviour.max_off_prompt": (0.3, {"behaviour"}),
     "training.pairs": (3, {"pairs"}),
     "training.losses": ({"exo_pair": 1.0}, {"train"}),
     "training.learning_rate": (2e-4, {"train"}),

@@ -9,10 +9,10 @@ from drift.cli import StageError
 from drift.config import Behaviour as Section
 from drift.files import write_text
 from drift.settings.training import BehaviourLimits, BehaviourSettings
-from drift.tables import Behaviour, Responses, read_table, write_table
+from drift.tables import Behaviour, Responses, Tasks, read_table, write_table
 from drift.training.behaviour_gate import check_start
 from drift.training.gates import Gates
-from tests.builders.replies import PROMPTS, policy, table, talk
+from tests.builders.replies import PROMPTS, asked, policy, table, talk
 
 BASE = policy(55)
 # Words of a reply, of the policy before and of the policy in question, as they were measured in
@@ -28,7 +28,7 @@ def settings(outcome: str = "fail", **limits) -> BehaviourSettings:
 
 def failed(replies, before=BASE, base=BASE, **changed) -> dict[str, dict]:
     """The rows of the measures that do not pass."""
-    rows = Behaviour.validate(behaviour.compare(replies, before, base, settings(**changed)), cast=True)
+    rows = Behaviour.validate(behaviour.compare(replies, before, base, asked(), settings(**changed)), cast=True)
     return {row["measure"]: row for row in rows.to_dicts() if row["passed"] is False}
 
 
@@ -76,6 +76,7 @@ COLLAPSED = {
     "one reply to all": (lambda prompt, words: "Of course, " + talk(3, 50), {"identical", "distinct_2"}),
     "stock phrases": (stock, {"distinct_2"}),
     "loops": (loop, {"repeated_4", "distinct_2"}),
+    "talk of something else": (lambda prompt, words: talk((prompt + 1) % PROMPTS, words), {"on_prompt"}),
     "another script": (lambda prompt, words: " ".join(f"слово{prompt} да{i}" for i in range(words // 2 + 1)), {"script"}),
 }
 
@@ -96,7 +97,7 @@ def test_a_warning_stops_nothing_and_few_replies_say_nothing():
     short = policy(3)
     assert {row["stops"] for row in failed(short, outcome="warn").values()} == {False}
     assert failed(short, min_replies=PROMPTS + 1) == {}
-    few = behaviour.compare(short, BASE, BASE, settings(min_replies=PROMPTS + 1))
+    few = behaviour.compare(short, BASE, BASE, asked(), settings(min_replies=PROMPTS + 1))
     assert few["passed"].null_count() == len(few)
     assert few["n"].unique().to_list() == [PROMPTS]
 
@@ -119,12 +120,15 @@ def test_the_row_says_the_measure_its_limit_and_the_other_policies():
 def files(tmp_path):
     for name, replies in {"responses": policy(6), "before": policy(42), "base": BASE}.items():
         write_table(replies, Responses, tmp_path / f"{name}.parquet")
+    write_table(asked(), Tasks, tmp_path / "tasks.parquet")
     write_text(tmp_path / "policy.json", '{"name": "tiny/drift/seed42/iter1"}')
     return tmp_path
 
 
 def run(monkeypatch, folder, outcome: str) -> None:
-    given = [f"--{name}={folder / name}.parquet" for name in ("responses", "before", "base")] if outcome != "off" else []
+    given = (
+        [f"--{name}={folder / name}.parquet" for name in ("responses", "before", "base", "tasks")] if outcome != "off" else []
+    )
     options = ["--settings", settings(outcome).canonical(), "--behaviour", str(folder / "behaviour.parquet")]
     monkeypatch.setattr(sys, "argv", ["behaviour.py", *given, *options])
     behaviour.main()

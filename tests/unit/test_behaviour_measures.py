@@ -1,5 +1,6 @@
 """How a policy writes, measured: every measure by hand."""
 
+import json
 from collections import Counter
 from itertools import combinations
 
@@ -7,8 +8,11 @@ import polars as pl
 import pytest
 
 from drift.metrics import behaviour
-from drift.metrics.behaviour import distinct, identical, measures, repeated, same_script, script, word_pairs, words
+from drift.metrics.behaviour import distinct, identical, measures, on_prompt, repeated, same_script, script, word_pairs, words
 from tests.builders.replies import table
+from tests.conftest import REPOSITORY
+
+IFEVAL = REPOSITORY.parent / "shared/golden/ifeval/input_response_data_gpt4_20231107_145030.jsonl"
 
 
 def test_words_are_runs_of_letters_and_single_chinese_characters():
@@ -75,7 +79,8 @@ def test_the_script_is_compared_with_that_of_the_base_models_reply_to_the_prompt
 
 def test_all_measures_of_a_few_replies():
     replies = table(["", "a b c d a b c d", "a b c d a b c d", "one two"])
-    found = measures(replies, replies, word_pairs(replies["response"].to_list()).total())
+    prompts = dict(zip(replies["prompt_id"], ["What?", "abcd?", "a b c?", "Say one two."], strict=True))
+    found = measures(replies, replies, word_pairs(replies["response"].to_list()).total(), prompts)
     assert list(found) == list(behaviour.MEASURES)
     assert found == pytest.approx(
         {
@@ -88,13 +93,46 @@ def test_all_measures_of_a_few_replies():
             "distinct_2": 5 / 15,  # ab bc cd da, and one two; of 7 + 7 + 1
             "repeated_4": (2 * 1 / 5) / 4,
             "script": 1,
+            "on_prompt": 2 / 4,  # the last two
         }
     )
 
 
 def test_replies_that_the_limit_cut_did_not_end():
-    assert measures(table(["a " * 200, "a"]), table(["a", "a"]), 1)["ended"] == 0.5
+    prompts = {"s:00/0": "a", "s:01/0": "a"}
+    assert measures(table(["a " * 200, "a"]), table(["a", "a"]), 1, prompts)["ended"] == 0.5
 
 
 def test_no_replies_have_no_measures():
-    assert set(measures(table([]), table([]), 0).values()) == {None}
+    assert set(measures(table([]), table([]), 0, {}).values()) == {None}
+
+
+ASKED = ["Why are cliffs steep?", "Tell me about owls.", "What do bakers do?", "你知道竹子吗", "Расскажи про мосты."]
+
+
+def answered(texts: list[str], prompts: list[str]) -> float | None:
+    """on_prompt of these replies to the first of these prompts."""
+    return on_prompt(table(texts), {f"s:{number:02d}/0": text for number, text in enumerate(prompts)})
+
+
+def test_a_reply_is_on_its_prompt_where_it_takes_up_its_words_in_any_form():
+    assert answered(["A cliff stays.", "An owl hunts.", "Baking is early.", "竹子很高。", "Мосты стоят."], ASKED) == 1
+    assert answered(["An owl hunts.", "A cliff stays.", "мосты", "Yes.", ""], ASKED) == 0
+
+
+def test_what_all_prompts_say_puts_no_reply_on_its_prompt():
+    prompts = [f"Please answer in a few sentences: why is {letter}old rare?" for letter in "abcdefghijklmnopqrstuvwxy"]
+    assert answered(["Please answer in a few sentences: why is it so?"], prompts) == 0
+    assert answered(["In a few sentences, aold is rare."], prompts) == 1
+
+
+def test_prompts_without_a_word_tell_nothing():
+    assert answered(["Yes.", "No."], ["?!", " "]) is None
+
+
+@pytest.mark.skipif(not IFEVAL.exists(), reason="GPT-4's answers to IFEval are not there")
+def test_gpt_4s_answers_are_on_their_prompts_and_on_others_by_chance():
+    rows = [json.loads(line) for line in IFEVAL.read_text().splitlines()]
+    replies, prompts = [row["response"] for row in rows], [row["prompt"] for row in rows]
+    assert answered(replies, prompts) > 0.8
+    assert answered(replies[7:] + replies[:7], prompts) < 0.1

@@ -1,6 +1,7 @@
 """The documentation holds: links, paths, targets and commands exist, and generated pages are
 current."""
 
+import json
 import re
 import shlex
 import shutil
@@ -41,6 +42,8 @@ RUN_BY = {
     r"snakemake --profile demo --configfile examples/pairs\.yaml -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo -n": "test_a_dry_run_of_the_demo_plans_it",
     r"snakemake --profile demo --configfile=examples/(loop|noise)\.yaml": "test_a_dry_run_of_the_demo_plans_it",
+    r"snakemake --profile demo --configfile examples/noise\.yaml examples/effects\.yaml": "the same, with an encoder's path",
+    r"\.venv/cpu/bin/python -c .*docs/study/on-prompt\.sql.*": "tests/unit/test_study.py",
     r"snakemake --profile slurm( -n)?": "tests/slurm/test_pipeline.py, with another configuration",
     r"\.venv/(cpu|snakemake)/bin/python \S+\.py --help": "test_every_program_that_a_page_names_has_help",
     r"\.venv/cpu/bin/python tools/check_labels\.py .* --half held_out": "tests/unit/test_published_labels.py",
@@ -178,9 +181,13 @@ def test_what_make_calls_runs(arguments):
         "--configfile examples/pairs.yaml",
         "--configfile=examples/loop.yaml",
         "--configfile=examples/noise.yaml",
+        "--configfile examples/noise.yaml examples/effects.yaml {encoder}",
     ],
 )
-def test_a_dry_run_of_the_demo_plans_it(options):
+def test_a_dry_run_of_the_demo_plans_it(options, tmp_path):
+    encoder = tmp_path / "encoder.yaml"
+    encoder.write_text(json.dumps({"rankers": {"medoid": {"path": str(tmp_path)}}}))
+    options = options.format(encoder=encoder)
     command = [str(SNAKEMAKE), "--profile", "demo", *options.split(), "-n"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 import yaml
@@ -273,3 +274,12 @@ def test_the_committed_page_is_made_from_the_committed_tables():
     read = {path.stem: pl.read_csv(path, infer_schema_length=None) for path in folder.glob("*.csv")}
     page = (REPOSITORY / "docs/study.md").read_text(encoding="utf-8")
     assert study.filled(page, study.page(read)) == page, "run: .venv/cpu/bin/python tools/study.py --page-only"
+
+
+def test_the_limit_on_prompts_stops_what_topics_show():
+    """The query of docs/collapse.md, from the folder that its paths are of."""
+    query = (REPOSITORY / "docs/study/on-prompt.sql").read_text().replace("'docs/", f"'{REPOSITORY}/docs/")
+    rows = duckdb.sql(query).pl()
+    assert rows["how_many"].sum() >= 89
+    assert rows["correlation_of_all"].min() > 0.9
+    assert rows.filter(pl.col("left_the_topic") != pl.col("within_the_limit"))["how_many"].sum() > 0.95 * rows["how_many"].sum()

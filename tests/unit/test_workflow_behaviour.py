@@ -53,6 +53,7 @@ def test_a_policy_is_compared_with_the_one_before_it_and_the_base_model_and_its_
         "responses": answers.format(trained),
         "before": answers.format(before),
         "base": answers.format("base"),
+        "tasks": "results/small/data/benchmarks/kept.parquet",
     }
     assert json.loads(run.settings(job(trained)))["before"] == f"llama/{before}"
     assert run.of_start(job(trained)) == ([] if before == "base" else f"results/small/llama/{before}/behaviour.parquet")
@@ -60,5 +61,5 @@ def test_a_policy_is_compared_with_the_one_before_it_and_the_base_model_and_its_
 
 def test_without_a_comparison_there_are_no_answers_and_trainings_have_the_same_inputs():
     off = behaviour(outcome="off")
-    assert off.answers(job("warmup")) == {"responses": [], "before": [], "base": []}
+    assert off.answers(job("warmup")) == {"responses": [], "before": [], "base": [], "tasks": []}
     assert off.of_start(job("drift/seed42/iter1")) == behaviour().of_start(job("drift/seed42/iter1"))

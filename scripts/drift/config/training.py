@@ -193,6 +193,13 @@ class Behaviour(Section):
         le=1,
         description="least share of answers in the script (Latin, Cyrillic, ...) of the base model's to the prompt",
     )
+    max_off_prompt: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="answers with more in common with their own prompt than with 95% of the others: how far their share may be "
+        "below the base model's",
+    )
 
 
 class Pacing(Section):

@@ -1,4 +1,5 @@
-"""How a policy writes, whatever it says: lengths, endings, sameness, variety, repetition, script.
+"""How a policy writes, whatever it says: lengths, endings, sameness, variety, repetition, script,
+and whether a reply has more to do with its own prompt than with others.
 
 Margins and losses say nothing of these, and a judge may like what is lost: a policy whose replies
 shrink to a word can have any of them in perfect order. MEASURES names them, and the functions below
@@ -11,6 +12,7 @@ a word of its own.
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
 from math import exp, lgamma
@@ -28,6 +30,7 @@ MEASURES = {
     "distinct_2": "different word pairs over word pairs (distinct-2)",
     "repeated_4": "share of 4-grams that a reply repeats",
     "script": "share of replies in the base model's script",
+    "on_prompt": "share of replies with more in common with their own prompt than with 95% of the others",
 }
 QUARTILES = ("tokens_p25", "tokens_median", "tokens_p75")
 _HAN = "\u3040-\u30ff\u3400-\u9fff"
@@ -35,12 +38,15 @@ _WORD = re.compile(rf"[{_HAN}]|[^\W{_HAN}]+")
 # Japanese is written in three scripts at once, of which any may be the commonest in a reply.
 _WRITTEN_TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 _GRAM = 4
+# The share of the other prompts that may be more like a reply than its own prompt.
+_OTHERS = 0.05
 
 
-def measures(replies: pl.DataFrame, base: pl.DataFrame, pairs: int) -> dict[str, float | None]:
+def measures(replies: pl.DataFrame, base: pl.DataFrame, pairs: int, prompts: Mapping[str, str]) -> dict[str, float | None]:
     """Every measure of `replies`, a Responses table; None where one is not defined.
 
-    base: the same of the base model; pairs: the number of word pairs that distinct_2 is of.
+    base: the same of the base model; pairs: the number of word pairs that distinct_2 is of;
+    prompts: the texts of all prompts, by prompt_id.
     """
     if replies.is_empty():
         return dict.fromkeys(MEASURES)
@@ -53,6 +59,7 @@ def measures(replies: pl.DataFrame, base: pl.DataFrame, pairs: int) -> dict[str,
         "distinct_2": distinct(word_pairs(texts), pairs),
         "repeated_4": sum(map(repeated, texts)) / len(texts),
         "script": same_script(replies, base),
+        "on_prompt": on_prompt(replies, prompts),
     }
 
 
@@ -126,3 +133,32 @@ def _script_of(letter: str) -> str:
     """The first word of a letter's Unicode name, which is its script's."""
     name = unicodedata.name(letter, "UNKNOWN").split()[0]
     return _WRITTEN_TOGETHER.get(name, name)
+
+
+def on_prompt(replies: pl.DataFrame, prompts: Mapping[str, str]) -> float | None:
+    """Share of `replies` that have something in common with their own prompt, and as much with at
+    most one in twenty of the other `prompts`, texts by prompt_id; None where no prompt has a word.
+
+    Likeness is the cosine of tf-idf vectors (Spärck Jones 1972) of `fragments`: what all prompts
+    say weighs little. Of replies to other questions than their own, 5% are on it, by chance.
+    """
+    # Two seconds to import, which no other measure needs.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = sorted(set(prompts.values()))
+    if not any(map(words, texts)):
+        return None
+    vectors = TfidfVectorizer(analyzer=fragments, binary=True)
+    known = vectors.fit_transform(texts)
+    likeness = (vectors.transform(replies["response"]) @ known.T).toarray()  # replies x texts
+    place = {text: number for number, text in enumerate(texts)}
+    own = likeness[range(len(likeness)), [place[prompts[prompt_id]] for prompt_id in replies["prompt_id"]]]
+    as_near = (likeness >= own[:, None]).sum(axis=1) - 1
+    return float(((own > 0) & (as_near <= _OTHERS * (len(texts) - 1))).mean())
+
+
+def fragments(text: str) -> set[str]:
+    """The words of a text in pieces of four characters, with a blank at either end of a word: most
+    of them are in its inflected forms too."""
+    padded = (f" {word} " for word in words(text))
+    return {word[place : place + _GRAM] for word in padded for place in range(max(1, len(word) - _GRAM + 1))}

@@ -35,6 +35,7 @@ COLUMNS = (
     Column("distinct_2", "Distinct-2", hundredths),
     Column("repeated_4", "Repeated"),
     Column("script", "Script"),
+    Column("on_prompt", "On prompt"),
 )
 
 

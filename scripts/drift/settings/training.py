@@ -210,6 +210,7 @@ class BehaviourLimits(Settings):
     min_distinct: float = like(Behaviour, "min_distinct")
     max_repetition: float = like(Behaviour, "max_repetition")
     min_script: float = like(Behaviour, "min_script")
+    max_off_prompt: float = like(Behaviour, "max_off_prompt")
 
 
 class BehaviourSettings(Settings):

@@ -27,7 +27,7 @@ class Behaviour(dy.Schema):
     measure = dy.String(
         primary_key=True,
         description="tokens_p25, tokens_median, tokens_p75 (length of an answer), empty, identical, ended, distinct_2, repeated_4, "
-        "script; drift/metrics/behaviour.py defines each",
+        "script, on_prompt; drift/metrics/behaviour.py defines each",
     )
     benchmark = dy.String(description="the benchmark, by its name in the configuration")
     value = dy.Float64(

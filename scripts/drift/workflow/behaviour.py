@@ -29,13 +29,14 @@ class Behaviour:
         return self._section["benchmark"] or next(heldout, next(in_words, next(iter(self._benchmarks))))
 
     def answers(self, wildcards) -> dict[str, str | list[str]]:
-        """The answers of a policy, of the policy before it and of the base model; none where
-        nothing is compared."""
+        """The answers of a policy, of the policy before it and of the base model, and the tasks
+        that these answer; none where nothing is compared."""
         policies = {"responses": wildcards.trained, "before": self._iterations.previous(wildcards.trained), "base": BASE}
         if self._section["outcome"] == "off":
-            return {name: [] for name in policies}
+            return {name: [] for name in (*policies, "tasks")}
         pattern, named = self._paths.responses, {"model": wildcards.model, "benchmark": self.benchmark}
-        return {name: pattern.format(policy=policy, **named) for name, policy in policies.items()}
+        answers = {name: pattern.format(policy=policy, **named) for name, policy in policies.items()}
+        return answers | {"tasks": self._paths.tasks.format(benchmark=self.benchmark)}
 
     def of_start(self, wildcards) -> str | list[str]:
         """The table of the policy that a training starts from, whatever the outcome is: an input
