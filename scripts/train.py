@@ -30,7 +30,7 @@ from types import ModuleType
 import polars as pl
 import torch
 from datasets import disable_progress_bars
-from transformers import AutoModelForCausalLM, PrinterCallback, Trainer
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PrinterCallback, Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
@@ -129,6 +129,18 @@ def log_table(history: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows).unique(["step", "metric"], keep="last")
 
 
+def without_dropout(folder: Path) -> PretrainedConfig:
+    """The configuration of the model in `folder` with every rate of dropout 0: the reference is
+    scored without. TRL turns off modules of dropout alone, and most attentions have a rate of their
+    own instead, which some models come with above 0."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    for part in (config, config.get_text_config()):
+        for name, rate in list(vars(part).items()):
+            if rate and name.endswith(("dropout", "pdrop")):
+                setattr(part, name, 0.0)
+    return config
+
+
 def make_trainer(
     kind: ModuleType, task: Task, deadline: Deadline, tokenizer, rows: pl.DataFrame, logps: PairLogps
 ) -> tuple[Trainer, Watch]:
@@ -139,7 +151,9 @@ def make_trainer(
     # sharded.
     config = kind.arguments(task.settings, task.run, task.state, rows)
     loading = time.monotonic()
-    model = AutoModelForCausalLM.from_pretrained(task.start, dtype=base_dtype(training), local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        task.start, config=without_dropout(task.start), dtype=base_dtype(training), local_files_only=True
+    )
     sharded_already = is_deepspeed_zero3_enabled()
     if model.dtype == torch.float32 and not sharded_already:
         remainder.restore(model, task.start_remainder)

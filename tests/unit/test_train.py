@@ -74,6 +74,17 @@ def test_gradient_checkpointing_changes_no_weight(run_train, tmp_path):
     assert saving["weights_sha256"] == plain["weights_sha256"]
 
 
+def test_a_model_that_comes_with_dropout_is_trained_without(run_train, tiny_model, tmp_path):
+    """As its reference is scored. Attention has a rate, and no module of dropout."""
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    config = json.loads((start / "config.json").read_text())
+    assert config["attention_dropout"] == 0.0
+    (start / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.5}))
+    without, with_rate = run_train(tmp_path / "without"), run_train(tmp_path / "with", start=start)
+    assert with_rate["weights_sha256"] == without["weights_sha256"]
+    assert json.loads((tmp_path / "with/policy/config.json").read_text())["attention_dropout"] == 0.5, "it is the model's"
+
+
 def test_adapters_are_merged_into_the_policy_and_resumed_to_the_same_weights(run_train, tiny_model, tmp_path):
     lora = {"training": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": "all-linear"}, "learning_rate": 1e-2}}
     whole = run_train(tmp_path / "whole", **lora)
