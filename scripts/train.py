@@ -49,7 +49,7 @@ from drift.training.logps import PairLogps, PairTokens, read_logps, write_logps
 from drift.training.pair_gates import FittedPrompts
 from drift.training.reference_logps import base_dtype, score_pairs
 from drift.training.trainer import RestoreShards, Watch, last_complete_checkpoint, lora_config
-from drift.training.weights import Movement, gathered_weights, trained_policy
+from drift.training.weights import Movement, gathered_weights, make_savable, trained_policy
 
 # Below this share of changed weights a training run has done nothing, or the next one would not
 # start from what it did: fp32 weights change nearly all.
@@ -154,6 +154,7 @@ def make_trainer(
     model = AutoModelForCausalLM.from_pretrained(
         task.start, config=without_dropout(task.start), dtype=base_dtype(training), local_files_only=True
     )
+    make_savable(model)
     sharded_already = is_deepspeed_zero3_enabled()
     if model.dtype == torch.float32 and not sharded_already:
         remainder.restore(model, task.start_remainder)

@@ -85,6 +85,18 @@ def test_a_model_that_comes_with_dropout_is_trained_without(run_train, tiny_mode
     assert json.loads((tmp_path / "with/policy/config.json").read_text())["attention_dropout"] == 0.5, "it is the model's"
 
 
+def test_a_model_whose_generation_settings_contradict_each_other_is_trained(run_train, tiny_model, tokenizer, tmp_path):
+    """transformers loads them and refuses to save them: at the first checkpoint, and at the end."""
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    ends = {"eos_token_id": [tokenizer.eos_token_id, 0]}
+    (start / "generation_config.json").write_text(json.dumps({"temperature": 0.9, "top_p": 0.6} | ends))
+    manifest = run_train(tmp_path / "run", start=start)
+    assert manifest["steps_done"] == 4
+    kept = json.loads((tmp_path / "run/policy/generation_config.json").read_text())
+    assert kept["eos_token_id"] == ends["eos_token_id"], "an engine stops there"
+    assert not kept.keys() & {"temperature", "top_p"}
+
+
 def test_adapters_are_merged_into_the_policy_and_resumed_to_the_same_weights(run_train, tiny_model, tmp_path):
     lora = {"training": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": "all-linear"}, "learning_rate": 1e-2}}
     whole = run_train(tmp_path / "whole", **lora)
