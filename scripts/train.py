@@ -118,8 +118,20 @@ def reference_logps(
     return logps
 
 
+def train_from(trainer: Trainer, checkpoint: str | None) -> None:
+    """Train, from a checkpoint on if there is one."""
+    if checkpoint:
+        history = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["log_history"]
+        # TRL counts tokens from 0 in every job.
+        trainer._total_train_tokens = int(max(entry.get("num_tokens", 0) for entry in history))
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
 def log_table(history: list[dict]) -> pl.DataFrame:
-    """TrainLog of the trainer's log history."""
+    """TrainLog of the trainer's log history. Its mean loss is that of all steps: the trainer's own
+    is of those of the last job, which may have none."""
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    history = [entry | {"train_loss": sum(losses) / len(losses)} if "train_loss" in entry else entry for entry in history]
     rows = [
         {"step": entry["step"], "metric": metric, "value": float(value)}
         for entry in history
@@ -311,7 +323,7 @@ def main() -> None:
     checks = kind.gates(gates, trainer.train_dataset)
     checks.check_steps(settings.training.global_batch)
     checks.check_all(tokens, prompts, tokenizer, settings.instruction, settings.training.max_length)
-    trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
+    train_from(trainer, last_complete_checkpoint(state))
 
     check_finished(gates, trainer, watch, ancestry, settings.training.beta, kind.REWARDS)
     weights = gathered_weights(trainer, settings.training.lora)

@@ -38,6 +38,26 @@ def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights(run_tr
     assert not list((stopped / "state").iterdir())
 
 
+def logged(folder: Path) -> dict[tuple[int, str], float]:
+    """The trainer's log by step and metric, without what follows from a clock."""
+    rows = tables.read_table(tables.TrainLog, folder / "train.parquet").iter_rows()
+    return {(step, metric): value for step, metric, value in rows if not metric.endswith(("_runtime", "_per_second"))}
+
+
+def test_the_log_of_a_resumed_training_is_that_of_one_in_one_go(run_train, tmp_path, monkeypatch):
+    """Stopped within it, and after its last step, where nothing is left to train."""
+    run_train(tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    with pytest.raises(cli.StageError, match="stopped after 1 of 4 steps"):
+        run_train(stopped, run={"deadline": 0.0, "checkpoint_steps": 50})
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "trained_policy", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            run_train(stopped)
+    run_train(stopped)
+    assert logged(stopped) == logged(tmp_path / "whole")
+
+
 def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_order(run_train, tmp_path, monkeypatch):
     epochs = {"settings": {"epochs": 2}}
     whole = run_train(tmp_path / "whole", **epochs)
