@@ -48,7 +48,7 @@ from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens, read_logps, write_logps
 from drift.training.pair_gates import FittedPrompts
 from drift.training.reference_logps import base_dtype, score_pairs
-from drift.training.trainer import RestoreShards, Watch, last_complete_checkpoint, lora_config
+from drift.training.trainer import RestoreShards, Watch, check_targets, last_complete_checkpoint, lora_config
 from drift.training.weights import Movement, gathered_weights, make_savable, trained_policy
 
 # Below this share of changed weights a training run has done nothing, or the next one would not
@@ -166,6 +166,7 @@ def make_trainer(
     model = AutoModelForCausalLM.from_pretrained(
         task.start, config=without_dropout(task.start), dtype=base_dtype(training), local_files_only=True
     )
+    check_targets(model, training.lora)
     make_savable(model)
     sharded_already = is_deepspeed_zero3_enabled()
     if model.dtype == torch.float32 and not sharded_already:
