@@ -37,9 +37,11 @@ Writes: Margins, per pair (--margins); Gradients, per pair of a seeded sample (-
                              same contexts for all policies, but texts that some methods push down
                              and others never see
 
-Margins, log-probabilities and gradients are of the policies as they were trained, in fp32: of a
-small step bf16 may show little (policies.served_share). The divergences are of the policies as they
-are served, in bf16, which is what answers benchmarks and is sampled.
+Gradients are of the policies as they were trained, in fp32. Margins and log-probabilities are what
+the trainer's own arithmetic makes of them: with training.precision: bf16 it rounds the matrices
+that it multiplies, and with adapters the policy is read as it is served, so that little of a small
+step may show (policies.served_share). The divergences are of the policies as they are served, in
+bf16, which is what answers benchmarks and is sampled.
 
 Divergences are exact sums over the vocabulary at every position. Own replies are cut at max_tokens.
 Their interval is a bootstrap over clusters of prompts, that of the gradients a jackknife over

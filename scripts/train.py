@@ -30,7 +30,7 @@ from types import ModuleType
 import polars as pl
 import torch
 from datasets import disable_progress_bars
-from transformers import AutoModelForCausalLM, PrinterCallback, Trainer
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PrinterCallback, Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
@@ -48,8 +48,8 @@ from drift.training.gates import Gates
 from drift.training.logps import PairLogps, PairTokens, read_logps, write_logps
 from drift.training.pair_gates import FittedPrompts
 from drift.training.reference_logps import base_dtype, score_pairs
-from drift.training.trainer import RestoreShards, Watch, last_complete_checkpoint, lora_config
-from drift.training.weights import Movement, gathered_weights, trained_policy
+from drift.training.trainer import RestoreShards, Watch, check_targets, last_complete_checkpoint, lora_config
+from drift.training.weights import Movement, gathered_weights, make_savable, trained_policy
 
 # Below this share of changed weights a training run has done nothing, or the next one would not
 # start from what it did: fp32 weights change nearly all.
@@ -118,8 +118,20 @@ def reference_logps(
     return logps
 
 
+def train_from(trainer: Trainer, checkpoint: str | None) -> None:
+    """Train, from a checkpoint on if there is one."""
+    if checkpoint:
+        history = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["log_history"]
+        # TRL counts tokens from 0 in every job.
+        trainer._total_train_tokens = int(max(entry.get("num_tokens", 0) for entry in history))
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
 def log_table(history: list[dict]) -> pl.DataFrame:
-    """TrainLog of the trainer's log history."""
+    """TrainLog of the trainer's log history. Its mean loss is that of all steps: the trainer's own
+    is of those of the last job, which may have none."""
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    history = [entry | {"train_loss": sum(losses) / len(losses)} if "train_loss" in entry else entry for entry in history]
     rows = [
         {"step": entry["step"], "metric": metric, "value": float(value)}
         for entry in history
@@ -127,6 +139,18 @@ def log_table(history: list[dict]) -> pl.DataFrame:
         if metric != "step"
     ]
     return pl.DataFrame(rows).unique(["step", "metric"], keep="last")
+
+
+def without_dropout(folder: Path) -> PretrainedConfig:
+    """The configuration of the model in `folder` with every rate of dropout 0: the reference is
+    scored without. TRL turns off modules of dropout alone, and most attentions have a rate of their
+    own instead, which some models come with above 0."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    for part in (config, config.get_text_config()):
+        for name, rate in list(vars(part).items()):
+            if rate and name.endswith(("dropout", "pdrop")):
+                setattr(part, name, 0.0)
+    return config
 
 
 def make_trainer(
@@ -139,7 +163,11 @@ def make_trainer(
     # sharded.
     config = kind.arguments(task.settings, task.run, task.state, rows)
     loading = time.monotonic()
-    model = AutoModelForCausalLM.from_pretrained(task.start, dtype=base_dtype(training), local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        task.start, config=without_dropout(task.start), dtype=base_dtype(training), local_files_only=True
+    )
+    check_targets(model, training.lora)
+    make_savable(model)
     sharded_already = is_deepspeed_zero3_enabled()
     if model.dtype == torch.float32 and not sharded_already:
         remainder.restore(model, task.start_remainder)
@@ -296,7 +324,7 @@ def main() -> None:
     checks = kind.gates(gates, trainer.train_dataset)
     checks.check_steps(settings.training.global_batch)
     checks.check_all(tokens, prompts, tokenizer, settings.instruction, settings.training.max_length)
-    trainer.train(resume_from_checkpoint=last_complete_checkpoint(state))
+    train_from(trainer, last_complete_checkpoint(state))
 
     check_finished(gates, trainer, watch, ancestry, settings.training.beta, kind.REWARDS)
     weights = gathered_weights(trainer, settings.training.lora)

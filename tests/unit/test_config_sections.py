@@ -211,6 +211,16 @@ def test_a_mixed_in_side_is_one_that_neither_the_pair_nor_its_candidates_have(si
     assert f"mix.side: {side} must be another side than chosen, rejected and the candidates" in message
 
 
+@pytest.mark.parametrize(("rejected", "side"), [("worst", "plain@initial"), ("logged", "guided"), ("logged", "plain@initial")])
+def test_a_mixed_in_side_is_not_ranked_with_the_candidates(rejected, side):
+    """Every sample of an iteration is, so that it would be best or worst where no prompt has it."""
+    mixed = {"chosen": "best", "rejected": rejected, "mix": {"side": side, "shares": [0.5]}}
+    message = refusal(minimal(recipes={"mixed": RANKED | mixed}, methods=["mixed"]))
+    assert f"mix.side: {side} is sampled, and would be ranked with the candidates" in message
+    logged = RANKED | {"chosen": "best", "rejected": "worst", "mix": {"side": "logged", "shares": [0.5]}}
+    load(minimal(recipes={"mixed": logged}, methods=["mixed"]))
+
+
 def test_a_judge_of_pairs_cannot_rank():
     values = minimal(recipes={"ranked": RANKED | {"rank": "llama"}}, methods=["ranked"])
     values["evaluation"]["judges"]["llama"]["verdict"] = "letter"

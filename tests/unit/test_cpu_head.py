@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 from drift.training import cpu_lm_head, cpu_packing
@@ -74,6 +74,14 @@ def test_a_model_that_scales_or_biases_its_logits_keeps_the_trainers_head():
         head = model.forward
         cpu_lm_head.score_replies_only(model)
         assert model.forward == head, change
+
+
+def test_a_mixture_of_experts_keeps_the_trainers_head_which_balances_the_experts():
+    sizes = SIZES | {"head_dim": 8, "moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2}
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**sizes)).eval()
+    add_fused_lm_head(model, outputs=OUTPUTS)
+    cpu_lm_head.score_replies_only(model)
+    assert model(**batch(), fused_lm_head=True, output_router_logits=True).aux_loss > 0
 
 
 @pytest.mark.parametrize("chunk", [3, 512])

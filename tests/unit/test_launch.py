@@ -52,7 +52,13 @@ def test_the_global_batch_is_divided_evenly_or_not_at_all():
         accumulation_steps(30, 4, 1)
 
 
-def test_one_process_with_several_gpus_is_told_how_to_use_them():
-    with pytest.raises(StageError, match="single uses one GPU, but the job has 4; give `train` one, or choose ddp"):
-        launch.processes(training_run(launcher="single", processes=4))
+@pytest.mark.parametrize(("given", "seen"), [(4, 0), (None, 4), (1, 4)])
+def test_one_process_with_several_gpus_is_told_how_to_use_them(monkeypatch, given, seen):
+    """Also where it is given one of those that it sees: transformers would spread a batch over
+    all."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    with pytest.raises(
+        StageError, match=r"single uses one GPU, but the job has 4; give `train` one, .*CUDA_VISIBLE_DEVICES=0.*or choose ddp"
+    ):
+        launch.processes(training_run(launcher="single", processes=given))
     assert launch.processes(training_run(launcher="fsdp2", processes=4)) == 4

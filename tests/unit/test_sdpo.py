@@ -152,7 +152,7 @@ def test_two_devices_train_what_one_does(run_sdpo, tokenizer, tmp_path):
     done = launched(run_sdpo.command(tmp_path / "two", precise), "ddp")
     assert done.returncode == 0, done.stderr[-4000:]
     logs = [tables.read_table(tables.TrainLog, tmp_path / folder / "train.parquet") for folder in ("one", "two")]
-    for metric in ("loss", "grad_norm"):
+    for metric in ("loss", "grad_norm", "signal"):
         one, two = (log.filter(metric=metric)["value"].to_list() for log in logs)
         assert len(one) == 5
         assert one == pytest.approx(two, rel=1e-3, abs=1e-5), metric

@@ -38,6 +38,26 @@ def test_a_training_stopped_by_its_deadline_continues_to_the_same_weights(run_tr
     assert not list((stopped / "state").iterdir())
 
 
+def logged(folder: Path) -> dict[tuple[int, str], float]:
+    """The trainer's log by step and metric, without what follows from a clock."""
+    rows = tables.read_table(tables.TrainLog, folder / "train.parquet").iter_rows()
+    return {(step, metric): value for step, metric, value in rows if not metric.endswith(("_runtime", "_per_second"))}
+
+
+def test_the_log_of_a_resumed_training_is_that_of_one_in_one_go(run_train, tmp_path, monkeypatch):
+    """Stopped within it, and after its last step, where nothing is left to train."""
+    run_train(tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    with pytest.raises(cli.StageError, match="stopped after 1 of 4 steps"):
+        run_train(stopped, run={"deadline": 0.0, "checkpoint_steps": 50})
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "trained_policy", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            run_train(stopped)
+    run_train(stopped)
+    assert logged(stopped) == logged(tmp_path / "whole")
+
+
 def test_a_training_resumed_in_a_later_epoch_sees_the_same_pairs_in_the_same_order(run_train, tmp_path, monkeypatch):
     epochs = {"settings": {"epochs": 2}}
     whole = run_train(tmp_path / "whole", **epochs)
@@ -72,6 +92,29 @@ def test_gradient_checkpointing_changes_no_weight(run_train, tmp_path):
     plain = run_train(tmp_path / "plain")
     saving = run_train(tmp_path / "saving", run={"gradient_checkpointing": True})
     assert saving["weights_sha256"] == plain["weights_sha256"]
+
+
+def test_a_model_that_comes_with_dropout_is_trained_without(run_train, tiny_model, tmp_path):
+    """As its reference is scored. Attention has a rate, and no module of dropout."""
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    config = json.loads((start / "config.json").read_text())
+    assert config["attention_dropout"] == 0.0
+    (start / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.5}))
+    without, with_rate = run_train(tmp_path / "without"), run_train(tmp_path / "with", start=start)
+    assert with_rate["weights_sha256"] == without["weights_sha256"]
+    assert json.loads((tmp_path / "with/policy/config.json").read_text())["attention_dropout"] == 0.5, "it is the model's"
+
+
+def test_a_model_whose_generation_settings_contradict_each_other_is_trained(run_train, tiny_model, tokenizer, tmp_path):
+    """transformers loads them and refuses to save them: at the first checkpoint, and at the end."""
+    start = shutil.copytree(tiny_model, tmp_path / "start")
+    ends = {"eos_token_id": [tokenizer.eos_token_id, 0]}
+    (start / "generation_config.json").write_text(json.dumps({"temperature": 0.9, "top_p": 0.6} | ends))
+    manifest = run_train(tmp_path / "run", start=start)
+    assert manifest["steps_done"] == 4
+    kept = json.loads((tmp_path / "run/policy/generation_config.json").read_text())
+    assert kept["eos_token_id"] == ends["eos_token_id"], "an engine stops there"
+    assert not kept.keys() & {"temperature", "top_p"}
 
 
 def test_adapters_are_merged_into_the_policy_and_resumed_to_the_same_weights(run_train, tiny_model, tmp_path):

@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import get_peft_model
 from transformers import LlamaForCausalLM
 
 from drift.cli import StageError
 from drift.settings.training import LoraSettings
 from drift.training import remainder
-from drift.training.trainer import lora_config
+from drift.training.trainer import check_targets, lora_config
 from drift.training.weights import Movement, trained_policy
 from tests.builders.training import small_llama
 
@@ -155,3 +156,30 @@ def test_a_remainder_that_is_missing_or_another_policys_is_refused_with_the_cure
     remainder.write({}, tmp_path / "empty")
     remainder.restore(model, tmp_path / "empty")
     assert distance(model, loaded(start)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("targets", "tied", "fault"),
+    [
+        (["c_attn"], False, r"no such modules; its linear layers are named down_proj, .*, v_proj"),
+        (["q_proj", "lm_head"], False, "one is the head"),
+        (["q_proj", "embed_tokens"], True, "merged adapters would change the head"),
+        (["q_proj", "embed_tokens"], False, None),
+        (r".*\.q_proj", True, None),
+        ("all-linear", True, None),
+    ],
+)
+def test_adapters_that_would_not_be_the_policy_that_was_trained_are_refused(targets, tied, fault):
+    model, lora = small_llama(tie_word_embeddings=tied), LoraSettings(rank=2, alpha=4, dropout=0.0, targets=targets)
+    if fault:
+        with pytest.raises(StageError, match=rf"training\.lora\.targets: .*{fault}"):
+            check_targets(model, lora)
+        return
+    check_targets(model, lora)
+    adapted = get_peft_model(model, lora_config(lora)).eval()
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    ids = torch.arange(8)[None]
+    trained = adapted(ids).logits
+    assert torch.allclose(adapted.merge_and_unload()(ids).logits, trained, atol=1e-4)

@@ -184,6 +184,10 @@ class Recipe(Section):
             raise ValueError("min_score belongs to chosen: best")
         if any(_is_sampled(side) for side in sides):
             raise ValueError("next to best or worst the other side is logged, or the other end of the ranking")
+        if self.mix is not None and _is_sampled(_side(self.mix.side)):
+            raise ValueError(
+                f"mix.side: {self.mix.side} is sampled, and would be ranked with the candidates; next to best or worst use logged"
+            )
         for name in self.candidates:
             if not _is_sampled(_side(name)):
                 sampled = [kind for kind in plugins.SIDES if _is_sampled(_side(kind))]

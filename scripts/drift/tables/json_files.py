@@ -22,8 +22,8 @@ MANIFEST = {  # what policies shows of a policy.json; a key that a manifest does
         "DOUBLE",
         "<d w, d bf16(w)> / ||d w||^2, the share of that which the policy shows as it is served; null for the base model",
     ),
-    "seconds": ("DOUBLE", "training time in seconds"),
-    "tokens": ("BIGINT", "tokens trained on, as the trainer counts them"),
+    "seconds": ("DOUBLE", "time of the job that finished the training, in seconds"),
+    "tokens": ("BIGINT", "tokens of prompts and replies that an epoch reads, each row once"),
     **_ORIGIN,
 }
 GATES = {

@@ -195,7 +195,11 @@ class TrainLog(dy.Schema):
     """The trainer's log, one row per logged step and metric."""
 
     step = dy.Int32(primary_key=True, description="optimizer step, from 1")
-    metric = dy.String(primary_key=True, description="as the trainer names it: loss, rewards/margins, grad_norm, ...")
+    metric = dy.String(
+        primary_key=True,
+        description="as the trainer names it: loss, rewards/margins, grad_norm, ...; train_runtime and what is per second are of "
+        "the last job of a training that was resumed",
+    )
     value = dy.Float64(description="must be finite: a NaN fails the training")
 
 

@@ -25,13 +25,16 @@ CHUNK = 256
 def score_replies_only(model, *, pairs: bool = True) -> None:
     """Replace the head that the trainer gave `model`, which is called as
     `model(..., labels=..., fused_lm_head=True)` on batches of pairs, or without `pairs` on any
-    others. Models that bias, scale or cap their logits keep it.
+    others. Models that bias, scale or cap their logits keep it, and mixtures of experts, whose loss
+    it balances.
     """
     # Imported here as it takes a second, and single pairs are scored without it.
     from trl.trainer.utils import FusedCausalLMOutput
 
     config = model.config.get_text_config()
     if model.get_output_embeddings().bias is not None or any(getattr(config, name, None) is not None for name in _SPECIAL):
+        return
+    if hasattr(config, "output_router_logits"):  # as TRL tells them
         return
     with_full_head = model.forward
     packs = pairs and cpu_packing.prepare(model)

@@ -41,9 +41,12 @@ def processes(run: TrainingRun) -> int:
     Raises StageError where the launcher cannot start as many.
     """
     count = run.processes or max(torch.cuda.device_count(), 1)
-    if run.launcher == "single" and count > 1:
+    # One process uses all that it sees, whatever it is given.
+    seen = max(count, torch.cuda.device_count())
+    if run.launcher == "single" and seen > 1:
         raise StageError(
-            f"training.launcher: single uses one GPU, but the job has {count}; give `train` one, or choose ddp, fsdp2 or zero3"
+            f"training.launcher: single uses one GPU, but the job has {seen}; give `train` one, with CUDA_VISIBLE_DEVICES=0 where "
+            "no scheduler does, or choose ddp, fsdp2 or zero3"
         )
     return count
 

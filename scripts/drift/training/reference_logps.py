@@ -31,7 +31,8 @@ def score_pairs(
     folder: Path, remainder_folder: Path | None, rows: list[PairTokens], training: ScoringSettings, pad_token_id: int, what: str
 ) -> PairLogps:
     """pair_id -> (log pi(chosen | prompt), log pi(rejected | prompt)) in nats, under the policy in
-    `folder`; with its remainder as it was trained, without (None) as it is served.
+    `folder`; with its remainder as it was trained. Without (None), and below adapters in bf16, as
+    it is served.
 
     As the trainer computes them: the same head, precision and batches of `device_batch` pairs.
     Batches are of similar lengths and do not depend on the number of processes, which share them

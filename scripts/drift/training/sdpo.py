@@ -125,9 +125,11 @@ class Trainer(transformers.Trainer):
         return -(weights * signal * policy).sum()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """With the mean of what the teacher finds a token likelier, in nats."""
+        """With the mean of what the teacher finds a token likelier, in nats, over all devices: each
+        has as many replies."""
         if self.signals:
-            logs["signal"] = sum(self.signals) / len(self.signals)
+            own = torch.tensor(sum(self.signals) / len(self.signals), dtype=torch.float64, device=self.accelerator.device)
+            logs["signal"] = self.accelerator.reduce(own, "mean").item()
             self.signals.clear()
         super().log(logs, start_time)
 

@@ -19,6 +19,8 @@ import torch
 import trl
 from datasets import Dataset
 from peft import LoraConfig
+from peft.tuners.tuners_utils import check_target_module_exists
+from torch.nn import Linear
 from torch.ops import aten
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from torch.utils.data import Sampler
@@ -311,6 +313,25 @@ def lora_config(lora: LoraSettings | None) -> LoraConfig | None:
         target_modules=lora.targets,
         task_type="CAUSAL_LM",
     )
+
+
+def check_targets(model, lora: LoraSettings | None) -> None:
+    """Raise StageError where adapters of `lora.targets` would not be trained, or would be another
+    policy once they are merged."""
+    if lora is None or lora.targets == "all-linear":
+        return
+    config, fault = lora_config(lora), None
+    reached = [module for name, module in model.named_modules() if check_target_module_exists(config, name)]
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if not reached:
+        linear = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, Linear)})
+        fault = f"the model has no such modules; its linear layers are named {', '.join(linear)}"
+    elif any(module is head for module in reached):
+        fault = "one is the head, whose adapters no loss would train; leave it out"
+    elif head.weight is embeddings.weight and any(module is embeddings for module in reached):
+        fault = "one is the embeddings, which are the head's weights too: merged adapters would change the head; leave it out"
+    if fault:
+        raise StageError(f"training.lora.targets: {lora.targets}: {fault}")
 
 
 def last_complete_checkpoint(state: Path) -> str | None:

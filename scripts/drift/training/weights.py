@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from transformers import AutoModelForCausalLM, Trainer
+from transformers import AutoModelForCausalLM, GenerationConfig, Trainer
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
 
 from drift.settings.training import LoraSettings
@@ -90,6 +90,17 @@ def gathered_weights(trainer: Trainer, lora: LoraSettings | None) -> dict[str, t
     return weights
 
 
+def make_savable(model) -> None:
+    """Leave `model` the token ids alone of generation settings that transformers refuses to save,
+    as models come with them (a temperature, and no sampling). Nothing is sampled by them."""
+    asked = model.generation_config
+    try:
+        asked.validate(strict=True)
+    except ValueError:
+        ids = {name: getattr(asked, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = GenerationConfig(**ids)
+
+
 def trained_policy(
     weights: dict[str, torch.Tensor], start: Path, start_remainder: Path | None, lora: LoraSettings | None
 ) -> Trained:
@@ -102,6 +113,7 @@ def trained_policy(
         weights, adapted = _merged(weights, start, start_remainder, lora)
     # In the precision in which it is stored, a base model's own.
     model = AutoModelForCausalLM.from_pretrained(start, dtype="auto", local_files_only=True)
+    make_savable(model)
     names: dict[torch.Tensor, list[str]] = {}  # of each parameter: a head may be tied to the embeddings
     for name, parameter in model.state_dict(keep_vars=True).items():
         names.setdefault(parameter, []).append(name)
