@@ -2,8 +2,10 @@
 
 import re
 
-# A sentence ends with . ! or ?, perhaps in quotes or brackets, before a space or the end.
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?:\s+|$)")
+# A sentence ends with . ! ? or an ellipsis, perhaps in quotes, brackets or marks of bold or italic
+# type, before a space or the end; in Chinese and Japanese no space follows.
+_CLOSING = r"""["')\]*_\u201d\u2019\u00bb\u203a\u300d\u300f]*"""
+_SENTENCE_END = re.compile(rf"(?<=[.!?\u2026]){_CLOSING}(?:\s+|$)|(?<=[\u3002\uff01\uff1f]){_CLOSING}")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
