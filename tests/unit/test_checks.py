@@ -26,6 +26,8 @@ EXACTLY_TWO = {"at_least": 2, "at_most": 2}
         ("sentences", EXACTLY_TWO, "**Rinse it.** _Then dry it._", "**Rinse** it, and _dry_ it."),
         ("sentences", EXACTLY_TWO, "Wait\u2026 Then go.", "It is\u2026well, big."),
         ("sentences", EXACTLY_TWO, "\u79c1\u306f\u732b\u3002\u541b\u306f\uff1f", "\u732b\u3068\u72ac\u3001\u9ce5\u3002"),
+        ("sentences", EXACTLY_TWO, "1. Rinse it.\n2. Dry it.", "1. Rinse it.\n2. Dry it.\n3. Fold it."),
+        ("sentences", EXACTLY_TWO, "**1.** Soap\n**2.** Water", "In 1990. In 2000. In 2010."),
         ("paragraphs", EXACTLY_TWO, "first\n \nsecond\n", "first\nsecond"),
         ("includes", {"phrase": "because"}, "Because of rain.", "It is becausewise so."),
         ("includes", {"phrase": "for example"}, "Birds, for example, fly.", "Examples for birds."),
