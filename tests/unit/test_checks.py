@@ -34,6 +34,10 @@ EXACTLY_TWO = {"at_least": 2, "at_most": 2}
         ("ends_with", {"text_at_end": "?"}, "Does it? \n", "Does it? Yes."),
         ("ends_with", {"text_at_end": "Thank you. "}, "Done. Thank you.\n", "Thank you. Done."),
         ("includes", {"phrase": " because "}, "It is because of rain.", "It is becausewise so."),
+        ("includes", {"phrase": "because"}, "It is so _because_ of rain.", "It is _becausewise_ so."),
+        ("includes", {"phrase": "don't"}, "They don\u2019t fly.", "They do not fly."),
+        ("includes", {"phrase": "don\u2019t"}, "They don't fly.", "They do not fly."),
+        ("includes", {"phrase": "\u56e0\u4e3a"}, "\u8fd9\u662f\u56e0\u4e3a\u4e0b\u96e8\u3002", "\u4e0b\u96e8\u3002"),
         ("no_digits", None, "three", "3"),
         ("no_list", None, "a - b, 1. c", "This:\n- a"),
         ("no_list", None, "plain", "1) first"),
@@ -120,10 +124,12 @@ def test_topics_that_cannot_be_read_are_refused(topics, message):
         ("Tell me more.", False),
         ("The maple  tree", False),
         ("The Maple trees", True),
+        ("_Owls_ fly.", True),
+        ("\u8fd9\u53ea\u732b\u5934\u9e70\u5728\u98de\u3002", True),
     ],
 )
 def test_a_reply_is_on_topic_where_a_word_begins_with_one_of_its_topics(text, named):
-    assert names_topic(text, ["owl", "maple tree"]) is named
+    assert names_topic(text, ["owl", "maple tree", "\u732b\u5934\u9e70"]) is named
 
 
 def test_a_kept_wish_counts_on_topic_where_the_answer_names_the_topic():
