@@ -17,7 +17,7 @@ from drift.settings.data import AgreementSettings
 
 def between_labelers(labels: pl.LazyFrame, labelers: list[str], seed: int) -> list[pl.DataFrame]:
     """Every labeler against every other, on the replies that both have judged."""
-    parts = []
+    parts, given = [], dict(labels.group_by("labeler").len().collect().rows())
     for name, other in permutations(labelers, 2):
         mine, theirs = (
             labels.filter(pl.col("labeler") == one).select("conversation_id", "turn", pl.col("label").alias(role))
@@ -26,7 +26,7 @@ def between_labelers(labels: pl.LazyFrame, labelers: list[str], seed: int) -> li
         pairs = mine.join(theirs, on=["conversation_id", "turn"]).select("labeler", "reference").collect(engine="streaming")
         if pairs.height:
             whole = pairs.with_columns(stratum=pl.lit("all"), stratum_size=pl.lit(None, pl.Int64))
-            parts.append(named(agreement.compare(whole, seed), name, other, pairs.height))
+            parts.append(named(agreement.compare(whole, seed), name, other, given[other]))
     return parts
 
 

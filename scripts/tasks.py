@@ -111,7 +111,8 @@ def main() -> None:
     tasks = collect(benchmark, arguments.source, arguments.baseline, dict(arguments.reference), difficulty)
     if tasks.is_empty():
         own = "path" not in benchmark.FILES
-        cure = "raise data.test_conversations or add data" if own else "check the path of the benchmark"
+        together = "conversations of one user, and those that open alike, are held out together or not at all"
+        cure = f"raise data.test_conversations or add data: {together}" if own else "check the path of the benchmark"
         raise StageError(f"{arguments.source} has no tasks to evaluate on; {cure}")
     if benchmark.SIZE not in (None, tasks.height):
         print(

@@ -87,10 +87,15 @@ def main() -> None:
         requests, too_long = build(first_questions(prompts, settings), FIRST, tokenizer, settings)
     print(f"{requests.height} questions; {too_long} more are too long for {settings.context} tokens")
     if requests.is_empty():
-        raise cli.StageError(
-            f"source {settings.source}: users ask nothing. Of the first questions: raise data.sources.{settings.source}."
-            "simulation.context; of the second: nobody was disappointed, or ask_again is 0"
-        )
+        key = f"data.sources.{settings.source}.simulation"
+        if too_long:
+            room = settings.context - settings.max_tokens
+            cause = f"all {too_long} questions are over the {room} tokens that a reply leaves them; raise {key}.context"
+        elif arguments.requests:
+            cause = f"nobody whom a reply disappointed asks again. Where that is as it should be, set {key}.ask_again to 0"
+        else:
+            cause = f"{arguments.prompts} has no prompt"
+        raise cli.StageError(f"source {settings.source}: users ask nothing: {cause}")
     write_table(requests, Requests, arguments.questions)
 
 

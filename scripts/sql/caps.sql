@@ -10,7 +10,9 @@
 CREATE TEMP MACRO place(timestamp, key) AS
     CASE getvariable('pick')
         WHEN 'hash' THEN md5(getvariable('seed') || '/' || key)
-        ELSE coalesce(strftime(timestamp, '%Y-%m-%d %H:%M:%S.%f'), 'unknown') || '/' || key
+        -- The turn, at the end of the key, has leading zeros: as text 10 comes before 2.
+        ELSE coalesce(strftime(timestamp, '%Y-%m-%d %H:%M:%S.%f'), 'unknown') || '/'
+            || regexp_extract(key, '(?s)^(.*)/', 1) || '/' || lpad(regexp_extract(key, '[0-9]+$'), 9, '0')
     END;
 
 CREATE TEMP TABLE few AS

@@ -48,7 +48,7 @@ CREATE TEMP MACRO refuses(reply) AS
         left(replace(plain(left(reply, 300)), '’', ''''), 200),
         '^(i''?m (very |truly |really )?sorry|i (do )?apologi[sz]e|sorry|unfortunately|as an ai)[^.]{0,120}'
         || '\b(can ?not|can''?t|unable|not able|won''?t|will not|not appropriate|not comfortable|against)\b'
-        || '|^i (can ?not|can''?t|won''?t|will not|am unable to|am not able to|''m unable to|''m not able to) '
+        || '|^i( can ?not| can''?t| won''?t| will not|( am|''m) (unable|not able) to) '
         || '(assist|help|fulfil|provide|engage|comply|create|generate|write|do|discuss|continue|support|participate|produce|answer)'
     );
 

@@ -20,6 +20,8 @@ OPENINGS = [
     ("Certainly! Here is a revised version of the script that draws lines:\n", CODE, CODE),
     ("Thank you for your feedback! ", LIST, LIST),
     ("**Updated code:**\n", CODE, CODE),
+    ("You\u2019re absolutely right. ", LIST, LIST),
+    ("I\u2019m sorry for the \u201cmistake.\u201d I\u2019ll correct the lines:\n", CODE, CODE),
     ("I'm so sorry about that! ", "# Title\n* a first point of the list\n* a second point of the list", None),
 ]
 
@@ -39,6 +41,7 @@ def test_words_on_the_feedback_are_recognised_and_stripped(opening, reply, left)
         "A better way is to walk.",
         "I'm sorry, but I cannot browse the internet.",
         "I'm sorry to hear that you are sad. What happened?",
+        "I\u2019m sorry, but I can\u2019t browse the internet.",
         "Here is another one: I apologize, he said.",
     ],
 )

@@ -264,7 +264,7 @@ def test_no_test_conversation_is_an_error_with_the_cure(tmp_path):
     dsat(tmp_path, 1)
     done = stage(tmp_path, "--source", "dsat.parquet", kind="heldout", max_tasks=None, seed=1)
     assert done.returncode == 1
-    assert "raise data.test_conversations" in done.stderr
+    assert "raise data.test_conversations or add data: conversations of one user, and those that open alike" in done.stderr
 
 
 def test_another_version_of_a_benchmark_is_said_to_be_another_one(tmp_path):

@@ -22,12 +22,25 @@ EXACTLY_TWO = {"at_least": 2, "at_most": 2}
         ("words", {"at_least": 3}, "one\n\ntwo three", "one two-three"),
         ("sentences", {"at_least": 1, "at_most": 1}, "Only one (really).", 'He said "Yes." Then he left.'),
         ("sentences", EXACTLY_TWO, "Is it? It is!", "It is 3.5 metres."),
+        ("sentences", EXACTLY_TWO, "He said \u201cYes.\u201d Then he left.", "He said \u201cYes\u201d and left."),
+        ("sentences", EXACTLY_TWO, "**Rinse it.** _Then dry it._", "**Rinse** it, and _dry_ it."),
+        ("sentences", EXACTLY_TWO, "Wait\u2026 Then go.", "It is\u2026well, big."),
+        ("sentences", EXACTLY_TWO, "\u79c1\u306f\u732b\u3002\u541b\u306f\uff1f", "\u732b\u3068\u72ac\u3001\u9ce5\u3002"),
+        ("sentences", EXACTLY_TWO, "1. Rinse it.\n2. Dry it.", "1. Rinse it.\n2. Dry it.\n3. Fold it."),
+        ("sentences", EXACTLY_TWO, "**1.** Soap\n**2.** Water", "In 1990. In 2000. In 2010."),
         ("paragraphs", EXACTLY_TWO, "first\n \nsecond\n", "first\nsecond"),
         ("includes", {"phrase": "because"}, "Because of rain.", "It is becausewise so."),
         ("includes", {"phrase": "for example"}, "Birds, for example, fly.", "Examples for birds."),
         ("ends_with", {"text_at_end": "?"}, "Does it? \n", "Does it? Yes."),
         ("ends_with", {"text_at_end": "Thank you. "}, "Done. Thank you.\n", "Thank you. Done."),
+        ("ends_with", {"text_at_end": "?"}, "**Well?** _Shall I go on?_\n", "Shall I _go on?_ Yes."),
+        ("ends_with", {"text_at_end": "*"}, "Marked with *", "Marked"),
+        ("ends_with", {"text_at_end": "That's all."}, "So it is. That\u2019s all.", "That is all."),
         ("includes", {"phrase": " because "}, "It is because of rain.", "It is becausewise so."),
+        ("includes", {"phrase": "because"}, "It is so _because_ of rain.", "It is _becausewise_ so."),
+        ("includes", {"phrase": "don't"}, "They don\u2019t fly.", "They do not fly."),
+        ("includes", {"phrase": "don\u2019t"}, "They don't fly.", "They do not fly."),
+        ("includes", {"phrase": "\u56e0\u4e3a"}, "\u8fd9\u662f\u56e0\u4e3a\u4e0b\u96e8\u3002", "\u4e0b\u96e8\u3002"),
         ("no_digits", None, "three", "3"),
         ("no_list", None, "a - b, 1. c", "This:\n- a"),
         ("no_list", None, "plain", "1) first"),
@@ -114,10 +127,12 @@ def test_topics_that_cannot_be_read_are_refused(topics, message):
         ("Tell me more.", False),
         ("The maple  tree", False),
         ("The Maple trees", True),
+        ("_Owls_ fly.", True),
+        ("\u8fd9\u53ea\u732b\u5934\u9e70\u5728\u98de\u3002", True),
     ],
 )
 def test_a_reply_is_on_topic_where_a_word_begins_with_one_of_its_topics(text, named):
-    assert names_topic(text, ["owl", "maple tree"]) is named
+    assert names_topic(text, ["owl", "maple tree", "\u732b\u5934\u9e70"]) is named
 
 
 def test_a_kept_wish_counts_on_topic_where_the_answer_names_the_topic():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,17 @@ def test_kappa_is_its_definition_over_the_table_of_both_raters(data):
             expected += weight * np.mean(x == a) * np.mean(y == b)
         kappa = correlation.kappa(x, y, quadratic=quadratic)
         assert math.isnan(kappa) if expected == 0 else kappa == pytest.approx(1 - observed / expected)
+
+
+@pytest.mark.parametrize("quadratic", [False, True])
+def test_kappa_of_many_items_takes_no_more_memory_than_their_classes_need(quadratic):
+    """It is computed once a resample: a table of all items against all took hours and gigabytes."""
+    x, y = np.random.default_rng(0).integers(1, 11, size=(2, 4000)).astype(np.float64)
+    tracemalloc.start()
+    correlation.kappa(x, y, quadratic=quadratic)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * x.nbytes
 
 
 @settings(max_examples=100, deadline=None)

@@ -44,6 +44,11 @@ def test_the_number_after_the_mark_counts_strictly_and_the_last_one_flexibly(tmp
     assert list(checked(found, answer).values()) == [{"strict-match": strict, "flexible-extract": flexible}]
 
 
+def test_white_space_after_the_published_number_makes_no_answer_wrong(tmp_path):
+    found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS | {"answer": OWLS["answer"] + " \n"})
+    assert list(checked(found, "#### 6").values()) == [{"strict-match": True, "flexible-extract": True}]
+
+
 def test_accuracies_are_shares_of_answers(tmp_path):
     found = benchmark.collected(KIND, tmp_path / "test.jsonl", OWLS, MICE)
     scored = checked(found, "So it is 6.", "#### 1000")

@@ -134,6 +134,26 @@ def test_labelers_are_compared_with_each_other_and_with_files(tmp_path):
         stage.against_file(gold, "other", TURNS, labels, ["one"], "gold", 0)
 
 
+def test_a_reply_that_a_file_labels_twice_counts_once_or_not_at_all(tmp_path):
+    """Two annotators of one reply are no two replies."""
+    first = {"id": "a", "turn_index": 2, "label": "SAT"}
+    path = write(tmp_path / "l.jsonl", first, first | {"turn_index": 4}, first | {"label": "UR5"})
+    assert agreement.read_labels(path)["turn"].to_list() == [0, 1]
+    path = write(tmp_path / "l.jsonl", first, first | {"turn_index": 4}, first | {"label": "DSAT"})
+    with pytest.raises(StageError, match=r"line 3: another label of the message that .*l\.jsonl, line 1 is about"):
+        agreement.read_labels(path)
+
+
+def test_given_is_all_that_the_other_labeler_has_judged():
+    """As of a rubric, which is asked about some replies alone, against rules that judge all."""
+    row = {"conversation_id": "s:a", "label": "SAT", "evidence": [], "score": 1.0}
+    judged = [{"turn": turn, "labeler": "rules"} for turn in range(3)] + [{"turn": 0, "labeler": "rubric"}]
+    labels = pl.LazyFrame([row | one for one in judged], schema=tables.Labels.create_empty().schema)
+    between = pl.concat(stage.between_labelers(labels, ["rules", "rubric"], 0))
+    counted = between.select("labeler", "reference", "n", "given").unique().sort("labeler").rows()
+    assert counted == [("rubric", "rules", 1, 3), ("rules", "rubric", 1, 1)]
+
+
 def test_strata_must_be_those_of_the_file(tmp_path):
     path = write(tmp_path / "l.jsonl", {"id": "a", "turn_index": 2, "label": "SAT"})
     strata = write(tmp_path / "l_strata.jsonl", {"id": "b", "resp_index": 1, "stratum": "x", "stratum_size": 9})

@@ -214,3 +214,10 @@ def test_replies_are_picked_by_seed_language_and_room():
     assert {int(name[2:-2]) % 2 for name in few["prompt_id"]} == {1}
     assert set(asked(many, max_replies=5, seed=2)[0]["prompt_id"]) != set(asked(many, max_replies=5)[0]["prompt_id"])
     assert everything["prompt_token_ids"].null_count() == 20  # an endpoint renders by itself
+
+
+def test_the_ledger_says_that_a_reply_was_not_asked_about_for_its_language():
+    frame = CONVERSATION.with_columns(language=pl.lit("French"))
+    assert asked(frame, languages=["English"])[0].is_empty()
+    _, reasons = rubric.label(frame.collect(), answers_of())
+    assert [reason for reason, count in reasons.items() if count and "data.filters.languages" in reason]

@@ -199,6 +199,16 @@ def test_every_filter_drops_what_it_names_and_can_be_switched_off(corpus):
         corpus.choose(min_score=0.9)
 
 
+def test_a_reply_that_is_unable_to_help_refuses_in_short_and_in_long(corpus):
+    for name, opening in enumerate(("I am", "I'm", "I\u2019m")):
+        corpus.add(f"unable{name}", f"question {name}", (f"{opening} unable to assist with that request.", "no", "DSAT"))
+        corpus.add(f"not able{name}", f"question {name}", (f"{opening} not able to provide a list.", "no", "DSAT"))
+    corpus.add("able", "one more question", ("I'm able to provide a list: here it is.", "no", "DSAT"))
+    chosen, ledger = corpus.choose()
+    assert ids(chosen["dsat"]) == {"s:able/0"}
+    assert drops(ledger, "dsat") == {"reply refuses": 6}
+
+
 def test_refusals_and_pagers_are_not_taken_for_what_only_looks_like_them(corpus):
     corpus.add("a", "How do I continue a for loop?", ("Use continue.", "no", "DSAT"))
     corpus.add("b", "What is a sorry excuse?", ("A poor one. I'm sorry to say there are many.", "no", "DSAT"))

@@ -258,3 +258,12 @@ def test_the_oldest_come_first_where_the_released_rule_is_asked_for(corpus):
     chosen, _ = corpus.choose(pick="first", test_conversations=2, max_dsat=3)
     assert ids(chosen["dsat"], "test") == {"s:c8/0", "s:c7/0"}
     assert ids(chosen["dsat"], "train") == {"s:c6/0", "s:c5/0", "s:c4/0"}
+
+
+def test_of_one_conversation_the_second_turn_is_older_than_the_tenth(corpus):
+    for name, when in (("undated", None), ("dated", datetime(2024, 1, 1))):
+        labels = ["DSAT" if turn in (2, 10) else "NEUTRAL" for turn in range(12)]
+        said = [(f"{name} reply {turn}", f"{name} says no {turn}", label) for turn, label in enumerate(labels)]
+        corpus.add(name, f"the {name} question", *said, timestamp=when)
+    chosen, _ = corpus.choose(pick="first", max_per_conversation=1)
+    assert ids(chosen["dsat"]) == {"s:undated/2", "s:dated/2"}

@@ -261,6 +261,26 @@ def replies(words: str) -> list[dict]:
     ]
 
 
+def test_one_prompt_with_two_sets_of_checks_scores_nobody(tmp_path):
+    """A conversation does not say which of the two its user wanted."""
+    path, rows = tmp_path / "wishes.jsonl", [candidate(0, "Why?", "So.")]
+    record = {"id": "a", "prompt": "Why?", "checks": [{"name": "no_digits"}], "topics": ["owl"]}
+    fault = r"wishes\.jsonl: a and b have one prompt, 'Why\?', and other checks or topics"
+
+    def write(**other):
+        path.write_text("\n".join(map(json.dumps, (record, record | {"id": "b", "prompt": " Why?"} | other))))
+
+    write()
+    assert checks.scores(rows, checking(path), path) == {"0": 1.0}
+    write(checks=[{"name": "no_list"}])
+    with pytest.raises(StageError, match=fault):
+        checks.scores(rows, checking(path), path)
+    write(topics=["cliff"])
+    assert checks.scores(rows, checking(path), path) == {"0": 1.0}, "topics make no difference here"
+    with pytest.raises(StageError, match=fault):
+        checks.scores(rows, checking(path).model_copy(update={"on_topic": True}), path)
+
+
 def test_a_checking_ranker_errs_at_the_rate_that_is_asked_for_and_always_on_the_same_replies(wishes):
     rows = replies("did ")
     right = checks.scores(rows, checking(wishes), wishes)

@@ -10,7 +10,7 @@ import pytest
 
 import user_logs
 import user_requests
-from drift import layout
+from drift import layout, tables
 from drift.benchmarks.checks import read_prompts
 from drift.checks import Check
 from drift.checks.users import AGAIN, FIRST, PLEASE, THANKS, asks_again, complaint, replies
@@ -60,6 +60,32 @@ def test_a_user_says_what_is_wrong_and_asks_once_more(prompts):
     assert made[1]["messages"][1]["feedback"]["comment"] == wrong
     assert made[1]["messages"][2] == {"role": "user", "content": f"{wrong} {PLEASE}"}
     assert made[1]["messages"][3]["feedback"]["comment"] == THANKS
+
+
+@pytest.mark.parametrize(
+    ("texts", "context", "fault"),
+    [
+        (["Owl."] * 3, 512, "nobody whom a reply disappointed asks again.*set data.sources.users.simulation.ask_again to 0"),
+        (["No " * 900] * 3, 512, "all 3 questions are over the .*; raise data.sources.users.simulation.context"),
+        (None, 65, "all 3 questions are over the .*; raise data.sources.users.simulation.context"),
+    ],
+)
+def test_the_error_says_why_users_ask_nothing(prompts, monkeypatch, texts, context, fault):
+    settings, tables_of = SETTINGS.model_copy(update={"context": context}), []
+    if texts:
+        asked, _ = user_requests.build(user_requests.first_questions(read_prompts(prompts), SETTINGS), FIRST, None, SETTINGS)
+        counted = {"prompt_tokens": 1, "completion_tokens": 1, "policy_hash": "x", "error": None, "thought": None}
+        done = answered(asked, texts).with_columns(
+            *(pl.lit(value).alias(name) for name, value in counted.items()), choice_logprobs=None
+        )
+        for name, schema, rows in (("requests", tables.Requests, asked), ("completions", tables.Completions, done)):
+            tables.write_table(rows, schema, prompts.parent / f"{name}.parquet")
+            tables_of += [f"--{name}", str(prompts.parent / f"{name}.parquet")]
+    written = ["--questions", str(prompts.parent / "questions.parquet")]
+    command = ["user_requests.py", "--settings", settings.canonical(), "--prompts", str(prompts), *tables_of, *written]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(StageError, match=fault):
+        user_requests.main()
 
 
 def test_the_conversations_are_read_as_logs_with_labels_and_comments(prompts, tmp_path):

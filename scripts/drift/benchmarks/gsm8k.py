@@ -75,8 +75,9 @@ def _asked(record: dict) -> list[dict]:
 
 def _solution(record: dict) -> str:
     """The published solution, which must end in its number."""
-    answer = clean(record["answer"], "answer")
-    if not re.search(r"#### -?[0-9.,]+\s*$", answer):
+    # To lm-eval a space after the number is part of it, and no answer is right.
+    answer = clean(record["answer"], "answer").rstrip()
+    if not re.search(r"#### -?[0-9.,]+$", answer):
         raise ValueError("answer does not end in #### and a number: is it a file of GSM8K?")
     return answer
 

@@ -2,8 +2,12 @@
 
 import re
 
-# A sentence ends with . ! or ?, perhaps in quotes or brackets, before a space or the end.
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*(?:\s+|$)")
+# A sentence ends with . ! ? or an ellipsis, perhaps in quotes, brackets or marks of bold or italic
+# type, before a space or the end; in Chinese and Japanese no space follows.
+_CLOSING = r"""["')\]*_\u201d\u2019\u00bb\u203a\u300d\u300f]*"""
+_SENTENCE_END = re.compile(rf"(?<=[.!?\u2026]){_CLOSING}(?:\s+|$)|(?<=[\u3002\uff01\uff1f]){_CLOSING}")
+# The number of a point in a list: its full stop ends no sentence, and a sentence begins after it.
+_POINT = re.compile(r"^[ \t>*_]*\d+\.[*_]*\s", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -14,7 +18,8 @@ def words(text: str) -> int:
 
 def sentences(text: str) -> int:
     """Sentences. A rough rule: an abbreviation ("e.g. this") counts as an end."""
-    return sum(any(map(str.isalnum, part)) for part in _SENTENCE_END.split(text))
+    parts = (part for passage in _POINT.split(text) for part in _SENTENCE_END.split(passage))
+    return sum(any(map(str.isalnum, part)) for part in parts)
 
 
 def paragraphs(text: str) -> int:

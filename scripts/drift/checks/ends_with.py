@@ -1,11 +1,16 @@
-"""{"text_at_end": "?"}: how a reply ends, white space apart."""
+"""{"text_at_end": "?"}: how a reply ends, white space and marks of bold or italic type apart."""
+
+from string import whitespace
+
+from drift.checks import phrases
 
 
 def passes(text: str, *, text_at_end: str) -> bool:
     """Whether it ends so."""
     if not text_at_end.strip():
         raise ValueError("text_at_end is empty")
-    return text.rstrip().endswith(text_at_end.rstrip())
+    end, said = phrases.straight(text_at_end).rstrip(), phrases.straight(text).rstrip()
+    return said.endswith(end) or said.rstrip(whitespace + "*_").endswith(end)
 
 
 def direction(*, text_at_end: str) -> str:

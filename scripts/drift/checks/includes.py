@@ -1,13 +1,13 @@
 """{"phrase": "because"}: a word or phrase that a reply has, in any case, as whole words."""
 
-import re
+from drift.checks import phrases
 
 
 def passes(text: str, *, phrase: str) -> bool:
     """Whether the phrase is there."""
     if not phrase.strip():
         raise ValueError("phrase is empty")
-    return re.search(rf"(?<!\w){re.escape(phrase.strip())}(?!\w)", text, re.IGNORECASE) is not None
+    return phrases.has(text, phrase)
 
 
 def direction(*, phrase: str) -> str:

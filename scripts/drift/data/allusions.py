@@ -10,8 +10,14 @@ import re
 # Characters. What is left of a reply and is shorter is no answer: "Please try again."
 SHORTEST = 40
 
+
+def _either(pattern: str) -> re.Pattern:
+    """`pattern` in any case, with a straight or a typographic apostrophe where it has one."""
+    return re.compile(pattern.replace("'", "['\u2019]"), re.IGNORECASE)
+
+
 _CLAIM = r"(revised|improved|updated|corrected|refined|rewritten|better)"
-_OPENING = re.compile(
+_OPENING = _either(
     r"((oh|ah|yes|no|ok|okay|sure|certainly|of course|thank you)[,.!]? +)?"
     # "I'm sorry, but I cannot" declines, and "I'm sorry to hear that" answers the prompt itself.
     r"((i('m| am) )?((so|very|truly|really) )?sorry (for|about|if|that i|i|my)\b"
@@ -19,18 +25,16 @@ _OPENING = re.compile(
     r"|(i ((do|sincerely|deeply) )?apologi[sz]e|(my |sincere |please accept my )*apologies)\b(?!,? (but|however)\b)"
     r"|you('re| are) ((absolutely|quite|completely) )?(right|correct)\b"
     r"|thank you for (your|the) (feedback|clarif\w+|correct\w+|pointing)|thank you for (pointing|clarifying|correcting|bringing)\b"
-    rf"|.{{0,60}}\b{_CLAIM} (\w+ ){{0,2}}(version|answer|response|reply|explanation|code|list|draft)\b)",
-    re.IGNORECASE,
+    rf"|.{{0,60}}\b{_CLAIM} (\w+ ){{0,2}}(version|answer|response|reply|explanation|code|list|draft)\b)"
 )
 # After an apology these are on the feedback too. Alone they may answer a prompt that asks for a
 # revision.
-_NEXT = re.compile(
+_NEXT = _either(
     rf"((here|below)('s| is| are)|(i('ll| will|'ve| have)|let me|let's)) (\w+ ){{0,8}}({_CLAIM}|another|again|correct|fix|revise|update)\b"
-    r"|i (made (a|an|the|some)|forgot|misread|misunderstood|missed|overlooked)\b",
-    re.IGNORECASE,
+    r"|i (made (a|an|the|some)|forgot|misread|misunderstood|missed|overlooked)\b"
 )
 # Where words on the feedback end: with the sentence, at a colon, with the line, or before "but".
-_END = re.compile(r"[.!?:][\"')\]*_]*(?=\s|$)|, (?P<but>but|however),? |\n|$")
+_END = re.compile(r"[.!?:][\"'\u201d\u2019)\]*_]*(?=\s|$)|, (?P<but>but|however),? |\n|$")
 # Before the first word: marks of a heading or of bold type.
 _MARKS = " \t\n#*"
 

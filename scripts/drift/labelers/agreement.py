@@ -38,13 +38,14 @@ def read_labels(path: str | Path, strata: str | Path | None = None, half: str | 
     (true or false) and followup_sha1 (of that message's UTF-8 text), which finds the message where
     a source counts messages differently. A line of `strata` has id and resp_index (turn_index - 1),
     stratum and stratum_size (rows of that stratum in the population). With `half`, lines whose half
-    is another are left out. Raises StageError that names file and line.
+    is another are left out. A line that says the same of a message as one before it counts for
+    nothing. Raises StageError that names file and line.
     """
     drawn = {}
     for place, row in _lines(strata) if strata else ():
         key = (str(_value(row, place, "id", "conversation_id")), _whole(row, place, "resp_index"))
         drawn[key] = (str(_value(row, place, "stratum")), _whole(row, place, "stratum_size"))
-    rows, halves = [], set()
+    rows, halves, said = [], set(), {}
     for place, row in _lines(path):
         if half is not None:
             halves.add(str(row.get("half")))
@@ -59,6 +60,14 @@ def read_labels(path: str | Path, strata: str | Path | None = None, half: str | 
             raise StageError(f"{place}: {strata} has no stratum for it. Give the strata of this very file, or none.")
         stratum = drawn.get((conversation, index - 1), ("all", None))
         label = STRICT if label == "DSAT" and row.get("strict") is True else label
+        first, same = said.setdefault((conversation, index, row.get("followup_sha1")), (place, label))
+        if label != same:
+            raise StageError(
+                f"{place}: another label of the message that {first} is about. Keep one of the two; another annotator's labels "
+                "make a file of their own."
+            )
+        if place != first:
+            continue
         # The message of the user on reply k is number 2k + 2, one further after a system message.
         rows.append((conversation, index // 2 - 1, label, row.get("followup_sha1"), *stratum))
     if not rows:

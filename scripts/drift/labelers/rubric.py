@@ -18,7 +18,7 @@ from drift.engines.answers import json_answer
 from drift.labelers import NO_FOLLOW_UP, answered
 from drift.labelers.rubric_question import CATEGORIES
 
-NOT_ASKED = "not asked: over max_replies, or too long for the model"
+NOT_ASKED = "not asked: not in data.filters.languages, over max_replies, or too long for the model"
 NO_ANSWER = "no answer came from the model"
 CUT = "the answer was cut by the token limit"
 UNREADABLE = "the answer is not what the rubric asks for"

@@ -33,6 +33,8 @@ def kappa(x: np.ndarray, y: np.ndarray, *, quadratic: bool = False) -> float:
     if not len(x):
         return np.nan
     miss = (lambda a, b: (a - b) ** 2) if quadratic else (lambda a, b: (a != b).astype(np.float64))
-    # By chance any rating of one meets any rating of the other: all n * n combinations.
-    by_chance = np.mean(miss(x[:, None], y[None, :]))
+    # By chance any rating of one meets any rating of the other: all n * n combinations, of which
+    # those of the same two values are alike.
+    (values_x, of_x), (values_y, of_y) = (np.unique(values, return_counts=True) for values in (x, y))
+    by_chance = (miss(values_x[:, None], values_y[None, :]) * np.outer(of_x, of_y)).sum() / len(x) ** 2
     return float(1 - np.mean(miss(x, y)) / by_chance) if by_chance else np.nan

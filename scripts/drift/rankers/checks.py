@@ -23,8 +23,9 @@ READS = ("on_topic", "wrong")
 
 def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, float]:
     """The share of checks that each row's text keeps, 0 to 1, by request_id. StageError where no
-    row's prompt is in the file, or has no topics and `on_topic` needs them."""
-    known = {_key(task["prompt"]): task for task in read_prompts(path).values()}
+    row's prompt is in the file, or has no topics and `on_topic` needs them, and where the file has
+    a prompt with two sets of checks."""
+    known = _known(path, settings.on_topic)
     found = {row["request_id"]: (task, row) for row in rows if (task := _task(row["prompt"], known))}
     if rows and not found:
         raise StageError(f"{path}: none of the {len(rows)} prompts to score is in this file; fix rankers.NAME.path")
@@ -41,6 +42,21 @@ def scores(rows: list[dict], settings: RewardSettings, path: Path) -> dict[str, 
         # Turned around as a count: 1 - 1/3 is not 2/3, and replies that keep as much are to tie.
         scored[request_id] = (len(checks) - kept if coin < settings.wrong else kept) / len(checks)
     return scored
+
+
+def _known(path: Path, on_topic: bool) -> dict[str, dict]:
+    """The tasks of the file by their prompt. StageError where two of them have one, and would score
+    a reply to it differently."""
+    known: dict[str, tuple[str, dict]] = {}
+    for name, task in read_prompts(path).items():
+        first, other = known.setdefault(_key(task["prompt"]), (name, task))
+        if set(task["checks"]) != set(other["checks"]) or (on_topic and task["topics"] != other["topics"]):
+            asked = task["prompt"][-1]["content"].strip()
+            raise StageError(
+                f"{path}: {first} and {name} have one prompt, {asked!r}, and other checks or topics. A conversation does not "
+                "say which of them it is about: say in each prompt what is wished for, or leave one out."
+            )
+    return {key: task for key, (_, task) in known.items()}
 
 
 def _task(prompt: list[dict], known: Mapping[str, dict]) -> dict | None:
