@@ -62,7 +62,8 @@ def main() -> None:
     model = policies.read_manifest(arguments.manifest)["weights_sha256"] if arguments.manifest else None
     requests = shard(read_table(Requests, arguments.requests), *arguments.shard)
     started = time.monotonic()
-    engine = load_engine(arguments.policy, settings, arguments.engine, arguments.state)
+    longest = (requests["prompt_token_ids"].list.len().fill_null(0) + settings.max_tokens).to_list()
+    engine = load_engine(arguments.policy, settings, arguments.engine, arguments.state, longest)
     ready = time.monotonic()
     rows = [{"policy_hash": model} | parted(row) for row in engine.generate(requests.to_dicts())]
     seconds = time.monotonic() - ready

@@ -31,7 +31,8 @@ def completions(folder, model, tokenizer, **asked) -> pl.DataFrame:
     tables.write_table(table, tables.Requests, folder / "requests.parquet")
     (folder / "policy.json").write_text(json.dumps({"weights_sha256": "abc"}))
     settings = generation_settings("vllm", context=256, **asked)
-    runtime = EngineRuntime.of(Engine(cpu_cache_gib=1).model_dump(), endpoint=None)
+    # No machine has as much: an engine takes what its requests need.
+    runtime = EngineRuntime.of(Engine(cpu_cache_gib=10_000).model_dump(), endpoint=None)
     command = [str(STAGE_PYTHON), str(REPOSITORY / "scripts/generate.py"), "--requests", "requests.parquet"]
     command += ["--policy", str(model), "--manifest", "policy.json", "--shard", "1", "1"]
     command += ["--engine", runtime.canonical(), "--settings", settings.canonical()]

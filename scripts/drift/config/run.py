@@ -44,7 +44,7 @@ class Engine(Section):
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share one model")
     gpu_memory: float = Field(0.92, gt=0, le=1, description="share of a GPU's memory for vLLM")
     prefix_caching: bool = Field(True, description="vLLM reads what prompts have in common once")
-    cpu_cache_gib: int = Field(2, ge=1, description="key-value cache where there is no GPU, GiB")
+    cpu_cache_gib: int = Field(2, ge=1, description="largest key-value cache where there is no GPU, GiB")
 
 
 class Environments(Section):

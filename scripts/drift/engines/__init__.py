@@ -6,6 +6,7 @@ none from the model's generation_config.json but the tokens that end a reply
 (drift.chat.stop_tokens). These are no part of a reply's text, and any other control token is.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,13 +25,18 @@ class EngineProtocol(Protocol):
 
 
 def load_engine(
-    policy: Path | None, settings: GenerationSettings, runtime: EngineRuntime, state: Path | None = None
+    policy: Path | None,
+    settings: GenerationSettings,
+    runtime: EngineRuntime,
+    state: Path | None = None,
+    longest: Sequence[int] = (),
 ) -> EngineProtocol:
     """The engine of `settings.backend`, ready to answer.
 
     `settings` shape the replies, `runtime` does not. `policy` is the folder of a model that runs
-    here; an endpoint has none, and keeps its replies under `state`. Raises StageError where one of
-    them is missing.
+    here; an endpoint has none, and keeps its replies under `state`. `longest`: how many tokens each
+    request may come to, its reply included, where that is known. Raises StageError where the policy
+    is missing.
     """
     if settings.backend == "openai":
         from drift.engines.endpoint import EndpointEngine
@@ -41,7 +47,7 @@ def load_engine(
     if settings.backend == "vllm":
         from drift.engines.vllm import VllmEngine
 
-        return VllmEngine(policy, settings, runtime)
+        return VllmEngine(policy, settings, runtime, longest)
     from drift.engines.transformers import TransformersEngine
 
     return TransformersEngine(policy, settings)

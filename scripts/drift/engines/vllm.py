@@ -1,6 +1,8 @@
 """vLLM, on GPU or CPU."""
 
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from drift.chat import load_tokenizer, stop_tokens
@@ -10,23 +12,40 @@ from drift.policies import runs_bf16
 from drift.progress import Progress
 from drift.settings.sampling import EngineRuntime, GenerationSettings
 
+# Tokens of a block of keys and values on a CPU.
+_BLOCK = 32
+
+
+def _bytes_of_a_token(policy: Path) -> float:
+    """Bytes that the keys and values of a token take on a CPU, at most: some layers of some models
+    keep fewer. Infinite where a model's config.json does not say."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(policy, local_files_only=True).get_text_config()
+    all_heads = getattr(config, "num_attention_heads", None)
+    if not all_heads:
+        return math.inf
+    heads = getattr(config, "num_key_value_heads", None) or all_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // all_heads
+    return 2 * config.num_hidden_layers * heads * width * (2 if runs_bf16() else 4)
+
 
 class VllmEngine:
-    """One engine in this process, with the model of folder `policy`."""
+    """One engine in this process, with the model of folder `policy`; the rest as of
+    `load_engine`."""
 
-    def __init__(self, policy: Path, settings: GenerationSettings, runtime: EngineRuntime):
+    def __init__(self, policy: Path, settings: GenerationSettings, runtime: EngineRuntime, longest: Sequence[int]):
         # One engine, one process: starting two more takes longer than a small shard.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(runtime.cpu_cache_gib))
         import torch
         from vllm import LLM
 
         self.settings = settings
         self.usage = {}
         self.decoding = settings.decoding
-        options = {} if torch.cuda.is_available() else self._options_on_cpu()
+        options = {} if torch.cuda.is_available() else self._options_on_cpu(policy, runtime, longest)
         if settings.json_schema:
             # White space is legal anywhere in JSON, and a small model can fill its whole reply with
             # it. It has to be forbidden here: vLLM takes the same option with a request, and
@@ -47,15 +66,22 @@ class VllmEngine:
         self.stops = stop_tokens(tokenizer, policy)
         self.choices = choice_tokens(tokenizer, settings.choices)
 
-    def _options_on_cpu(self) -> dict:
+    def _options_on_cpu(self, policy: Path, runtime: EngineRuntime, longest: Sequence[int]) -> dict:
         """What vLLM needs on a CPU; top-k and top-p become a logits processor of ours."""
+        cache = runtime.cpu_cache_gib * 2**30
+        if longest:
+            # It is filled with zeros at the start, some seconds for each GiB. No more than all
+            # requests take at once, and no less than vLLM wants: one of the whole context.
+            tokens = max(self.settings.context, sum(length + _BLOCK for length in longest))
+            cache = min(cache, tokens * _bytes_of_a_token(policy))
         options = {
             "enforce_eager": True,
             # Seeded requests crash when a prompt is read in chunks: a batch has room for all of it.
             "enable_chunked_prefill": False,
             # The least that vLLM has on a CPU: prompts have a short beginning in common, or two
             # samples of one prompt most of it, and it is read once where it fills a block.
-            "block_size": 32,
+            "block_size": _BLOCK,
+            "kv_cache_memory_bytes": cache,
             "max_num_batched_tokens": max(self.settings.context, 2048),
         }
         decoding = self.decoding
