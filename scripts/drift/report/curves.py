@@ -10,8 +10,8 @@ from drift.config import Config
 from drift.metrics.display import Metric
 from drift.names import HELDOUT_PAIRS, UNJUDGED
 from drift.report import charts
-from drift.report.metric_labels import LENGTH, PAIR_QUALITY, TRAINING_CURVES, VARIETY, in_order, metric_named
-from drift.report.policy_behaviour import length_points, variety_points
+from drift.report.metric_labels import LENGTH, ON_PROMPT, PAIR_QUALITY, TRAINING_CURVES, VARIETY, in_order, metric_named
+from drift.report.policy_behaviour import length_points, on_prompt_points, variety_points
 from drift.report.reading import START, Catalog, Policy, configured
 from drift.report.score_tables import scored_benchmarks
 
@@ -41,13 +41,15 @@ class ModelCharts:
 def curve_charts(scores: list[dict], quality: list[dict], catalog: Catalog, config: Config) -> list[ModelCharts]:
     """The curves of every model: of its scores, of how it writes, of its pairs' quality, of its
     training."""
-    lengths, varieties = length_points(catalog, config), variety_points(catalog, config)
+    behaviour = [
+        (LENGTH, length_points(catalog, config)),
+        (ON_PROMPT, on_prompt_points(catalog, config)),
+        (VARIETY, variety_points(catalog, config)),
+    ]
     margins = {metric.name: configured(margin_points(catalog, metric.name, config), config) for metric in TRAINING_CURVES}
     losses = loss_points(catalog, config)
     measured = [(metric_named(row["metric"]), row) for row in scores]
-    measured += (
-        [(LENGTH, row) for row in lengths] + [(VARIETY, row) for row in varieties] + [(PAIR_QUALITY, row) for row in quality]
-    )
+    measured += [(metric, row) for metric, points in behaviour for row in points] + [(PAIR_QUALITY, row) for row in quality]
     measured += [(metric, row) for metric in TRAINING_CURVES for row in margins[metric.name]]
     domains = common_domains(measured)
     return [
@@ -56,7 +58,7 @@ def curve_charts(scores: list[dict], quality: list[dict], catalog: Catalog, conf
             [
                 *score_charts([row for row in scores if row["model"] == model], config, domains),
                 *length_charts([row for row in scores if row["model"] == model], config),
-                *behaviour_charts(model, lengths, varieties, config, domains),
+                *behaviour_charts(model, behaviour, config, domains),
                 *quality_charts([row for row in quality if row["model"] == model], config, domains),
                 *training_charts(model, margins, config, domains),
                 *loss_charts([row for row in losses if row["model"] == model], config),
@@ -131,11 +133,19 @@ def length_charts(scores: list[dict], config: Config) -> list[Chart]:
     return shown
 
 
-def behaviour_charts(model: str, lengths: list[dict], varieties: list[dict], config: Config, domains: Domains) -> list[Chart]:
-    """The curves of how one model's policies write; points of all models."""
+def behaviour_charts(model: str, behaviour: list[tuple[Metric, list[dict]]], config: Config, domains: Domains) -> list[Chart]:
+    """The curves of how one model's policies write: points of all models, by what they measure.
+    Where the base model has one too, lines begin at it."""
     shown = [
-        chart([row for row in points if row["model"] == model], metric, metric.label, config, domains, joined=joined)
-        for points, metric, joined in ((lengths, LENGTH, True), (varieties, VARIETY, False))
+        chart(
+            [row for row in points if row["model"] == model],
+            metric,
+            metric.label,
+            config,
+            domains,
+            joined=any(row["method"] == "base" for row in points),
+        )
+        for metric, points in behaviour
     ]
     return [one for one in shown if one is not None]
 

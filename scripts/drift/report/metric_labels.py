@@ -115,6 +115,14 @@ VARIETY = Metric(
     "the answers become like each other.",
     rule=1.0,
 )
+ON_PROMPT = Metric(
+    "on_prompt",
+    "Answers to the prompt",
+    percent,
+    "%",
+    curve="Answers with more in common with their own prompt than with 95% of the others. Falling: the policy no longer answers what "
+    "it is asked, whatever it scores.",
+)
 PAIR_QUALITY = Metric(
     "pair_quality",
     "y+ beats y\N{MINUS SIGN}",

@@ -29,13 +29,13 @@ COLUMNS = (
     Column("tokens_p25", "Length, 25%", whole),
     Column("tokens_median", "Length, half", whole),
     Column("tokens_p75", "Length, 75%", whole),
-    Column("empty", "Empty"),
-    Column("identical", "Identical"),
+    Column("on_prompt", "On prompt"),
     Column("ended", "Ended"),
     Column("distinct_2", "Distinct-2", hundredths),
     Column("repeated_4", "Repeated"),
+    Column("empty", "Empty"),
+    Column("identical", "Identical"),
     Column("script", "Script"),
-    Column("on_prompt", "On prompt"),
 )
 
 
@@ -129,7 +129,7 @@ def behaviour_table(rows: list[dict], catalog: Catalog) -> list[BehaviourRow]:
 
 def _cell(row: dict, text: Callable[[float], str]) -> Cell:
     value, before, base = ("\N{EN DASH}" if row[name] is None else text(row[name]) for name in ("value", "before", "base"))
-    return Cell(value, f"before {before}, base {base}", row["passed"] is False)
+    return Cell(value, f"{before}, {base}", row["passed"] is False)
 
 
 # Over all seeds together, seed 0, and of each alone.
@@ -144,6 +144,11 @@ _LENGTHS = _POINTS.format(
     "(SELECT model, method, iteration, seed, measure, value FROM behaviour "
     "UNION SELECT model, 'base', -1, 0, measure, base FROM behaviour)",
 )
+_ON_PROMPT = _POINTS.format(
+    "avg(value) AS value, NULL::DOUBLE AS low, NULL::DOUBLE AS high",
+    "(SELECT model, method, iteration, seed, value FROM behaviour WHERE measure = 'on_prompt' "
+    "UNION SELECT model, 'base', -1, 0, base FROM behaviour WHERE measure = 'on_prompt')",
+)
 _VARIETIES = _POINTS.format(
     "avg(value / base) FILTER (measure = 'distinct_2') AS value, NULL::DOUBLE AS low, NULL::DOUBLE AS high", "behaviour"
 )
@@ -153,6 +158,11 @@ def length_points(catalog: Catalog, config: Config) -> list[dict]:
     """The median length of every policy's answers with the middle half, the base model's
     included."""
     return configured(catalog.query(_LENGTHS, config.seeds), config)
+
+
+def on_prompt_points(catalog: Catalog, config: Config) -> list[dict]:
+    """The share of every policy's answers that are on their prompt, the base model's included."""
+    return configured(catalog.query(_ON_PROMPT, config.seeds), config)
 
 
 def variety_points(catalog: Catalog, config: Config) -> list[dict]:

@@ -52,9 +52,9 @@ def test_every_seed_is_a_thin_line_under_the_one_over_all(tmp_path, monkeypatch)
     assert min(both[1, 1], both[1, 2]) <= both[1, 0] <= max(both[1, 1], both[1, 2])
     assert [row["seed"] for row in points if row["method"] == "warmup"] == [0], "once"
     (group,) = curve_charts([], [], catalog, several)
-    assert [lines_of(chart.svg) for chart in group.charts] == [4, 4, 4, 4], "two methods of two seeds"
+    assert [lines_of(chart.svg) for chart in group.charts] == [4, 4, 4, 4, 4], "two methods of two seeds"
     (alone,) = curve_charts([], [], catalog, CONFIG.model_copy(update={"seeds": [1]}))
-    assert [lines_of(chart.svg) for chart in alone.charts] == [0, 0, 0, 0], "one seed is the mean"
+    assert [lines_of(chart.svg) for chart in alone.charts] == [0, 0, 0, 0, 0], "one seed is the mean"
     page = render_page(tmp_path)
     assert "drift 2, seed 1" in page
     assert "last iterations, seed 1, picked" in page, "texts are of one seed, which is named"
@@ -100,6 +100,7 @@ def test_title_names_the_benchmark_only_where_there_are_several(catalog):
     assert titles("heldout") == [
         "Win rate",
         "Length of answers",
+        "Answers to the prompt",
         "Variety of words",
         "Training margin s",
         "Weight left: sigma(-s)",

@@ -7,6 +7,7 @@ import pytest
 from drift import tables
 from drift.config import Config
 from drift.report.curves import behaviour_charts
+from drift.report.metric_labels import LENGTH, VARIETY
 from drift.report.policy_behaviour import (
     COLUMNS,
     behaviour_rows,
@@ -14,6 +15,7 @@ from drift.report.policy_behaviour import (
     length_points,
     marked,
     notices,
+    on_prompt_points,
     variety_points,
 )
 from tests.builders.policies import behaviour
@@ -83,7 +85,7 @@ def test_the_table_shows_each_measure_with_those_of_the_others_and_the_lengths_o
     shown = behaviour_table(behaviour_rows(catalog, CONFIG), catalog)
     assert [(one.policy.method, one.policy.iteration) for one in shown][:2] == [("warmup", 0), ("drift", 1)]
     cells = dict(zip([column.measure for column in COLUMNS], shown[0].cells, strict=True))
-    assert (cells["ended"].value, cells["ended"].others, cells["ended"].failed) == ("50.0%", "before 50.0%, base 100.0%", False)
+    assert (cells["ended"].value, cells["ended"].others, cells["ended"].failed) == ("50.0%", "50.0%, 100.0%", False)
     assert shown[0].longer == "\N{MINUS SIGN}10.0"
 
 
@@ -92,7 +94,10 @@ def test_lengths_begin_at_the_base_model_and_variety_is_a_share_of_its(catalog):
     assert points["base", -1, 0]["value"] == 1.0
     assert (points["drift", 2, 0]["value"], points["drift", 2, 42]["low"]) == (0.5, 0.5)
     assert {one["value"] for one in variety_points(catalog, CONFIG)} == {0.5}
-    charts = behaviour_charts("qwen-0.5b", length_points(catalog, CONFIG), variety_points(catalog, CONFIG), CONFIG, {})
+    on_prompt = {(one["method"], one["iteration"]): one["value"] for one in on_prompt_points(catalog, CONFIG)}
+    assert (on_prompt["base", -1], on_prompt["drift", 2]) == (1.0, 0.5)
+    measured = [(LENGTH, list(points.values())), (VARIETY, variety_points(catalog, CONFIG))]
+    charts = behaviour_charts("qwen-0.5b", measured, CONFIG, {})
     assert [chart.title for chart in charts] == ["Length of answers", "Variety of words"]
 
 
