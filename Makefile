@@ -94,8 +94,9 @@ test: envs lint
 # Installed in containers alone: under systemd the packages would start a database and a Slurm of
 # their own. Where they are missing, the tests are skipped with that reason.
 SLURM_PACKAGES = munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server squashfs-tools squashfuse
+# The first test has a cluster to start and a run to make: eleven minutes without bf16.
 test-slurm: envs slurm-packages
-	$(STAGE_PYTHON) -m pytest tests/slurm
+	$(STAGE_PYTHON) -m pytest tests/slurm --timeout 1800
 
 bench-slurm: envs slurm-packages
 	$(STAGE_PYTHON) -m tests.slurm.bench
