@@ -138,16 +138,18 @@ _POINTS = """
     FROM {} WHERE seed = 0 OR list_contains(?, seed)
     GROUP BY GROUPING SETS ((model, method, iteration, seed), (model, method, iteration)) ORDER BY ALL
 """
+# With the base model as a policy of its own.
+_WITH_BASE = (
+    "(SELECT model, method, iteration, seed, measure, value FROM behaviour "
+    "UNION SELECT model, 'base', -1, 0, measure, base FROM behaviour)"
+)
 _LENGTHS = _POINTS.format(
     "avg(value) FILTER (measure = 'tokens_median') AS value, avg(value) FILTER (measure = 'tokens_p25') AS low, "
     "avg(value) FILTER (measure = 'tokens_p75') AS high",
-    "(SELECT model, method, iteration, seed, measure, value FROM behaviour "
-    "UNION SELECT model, 'base', -1, 0, measure, base FROM behaviour)",
+    _WITH_BASE,
 )
 _ON_PROMPT = _POINTS.format(
-    "avg(value) AS value, NULL::DOUBLE AS low, NULL::DOUBLE AS high",
-    "(SELECT model, method, iteration, seed, value FROM behaviour WHERE measure = 'on_prompt' "
-    "UNION SELECT model, 'base', -1, 0, base FROM behaviour WHERE measure = 'on_prompt')",
+    "avg(value) FILTER (measure = 'on_prompt') AS value, NULL::DOUBLE AS low, NULL::DOUBLE AS high", _WITH_BASE
 )
 _VARIETIES = _POINTS.format(
     "avg(value / base) FILTER (measure = 'distinct_2') AS value, NULL::DOUBLE AS low, NULL::DOUBLE AS high", "behaviour"

@@ -15,8 +15,9 @@ from drift.training.gates import Gates
 CURE = (
     "Training on from it would make it worse. Read its replies in the view responses, and compare both sides of its pairs in "
     "pair_lengths: what y+ and y- differ in beside quality is what it learns. What helps: y+ that somebody checked (a recipe "
-    "with chosen: best, rank and min_score; for topics rankers.NAME.on_topic), y- that follow the policy (rejected: worst), prompts that ask for more as often as "
-    "for less, a smaller training.learning_rate, a larger weight of sft in training.losses, fewer iterations. "
+    "with chosen: best, rank and min_score; for topics rankers.NAME.on_topic), y- that follow the policy (rejected: worst), prompts "
+    "that ask for more as often as for less, a smaller training.learning_rate, a larger weight of sft in training.losses, fewer "
+    "iterations. "
     "training.behaviour has the limits; outcome: warn trains on whatever they say"
 )
 
