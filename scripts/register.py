@@ -31,9 +31,16 @@ def convert_gguf(file: Path, folder: Path) -> None:
     transformers refuses to save a model that was loaded quantised, so its weights are moved into a
     new one.
     """
+    from functools import cache
+
+    import gguf
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    # transformers parses the file three times, which takes seconds each, and makes the map of names
+    # anew for every module of the model.
+    gguf.GGUFReader = cache(gguf.GGUFReader)
+    gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
     quantised = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
     config = quantised.config
     del config.quantization_config

@@ -73,5 +73,7 @@ def test_a_control_token_within_a_reply_stays_to_be_seen(two_ends, tmp_path):
     words = own.convert_tokens_to_ids(["They", "Many", "It", "That"])
     weights["lm_head.weight"][own.convert_tokens_to_ids("<file_sep>")] = 4 * weights["lm_head.weight"][words].mean(0)
     save_file(weights, model / "model.safetensors", {"format": "pt"})
-    replies = completions(tmp_path, model, own, decoding=DECODING | {"temperature": 0.0})
+    replies = completions(tmp_path, model, own, decoding=DECODING | {"temperature": 0.0, "repetition_penalty": 1000.0})
     assert all(text.startswith("<file_sep>") for text in replies["text"]), replies["text"].to_list()
+    # The penalty leaves it at one.
+    assert not any("<file_sep>" in text[1:] for text in replies["text"]), replies["text"].to_list()

@@ -1,12 +1,15 @@
-"""Top-k and top-p on a CPU without sorting the vocabulary.
+"""Repetition penalty, top-k and top-p on a CPU without passes over the vocabulary.
 
-vLLM sorts every row of logits for top-p; on a CPU that takes as long as the model itself where the
-model is small. The likeliest tokens are all that is needed, and a partial sort gives them. What is
-kept is the same.
+vLLM counts every token of the vocabulary for the penalty of those that occurred, and sorts every
+row of logits for top-p; on a CPU that takes as long as the model itself where the model is small.
+The tokens that occurred are few, and the likeliest, which a partial sort gives, are all that top-p
+needs. The logits that come out are the same.
 """
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from vllm.v1.sample.logits_processor import LogitsProcessor
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 # Tokens to look at first where top_k is off; a flat distribution needs more.
 FEW = 256
@@ -37,7 +40,41 @@ def keep_likeliest(logits: torch.Tensor, top_k: int, top_p: float) -> torch.Tens
     return torch.full_like(logits, -torch.inf).scatter_(-1, tokens, likeliest)
 
 
-def processor(top_k: int, top_p: float) -> type[LogitsProcessor]:
+def penalise_repetition(logits: torch.Tensor, occurred: list[list[int]], penalty: float) -> torch.Tensor:
+    """Logits (rows x vocabulary, fp32), changed in place: those of the tokens that `occurred` in a
+    row (at least one) are divided by `penalty` if positive, else multiplied by it (Keskar et al.
+    2019, arXiv 1909.05858; negative ones as transformers and vLLM do)."""
+    rows = pad_sequence([torch.tensor(tokens) for tokens in occurred], batch_first=True, padding_value=-1)
+    # What is written twice is the same value: so a row may be filled up with its first token.
+    rows = torch.where(rows < 0, rows[:, :1], rows)
+    values = logits.gather(-1, rows)
+    # In fp32 and as a product, to round as vLLM does.
+    factor = torch.tensor(penalty)
+    return logits.scatter_(-1, rows, values * torch.where(values > 0, 1.0 / factor, factor))
+
+
+def repetition_processor(penalty: float) -> type[LogitsProcessor]:
+    """A class for vLLM's `logits_processors`; vLLM applies it before the temperature."""
+
+    class Repetition(LogitsProcessor):
+        def __init__(self, vllm_config, device, is_pin_memory):
+            # By row of the batch: the prompt's tokens, and the list that vLLM adds the reply's to.
+            self.requests: dict[int, tuple[list[int], list[int]]] = {}
+
+        def is_argmax_invariant(self) -> bool:
+            return False
+
+        def update_state(self, batch_update) -> None:
+            process_dict_updates(self.requests, batch_update, lambda params, prompt, reply: (prompt, reply))
+
+        def apply(self, logits: torch.Tensor) -> torch.Tensor:
+            occurred = [[*prompt, *reply] for _, (prompt, reply) in sorted(self.requests.items())]
+            return penalise_repetition(logits, occurred, penalty)
+
+    return Repetition
+
+
+def nucleus_processor(top_k: int, top_p: float) -> type[LogitsProcessor]:
     """A class for vLLM's `logits_processors`; vLLM applies it after the temperature."""
 
     class Nucleus(LogitsProcessor):

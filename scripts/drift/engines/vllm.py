@@ -67,7 +67,7 @@ class VllmEngine:
         self.choices = choice_tokens(tokenizer, settings.choices)
 
     def _options_on_cpu(self, policy: Path, runtime: EngineRuntime, longest: Sequence[int]) -> dict:
-        """What vLLM needs on a CPU; top-k and top-p become a logits processor of ours."""
+        """What vLLM needs on a CPU."""
         cache = runtime.cpu_cache_gib * 2**30
         if longest:
             # It is filled with zeros at the start, some seconds for each GiB. No more than all
@@ -84,13 +84,23 @@ class VllmEngine:
             "kv_cache_memory_bytes": cache,
             "max_num_batched_tokens": max(self.settings.context, 2048),
         }
-        decoding = self.decoding
-        if decoding and decoding.temperature and (decoding.top_k or decoding.top_p < 1):
-            from drift.engines import cpu_sampling
-
-            options["logits_processors"] = [cpu_sampling.processor(decoding.top_k, decoding.top_p)]
-            self.decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
+        if self.decoding:
+            options["logits_processors"] = self._processors_on_cpu()
         return options
+
+    def _processors_on_cpu(self) -> list:
+        """Logits processors that do what vLLM, which is not asked for it any more, takes long to
+        do on a CPU."""
+        from drift.engines import cpu_sampling
+
+        decoding = self.decoding
+        processors = []
+        if decoding.repetition_penalty != 1:
+            processors.append(cpu_sampling.repetition_processor(decoding.repetition_penalty))
+        if decoding.temperature and (decoding.top_k or decoding.top_p < 1):
+            processors.append(cpu_sampling.nucleus_processor(decoding.top_k, decoding.top_p))
+        self.decoding = decoding.model_copy(update={"repetition_penalty": 1.0, "top_k": 0, "top_p": 1.0})
+        return processors
 
     def generate(self, requests: list[dict]) -> list[dict]:
         """Completion rows for request rows; every request has its own seed."""
