@@ -36,7 +36,7 @@ def test_repeated_tokens_are_penalised_as_by_vllm(penalty):
 
 
 def test_the_penalty_follows_requests_through_the_batch():
-    """vLLM appends to the lists of tokens that it passed, and moves the last row to one that ended."""
+    """vLLM appends to the lists that it passed, and moves the last row to where one ended."""
     processor = repetition_processor(2.0)(None, None, None)
     replies = [[], [], []]
     added = [(row, None, [row], reply) for row, reply in enumerate(replies)]
