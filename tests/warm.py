@@ -35,14 +35,15 @@ _LAZY = {
 _STREAMS = 3
 
 # Sends a program's words, folder, environment and streams, passes signals on, and ends as it did.
-# What is no program (-c, -m) goes to the interpreter itself.
+# What is no program (-c, -m) goes to the interpreter itself; torchrun starts programs with -u.
 _CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
-if not sys.argv[1:] or not sys.argv[1].endswith(".py"):
+words = sys.argv[2:] if sys.argv[1:2] == ["-u"] else sys.argv[1:]
+if not words or not words[0].endswith(".py"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-job = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+job = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
 streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
 server.sendmsg([len(job).to_bytes(8, "little")], streams)
 server.sendall(job)

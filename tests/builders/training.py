@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -49,12 +48,14 @@ def training_run(**changed) -> TrainingRun:
     return TrainingRun.model_validate(values | changed, strict=False)
 
 
-def launched(command: list[str], launcher: str) -> subprocess.CompletedProcess:
-    """The program on two processes; without GPUs they talk by gloo."""
+def launched(command: list[str], launcher: str, python: str) -> subprocess.CompletedProcess:
+    """The program on two processes of an interpreter; without GPUs they talk by gloo."""
     at = command.index("--run") + 1
     run = json.loads(command[at]) | {"launcher": launcher, "processes": 2}
-    command = [sys.executable, str(REPOSITORY / "scripts/train.py"), *command[1:at], json.dumps(run), *command[at + 1 :]]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    command = [python, str(REPOSITORY / "scripts/train.py"), *command[1:at], json.dumps(run), *command[at + 1 :]]
+    # torchrun's variable for the interpreter of the processes that it starts.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHON_EXEC": python}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 SIZES = {

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -238,7 +237,7 @@ print(trainer.last_complete_checkpoint(trainer.Path({state!r})))
 
 
 @pytest.mark.slow
-def test_all_devices_resume_from_the_same_checkpoint_while_broken_ones_are_deleted(tmp_path):
+def test_all_devices_resume_from_the_same_checkpoint_while_broken_ones_are_deleted(tmp_path, warm_environments):
     state = tmp_path / "state"
     state.mkdir()
     whole = checkpoint(state, 5, complete=True)
@@ -247,10 +246,11 @@ def test_all_devices_resume_from_the_same_checkpoint_while_broken_ones_are_delet
         (broken / "optimizer.pt").write_bytes(b"cut off")
         for part in range(20):
             (broken / f"{part}.safetensors").write_bytes((broken / "model.safetensors").read_bytes())
-    program = RESUMING.format(scripts=str(REPOSITORY / "scripts"), meeting=tmp_path / "meeting", state=str(state))
+    program = tmp_path / "resuming.py"
+    program.write_text(RESUMING.format(scripts=str(REPOSITORY / "scripts"), meeting=tmp_path / "meeting", state=str(state)))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(rank)],
+            [warm_environments["cpu"], program, str(rank)],
             env=os.environ | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -209,13 +209,13 @@ def test_adapters_resume_to_the_same_weights(run_kto, tmp_path):
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
-def test_two_devices_train_what_one_does(run_kto, tokenizer, tmp_path, launcher):
+def test_two_devices_train_what_one_does(run_kto, tokenizer, tmp_path, warm_environments, launcher):
     """TRL by itself would compare the replies of both devices in one and of one in the other. The
     last step is filled up."""
     tables.write_table(small_replies(tokenizer, 17), tables.Unpaired, tmp_path / "unpaired.parquet")
     precise = {"training": {"precision": "fp32"}}
     run_kto(tmp_path / "one", **precise)
-    done = launched(run_kto.command(tmp_path / "two", **precise), launcher)
+    done = launched(run_kto.command(tmp_path / "two", **precise), launcher, warm_environments["cpu"])
     assert done.returncode == 0, done.stderr[:30000]
     logs = [tables.read_table(tables.TrainLog, tmp_path / folder / "train.parquet") for folder in ("one", "two")]
     for metric in ("loss", "kl", "grad_norm"):

@@ -144,12 +144,12 @@ def test_the_program_trains_and_resumes_to_the_same_weights(run_sdpo, tmp_path, 
     assert (resumed["weights_sha256"], resumed["remainder_sha256"]) == (whole["weights_sha256"], whole["remainder_sha256"])
 
 
-def test_two_devices_train_what_one_does(run_sdpo, tokenizer, tmp_path):
+def test_two_devices_train_what_one_does(run_sdpo, tokenizer, tmp_path, warm_environments):
     """The last step is filled up."""
     tables.write_table(small_replies(tokenizer, 17), tables.Unpaired, tmp_path / "unpaired.parquet")
     precise = {"precision": "fp32", "learning_rate": 1e-4}
     run_sdpo(tmp_path / "one", precise)
-    done = launched(run_sdpo.command(tmp_path / "two", precise), "ddp")
+    done = launched(run_sdpo.command(tmp_path / "two", precise), "ddp", warm_environments["cpu"])
     assert done.returncode == 0, done.stderr[-4000:]
     logs = [tables.read_table(tables.TrainLog, tmp_path / folder / "train.parquet") for folder in ("one", "two")]
     for metric in ("loss", "grad_norm", "signal"):

@@ -161,12 +161,12 @@ def test_a_chain_of_policies_that_would_lose_most_of_each_update_is_refused(run_
 
 
 @pytest.mark.parametrize("launcher", ["ddp", "fsdp2"])
-def test_two_devices_train_what_one_does(run_train, train_inputs, trained_before, tmp_path, launcher):
+def test_two_devices_train_what_one_does(run_train, train_inputs, trained_before, tmp_path, warm_environments, launcher):
     """The last step is filled up. fp32: sums over devices round in another order, which bf16
     activations would amplify."""
     precise = {"training": {"precision": "fp32"}, "rows": train_inputs / "one_more.parquet"} | trained_before
     run_train(tmp_path / "one", **precise)
-    done = launched(run_train.command(tmp_path / "two", **precise), launcher)
+    done = launched(run_train.command(tmp_path / "two", **precise), launcher, warm_environments["cpu"])
     assert done.returncode == 0, done.stderr[-4000:]
     one, two = (in_full(tmp_path / folder / "policy", tmp_path / folder / "remainder") for folder in ("one", "two"))
     assert one.keys() == two.keys()
