@@ -28,12 +28,11 @@ def hold(path: Path, work: str) -> None:
     """Take the lock `path` until this process ends; `work` names in messages what it is for.
 
     The lock of a dead holder is taken over: at once on the same machine, after MISSED beats
-    elsewhere. Raises StageError where the holder lives. A process whose lock was taken over while
-    it could not run (a suspended machine) ends itself. A lock that is deleted with the folder that
-    it guards is given up.
+    elsewhere. Raises StageError where the holder lives, and where another user's lock or folder
+    forbids it. A process whose lock was taken over while it could not run (a suspended machine)
+    ends itself. A lock that is deleted with the folder that it guards is given up.
     """
     path = path.absolute()  # it is released from wherever the process is by then
-    path.parent.mkdir(parents=True, exist_ok=True)
     holder = {
         "id": uuid.uuid4().hex,
         "machine": _machine(),
@@ -43,18 +42,29 @@ def hold(path: Path, work: str) -> None:
         "host": socket.gethostname(),
         "job": os.environ.get("SLURM_JOB_ID"),
     }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _take(path, work, holder):
+            return
+    except PermissionError as error:
+        raise StageError(_forbidden(path, work)) from error
+    done = threading.Event()
+    threading.Thread(target=_beat, args=(path, holder, done, work), daemon=True).start()
+    atexit.register(_release, path, holder, done)
+
+
+def _take(path: Path, work: str, holder: dict) -> bool:
+    """Create the lock; False where this process has it already."""
     while not _create(path, _text(holder, 0)):
         seen = _read(path)
         if seen is None:
             continue  # released in this moment
         if _same_process(seen, holder):
-            return
+            return False
         if _lives(path, seen):
             raise StageError(_refusal(path, work, seen))
         _remove(path, seen)
-    done = threading.Event()
-    threading.Thread(target=_beat, args=(path, holder, done, work), daemon=True).start()
-    atexit.register(_release, path, holder, done)
+    return True
 
 
 def _text(holder: dict, beat: int) -> str:
@@ -66,6 +76,8 @@ def _text(holder: dict, beat: int) -> str:
 def _create(path: Path, text: str) -> bool:
     try:
         with open(path, "x") as file:
+            # Who holds it, others have to read, whatever the umask.
+            os.fchmod(file.fileno(), 0o644)
             file.write(text)
     except FileExistsError:
         return False
@@ -149,6 +161,26 @@ def _refusal(path: Path, work: str, seen: str) -> str:
         f"{work}: already done by {holder['user']}, process {holder['pid']} on {holder['host']}{job} (lock {path}). "
         f"Wait until it ends, or end it ({cure}), and run again"
     )
+
+
+def _forbidden(path: Path, work: str) -> str:
+    folder = next(folder for folder in path.parents if folder.exists())
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        return (
+            f"{work}: no permission to write to {folder}, which belongs to {_owner(folder)}. Users who share a folder need to "
+            f"write to it (chgrp -R GROUP {folder}; chmod -R g+rwX {folder}), or each has results of their own (--directory FOLDER)"
+        )
+    return (
+        f"{work}: no permission to read or replace the lock {path}, which belongs to {_owner(path)}. Ask them whether it is at "
+        "work, and to delete the lock if it is not"
+    )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.stat().st_uid}"
 
 
 def _machine() -> str:

@@ -1,9 +1,12 @@
 """Who may work on what: a lock is refused while its holder lives and taken over when it is dead."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +34,8 @@ def holder(tmp_path):
     """Start processes that take the lock and hold it until their standard input closes."""
     started = []
 
-    def start(beat: float = 15.0) -> subprocess.Popen:
-        program = HOLDER.format(scripts=str(REPOSITORY / "scripts"), path=str(tmp_path / "lock"), beat=beat)
+    def start(beat: float = 15.0, path: Path = tmp_path / "lock") -> subprocess.Popen:
+        program = HOLDER.format(scripts=str(REPOSITORY / "scripts"), path=str(path), beat=beat)
         process = subprocess.Popen(
             [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -132,3 +135,46 @@ def test_a_holder_whose_lock_was_taken_over_ends(holder, tmp_path):
 def test_a_process_may_take_its_own_lock_again(tmp_path):
     locks.hold(tmp_path / "lock", "training a")
     locks.hold(tmp_path / "lock", "training a")
+
+
+@pytest.fixture
+def theirs():
+    """A folder of this user that others may enter, as those of pytest are not."""
+    if os.geteuid() != 0:
+        pytest.skip("to be another user, one has to be root")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def as_another_user(path: Path) -> None:
+    """Take a lock as a user with no rights of their own."""
+    os.seteuid(65534)
+    try:
+        locks.hold(path, "training c")
+    finally:
+        os.seteuid(0)
+
+
+def test_another_user_is_told_who_works_on_it_whatever_the_umask(holder, theirs):
+    before = os.umask(0o077)
+    try:
+        process = holder(path=theirs / "lock")
+        assert held(process)
+    finally:
+        os.umask(before)
+    with pytest.raises(StageError, match=f"training c: already done by .*, process {process.pid} "):
+        as_another_user(theirs / "lock")
+
+
+def test_a_lock_that_cannot_be_read_is_named_with_its_owner(theirs):
+    (theirs / "shared").mkdir()
+    (theirs / "shared").chmod(0o777)
+    (theirs / "shared/lock").touch(mode=0o600)
+    with pytest.raises(StageError, match=r"training c: no permission .*/shared/lock, which belongs to root\. Ask them"):
+        as_another_user(theirs / "shared/lock")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_what_to_do(theirs):
+    with pytest.raises(StageError, match=rf"no permission to write to {theirs}, which belongs to root\..*chmod -R g\+rwX"):
+        as_another_user(theirs / "state/lock")
