@@ -103,8 +103,8 @@ bench-slurm: envs slurm-packages
 
 slurm-packages:
 	@if [ "$$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get > /dev/null && ! dpkg -s $(SLURM_PACKAGES) > /dev/null 2>&1; then \
-		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)) \
-			> /dev/null 2>&1 || echo "the packages of Slurm and squashfs could not be installed"; \
+		mkdir -p .venv; (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)) \
+			> .venv/packages.log 2>&1 || echo "the packages of Slurm and squashfs could not be installed (log: .venv/packages.log)"; \
 	fi
 
 bench-scores: .venv/cpu/installed
