@@ -82,13 +82,14 @@ def _alive(pid: int) -> bool:
 
 
 def last_start(root: Path) -> Start | None:
-    """The last start of the run in a folder; None where it has no record."""
+    """The last start of the run in a folder; None where it has no record. Raises OSError where that
+    cannot be read."""
     start = None
     try:
-        lines = (root / layout.PATTERNS["run_log"]).read_text(encoding="utf-8").splitlines()
-    except OSError:
+        record = (root / layout.PATTERNS["run_log"]).read_bytes().decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    for line in lines:
+    for line in record.split("\n"):  # only a line feed ends a line: messages may hold U+2028 and its like
         try:
             event = json.loads(line)
         except ValueError:
@@ -140,12 +141,18 @@ def main() -> None:
     command.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run; default: all in results/")
     arguments = command.parse_args()
     roots = arguments.runs or sorted(path for path in Path("results").glob("*") if path.is_dir())
-    starts = {root: last_start(root) for root in roots}
-    for root, start in starts.items():
+    stopped = False
+    for root in roots:
+        try:
+            start = last_start(root)
+        except OSError as error:  # somebody else's: the other runs are told all the same
+            print(f"{root}: its record cannot be read ({error.strerror}: {error.filename})")
+            continue
         print(describe(start, time.time()) if start else f"{root}: no record of a run ({layout.PATTERNS['run_log']})")
+        stopped |= start is not None and start.state in ("failed", "killed")
     if not roots:
         print("no runs: results/ is empty, or this is not the folder where they were started")
-    if any(start and start.state in ("failed", "killed") for start in starts.values()):
+    if stopped:
         sys.exit(1)
 
 

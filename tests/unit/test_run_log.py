@@ -186,6 +186,33 @@ def test_status_tells_jobs_that_wait_in_a_queue_from_those_that_work(run):
     assert "running train qwen/warmup for" in status.describe(status.last_start(run.root), time.time() + 60)
 
 
+def test_status_reads_a_record_with_any_text_in_it_and_one_that_was_cut(run):
+    run.plan(train=1)
+    run.start(1, "train", "qwen/warmup", "error: a row is 'x\u2028y\x85z'\n")
+    run.error(1, "train", "qwen/warmup")
+    run.log.end(good=False)
+    told = status.describe(status.last_start(run.root), time.time())
+    assert "failed train qwen/warmup\n      error: a row is 'x\n" in told
+
+    record = run.root / "logs/run.jsonl"
+    whole = record.read_bytes()
+    record.write_bytes(whole[: whole.index("\u2028".encode()) + 2])  # within a character
+    Run(run.folder).plan(train=7)
+    assert status.last_start(run.root).planned == {"train": 7}, "of the next start, whose line is its own"
+
+
+def test_status_of_a_record_that_cannot_be_read_says_so_and_tells_the_other_runs(run, monkeypatch, capsys):
+    run.plan(train=1)
+    run.log.end(good=True)
+    other = run.root.with_name("another")
+    (other / "logs/run.jsonl").mkdir(parents=True)  # as unreadable as another user's, also for root
+    monkeypatch.setattr(sys, "argv", ["status.py", str(other), str(run.root)])
+    status.main()
+    told = capsys.readouterr().out
+    assert f"{other}: its record cannot be read (Is a directory: {other}/logs/run.jsonl)" in told
+    assert f"{run.root}: done" in told
+
+
 def test_status_of_no_run_and_of_a_folder_without_a_record(tmp_path):
     (tmp_path / "results/old").mkdir(parents=True)
     command = [REPOSITORY / ".venv/snakemake/bin/python", REPOSITORY / "tools/status.py"]

@@ -153,6 +153,8 @@ class RunLog(logging.Handler):
 
     def _write(self, event: str, **values: Any) -> None:
         line = json.dumps({"event": event, "time": time.time(), **values}, ensure_ascii=False)
+        if event == "start":
+            line = "\n" + line  # the line before may have been cut by a full disk
         # A run does not stop because it cannot be told of.
         with contextlib.suppress(OSError):
             self._record.parent.mkdir(parents=True, exist_ok=True)
