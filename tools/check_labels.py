@@ -39,9 +39,25 @@ def read_conversations(kind: str, path: Path) -> pl.DataFrame:
     if kind not in kinds:
         raise cli.StageError(f"--conversations: there is no reader '{kind}'; there are {', '.join(sorted(kinds))}")
     reader = plugins.load(plugins.SOURCES, kind)
-    parts = [exchanges(frame)[0] for frame in reader.read(sources.source_files(path, reader), Counter())]
+    frames = reader.read(sources.source_files(path, reader), Counter())
+    parts = [exchanges(frame)[0].with_columns(frame=pl.lit(place)) for place, frame in enumerate(frames)]
+    if not parts:
+        raise cli.StageError(f"{path}: no conversation in it that the reader of '{kind}' can read")
     rows = pl.concat(parts).with_columns(conversation_id=SOURCE + ":" + pl.col("id"), turn=pl.col("turn").cast(pl.Int32))
-    return rows.unique(["conversation_id", "turn"], keep="first", maintain_order=True)
+    conversation = pl.struct("frame", "number")
+    return rows.filter(conversation == conversation.first().over("conversation_id"))
+
+
+def scanned(path: str, columns: list[str]) -> pl.LazyFrame:
+    """A table of a run. Raises StageError where it is none that has these columns."""
+    try:
+        table = pl.scan_parquet(path, hive_partitioning=False)
+        missing = [column for column in columns if column not in table.collect_schema()]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise cli.StageError(f"{path}: not a readable table of a run ({error})") from error
+    if missing:
+        raise cli.StageError(f"{path}: the table has no column {', '.join(missing)}; is it another table of the run?")
+    return table
 
 
 def default_conversations() -> tuple[str, Path]:
@@ -71,7 +87,7 @@ def main() -> None:
     gold = agreement.read_labels(file, strata, arguments.half)
 
     if arguments.turns:
-        turns, source = pl.scan_parquet(arguments.turns), arguments.source
+        turns, source = scanned(arguments.turns, ["conversation_id", "turn", "user", "response", "feedback"]), arguments.source
         if source is None:
             raise cli.StageError("--turns needs --source: the name of the source that the labelled conversations come from")
     else:
@@ -80,7 +96,8 @@ def main() -> None:
     if found.is_empty():
         raise cli.StageError(f"{file}: none of its {gold.height} labels is about these conversations")
     if arguments.labels:
-        judged = pl.scan_parquet(arguments.labels).filter(pl.col("labeler") == arguments.labeler)
+        labels = scanned(arguments.labels, ["conversation_id", "turn", "labeler", "label"])
+        judged = labels.filter(pl.col("labeler") == arguments.labeler)
     elif arguments.labeler == "lexical":
         keys = found.lazy().select("conversation_id", "turn").unique()
         judged = lexical.labels(turns.join(keys, on=["conversation_id", "turn"]).collect()).lazy()

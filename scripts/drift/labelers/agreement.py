@@ -49,7 +49,7 @@ def read_labels(path: str | Path, strata: str | Path | None = None, half: str | 
     for place, row in _lines(path):
         if half is not None:
             halves.add(str(row.get("half")))
-            if row.get("half") != half:
+            if str(row.get("half")) != half:  # a file may number them
                 continue
         name = str(_value(row, place, "label"))
         if name.upper() not in NAMES:
