@@ -17,6 +17,7 @@ It needs pydantic and PyYAML, and Snakemake for the jobs: run it with .venv/snak
 import _path  # noqa: F401 - must come before drift
 import argparse
 import importlib.util
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -40,8 +41,8 @@ def read_config(path: Path) -> dict:
     """The validated configuration. Raises StageError."""
     try:
         refuse_repeated_keys([path])
-        return load(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, ConfigError) as error:
+        return load(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigError) as error:
         raise StageError(f"{path}: {error}") from error
 
 
@@ -61,12 +62,15 @@ def planned_jobs(config_file: Path) -> list[Job]:
 
 
 def _number(text: str) -> tuple[str, float]:
-    """NAME=NUMBER of the command line."""
+    """NAME=NUMBER of the command line; the number is 0 or more."""
     name, _, value = text.partition("=")
     try:
-        return name, float(value)
+        number = float(value)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: NAME=NUMBER is needed") from None
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: NAME=NUMBER is needed, a number of 0 or more")
+    return name, number
 
 
 def read_arguments() -> argparse.Namespace:
@@ -106,7 +110,7 @@ def main() -> None:
         price=arguments.price,
     )
     limits = {table: config["data"].get(f"max_{table}") for table in ROWS}
-    rows = {table: arguments.rows.get(table) or limits[table] or count for table, count in ROWS.items()}
+    rows = {table: arguments.rows.get(table, limits[table] or count) for table, count in ROWS.items()}
     lengths = Lengths(**arguments.tokens)
     budget = plan(config, machine, rows, lengths, shape_finder(REPOSITORY, arguments.parameters))
     jobs = None if arguments.no_jobs else planned_jobs(arguments.configfile)

@@ -312,7 +312,12 @@ def test_a_machine_is_read_from_a_file_and_its_faults_are_named(tmp_path):
     (tmp_path / "short.yaml").write_text("{memory: 24, tflops: 100}")
     with pytest.raises(StageError, match="bandwidth missing"):
         read_machine(str(tmp_path / "short.yaml"))
+    (tmp_path / "cut.yaml").write_text("{memory: 24,")
+    with pytest.raises(StageError, match=r"cut\.yaml: cannot be read as YAML"):
+        read_machine(str(tmp_path / "cut.yaml"))
     with pytest.raises(StageError, match="memory must be a number above 0"):
         read_machine("h100-80", memory=-1)
+    with pytest.raises(StageError, match="gpus must be a whole number from 1, not 0"):
+        read_machine("h100-80", gpus=0)
     with pytest.raises(StageError, match="one of a100-40"):
         read_machine("h1000")

@@ -1,9 +1,12 @@
 """What each stage of a run is asked and needs, as the plan has it; and how often its jobs wait."""
 
+import re
 import subprocess
 
 import pytest
 
+import plan
+from drift.cli import StageError
 from drift.config import load
 from drift.workflow.cost_model import GIB
 from drift.workflow.dry_run import Job
@@ -246,3 +249,24 @@ def test_the_program_counts_jobs_as_snakemake_does_and_fails_where_the_run_canno
     demo = REPOSITORY / "demo/run.yaml"
     fits = subprocess.run([*command, "--no-jobs", "--configfile", str(demo)], capture_output=True, text=True, check=False)
     assert fits.returncode == 0, fits.stderr
+
+
+def test_rows_that_are_none_are_planned_as_none_and_what_is_no_number_of_rows_is_refused(monkeypatch, capsys):
+    """As of logs without a correction: none is not the paper's 491."""
+    command = ["plan.py", "--configfile", str(REPOSITORY / "config.yaml"), "--no-jobs", "--gpus", "8", "--rows"]
+    monkeypatch.setattr("sys.argv", [*command, "sat=0", "corrections=0"])
+    plan.main()
+    (assumed,) = re.findall(
+        r"assumed: rows dsat 11,000, sat (\S+), corrections (\S+), replies 89,000;", capsys.readouterr().out
+    )
+    assert [float(count) for count in assumed] == [0, 0]
+    monkeypatch.setattr("sys.argv", [*command, "dsat=nan"])
+    with pytest.raises(SystemExit):
+        plan.main()
+    assert "dsat=nan: NAME=NUMBER is needed, a number of 0 or more" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_no_text_is_refused_in_a_line(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes("run: é".encode("latin-1"))
+    with pytest.raises(StageError, match=r"mine\.yaml: 'utf-8' codec can't decode"):
+        plan.read_config(tmp_path / "mine.yaml")

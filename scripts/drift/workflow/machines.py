@@ -34,6 +34,8 @@ class Machine:
             value = getattr(self, name)
             if not isinstance(value, int | float) or value <= 0:
                 raise StageError(f"{name} must be a number above 0 (GiB, bf16 TFLOP/s, TB/s), not {value}")
+        if not isinstance(self.gpus, int) or self.gpus < 1:
+            raise StageError(f"gpus must be a whole number from 1, not {self.gpus}")
 
     @property
     def training_rate(self) -> float:
@@ -85,7 +87,10 @@ def read_machine(name: str, **overrides: Any) -> Machine:
     if name in MACHINES:
         values = MACHINES[name]
     elif Path(name).is_file():
-        values = yaml.safe_load(Path(name).read_text())
+        try:
+            values = yaml.safe_load(Path(name).read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise StageError(f"{name}: cannot be read as YAML ({error})") from error
     else:
         raise StageError(f"there is no machine {name}: give a YAML file, or one of {', '.join(MACHINES)}")
     known = {field.name for field in fields(Machine)}
