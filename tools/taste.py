@@ -5,7 +5,7 @@ reply, what the user said, and a fresh reply.
         --page results/taste/taste.html
 
 Reads:  the sampled replies of an iteration (its requests.parquet and completions/), and the prompts
-        that they were sampled for (prompts/dsat.parquet of the model).
+        that they were sampled for (prompts/dsat.parquet of the model, or of data that came later).
 Writes: a table to the terminal, and with --page an HTML page without scripts or outside content.
 
 Conversations are untrusted: the page escapes every text.
@@ -14,6 +14,7 @@ Conversations are untrusted: the page escapes every text.
 import _path  # noqa: F401 - must come before drift
 import shutil
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -31,14 +32,18 @@ COLUMNS = {"asked": "asked", "rejected": "disappointed", "feedback": "the user s
 def rows_of(folder: Path) -> list[dict[str, str]]:
     """A row for every sampled reply of an iteration, with the keys of COLUMNS. Raises StageError
     where the iteration has sampled none on prompts with a reply that disappointed."""
-    shards = sorted((folder / "completions").glob("*-of-*.parquet"))
+    shards = _last_split(folder / "completions")
+    try:
+        iteration = layout.PolicyName.parse("/".join(folder.absolute().parts[-3:]))
+    except ValueError:
+        shards = []
     if not shards:
         raise cli.StageError(f"{folder} holds no sampled replies: give an iteration, RESULTS/MODEL/METHOD/seedS/iterK")
-    run, model = folder.absolute().parents[3], folder.absolute().parents[2].name
+    prompts = _prompts(folder.absolute().parents[3], folder.absolute().parents[2].name, iteration)
     replies = read_table(Completions, *shards).select("request_id", "finish_reason", fresh="text")
     asked = read_table(Requests, folder / "requests.parquet").select("request_id", "prompt_id")
-    prompts = read_table(Prompts, layout.paths(str(run)).prompts.format(model=model, table="dsat"))
-    joined = replies.join(asked, on="request_id").join(prompts, on="prompt_id").sort("request_id")
+    joined = replies.join(asked, on="request_id")
+    joined = joined.join(read_table(Prompts, prompts), on="prompt_id").sort("request_id") if prompts else joined.clear()
     if joined.is_empty():
         raise cli.StageError(f"{folder}: none of its prompts has a reply that disappointed")
     shown = joined.select(
@@ -48,6 +53,24 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         pl.when(finish_reason="length").then(pl.col("fresh").str.strip_chars_end() + " …").otherwise("fresh").alias("fresh"),
     )
     return [{name: safe(text or "").strip() for name, text in row.items()} for row in shown.to_dicts()]
+
+
+def _last_split(completions: Path) -> list[Path]:
+    """The shards of the split that was made last: those of one into another number may lie next to
+    them."""
+    shards = sorted(completions.glob("*-of-*.parquet"), key=lambda path: path.stat().st_mtime)
+    return sorted(path for path in shards if path.stem.partition("-of-")[2] == shards[-1].stem.partition("-of-")[2])
+
+
+def _prompts(run: Path, model: str, iteration: layout.PolicyName) -> Path | None:
+    """The prompts of an iteration that have a reply that disappointed: of the newest data that it
+    read, which hold all before them. None where it has none."""
+    paths, table = layout.paths(str(run)), "dsat"
+    places = [paths.prompts.format(model=model, table=table)]
+    for number in range(1, iteration.iteration + 1):
+        for data in (layout.LaterData(number), layout.LaterData(number, model, replace(iteration, iteration=number))):
+            places.append(paths.later_prompts.format(later=data, model=model, table=table))
+    return next((Path(place) for place in reversed(places) if Path(place).is_file()), None)
 
 
 def table(rows: list[dict[str, str]], width: int) -> str:

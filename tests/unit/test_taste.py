@@ -1,6 +1,9 @@
 """What disappointed and a fresh reply, as a table and as a page."""
 
+import os
+import shutil
 import sys
+import time
 
 import polars as pl
 import pytest
@@ -63,3 +66,29 @@ def test_the_page_escapes_what_users_and_models_wrote(iteration, monkeypatch, ca
 def test_a_folder_that_is_no_iteration_is_refused(tmp_path):
     with pytest.raises(StageError, match="holds no sampled replies: give an iteration"):
         taste.rows_of(tmp_path / "results/mine/qwen/drift/seed1/iter2")
+
+
+def test_replies_to_prompts_that_came_later_are_shown_and_those_of_an_earlier_split_are_not(iteration):
+    """The second iteration reads data/iter2, which holds the prompts of the start as well."""
+    model = iteration.parents[2]
+    second = shutil.copytree(iteration, iteration.with_name("iter2"))
+    later = iteration.parents[3] / f"data/iter2/prompts/{model.name}/dsat.parquet"
+    later.parent.mkdir(parents=True)
+    prompts = model / "prompts/dsat.parquet"
+    shutil.copy(prompts, later)
+    tables.write_table(pl.read_parquet(prompts).head(1), tables.Prompts, prompts)
+    assert [len(taste.rows_of(folder)) for folder in (iteration, second)] == [1, 2]
+
+    whole = iteration / "completions/1-of-1.parquet"
+    os.utime(whole, (time.time() - 3600,) * 2)
+    for number in (1, 2):
+        half = pl.read_parquet(whole).gather_every(2, number - 1)
+        tables.write_table(half, tables.Completions, whole.with_name(f"{number}-of-2.parquet"))
+    assert len(taste.rows_of(iteration)) == 1
+
+
+def test_an_iteration_of_a_method_without_such_prompts_is_refused(iteration):
+    """As of SPIN: its prompts are those of replies that satisfied."""
+    (iteration.parents[2] / "prompts/dsat.parquet").unlink()
+    with pytest.raises(StageError, match="none of its prompts has a reply that disappointed"):
+        taste.rows_of(iteration)
