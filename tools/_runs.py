@@ -1,6 +1,7 @@
 """What the programs on finished runs share: a policy by its folder, and tables of a run."""
 
 import _path  # noqa: F401 - must come before drift
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,18 +26,21 @@ class PolicyFolder:
     @classmethod
     def parse(cls, folder: Path) -> Self:
         """The policy in a folder. Raises StageError that lists what is near it where it is none."""
-        folder = folder.absolute()
+        folder = Path(os.path.abspath(folder))  # without "..", which no name of a policy has
         for depth in (1, 3):
             parts = folder.parts[-depth:]
             try:
                 name = layout.PolicyName.parse("/".join(parts))
             except ValueError:
                 continue
+            if depth + 1 > len(folder.parents):
+                continue
             found = cls(folder.parents[depth], folder.parents[depth - 1].name, name)
             if Path(found.paths.manifest).is_file():
                 return found
-        # Next to it and below it; not all below its parent, which may be any folder.
-        places = [(folder.parent, "*")] + [(folder, "/".join("*" * depth)) for depth in (1, 2, 3, 4)]
+        # The one that it is in, next to it and below it; not all below its parent, which may be any
+        # folder.
+        places = [(folder.parent, "."), (folder.parent, "*")] + [(folder, "/".join("*" * depth)) for depth in (1, 2, 3, 4)]
         near = sorted({str(path.parent) for place, depth in places for path in place.glob(f"{depth}/policy.json")})[:12]
         listed = "; there are: " + ", ".join(near) if near else ""
         raise StageError(f"{folder} is no finished policy: give results/RUN/MODEL/METHOD/seedS/iterK, or .../base{listed}")
@@ -62,9 +66,12 @@ def read_config(run: Path) -> dict:
     """The configuration of a run as it was resolved. Raises StageError where there is none."""
     path = layout.paths(str(run)).config
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StageError(f"{path}: not the configuration of a run ({error}): give its folder, results/RUN") from error
+    if not isinstance(config, dict):
+        raise StageError(f"{path}: not the configuration of a run (no keys): give its folder, results/RUN")
+    return config
 
 
 def read_scores(run: Path, *, details: bool) -> pl.DataFrame:

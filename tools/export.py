@@ -26,6 +26,7 @@ import yaml
 from _runs import PolicyFolder, interval, read_config, read_scores
 from drift import cli, downloads, files, layout, policies
 from drift.tables import Dsat, Pairs, Unpaired, read_table
+from drift.workflow.arrivals import Arrivals
 
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md.j2"
 
@@ -36,8 +37,8 @@ def copy_policy(policy: PolicyFolder, manifest: dict, target: Path) -> None:
     Raises StageError where the weights are not those of the manifest, or `target` is not empty.
     """
     source = Path(policy.paths.policy)
-    if target.exists() and any(target.iterdir()):
-        raise cli.StageError(f"{target} is not empty: give a new folder")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise cli.StageError(f"{target} is {'not empty' if target.is_dir() else 'a file'}: give a new folder")
     if not source.is_dir():
         raise cli.StageError(f"{source} is not there any more (pruned?): run the pipeline again for this policy")
     if policies.weights_sha256(source) != manifest["weights_sha256"]:
@@ -54,7 +55,8 @@ def provenance(policy: PolicyFolder, config: dict) -> dict[str, Any]:
     """What a policy was trained from: model, sources, and how many rows, pairs or single
     replies."""
     paths = policy.paths
-    dsat = read_table(Dsat, paths.dsat)
+    later = _later_data(policy, config)
+    dsat = read_table(Dsat, paths.later_dsat.format(later=later) if later else paths.dsat)
     pairs = read_table(Pairs, paths.pairs).height if Path(paths.pairs).is_file() else 0
     replies = read_table(Unpaired, paths.unpaired).height if Path(paths.unpaired).is_file() else 0
     sources = [
@@ -62,7 +64,7 @@ def provenance(policy: PolicyFolder, config: dict) -> dict[str, Any]:
         for name, row in config["data"]["sources"].items()
     ]
     return {
-        "base": config["models"][policy.model]["path"],
+        "base": base_address(policy, config),
         "sources": sources,
         "labeler": config["data"]["labeler"],
         "dsat": {split: dsat.filter(split=split).height for split in ("train", "test")},
@@ -70,6 +72,21 @@ def provenance(policy: PolicyFolder, config: dict) -> dict[str, Any]:
         "replies": replies,
         "recipe": config["recipes"].get(policy.name.method),
     }
+
+
+def base_address(policy: PolicyFolder, config: dict) -> str:
+    """The address of the base model of a policy: by the base model's own manifest where the run has
+    been started without the model since."""
+    row = config["models"].get(policy.model)
+    manifest = policy.run / policy.model / layout.BASE / "policy.json"
+    return row["path"] if row else policies.read_manifest(manifest)["settings"]["path"]
+
+
+def _later_data(policy: PolicyFolder, config: dict) -> layout.LaterData | None:
+    """The data after the start that a policy was trained on; None: those of the start."""
+    if policy.name.method.removesuffix(layout.FUTURE_SUFFIX) not in config["recipes"]:
+        return None
+    return Arrivals(config, policy.paths).of(policy.model, str(policy.name))
 
 
 def score_rows(policy: PolicyFolder) -> list[dict[str, str]]:
@@ -94,7 +111,7 @@ def score_rows(policy: PolicyFolder) -> list[dict[str, str]]:
 
 def metadata(policy: PolicyFolder, config: dict, licence: dict[str, str]) -> dict[str, Any]:
     """The fields at the top of a model card, as the hub reads them."""
-    base = downloads.repository(config["models"][policy.model]["path"])
+    base = downloads.repository(base_address(policy, config))
     addresses = [row[key] for row in config["data"]["sources"].values() for key in ("path", "conversations") if row[key]]
     datasets = {found for found in map(downloads.repository, addresses) if found}
     fields = licence | {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["drift", "dpo"]}

@@ -60,7 +60,8 @@ class Start:
     def logs(self, job: dict) -> list[Path]:
         """The logs of a job, from wherever this program runs: their names begin where results/
         is."""
-        return [self.root.absolute().parents[1] / log for log in job["logs"]]
+        results = Path(os.path.abspath(self.root)).parent  # of "..", too
+        return [results.parent / log for log in job["logs"]]
 
     @property
     def state(self) -> str:

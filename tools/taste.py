@@ -12,6 +12,7 @@ Conversations are untrusted: the page escapes every text.
 """
 
 import _path  # noqa: F401 - must come before drift
+import os
 import shutil
 import textwrap
 from dataclasses import replace
@@ -32,14 +33,15 @@ COLUMNS = {"asked": "asked", "rejected": "disappointed", "feedback": "the user s
 def rows_of(folder: Path) -> list[dict[str, str]]:
     """A row for every sampled reply of an iteration, with the keys of COLUMNS. Raises StageError
     where the iteration has sampled none on prompts with a reply that disappointed."""
+    folder = Path(os.path.abspath(folder))  # without "..", which no name of a policy has
     shards = _last_split(folder / "completions")
     try:
-        iteration = layout.PolicyName.parse("/".join(folder.absolute().parts[-3:]))
+        iteration = layout.PolicyName.parse("/".join(folder.parts[-3:]))
     except ValueError:
         shards = []
     if not shards:
         raise cli.StageError(f"{folder} holds no sampled replies: give an iteration, RESULTS/MODEL/METHOD/seedS/iterK")
-    prompts = _prompts(folder.absolute().parents[3], folder.absolute().parents[2].name, iteration)
+    prompts = _prompts(folder.parents[3], folder.parents[2].name, iteration)
     replies = read_table(Completions, *shards).select("request_id", "finish_reason", fresh="text")
     asked = read_table(Requests, folder / "requests.parquet").select("request_id", "prompt_id")
     joined = replies.join(asked, on="request_id")

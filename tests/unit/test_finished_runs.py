@@ -18,7 +18,7 @@ import yaml
 import chat
 import compare
 import export
-from _runs import PolicyFolder
+from _runs import PolicyFolder, read_config
 from drift import policies
 from drift.cli import StageError
 from drift.settings.sampling import DecodingSettings, GenerationSettings
@@ -154,6 +154,50 @@ def test_weights_that_are_not_those_of_the_manifest_are_not_exported(run, tmp_pa
 def test_a_folder_that_is_no_policy_is_answered_with_those_that_are(run):
     with pytest.raises(StageError, match=r"is no finished policy: .* there are: .*drift/seed42/iter1, .*drift/seed42/iter2"):
         PolicyFolder.parse(run / "qwen-0.5b/drift/seed42/iter3")
+
+
+def test_a_policy_is_found_from_a_folder_next_to_it_and_by_one_in_it(run, monkeypatch):
+    monkeypatch.chdir((run / POLICY).with_name("iter1"))
+    assert str(PolicyFolder.parse(Path("../iter2"))) == POLICY
+    with pytest.raises(StageError, match=rf"is no finished policy: .* there are: .*{POLICY}$"):
+        PolicyFolder.parse(run / POLICY / "policy")
+    with pytest.raises(StageError, match="is no finished policy"):
+        PolicyFolder.parse(Path("/base"))
+
+
+def test_a_policy_of_a_model_that_the_run_has_no_more_is_exported_with_what_it_was_made_from(run, tmp_path, monkeypatch):
+    copy = shutil.copytree(run, tmp_path / "results/demo")
+    config = yaml.safe_load((copy / "config.resolved.yaml").read_text())
+    config["models"] = {"other": config["models"].pop("qwen-0.5b")}
+    (copy / "config.resolved.yaml").write_text(yaml.safe_dump(config))
+    base = copy / "qwen-0.5b/base/policy.json"
+    base.write_text(json.dumps(json.loads(base.read_text()) | {"settings": {"path": "hf:Qwen/Qwen2.5-0.5B-Instruct@abc"}}))
+    called(monkeypatch, export, copy / POLICY, tmp_path / "mine")
+    fields, text = card_of(tmp_path / "mine")
+    assert fields["base_model"] == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert "`hf:Qwen/Qwen2.5-0.5B-Instruct@abc`" in text
+
+
+def test_the_card_of_a_policy_trained_on_later_data_counts_the_replies_in_these(run, tmp_path, monkeypatch):
+    copy = shutil.copytree(run, tmp_path / "results/demo")
+    config = yaml.safe_load((copy / "config.resolved.yaml").read_text())
+    config["data"]["sources"]["june"] = config["data"]["sources"]["wildchat"] | {"from_iteration": 2}
+    (copy / "config.resolved.yaml").write_text(yaml.safe_dump(config))
+    (copy / "data/iter2").mkdir()
+    rows = pl.read_parquet(copy / "data/dsat.parquet")
+    rows.filter(pl.col("split") == "train").write_parquet(copy / "data/iter2/dsat.parquet")
+    called(monkeypatch, export, copy / POLICY, tmp_path / "mine")
+    assert "18 replies that disappointed to train on, 0 kept for testing" in card_of(tmp_path / "mine")[1]
+
+
+def test_a_file_in_place_of_the_folder_and_a_configuration_without_keys_are_refused_in_a_line(run, tmp_path, monkeypatch):
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(StageError, match="mine is a file: give a new folder"):
+        called(monkeypatch, export, run / POLICY, tmp_path / "mine")
+    for content in (b"[]", b"\xff"):
+        (tmp_path / "config.resolved.yaml").write_bytes(content)
+        with pytest.raises(StageError, match="not the configuration of a run"):
+            read_config(tmp_path)
 
 
 class UploadHub(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -167,7 +168,7 @@ def test_status_tells_running_failed_and_killed_jobs_of_the_last_start(run):
     again.log.end(good=True)
 
 
-def test_status_tells_jobs_that_wait_in_a_queue_from_those_that_work(run):
+def test_status_tells_jobs_that_wait_in_a_queue_from_those_that_work(run, monkeypatch):
     """Submitted both: the log of one is of an attempt before, and of the other not there yet."""
     run.plan(train=2)
     for number, name in enumerate(("qwen/warmup", "qwen/drift/seed42/iter1")):
@@ -184,6 +185,8 @@ def test_status_tells_jobs_that_wait_in_a_queue_from_those_that_work(run):
     record = run.root / "logs/run.jsonl"
     record.write_text(record.read_text().replace(f"{run.folder}/", ""))  # as snakemake names logs, run anywhere
     assert "running train qwen/warmup for" in status.describe(status.last_start(run.root), time.time() + 60)
+    monkeypatch.chdir(run.root / "logs")
+    assert "running train qwen/warmup for" in status.describe(status.last_start(Path("..")), time.time() + 60)
 
 
 def test_status_reads_a_record_with_any_text_in_it_and_one_that_was_cut(run):
