@@ -172,20 +172,20 @@ def requeued(cluster, reference, folder: Path, survived) -> None:
 
 
 def stopped_by_itself(cluster, reference, folder: Path, survived) -> None:
-    """A training whose profile gives it a minute ends before that, with a checkpoint, and goes on
-    in the next job."""
+    """A training whose profile gives it two minutes ends before that, with a checkpoint, and goes
+    on in the next job. On a busy machine it needs most of the first one to start."""
     run, config = copy_of(reference, folder / "run")
     without_policy(run)
-    short = site(folder, lambda text: text.replace("runtime: 480 ", "runtime: 1 "))
+    short = site(folder, lambda text: text.replace("runtime: 480 ", "runtime: 2 "))
     driver = profile_run(cluster, run, config, "--retries", "6", POLICY, profile=short)
 
     def oversleep(pid):
-        # Slurm's own limit is not to come first, as it may where a job has but a minute.
+        # Slurm's own limit is not to come first, as it may where a job has but two minutes.
         cluster.run("scontrol", "update", f"jobid={this_job(cluster)['id']}", "TimeLimit=30")
-        time.sleep(54)
+        time.sleep(114)
         os.kill(pid, signal.SIGCONT)
 
-    pid = strike(run, "its own deadline (54 s of them waiting for it)", survived, frozen(run), oversleep)
+    pid = strike(run, "its own deadline (114 s of them waiting for it)", survived, frozen(run), oversleep)
     os.kill(pid, signal.SIGCONT)
     assert "as the job's time limit is near; a checkpoint is in" in driver.succeeds(300)
     assert_same(reference, run)
