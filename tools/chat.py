@@ -13,6 +13,7 @@ port a policy).
 import _path  # noqa: F401 - must come before drift
 import contextlib
 import io
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,13 +39,16 @@ class Talk:
 
     def say(self, text: str) -> Iterator[tuple[str, str]]:
         """Each policy's name and its reply to a message. Raises StageError where the message alone
-        is too long; a conversation that is loses its oldest turns."""
+        is too long for one of them, before any replies; a conversation that is loses its oldest
+        turns."""
         room = self._settings.context - self._settings.max_tokens
+        chats = {}
         for name, engine in self._engines.items():
             chat = [*self._chats[name], {"role": "user", "content": text}]
-            chat = trim(chat, lambda messages, engine=engine: len(render(engine.tokenizer, messages)) <= room)
-            if chat is None:
+            chats[name] = trim(chat, lambda messages, engine=engine: len(render(engine.tokenizer, messages)) <= room)
+            if chats[name] is None:
                 raise cli.StageError(f"the message is too long: --context leaves {room} tokens for a conversation")
+        for (name, engine), chat in zip(self._engines.items(), chats.values(), strict=True):
             request = {
                 "request_id": name,
                 "prompt_token_ids": render(engine.tokenizer, chat),
@@ -88,6 +92,9 @@ def converse(talk: Talk, lines: Iterable[str]) -> None:
                         print(f"\n{name}:\n{reply}", flush=True)
                 except cli.StageError as error:
                     print(f"error: {error}")
+                except KeyboardInterrupt:  # while a policy writes, as while somebody types
+                    print()
+                    return
                 print()
 
 
@@ -112,6 +119,12 @@ def main() -> None:
     command.add_argument("--context", type=int, default=4096, help="conversation and reply, tokens; default: 4096")
     command.add_argument("--seed", type=int, default=1, help="the same seed and words give the same replies; default: 1")
     arguments = command.parse_args()
+    if not 0 <= arguments.temperature < math.inf:
+        command.error(f"--temperature is {arguments.temperature}: a number of 0 or more is needed")
+    if not 0 < arguments.top_p <= 1:
+        command.error(f"--top-p is {arguments.top_p}: a number above 0 and up to 1 is needed")
+    if not 0 < arguments.max_tokens < arguments.context:
+        command.error(f"--max-tokens is {arguments.max_tokens}: 1 or more are needed, and fewer than --context")
     values = {"temperature": arguments.temperature, "top_p": arguments.top_p, "max_tokens": arguments.max_tokens}
     settings = GenerationSettings(
         backend="transformers",

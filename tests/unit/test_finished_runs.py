@@ -295,3 +295,42 @@ def test_a_policy_of_a_run_is_named_by_its_place(run):
     assert chat.named([run / POLICY]) == {POLICY: run / POLICY / "policy"}
     with pytest.raises(StageError, match="is no finished policy"):
         chat.named([run])
+
+
+def test_a_message_too_long_for_one_policy_is_answered_by_none(tiny_model, tmp_path, settings, monkeypatch):
+    """Tokenizers differ: the conversations would have gone on with different messages."""
+    second = tmp_path / "second"
+    second.symlink_to(tiny_model)
+    talk = chat.Talk(chat.named([tiny_model, second]), settings, seed=1)
+    render, last = chat.render, talk._engines[str(second)].tokenizer
+    monkeypatch.setattr(
+        chat, "render", lambda tokenizer, messages: render(tokenizer, messages) * (500 if tokenizer is last else 1)
+    )
+    with pytest.raises(StageError, match="the message is too long"):
+        list(talk.say("Tell me about maps."))
+    assert talk._chats == {str(tiny_model): [], str(second): []}
+
+
+def test_an_interrupted_reply_ends_the_conversation_as_at_the_prompt(capsys):
+    class Interrupted:
+        def say(self, text: str) -> None:
+            raise KeyboardInterrupt
+
+    chat.converse(Interrupted(), ["Hi", "never"])
+    assert capsys.readouterr().out == "\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--temperature=-1", "--temperature is -1.0: a number of 0 or more is needed"),
+        ("--temperature=nan", "--temperature is nan"),
+        ("--top-p=2", "--top-p is 2.0: a number above 0 and up to 1 is needed"),
+        ("--max-tokens=0", "--max-tokens is 0: 1 or more are needed"),
+        ("--context=100", "--max-tokens is 512: 1 or more are needed, and fewer than --context"),
+    ],
+)
+def test_values_that_no_reply_can_be_sampled_with_are_refused_before_a_model_is_loaded(option, said, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        called(monkeypatch, chat, "nowhere", option)
+    assert said in capsys.readouterr().err
