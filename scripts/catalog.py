@@ -332,28 +332,13 @@ def statements(results: str, files: list[str]) -> list[str]:
     return [*made, f"CREATE MACRO explain(name) AS TABLE {explained}"]
 
 
-# A shard of a table: the folder of all of them, and into how many the table is split.
-_SHARD = re.compile(r"(?P<folder>.*)/\d+-of-(?P<count>\d+)\.(?:parquet|json)")
-
-
-def current(results: str, files: list[str]) -> list[str]:
-    """`files` (relative to `results`) without shards of an earlier split: where a table was split
-    into another number of them before, the split that was made last counts."""
-    shards = {file: match for file in files if (match := _SHARD.fullmatch(file))}
-    last: dict[str, tuple[float, str]] = {}
-    for file, match in shards.items():
-        made = Path(results, file).stat().st_mtime, match["count"]
-        last[match["folder"]] = max(made, last.get(match["folder"], made))
-    return [file for file in files if file not in shards or shards[file]["count"] == last[shards[file]["folder"]][1]]
-
-
 def result_files(results: str) -> list[str]:
     """The tables and manifests under `results` as they are now, relative to it."""
     root = Path(results)
     if not root.is_dir():
         raise cli.StageError(f"{results}: no such folder. Run the pipeline first, or give the folder of a run in --results.")
     found = [file.relative_to(root).as_posix() for kind in ("*.parquet", "*.json") for file in root.rglob(kind)]
-    return current(results, found)
+    return layout.last_split(results, found)
 
 
 def main() -> None:

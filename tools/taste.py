@@ -34,7 +34,8 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
     """A row for every sampled reply of an iteration, with the keys of COLUMNS. Raises StageError
     where the iteration has sampled none on prompts with a reply that disappointed."""
     folder = Path(os.path.abspath(folder))  # without "..", which no name of a policy has
-    shards = _last_split(folder / "completions")
+    made = sorted(path.relative_to(folder).as_posix() for path in (folder / "completions").glob("*-of-*.parquet"))
+    shards = [folder / shard for shard in layout.last_split(str(folder), made)]
     try:
         iteration = layout.PolicyName.parse("/".join(folder.parts[-3:]))
     except ValueError:
@@ -55,13 +56,6 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         pl.when(finish_reason="length").then(pl.col("fresh").str.strip_chars_end() + " …").otherwise("fresh").alias("fresh"),
     )
     return [{name: safe(text or "").strip() for name, text in row.items()} for row in shown.to_dicts()]
-
-
-def _last_split(completions: Path) -> list[Path]:
-    """The shards of the split that was made last: those of one into another number may lie next to
-    them."""
-    shards = sorted(completions.glob("*-of-*.parquet"), key=lambda path: path.stat().st_mtime)
-    return sorted(path for path in shards if path.stem.partition("-of-")[2] == shards[-1].stem.partition("-of-")[2])
 
 
 def _prompts(run: Path, model: str, iteration: layout.PolicyName) -> Path | None:

@@ -25,6 +25,7 @@ Rules import this module, so it imports the standard library alone.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
 
@@ -248,6 +249,21 @@ def paths(root: str) -> SimpleNamespace:
 def shards(pattern: str, count: int, **wildcards: str) -> list[str]:
     """The `count` files of a pattern with {i}-of-{n}, its other wildcards filled in."""
     return [pattern.format(i=i, n=count, **wildcards) for i in range(1, count + 1)]
+
+
+# A shard of a table: the folder of all of them, and into how many the table is split.
+_SHARD = re.compile(r"(?P<folder>.*)/\d+-of-(?P<count>\d+)\.(?:parquet|json)")
+
+
+def last_split(root: str, files: list[str]) -> list[str]:
+    """`files` (relative to `root`) without shards of an earlier split: where a table was split into
+    another number of them before, the split that was made last counts."""
+    shards = {file: match for file in files if (match := _SHARD.fullmatch(file))}
+    last: dict[str, tuple[float, str]] = {}
+    for file, match in shards.items():
+        made = Path(root, file).stat().st_mtime, match["count"]
+        last[match["folder"]] = max(made, last.get(match["folder"], made))
+    return [file for file in files if file not in shards or shards[file]["count"] == last[shards[file]["folder"]][1]]
 
 
 def one_of(names: Iterable[str]) -> str:
