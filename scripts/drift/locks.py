@@ -164,7 +164,8 @@ def _refusal(path: Path, work: str, seen: str) -> str:
 
 
 def _forbidden(path: Path, work: str) -> str:
-    folder = next(folder for folder in path.parents if folder.exists())
+    # pathlib raises where a folder may not be entered; for os.path what is in it is not there.
+    folder = next(folder for folder in path.parents if os.path.exists(folder))
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return (
             f"{work}: no permission to write to {folder}, which belongs to {_owner(folder)}. Users who share a folder need to "

@@ -178,3 +178,10 @@ def test_a_lock_that_cannot_be_read_is_named_with_its_owner(theirs):
 def test_a_folder_that_cannot_be_written_to_is_named_with_what_to_do(theirs):
     with pytest.raises(StageError, match=rf"no permission to write to {theirs}, which belongs to root\..*chmod -R g\+rwX"):
         as_another_user(theirs / "state/lock")
+
+
+def test_a_folder_that_cannot_be_entered_is_named_too(theirs):
+    (theirs / "private/state").mkdir(parents=True)
+    (theirs / "private").chmod(0o700)
+    with pytest.raises(StageError, match=rf"no permission to write to {theirs}/private, which belongs to "):
+        as_another_user(theirs / "private/state/lock")
