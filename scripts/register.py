@@ -11,6 +11,7 @@ Files of a local model are linked, not copied, but for a chat template whose opt
 import _python  # noqa: F401 - before what may be missing
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 from drift import cli, policies
@@ -31,8 +32,6 @@ def convert_gguf(file: Path, folder: Path) -> None:
     transformers refuses to save a model that was loaded quantised, so its weights are moved into a
     new one.
     """
-    from functools import cache
-
     import gguf
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
